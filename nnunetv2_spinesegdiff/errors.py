@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import sys
+from types import TracebackType
+
 
 class UserError(Exception):
     """A mistake of the input or the set-up, told in one line: the file, the cause and what to do.
 
-    The command line prints the message without a traceback and exits with status 1.
+    The commands print the message without a traceback and exit with status 1.
     """
+
+
+def show_user_errors_in_one_line() -> None:
+    """Make an uncaught `UserError` print as one line; other exceptions keep their traceback."""
+    previous = sys.excepthook
+    if getattr(previous, "shows_user_errors", False):
+        return
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        if isinstance(error, UserError):
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            previous(kind, error, traceback)
+
+    hook.shows_user_errors = True  # type: ignore[attr-defined]
+    sys.excepthook = hook

@@ -1,0 +1,1 @@
+"""The diffusion process as pure functions over tensors: no network, no files, no nnU-Net."""

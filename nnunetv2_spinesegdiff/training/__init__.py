@@ -1,0 +1,1 @@
+"""Training inside nnU-Net: the trainers, their losses and what they train on."""

@@ -1,0 +1,33 @@
+"""The forward process: a clean mask to its noised version at step t."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def append_dims(values: Tensor, like: Tensor) -> Tensor:
+    """View `values` of shape (B,) as (B, 1, ..., 1) with as many dimensions as `like`.
+
+    Raises ValueError, naming both shapes, where the first dimensions disagree.
+    """
+    if values.ndim != 1 or values.shape[0] != like.shape[0]:
+        raise ValueError(f"one value a batch item is needed: got {tuple(values.shape)} for {tuple(like.shape)}")
+    return values.view(-1, *[1] * (like.ndim - 1))
+
+
+def q_sample(x_start: Tensor, t: Tensor, noise: Tensor, alphas_cumprod: Tensor) -> Tensor:
+    """x_t = sqrt(alpha_bar_t) * x_start + sqrt(1 - alpha_bar_t) * noise (paper eq. 1).
+
+    Args:
+        x_start: mask as K channels in [-1, 1], shape (B, K, *spatial).
+        t: steps in 0..N, integer tensor of shape (B,); 0 returns `x_start`.
+        noise: standard normal, shape of `x_start`.
+        alphas_cumprod: shape (N + 1,), see `schedules`.
+
+    Returns:
+        x_t in float32, whatever autocast is active around it.
+    """
+    kept = append_dims(alphas_cumprod.to(x_start.device)[t], x_start)
+    with torch.autocast(x_start.device.type, enabled=False):
+        return kept.sqrt().float() * x_start.float() + (1 - kept).sqrt().float() * noise.float()

@@ -1,0 +1,46 @@
+"""Masks as the diffusion process sees them: K channels in [-1, 1].
+
+K is the number of segmentation heads of the nnU-Net plans: all classes with the background (softmax),
+or one channel a region (sigmoid).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def probabilities(logits: Tensor, regions: bool) -> Tensor:
+    """Probabilities in [0, 1] of logits (B, K, *spatial): softmax over K, or a sigmoid a region."""
+    return logits.sigmoid() if regions else logits.softmax(1)
+
+
+def pred_x0_of(logits: Tensor, regions: bool) -> Tensor:
+    """The predicted clean mask 2 p - 1 in [-1, 1], float32.
+
+    The logits themselves are never clamped into [-1, 1]: that would cap the confidence at e^2 : 1.
+    """
+    return probabilities(logits.float(), regions) * 2 - 1
+
+
+def one_hot_channels(labels: Tensor, num_channels: int) -> Tensor:
+    """Label map (B, *spatial), integers in 0..K-1, to a float32 one-hot (B, K, *spatial) in {0, 1}."""
+    return F.one_hot(labels.long(), num_channels).movedim(-1, 1).float()
+
+
+def hard_masks(logits: Tensor, regions: bool) -> Tensor:
+    """The segmentation that logits (B, K, *spatial) stand for, as float32 channels in {0, 1}."""
+    if regions:
+        return (logits > 0).float()
+    return one_hot_channels(logits.argmax(1), logits.shape[1])
+
+
+def encode_masks(masks: Tensor) -> Tensor:
+    """Channels in [0, 1] to the range [-1, 1] in which the noise process works."""
+    return masks.float() * 2 - 1
+
+
+def decode_masks(x: Tensor, regions: bool) -> Tensor:
+    """The inverse of `encode_masks` for any x_t: label map (B, *spatial) int64, or (B, K, *spatial) bool."""
+    return x > 0 if regions else torch.argmax(x, 1)

@@ -1,0 +1,38 @@
+"""Noise that belongs to an input: the same image gives the same noise, whatever else is predicted beside it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+
+def content_seed(image: Tensor, seed: int, sample: int) -> int:
+    """A 63-bit seed from the pixels of one network input (C, *spatial), the user's seed and the chain's number.
+
+    Nothing but the pixels tells a network which case, mirrored copy and tile it sees, and they tell all
+    three. Neighbours in a batch, the order of cases and the number of chains have no influence.
+    """
+    pixels = image.detach().to("cpu", torch.float32).contiguous().numpy()
+    digest = hashlib.sha256(f"{seed}/{sample}/{tuple(image.shape)}/".encode())
+    digest.update(pixels.tobytes())
+    return int.from_bytes(digest.digest()[:8], "little") >> 1
+
+
+class CaseNoise:
+    """Standard normal noise for a batch of images and S chains, one generator for each (image, chain).
+
+    Drawn on the CPU, so that a GPU starts from the very same noise.
+    """
+
+    def __init__(self, images: Tensor, seed: int, samples: range):
+        """Args: images (B, C, *spatial); samples: the numbers of the chains, for instance range(0, S)."""
+        self.device = images.device
+        self.generators = [
+            torch.Generator().manual_seed(content_seed(image, seed, sample)) for sample in samples for image in images
+        ]
+
+    def draw(self, shape: tuple[int, ...]) -> Tensor:
+        """Noise of shape (S * B, *shape), chain by chain, float32, on the device of the images."""
+        return torch.stack([torch.randn(shape, generator=g) for g in self.generators]).to(self.device)

@@ -1,0 +1,59 @@
+"""Trainer names with suffixes: `nnUNetTrainerSpineSegDiff_5epochs_40iters_T100_width50`.
+
+nnU-Net knows a training by its trainer's name alone: the name picks the class, the results folder and, through
+the checkpoint, the network at prediction. So what changes a training stands in the name.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+
+from ..errors import UserError
+
+
+@dataclass(frozen=True)
+class Suffixes:
+    """What the suffixes of a trainer name say; None where the name says nothing.
+
+    Attributes:
+        epochs: number of epochs.
+        iters: training iterations an epoch.
+        t_start: depth T to which presegmentations are noised.
+        width: features of denoiser and image encoder, percent of the planned ones.
+    """
+
+    epochs: int | None = None
+    iters: int | None = None
+    t_start: int | None = None
+    width: int | None = None
+
+
+_PATTERNS = {"epochs": r"(\d+)epochs", "iters": r"(\d+)iters", "t_start": r"T(\d+)", "width": r"width(\d+)"}
+_KNOWN = "_<n>epochs, _<n>iters (iterations an epoch), _T<depth>, _width<percent>"
+assert set(_PATTERNS) == {f.name for f in fields(Suffixes)}
+
+
+def parse_suffixes(name: str, base: str) -> Suffixes:
+    """The suffixes of `name`, a trainer name that is `base` or `base` followed by `_...`.
+
+    Raises:
+        UserError: a suffix that is unknown, zero or given twice; the message lists the known ones.
+    """
+    found: dict[str, int] = {}
+    for token in name[len(base) :].split("_")[1:]:
+        matches = [(key, m) for key, pattern in _PATTERNS.items() if (m := re.fullmatch(pattern, token))]
+        if not matches:
+            raise UserError(f"trainer {name}: unknown suffix '_{token}'; known suffixes of {base}: {_KNOWN}")
+        key, match = matches[0]
+        if key in found or int(match[1]) == 0:
+            problem = "is given twice" if key in found else "must be at least 1"
+            raise UserError(f"trainer {name}: suffix '_{token}' {problem}; known suffixes: {_KNOWN}")
+        found[key] = int(match[1])
+    return Suffixes(**found)
+
+
+def split_base(name: str, bases: list[str]) -> str | None:
+    """Which of `bases` a trainer name belongs to: it is that base, or that base with suffixes. None: none of them."""
+    fitting = [base for base in bases if name == base or name.startswith(base + "_")]
+    return max(fitting, key=len, default=None)

@@ -1,0 +1,52 @@
+"""Stage 1 alone beside the refined result, on the validation cases of one training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def compare(stage1_summary: Path, refined_summary: Path, labels: dict[str, Any]) -> dict[str, Any]:
+    """Dice a class of both, from two `summary.json` of nnU-Net over the same cases.
+
+    Args:
+        labels: `labels` of the dataset.json, for the names.
+
+    Returns:
+        {"cases": n, "dice": {class name: {"stage1": .., "refined": .., "difference": ..}}}; "mean" is the mean
+        over classes. NaN becomes None: a class that occurs in no case has no Dice.
+    """
+    summaries = [json.loads(path.read_text()) for path in (stage1_summary, refined_summary)]
+    names = {_key(value): name for name, value in labels.items()}
+    dice = {}
+    for key in summaries[0]["mean"]:
+        dice[names.get(key, key)] = _row(*(summary["mean"][key]["Dice"] for summary in summaries))
+    dice["mean"] = _row(*(summary["foreground_mean"]["Dice"] for summary in summaries))
+    return {"cases": len(summaries[1]["metric_per_case"]), "dice": dice}
+
+
+def as_lines(report: dict[str, Any]) -> list[str]:
+    """The comparison as a small table, one line a class."""
+    lines = [f"Dice on {report['cases']} validation cases    stage 1    refined    difference"]
+    for name, row in report["dice"].items():
+        shown = ["     n/a" if v is None else f"{v:8.4f}" for v in (row["stage1"], row["refined"], row["difference"])]
+        lines.append(f"{name:<32}{shown[0]}   {shown[1]}      {shown[2]}")
+    return lines
+
+
+def _key(value: Any) -> str:
+    """How nnU-Net's summary spells a label or a region."""
+    return str(tuple(value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _row(stage1: float, refined: float) -> dict[str, float | None]:
+    return {
+        "stage1": _number(stage1),
+        "refined": _number(refined),
+        "difference": _number(refined - stage1),
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if value != value else float(value)

@@ -1,0 +1,106 @@
+"""Which trained stage 1 a refiner is trained on, and whether it may be."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nnunetv2.paths import nnUNet_results
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from ..errors import UserError
+
+ENVIRONMENT_VARIABLE = "spinesegdiff_stage1"
+"""A trainer name, the path of a checkpoint or of its fold folder, or "joint" to train both stages together."""
+
+STOCK_TRAINERS = ("nnUNetTrainer", "nnUNetTrainerStage1")
+
+
+def find_stage1_checkpoint(plans: PlansManager, configuration: str, fold: int | str) -> Path | None:
+    """The finished checkpoint of stage 1 to freeze, or None where both stages are to be trained together.
+
+    By convention the stock training of the same dataset, plans, configuration and fold, if it is finished;
+    the environment variable `spinesegdiff_stage1` names another one.
+
+    Raises:
+        UserError: the checkpoint that the variable names does not exist.
+    """
+    named = os.environ.get(ENVIRONMENT_VARIABLE, "")
+    if named == "joint":
+        return None
+    if not named:
+        candidates = [_checkpoint_of(trainer, plans, configuration, fold) for trainer in STOCK_TRAINERS]
+        return next((c for c in candidates if c.is_file()), None)
+    path = Path(named)
+    if path.is_dir():
+        path = path / "checkpoint_final.pth"
+    elif not path.is_file() and os.sep not in named:
+        path = _checkpoint_of(named, plans, configuration, fold)
+    if not path.is_file():
+        raise UserError(
+            f"{path}: there is no such checkpoint, but {ENVIRONMENT_VARIABLE}={named} names it; "
+            "train it to the end first, name another, or unset the variable"
+        )
+    return path
+
+
+def load_stage1_weights(
+    checkpoint_file: Path, plans: PlansManager, configuration: str, fold: int | str, dataset_json: dict[str, Any]
+) -> dict[str, torch.Tensor]:
+    """The weights of a stage-1 checkpoint that belongs to this very training.
+
+    Raises:
+        UserError: it belongs to another dataset, plans, configuration, fold or set of labels (the message says
+            which), holds no plain nnU-Net training, or cannot be read.
+    """
+    checkpoint = _load_safely(checkpoint_file)
+    try:
+        arguments, weights = checkpoint["init_args"], checkpoint["network_weights"]
+        theirs = {
+            "dataset": arguments["plans"]["dataset_name"],
+            "plans": arguments["plans"]["plans_name"],
+            "configuration": arguments["configuration"],
+            "fold": str(arguments["fold"]),
+            "labels": arguments["dataset_json"]["labels"],
+        }
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{checkpoint_file}: not a checkpoint of nnU-Net v2 ({error!r} is missing)") from None
+    ours = {
+        "dataset": plans.dataset_name,
+        "plans": plans.plans_name,
+        "configuration": configuration,
+        "fold": str(fold),
+        "labels": dataset_json["labels"],
+    }
+    for what, wanted in ours.items():
+        if theirs[what] != wanted:
+            raise UserError(
+                f"{checkpoint_file}: refused as stage 1, it was trained with {what} {theirs[what]}, "
+                f"this training has {what} {wanted}; name another checkpoint in {ENVIRONMENT_VARIABLE}"
+            )
+    if any(key.startswith("denoiser.") for key in weights):
+        raise UserError(
+            f"{checkpoint_file}: refused as stage 1, it is a two-stage training itself "
+            f"({checkpoint.get('trainer_name')}); name a stock training in {ENVIRONMENT_VARIABLE}"
+        )
+    return weights
+
+
+def _checkpoint_of(trainer: str, plans: PlansManager, configuration: str, fold: int | str) -> Path:
+    folder = f"{trainer}__{plans.plans_name}__{configuration}"
+    return Path(str(nnUNet_results)) / plans.dataset_name / folder / f"fold_{fold}" / "checkpoint_final.pth"
+
+
+def _load_safely(checkpoint_file: Path) -> dict[str, Any]:
+    """nnU-Net checkpoints hold tensors, plain values and numpy numbers; nothing else is unpickled."""
+    numpy_types = [np.dtype, *{type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)}]
+    scalar = getattr(np, "_core", getattr(np, "core", None)).multiarray.scalar  # type: ignore[union-attr]
+    try:
+        with torch.serialization.safe_globals([scalar, *numpy_types]):
+            return torch.load(checkpoint_file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{checkpoint_file}: cannot be read as a checkpoint ({reason})") from None

@@ -1,0 +1,29 @@
+"""Every trainer by its name, suffixes included: `trainers.nnUNetTrainerSpineSegDiff_5epochs_T100`.
+
+A name with suffixes becomes a subclass when it is first asked for. It lives in this module, so it can be
+pickled and imported like any class.
+"""
+
+from __future__ import annotations
+
+from ..errors import UserError
+from .names import parse_suffixes, split_base
+from .trainer import SuffixedTrainer, nnUNetTrainerSpineSegDiff, nnUNetTrainerStage1
+
+BASES: dict[str, type[SuffixedTrainer]] = {
+    cls.__name__: cls for cls in (nnUNetTrainerSpineSegDiff, nnUNetTrainerStage1)
+}
+
+
+def __getattr__(name: str) -> type[SuffixedTrainer]:
+    base = split_base(name, list(BASES))
+    if base is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    suffixes = parse_suffixes(name, base)
+    trainer = type(name, (BASES[base],), {"__module__": __name__, "suffixes": suffixes})
+    try:
+        nnUNetTrainerSpineSegDiff.sampler_settings.__func__(trainer) if base != "nnUNetTrainerStage1" else None
+    except ValueError as error:
+        raise UserError(f"trainer {name}: {error}") from None
+    globals()[name] = trainer
+    return trainer
