@@ -1,0 +1,182 @@
+"""One case: read, convert, write, and know later whether that was finished with the same settings.
+
+Beside nnU-Net's folders a dataset keeps `conversion/<case>.json`, the record of a case. It is written before
+the first output, unfinished, and again, finished, after the last. So a file of the dataset without a record
+was not made here, and a finished record whose checksums fit means a case that is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+
+from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.files import save_json, written_whole
+
+from .geometry import Grid, SliceView, extract_slice
+from .intensities import scale_intensities
+from .label_rules import map_labels
+from .spider import SpiderSeries, read_image_and_mask
+
+FORMAT = 1
+"""Part of every record: raise it when the same input gives another output, and cases are made anew."""
+
+
+@dataclass(frozen=True)
+class CaseSettings:
+    """All options that change the voxels of a case."""
+
+    partial_vertebrae: str
+    slices: str
+    dim: str
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class CaseFacts:
+    """A row of cases.csv.
+
+    Attributes:
+        case: nnU-Net's case name.
+        patient: as in SPIDER's tables.
+        contrast: "t1" or "t2".
+        source: file name in `images`.
+        slice_index: the slice kept, 0 = leftmost, counted towards the right; None where all were.
+        obliquity_deg: angle between the slice normal and the left-right axis.
+        spacing_mm: of the source, left-right x front-back x head-foot.
+        size: voxels of the source in the same order.
+    """
+
+    case: str
+    patient: str
+    contrast: str
+    source: str
+    slice_index: int | None
+    obliquity_deg: float
+    spacing_mm: str
+    size: str
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """Where the files of a case lie in an nnU-Net raw dataset."""
+
+    dataset: Path
+    case: str
+
+    @property
+    def image(self) -> Path:
+        return self.dataset / "imagesTr" / f"{self.case}_0000.nii.gz"
+
+    @property
+    def label(self) -> Path:
+        return self.dataset / "labelsTr" / f"{self.case}.nii.gz"
+
+    @property
+    def record(self) -> Path:
+        return self.dataset / "conversion" / f"{self.case}.json"
+
+    def remove(self) -> None:
+        # The record goes last: interrupted here, the files still have an owner.
+        for path in (self.image, self.label, self.record):
+            path.unlink(missing_ok=True)
+
+
+def finished_case(source: SpiderSeries, dataset: Path, settings: CaseSettings) -> CaseFacts | None:
+    """The facts of a case that is whole and was made from these very files with these settings, or None."""
+    files = CaseFiles(dataset, source.series.case)
+    try:
+        record = json.loads(files.record.read_text(encoding="utf-8"))
+        same = (
+            record["finished"]
+            and record["settings"] == asdict(settings)
+            and record["inputs"] == _input_state(source)
+            and record["outputs"] == _checksums(files)
+        )
+        return CaseFacts(**record["facts"]) if same else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def convert_case(source: SpiderSeries, dataset: Path, settings: CaseSettings) -> CaseFacts:
+    """Convert one series and write its image, label and record.
+
+    Raises:
+        UserError: the series is unusable or cannot be written; nothing of the case is left then.
+    """
+    files = CaseFiles(dataset, source.series.case)
+    try:
+        image, label = _convert(source, settings)
+        facts = _facts(source, image)
+        record: dict[str, Any] = {"finished": False, "settings": asdict(settings)}
+        save_json(record, files.record)
+        _write(image.image, files.image)
+        _write(label.image, files.label)
+        record |= {"finished": True, "inputs": _input_state(source), "outputs": _checksums(files)}
+        save_json(record | {"facts": asdict(facts)}, files.record)
+        return facts
+    except BaseException:
+        files.remove()
+        raise
+
+
+def _convert(source: SpiderSeries, settings: CaseSettings) -> tuple[SliceView, SliceView]:
+    image, mask = read_image_and_mask(source)
+    cut = partial(extract_slice, slices=settings.slices, dim=settings.dim)
+    try:
+        image_view = cut(scale_intensities(image))
+    except ValueError as error:
+        raise UserError(f"{source.image}: {error}") from error
+    try:
+        classes = map_labels(sitk.GetArrayViewFromImage(mask), settings.partial_vertebrae)
+    except ValueError as error:
+        raise UserError(f"{source.mask}: {error}") from error
+    return image_view, cut(Grid.of(image).image(classes), is_label=True)
+
+
+def _facts(source: SpiderSeries, view: SliceView) -> CaseFacts:
+    back_down_right = view.oriented
+
+    def right_front_up(values: tuple[Any, ...], form: str) -> str:
+        return "x".join(format(values[axis], form) for axis in (2, 0, 1))
+
+    return CaseFacts(
+        case=source.series.case,
+        patient=source.series.patient,
+        contrast=source.series.contrast,
+        source=source.series.file_name,
+        slice_index=view.first_slice if view.num_slices == 1 else None,
+        obliquity_deg=round(view.obliquity_deg, 2),
+        spacing_mm=right_front_up(back_down_right.spacing, ".4g"),
+        size=right_front_up(back_down_right.size, "d"),
+    )
+
+
+def _write(image: sitk.Image, path: Path) -> None:
+    try:
+        with written_whole(path) as temporary:
+            sitk.WriteImage(image, str(temporary), useCompression=True)
+    except (OSError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(f"{path}: cannot be written ({reason}): check the disk, then run again") from error
+
+
+def _input_state(source: SpiderSeries) -> dict[str, list[int]]:
+    # Reading gigabytes again only to hash them would cost as much as converting.
+    return {
+        name: [path.stat().st_size, path.stat().st_mtime_ns]
+        for name, path in (("image", source.image), ("mask", source.mask))
+    }
+
+
+def _checksums(files: CaseFiles) -> dict[str, str]:
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in (("image", files.image), ("label", files.label))
+    }

@@ -1,0 +1,129 @@
+"""The folder of a converted dataset: whose it is, and the files that make nnU-Net accept it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from nnunetv2.dataset_conversion.generate_dataset_json import generate_dataset_json
+
+from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.files import save_json, written_whole
+
+from .cases import CaseFacts, CaseFiles
+from .folds import Splits
+from .label_rules import dataset_labels
+
+SUMMARIES = ("dataset.json", "cases.csv", "splits_final.json")
+
+
+def dataset_folder_name(dataset_id: int, dataset_name: str) -> str:
+    """`Dataset501_SPIDER`.
+
+    Raises:
+        UserError: a number outside 1..999, or a name with other characters than letters, digits, _ and -.
+    """
+    if not 1 <= dataset_id <= 999:
+        raise UserError(f"dataset id {dataset_id}: nnU-Net takes 1 to 999")
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", dataset_name):
+        raise UserError(f"dataset name {dataset_name!r}: use letters, digits, _ and - only")
+    return f"Dataset{dataset_id:03d}_{dataset_name}"
+
+
+def check_id_is_free(name: str, *roots: Path) -> None:
+    """nnU-Net finds a dataset by its number and refuses a number with two names.
+
+    Raises:
+        UserError: one of the folders holds a dataset of the same number and another name.
+    """
+    number = name.split("_", 1)[0]
+    for root in roots:
+        others = [p for p in sorted(root.glob(f"{number}*")) if p.is_dir() and p.name != name]
+        if others:
+            raise UserError(f"{others[0]}: the id {int(number[-3:])} belongs to that dataset: choose another "
+                            "id with -d, or its name")
+
+
+def check_folder_is_ours(dataset: Path) -> None:
+    """Refuse a dataset of the same number and name that somebody else made.
+
+    Raises:
+        UserError: the folder holds a training image, a label or a dataset.json that no record accounts for.
+    """
+    records = {path.stem for path in (dataset / "conversion").glob("*.json")}
+    for path in sorted([*(dataset / "imagesTr").glob("[!.]*"), *(dataset / "labelsTr").glob("[!.]*")]):
+        case = path.name.removesuffix(".nii.gz")
+        if not {case, case.removesuffix("_0000")} & records:
+            raise UserError(f"{path}: was not made by this command, which would mix with it: choose another "
+                            "dataset id with -d")
+    if (dataset / "dataset.json").exists() and not records:
+        raise UserError(f"{dataset}: holds another dataset: choose another dataset id with -d")
+
+
+def remove_leftovers(dataset: Path, keep: Iterable[str]) -> list[str]:
+    """Make way for a conversion.
+
+    Removes what a killed run left under temporary names (nnU-Net would take it for cases), the cases that are
+    not in `keep`, and the summaries, which are true again only when the conversion has ended.
+
+    Returns:
+        The cases removed.
+    """
+    for temporary in dataset.glob("*/.*.part*"):
+        temporary.unlink(missing_ok=True)
+    for summary in SUMMARIES:
+        (dataset / summary).unlink(missing_ok=True)
+    stale = sorted({path.stem for path in (dataset / "conversion").glob("[!.]*.json")} - set(keep))
+    for case in stale:
+        CaseFiles(dataset, case).remove()
+    return stale
+
+
+def remove_if_empty(dataset: Path) -> None:
+    """Remove the dataset's folders where nothing was put into them."""
+    for folder in (*(dataset / name for name in ("imagesTr", "labelsTr", "conversion")), dataset):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def write_summaries(
+    dataset: Path, preprocessed: Path, cases: list[CaseFacts], splits: Splits, partial_vertebrae: str
+) -> None:
+    """Write cases.csv, splits_final.json and, last, dataset.json, without which nnU-Net sees no dataset.
+
+    The splits go to nnUNet_preprocessed, where training reads them, and beside dataset.json, from where
+    nnU-Net's planning restores them should nnUNet_preprocessed be cleared: without them it would split by
+    case, and patients would leak.
+    """
+    _write_cases_csv(dataset / "cases.csv", cases)
+    save_json(splits, preprocessed / "splits_final.json")
+    save_json(splits, dataset / "splits_final.json")
+    with tempfile.TemporaryDirectory() as scratch:
+        generate_dataset_json(
+            scratch,
+            # Any name but nnU-Net's special ones (CT, noNorm, ...) is normalised by z-score.
+            channel_names={"0": "MRI"},
+            labels=dataset_labels(partial_vertebrae),
+            num_training_cases=len(cases),
+            file_ending=".nii.gz",
+            dataset_name=dataset.name,
+            description="Lumbar spine MR in SPIDER's layout: spinal canal, vertebrae, intervertebral discs",
+            reference="SPIDER, https://doi.org/10.5281/zenodo.10159290",
+            license="that of the images; SPIDER: CC BY 4.0",
+            converted_by="nnunetv2_spinesegdiff",
+            overwrite_image_reader_writer="SimpleITKIO",
+        )
+        content = json.loads((Path(scratch) / "dataset.json").read_text(encoding="utf-8"))
+    save_json(content, dataset / "dataset.json")
+
+
+def _write_cases_csv(path: Path, cases: list[CaseFacts]) -> None:
+    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(CaseFacts)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(case) for case in cases)

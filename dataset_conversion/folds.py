@@ -1,0 +1,68 @@
+"""Cross-validation folds by patient: all series of a patient are on the same side of every fold.
+
+nnU-Net by itself splits by case, which with T1 and T2 of one patient as cases of their own trains on the
+patients it validates on. Hence a splits_final.json with every converted dataset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping
+
+NUM_FOLDS = 5
+
+Splits = list[dict[str, list[str]]]
+
+
+def patient_folds(patients: Iterable[str], seed: int, num_folds: int = NUM_FOLDS) -> list[list[str]]:
+    """Deal patients into folds, at random but reproducibly.
+
+    Patients are ordered by a hash of seed and name, so the folds depend on nothing but these: not on the
+    order of the input, the contrasts converted or a library's random generator.
+
+    Returns:
+        `num_folds` disjoint sorted lists whose lengths differ by at most 1.
+
+    Raises:
+        ValueError: fewer patients than folds.
+    """
+
+    def key(patient: str) -> tuple[str, str]:
+        return hashlib.sha256(f"{seed}:{patient}".encode()).hexdigest(), patient
+
+    shuffled = sorted(set(patients), key=key)
+    if len(shuffled) < num_folds:
+        raise ValueError(f"{len(shuffled)} patients cannot make {num_folds} folds by patient")
+    return [sorted(shuffled[fold::num_folds]) for fold in range(num_folds)]
+
+
+def splits_by_patient(patient_of: Mapping[str, str], folds: list[list[str]]) -> Splits:
+    """nnU-Net's splits: each fold is validated on the cases of its patients and trained on all others.
+
+    Args:
+        patient_of: patient of each case.
+        folds: patients of each fold; patients without a case are passed over.
+    """
+    splits = []
+    for fold in folds:
+        held_out = set(fold)
+        splits.append(
+            {
+                "train": sorted(case for case, patient in patient_of.items() if patient not in held_out),
+                "val": sorted(case for case, patient in patient_of.items() if patient in held_out),
+            }
+        )
+    return splits
+
+
+def without_validation_of(splits: Splits, cases: Collection[str]) -> Splits:
+    """Take cases out of every validation list; they stay where they are trained on.
+
+    They do not move into the training list of the fold that held them out: their patient may have another
+    case in its validation list.
+    """
+    left_out = set(cases)
+    return [
+        {"train": list(fold["train"]), "val": [case for case in fold["val"] if case not in left_out]}
+        for fold in splits
+    ]

@@ -1,0 +1,273 @@
+"""From a volume to the slice that nnU-Net sees, and from the slice back into the volume.
+
+The volume is brought into patient axes by permuting and flipping its array axes as the direction cosines say;
+nothing is rotated, so an oblique volume stays oblique and keeps its cosines. Which array axis runs left-right
+is found, never assumed. In plane the slice is resampled to 1 mm and padded or cropped about its centre.
+
+Slices are counted along the axis that increases towards the patient's Right, as in RAS+. The array handed out
+is laid out for nnU-Net: SimpleITK axes (Posterior, Inferior, Right), so that the NumPy array is
+(slice, row, column) with the head up and the anterior side on the left. The affine says the same, so every
+viewer shows the slice at its place in the patient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import permutations
+
+import numpy as np
+import SimpleITK as sitk
+
+IN_PLANE_MM = 1.0
+IN_PLANE_SIZE = 320
+LEFT_RIGHT_SIZE = 64
+
+SLICES = ("middle", "all")
+DIMS = ("2d", "3d")
+
+Axes = tuple[int, int, int]
+Flips = tuple[bool, bool, bool]
+
+# Columns are unit vectors towards Posterior, Inferior and Right in the LPS world of SimpleITK.
+_PIR = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the voxels of a 3D image lie: the geometry of a SimpleITK image without its values.
+
+    Attributes:
+        size: number of voxels along SimpleITK's axes (x, y, z).
+        spacing: mm along the same axes.
+        origin: LPS position in mm of the centre of voxel (0, 0, 0).
+        direction: row-major 3 x 3 matrix whose columns are the LPS directions of the axes.
+    """
+
+    size: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    direction: tuple[float, ...]
+
+    @classmethod
+    def of(cls, image: sitk.Image) -> Grid:
+        return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+    @property
+    def cosines(self) -> np.ndarray:
+        """Direction as a (3, 3) array, one column an axis."""
+        return np.asarray(self.direction).reshape(3, 3)
+
+    def position(self, index: np.ndarray) -> np.ndarray:
+        """LPS position in mm of (fractional) voxel indices of shape (..., 3)."""
+        return np.asarray(self.origin) + np.asarray(index) * np.asarray(self.spacing) @ self.cosines.T
+
+    def at(self, index: Sequence[float], size: Sequence[int], spacing: Sequence[float]) -> Grid:
+        """The grid with the same axes whose first voxel lies at the fractional `index` of this one."""
+        (i, j, k), (x, y, z) = size, spacing
+        a, b, c = self.position(np.asarray(index)).tolist()
+        return replace(self, size=(i, j, k), spacing=(x, y, z), origin=(a, b, c))
+
+    def image(self, array: np.ndarray) -> sitk.Image:
+        """SimpleITK image on this grid of a NumPy array (z, y, x)."""
+        image = sitk.GetImageFromArray(array)
+        image.SetSpacing(self.spacing)
+        image.SetOrigin(self.origin)
+        image.SetDirection(self.direction)
+        return image
+
+
+@dataclass(frozen=True)
+class SliceView:
+    """What `extract_slice` cut out, and all that `put_back` needs to undo it.
+
+    Attributes:
+        image: the converted slice, SimpleITK size (320, 320, number of slices), axes (P, I, R).
+        source: grid of the volume that it came from.
+        oriented: that grid after permuting and flipping, axes (P, I, R).
+        axes: source axis of each oriented axis.
+        flips: whether that axis runs the other way.
+        first_slice: index along R of the first slice kept, 0 = leftmost.
+        num_slices: number of slices kept.
+        obliquity_deg: angle between the slice normal and the patient's left-right axis.
+    """
+
+    image: sitk.Image
+    source: Grid
+    oriented: Grid
+    axes: Axes
+    flips: Flips
+    first_slice: int
+    num_slices: int
+    obliquity_deg: float
+
+    @property
+    def slab(self) -> Grid:
+        """The slices kept, at the volume's own resolution."""
+        size = (*self.oriented.size[:2], self.num_slices)
+        return self.oriented.at((0, 0, self.first_slice), size, self.oriented.spacing)
+
+
+def extract_slice(
+    volume: sitk.Image, *, slices: str = "middle", dim: str = "2d", is_label: bool = False
+) -> SliceView:
+    """Cut the middle sagittal slice, every slice, or a 1 mm volume out of a 3D volume.
+
+    Resampling is linear (no smoothing beforehand, as published), nearest neighbour for labels. A volume that
+    is already at 1 mm keeps its values. Space outside the volume is 0. Intensities are not touched: see
+    `scale_intensities`, to be applied to the whole volume first.
+
+    Args:
+        volume: scalar 3D image of any axis order and obliquity.
+        slices: "middle" keeps slice n // 2, counted towards the right, as 1 slice; "all" keeps every slice.
+            Along the left-right axis nothing is resampled either way.
+        dim: "3d" instead resamples to 1 mm in all directions, 64 x 320 x 320, whatever `slices` says.
+        is_label: nearest neighbour, and the pixel type is kept; otherwise linear, and the result is float32.
+
+    Returns:
+        The view; `view.image` has the NumPy shape (1, 320, 320), (n, 320, 320) or (64, 320, 320).
+
+    Raises:
+        ValueError: not a scalar 3D image, or an unknown argument.
+    """
+    if slices not in SLICES or dim not in DIMS:
+        raise ValueError(f"slices must be one of {SLICES} and dim one of {DIMS}, got {slices!r} and {dim!r}")
+    if volume.GetDimension() != 3 or volume.GetNumberOfComponentsPerPixel() != 1:
+        raise ValueError(
+            f"the image has {volume.GetDimension()} dimensions and {volume.GetNumberOfComponentsPerPixel()} "
+            "components a voxel, expected a scalar 3D volume"
+        )
+    source = Grid.of(volume)
+    axes, flips = patient_axes(source.cosines)
+    oriented = _oriented_grid(source, axes, flips)
+    whole = dim == "3d" or slices == "all"
+    first, count = (0, oriented.size[2]) if whole else (oriented.size[2] // 2, 1)
+    view = SliceView(volume, source, oriented, axes, flips, first, count, obliquity_deg(source.cosines))
+    array = _to_patient_axes(sitk.GetArrayViewFromImage(volume), axes, flips)
+    slab = view.slab.image(np.ascontiguousarray(array[first : first + count]))
+    target = _target_grid(view.slab, along_left_right=dim == "3d")
+    return replace(view, image=_resample(slab, target, linear=not is_label, outside=0.0))
+
+
+def put_back(
+    values: sitk.Image | np.ndarray, view: SliceView, *, is_label: bool = True, outside: float = 0.0
+) -> sitk.Image:
+    """Bring something drawn on the extracted slice back onto the grid of the volume.
+
+    Args:
+        values: labels or a heatmap on the grid of `view.image`: a SimpleITK image of its size, or a NumPy
+            array of its shape (n, 320, 320); (320, 320) will do for one slice.
+        view: what `extract_slice` returned for the volume.
+        is_label: nearest neighbour, keeping the pixel type; otherwise linear, as float32.
+        outside: value of the voxels that the slice does not cover: the other slices and what was cropped.
+
+    Returns:
+        Image with exactly the size, spacing, origin and direction of the volume.
+
+    Raises:
+        ValueError: `values` has another size than the extracted slice.
+    """
+    target = Grid.of(view.image)
+    array = sitk.GetArrayFromImage(values) if isinstance(values, sitk.Image) else np.asarray(values)
+    if array.ndim == 2:
+        array = array[None]
+    if array.shape != target.size[::-1]:
+        raise ValueError(f"values have the shape {array.shape}, the extracted slice has {target.size[::-1]}")
+    slab = _resample(target.image(array), view.slab, linear=not is_label, outside=outside)
+    values_in_slab = sitk.GetArrayViewFromImage(slab)
+    whole = np.full(view.oriented.size[::-1], outside, dtype=values_in_slab.dtype)
+    whole[view.first_slice : view.first_slice + view.num_slices] = values_in_slab
+    return view.source.image(np.ascontiguousarray(_from_patient_axes(whole, view.axes, view.flips)))
+
+
+def patient_axes(cosines: np.ndarray) -> tuple[Axes, Flips]:
+    """Which array axis runs (Posterior, Inferior, Right), and whether it runs backwards.
+
+    Of the six assignments the one that aligns best over all three axes is taken, so that an oblique volume
+    never gives one axis twice.
+
+    Args:
+        cosines: (3, 3), columns are the LPS directions of the SimpleITK axes.
+
+    Returns:
+        (axes, flips), each of length 3: oriented axis j is source axis axes[j], reversed if flips[j].
+    """
+    alignment = _PIR.T @ np.asarray(cosines)
+    axes = max(permutations(range(3)), key=lambda p: sum(abs(alignment[j, p[j]]) for j in range(3)))
+    flips = tuple(bool(alignment[j, axes[j]] < 0) for j in range(3))
+    return axes, flips  # type: ignore[return-value]
+
+
+def obliquity_deg(cosines: np.ndarray) -> float:
+    """Angle in degrees, 0..90, between the slice normal and the patient's left-right axis."""
+    axes, _ = patient_axes(cosines)
+    normal = np.cross(cosines[:, axes[0]], cosines[:, axes[1]])
+    # arctan2 keeps its precision at small angles, where arccos loses it.
+    return float(np.degrees(np.arctan2(np.hypot(normal[1], normal[2]), abs(normal[0]))))
+
+
+def grids_differ_by_mm(a: Grid, b: Grid) -> float:
+    """Largest distance in mm between corresponding corner voxels; infinite if the sizes differ."""
+    if a.size != b.size:
+        return float("inf")
+    corners = np.array([[0, 1, 0, 0, 1, 1, 0, 1], [0, 0, 1, 0, 1, 0, 1, 1], [0, 0, 0, 1, 0, 1, 1, 1]]).T
+    corners = corners * (np.asarray(a.size) - 1)
+    return float(np.linalg.norm(a.position(corners) - b.position(corners), axis=1).max())
+
+
+def _oriented_grid(source: Grid, axes: Axes, flips: Flips) -> Grid:
+    first = np.zeros(3)
+    for axis, flip in zip(axes, flips, strict=True):
+        first[axis] = source.size[axis] - 1 if flip else 0
+    signs = np.where(flips, -1.0, 1.0)
+    turned = replace(source, direction=tuple((source.cosines[:, list(axes)] * signs).ravel().tolist()))
+    origin = replace(turned, origin=tuple(source.position(first).tolist()))
+    return origin.at((0, 0, 0), [source.size[a] for a in axes], [source.spacing[a] for a in axes])
+
+
+def _to_patient_axes(array: np.ndarray, axes: Axes, flips: Flips) -> np.ndarray:
+    # NumPy's axes are SimpleITK's in reverse: work on the transpose, where they agree.
+    moved = array.T.transpose(axes)
+    return moved[tuple(slice(None, None, -1 if flip else 1) for flip in flips)].T
+
+
+def _from_patient_axes(array: np.ndarray, axes: Axes, flips: Flips) -> np.ndarray:
+    unflipped = array.T[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
+    return unflipped.transpose(np.argsort(axes)).T
+
+
+def _target_grid(slab: Grid, *, along_left_right: bool) -> Grid:
+    sizes, spacings, first = list(slab.size), list(slab.spacing), [0.0, 0.0, 0.0]
+    wanted = {0: IN_PLANE_SIZE, 1: IN_PLANE_SIZE}
+    if along_left_right:
+        wanted[2] = LEFT_RIGHT_SIZE
+    for axis, size in wanted.items():
+        first[axis] = _first_index(slab.size[axis], slab.spacing[axis], size)
+        sizes[axis], spacings[axis] = size, IN_PLANE_MM
+    return slab.at(first, sizes, spacings)
+
+
+def _first_index(size: int, spacing: float, wanted: int) -> float:
+    """Fractional source index of the first of `wanted` samples 1 mm apart.
+
+    The samples at 1 mm are centred on the source's extent first and padded or cropped by whole samples then;
+    centring the final grid directly would shift a 1 mm source of odd size by half a voxel and blur it.
+    """
+    samples = max(1, round(size * spacing / IN_PLANE_MM))
+    offset_mm = ((size - 1) * spacing - (samples - 1) * IN_PLANE_MM) / 2
+    cropped = (samples - wanted) // 2
+    return (offset_mm + cropped * IN_PLANE_MM) / spacing
+
+
+def _resample(image: sitk.Image, target: Grid, *, linear: bool, outside: float) -> sitk.Image:
+    return sitk.Resample(
+        image,
+        target.size,
+        sitk.Transform(3, sitk.sitkIdentity),
+        sitk.sitkLinear if linear else sitk.sitkNearestNeighbor,
+        target.origin,
+        target.spacing,
+        target.direction,
+        float(outside),
+        sitk.sitkFloat32 if linear else image.GetPixelID(),
+    )

@@ -1,0 +1,129 @@
+"""Reading SPIDER's layout: `images/<series>.mha` beside `masks/<series>.mha`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from nnunetv2_spinesegdiff.errors import UserError
+
+from .geometry import Grid, grids_differ_by_mm
+from .series import Series, parse_series, select_series
+
+MAX_MASK_SHIFT_MM = 0.1
+"""Headers round; a mask may lie this far from its image before it counts as another grid."""
+
+_EXPECTED = "expected names such as 1_t1.mha, 1_t2.mha, 1_t2_SPACE.mha"
+
+# MetaIO tells of damaged data on stderr only, and hands out an image all the same.
+_DAMAGE = ("Uncompress failed", "not read completely")
+
+
+@dataclass(frozen=True)
+class SpiderSeries:
+    """A series with its two files; neither has been opened yet."""
+
+    series: Series
+    image: Path
+    mask: Path
+
+
+def find_series(spider: Path, contrast: str, t2_source: str) -> tuple[list[SpiderSeries], list[str]]:
+    """List the series of a SPIDER folder that make up a dataset.
+
+    Args:
+        spider: folder that holds `images` and `masks`.
+        contrast, t2_source: see `select_series`.
+
+    Returns:
+        The series by patient, and the .mha files in `images` whose names are not SPIDER's.
+
+    Raises:
+        UserError: a folder is missing or empty, no series fits, or two files mean the same series.
+    """
+    images, masks = spider / "images", spider / "masks"
+    for folder in (spider, images, masks):
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; the input must hold the folders images and masks")
+    names = sorted(path.name for path in images.glob("[!.]*.mha"))
+    if not names:
+        raise UserError(f"{images}: holds no .mha file; {_EXPECTED}")
+    try:
+        chosen = select_series(names, contrast, t2_source)
+    except ValueError as error:
+        raise UserError(f"{images}: {error}") from error
+    if not chosen:
+        raise UserError(f"{images}: none of its {len(names)} .mha files is a series for contrast {contrast}; "
+                        f"{_EXPECTED}")
+    found = [SpiderSeries(series, images / series.file_name, masks / series.file_name) for series in chosen]
+    return found, [name for name in names if parse_series(name) is None]
+
+
+def read_image_and_mask(files: SpiderSeries) -> tuple[sitk.Image, sitk.Image]:
+    """Read a series and check that both files are whole and on the same grid.
+
+    Returns:
+        (image, mask), both scalar 3D, the mask with the image's exact geometry.
+
+    Raises:
+        UserError: a file is missing, damaged or not a scalar 3D volume, or the mask is on another grid.
+    """
+    image = read_volume(files.image)
+    if not files.mask.is_file():
+        raise UserError(f"{files.mask}: no such file; every image needs a mask of the same name: add it or "
+                        "remove the image")
+    mask = read_volume(files.mask)
+    shift = grids_differ_by_mm(Grid.of(image), Grid.of(mask))
+    if not shift <= MAX_MASK_SHIFT_MM:
+        sizes = f"{mask.GetSize()} voxels, the image {image.GetSize()}"
+        what = f"has {sizes}" if np.isinf(shift) else f"lies {shift:.1f} mm off the image"
+        raise UserError(f"{files.mask}: geometry differs, the mask {what}: resample the mask to the image")
+    mask.CopyInformation(image)
+    return image, mask
+
+
+def read_volume(path: Path) -> sitk.Image:
+    """Read one scalar 3D volume.
+
+    Raises:
+        UserError: missing, damaged or of another kind; the message names the file.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        with _stderr_captured() as said:
+            image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise UserError(f"{path}: cannot be read, truncated or damaged: copy or download it again") from error
+    if any(sign in said[0] for sign in _DAMAGE):
+        raise UserError(f"{path}: its data is damaged: copy or download it again")
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        values = image.GetNumberOfComponentsPerPixel()
+        raise UserError(f"{path}: expected a scalar 3D volume, found {image.GetDimension()} dimensions and "
+                        f"{values} values a voxel: export it again")
+    return image
+
+
+@contextmanager
+def _stderr_captured() -> Iterator[list[str]]:
+    """Collect what native code writes to file descriptor 2; the text is in the list after the block."""
+    said = [""]
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield said
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            sink.seek(0)
+            said[0] = sink.read().decode(errors="replace")
