@@ -1,0 +1,1 @@
+"""Prediction: the stock predictor with our flags."""

@@ -27,40 +27,10 @@ from ..network.denoiser import DenoisingUNet
 from ..network.two_stage import TrainingOutput, TwoStageNetwork
 from .corruption import corrupt, draw_damage
 from .losses import RefinementLoss
-from .names import Suffixes
 from .optimizers import Stage, StageOptimizers, StageSchedules
 from .report import as_lines, compare
 from .stage1 import find_stage1_checkpoint, load_stage1_weights
-
-
-class SuffixedTrainer(nnUNetTrainer):
-    """The stock trainer whose length its name may state; see `names`."""
-
-    suffixes: ClassVar[Suffixes] = Suffixes()
-
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature, which it inspects
-    ):
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        if self.suffixes.epochs is not None:
-            self.num_epochs = self.suffixes.epochs
-        if self.suffixes.iters is not None:
-            stock_share = self.num_val_iterations_per_epoch / self.num_iterations_per_epoch
-            self.num_iterations_per_epoch = self.suffixes.iters
-            self.num_val_iterations_per_epoch = max(1, round(stock_share * self.suffixes.iters))
-
-
-class nnUNetTrainerStage1(SuffixedTrainer):
-    """nnU-Net's own trainer with our suffixes, for baselines of the same length.
-
-    `_T<depth>` and `_width<percent>` are accepted, so that one list of suffixes serves every row of a table;
-    they describe the refiner, and this trainer has none.
-    """
+from .suffixed import SuffixedTrainer
 
 
 class nnUNetTrainerSpineSegDiff(SuffixedTrainer):
@@ -77,22 +47,11 @@ class nnUNetTrainerSpineSegDiff(SuffixedTrainer):
     clean_share: ClassVar[float] = 0.25
     """Share of the presegmentations that stay as they are."""
 
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature, which it inspects
-    ):
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.rng = np.random.default_rng()
-        self.resumed_as_frozen: bool | None = None
-        # Measured: 1e-4, the paper's rate over 2500 epochs, learns next to nothing in a few thousand iterations.
-        long_run = self.num_epochs * self.num_iterations_per_epoch >= 25_000
-        self.refiner_lr = 1e-4 if long_run else 1e-3
-        self.refiner_weight_decay = 1e-2
-        self.refiner_max_grad_norm = 1.0
+    refiner_lr: ClassVar[float | None] = None
+    """AdamW's initial rate. None: 1e-4 (paper table 4) in runs of 25,000 iterations or more, else 1e-3."""
+    refiner_weight_decay: ClassVar[float] = 1e-2
+    refiner_max_grad_norm: ClassVar[float] = 1.0
+    resumed_as_frozen: bool | None = None
 
     # --- network -----------------------------------------------------------------------------------------
 
@@ -128,6 +87,10 @@ class nnUNetTrainerSpineSegDiff(SuffixedTrainer):
         return TwoStageNetwork(stage1, denoiser, cls.sampler_settings())
 
     @classmethod
+    def check_suffixes(cls) -> None:
+        cls.sampler_settings()
+
+    @classmethod
     def sampler_settings(cls) -> SamplerSettings:
         """The sampler of this trainer: the class's, at the depth that the name states."""
         if cls.suffixes.t_start is None:
@@ -147,12 +110,17 @@ class nnUNetTrainerSpineSegDiff(SuffixedTrainer):
     def configure_optimizers(self) -> tuple[StageOptimizers, StageSchedules]:
         """AdamW for the refiner and, where stage 1 is trained too, nnU-Net's SGD for it."""
         # The one hook between building the network and wrapping it in DDP, which must know what is frozen.
+        self.rng = np.random.default_rng()
         self.two_stage.heads_are_regions.fill_(self.label_manager.has_regions)
         self._prepare_stage1()
+        lr = self.refiner_lr
+        if lr is None:
+            # Measured: the paper's rate, made for 2500 epochs, learns next to nothing in a few thousand steps.
+            lr = 1e-4 if self.num_epochs * self.num_iterations_per_epoch >= 25_000 else 1e-3
         adamw = torch.optim.AdamW(
-            self.two_stage.denoiser.parameters(), self.refiner_lr, weight_decay=self.refiner_weight_decay
+            self.two_stage.denoiser.parameters(), lr, weight_decay=self.refiner_weight_decay
         )
-        poly = PolyLRScheduler(adamw, self.refiner_lr, self.num_epochs)
+        poly = PolyLRScheduler(adamw, lr, self.num_epochs)
         stages = {"refiner": Stage(adamw, poly, self.refiner_max_grad_norm)}
         if not self.two_stage.stage1_frozen:
             sgd = torch.optim.SGD(

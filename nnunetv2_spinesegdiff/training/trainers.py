@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from ..errors import UserError
 from .names import parse_suffixes, split_base
-from .trainer import SuffixedTrainer, nnUNetTrainerSpineSegDiff, nnUNetTrainerStage1
+from .suffixed import SuffixedTrainer, nnUNetTrainerStage1
+from .trainer import nnUNetTrainerSpineSegDiff
 
 BASES: dict[str, type[SuffixedTrainer]] = {
     cls.__name__: cls for cls in (nnUNetTrainerSpineSegDiff, nnUNetTrainerStage1)
@@ -22,7 +23,7 @@ def __getattr__(name: str) -> type[SuffixedTrainer]:
     suffixes = parse_suffixes(name, base)
     trainer = type(name, (BASES[base],), {"__module__": __name__, "suffixes": suffixes})
     try:
-        nnUNetTrainerSpineSegDiff.sampler_settings.__func__(trainer) if base != "nnUNetTrainerStage1" else None
+        trainer.check_suffixes()
     except ValueError as error:
         raise UserError(f"trainer {name}: {error}") from None
     globals()[name] = trainer

@@ -1,0 +1,7 @@
+"""`python -m nnunetv2_spinesegdiff` is `spinesegdiff`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,218 @@
+"""The command `spinesegdiff`: every subcommand parses its words and calls one function."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__
+from .environment import folder_of, make_trainers_known, shell_lines
+from .errors import UserError
+
+# Imports of torch and SimpleITK wait until a subcommand needs them: `spinesegdiff -h` answers at once.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; the exit status is 0, 1 for a user's mistake (told in one line) or 2 for wrong words."""
+    parser = build_parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and not getattr(options, "passes_on", False):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest
+    try:
+        return options.run(options) or 0
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="spinesegdiff",
+        allow_abbrev=False,
+        description="SpineSegDiff for nnU-Net v2: lumbar spine MR segmentation, refined by diffusion.",
+    )
+    parser.add_argument("--version", action="version", version=f"spinesegdiff {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for add in (_add_demo, _add_phantom, _add_convert, _add_train, _add_predict, _add_env):
+        add(commands)
+    return parser
+
+
+def _add_command(commands: argparse._SubParsersAction, name: str, text: str, **kwargs: bool) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=text,
+        description=text,
+        allow_abbrev=False,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        **kwargs,
+    )
+
+
+def _add_processes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-np", type=_positive, default=os.cpu_count() or 1, metavar="N", help="worker processes")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")
+    return number
+
+
+# --- demo ------------------------------------------------------------------------------------------------
+
+
+def _add_demo(commands: argparse._SubParsersAction) -> None:
+    p = _add_command(commands, "demo", "Run everything on a made-up cohort: a table and a picture in a few minutes.")
+    p.add_argument("-o", type=Path, required=True, metavar="DIR", help="output folder, new or empty")
+    p.add_argument("-device", choices=["cpu", "cuda", "mps"], default="cpu", help="where to train and predict")
+    p.add_argument("--seed", type=int, default=0, help="seed of the cohort")
+    p.set_defaults(run=_demo)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from .demo import run_demo
+
+    run_demo(options.o, device=options.device, seed=options.seed)
+
+
+# --- data ------------------------------------------------------------------------------------------------
+
+
+def _add_phantom(commands: argparse._SubParsersAction) -> None:
+    p = _add_command(commands, "phantom", "Make up a lumbar MR cohort in SPIDER's layout (images, masks, tables).")
+    p.add_argument("-o", type=Path, required=True, metavar="DIR", help="output folder")
+    p.add_argument("--patients", type=_positive, default=20, metavar="N", help="number of patients")
+    p.add_argument("--seed", type=int, default=0, help="seed; patient p of seed s is always the same")
+    _add_processes(p)
+    p.set_defaults(run=_phantom)
+
+
+def _phantom(options: argparse.Namespace) -> None:
+    from .dataset_conversion.phantom import make_phantom
+
+    written = make_phantom(options.o, patients=options.patients, seed=options.seed, num_processes=options.np)
+    print(f"{len(written)} series of {options.patients} made-up patients in {options.o}")
+
+
+def _add_convert(commands: argparse._SubParsersAction) -> None:
+    p = _add_command(commands, "convert", "Convert SPIDER to an nnU-Net raw dataset with folds by patient.")
+    p.add_argument("-i", type=Path, required=True, metavar="SPIDER", help="folder that holds images/ and masks/")
+    p.add_argument("-d", type=int, required=True, metavar="ID", help="nnU-Net dataset id, 1 to 999")
+    p.add_argument("--name", default="SPIDER", help="dataset name: Dataset<ID>_<name>")
+    p.add_argument("--contrast", choices=["t1", "t2", "t1t2"], default="t1t2", help="which series")
+    p.add_argument(
+        "--t2_source", choices=["t2", "space"], default="t2", help="which series is T2w where a patient has both"
+    )
+    p.add_argument(
+        "--partial_vertebrae",
+        choices=["vertebra", "background", "ignore"],
+        default="vertebra",
+        help="what partially visible vertebrae (SPIDER 101 to 125) become",
+    )
+    p.add_argument(
+        "--max_oblique_deg",
+        type=float,
+        default=15.0,
+        metavar="DEG",
+        help="series whose slice normal is further than this from left-right, in degrees, are never validated on",
+    )
+    p.add_argument("--splits", type=Path, metavar="FILE", help="published folds (JSON) instead of seeded ones")
+    p.add_argument("--slices", choices=["middle", "all"], default="middle", help="sagittal slices of a 2D dataset")
+    p.add_argument("--dim", choices=["2d", "3d"], default="2d", help="slices of 320 x 320, or 64 x 320 x 320 volumes")
+    p.add_argument("--seed", type=int, default=12345, help="seed of the folds")
+    _add_processes(p)
+    p.set_defaults(run=_convert)
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from .dataset_conversion.convert import convert
+
+    report = convert(
+        options.i,
+        options.d,
+        dataset_name=options.name,
+        contrast=options.contrast,
+        t2_source=options.t2_source,
+        partial_vertebrae=options.partial_vertebrae,
+        max_oblique_deg=options.max_oblique_deg,
+        splits=options.splits,
+        slices=options.slices,
+        dim=options.dim,
+        num_processes=options.np,
+        seed=options.seed,
+        nnunet_raw=folder_of("nnUNet_raw"),
+        nnunet_preprocessed=folder_of("nnUNet_preprocessed"),
+    )
+    print(report)
+    for failure in report.failures:
+        print(f"error: {failure}", file=sys.stderr)
+    return 1 if report.failures else 0
+
+
+# --- nnU-Net ---------------------------------------------------------------------------------------------
+
+
+def _add_train(commands: argparse._SubParsersAction) -> None:
+    p = _add_command(
+        commands,
+        "train",
+        "nnUNetv2_train with our trainers known; options that are not listed are passed on to it (--c, --val, "
+        "--npz, -pretrained_weights, -num_gpus, ...).",
+    )
+    p.add_argument("-d", required=True, metavar="DATASET", help="dataset id or name")
+    p.add_argument("-c", default="2d", metavar="CONFIGURATION", help="configuration of the plans")
+    p.add_argument("-f", required=True, metavar="FOLD", help="fold: 0 to 4, or all")
+    p.add_argument("-tr", default="nnUNetTrainerSpineSegDiff", metavar="TRAINER", help="trainer, with suffixes or not")
+    p.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="plans identifier")
+    p.add_argument("-device", choices=["cpu", "cuda", "mps"], default="cuda", help="where to train")
+    p.set_defaults(run=_train, passes_on=True)
+
+
+def _train(options: argparse.Namespace) -> None:
+    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        folder_of(variable)
+    make_trainers_known()
+    from nnunetv2.run.run_training import run_training_entry
+
+    words = [options.d, options.c, options.f, "-tr", options.tr, "-p", options.p, "-device", options.device]
+    sys.argv = ["nnUNetv2_train", *words, *options.rest]
+    run_training_entry()
+
+
+def _add_predict(commands: argparse._SubParsersAction) -> None:
+    p = _add_command(
+        commands,
+        "predict",
+        "nnUNetv2_predict with our trainers known, and --refine or --no_refine. All its options are passed on to it.",
+        add_help=False,
+    )
+    p.set_defaults(run=_predict, passes_on=True)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from .inference.command import predict
+
+    if not {"-h", "--help"} & set(options.rest):
+        folder_of("nnUNet_results")
+    make_trainers_known()
+    predict(options.rest)
+
+
+def _add_env(commands: argparse._SubParsersAction) -> None:
+    p = _add_command(
+        commands,
+        "env",
+        'Print shell lines: after `eval "$(spinesegdiff env)"` nnUNetv2_train knows our trainers and '
+        "nnUNetv2_predict knows --refine and --no_refine.",
+    )
+    p.set_defaults(run=lambda options: print(shell_lines(), end=""))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""The environment variables through which nnU-Net finds its folders and our trainers."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+from .errors import UserError
+
+PACKAGE = Path(__file__).resolve().parent
+TRAINERS = PACKAGE / "ext_trainers"
+COMMANDS = PACKAGE / "bin"
+
+
+def external_trainers() -> str:
+    """The value of nnUNet_extTrainer: what is set already, and our folder behind it."""
+    folders = [f for f in os.environ.get("nnUNet_extTrainer", "").split(os.pathsep) if f]
+    return os.pathsep.join([*folders, *([] if str(TRAINERS) in folders else [str(TRAINERS)])])
+
+
+def make_trainers_known() -> None:
+    """Let nnU-Net find our trainers in this process and in those it starts."""
+    os.environ["nnUNet_extTrainer"] = external_trainers()
+
+
+def shell_lines() -> str:
+    """Lines for `eval "$(spinesegdiff env)"` in sh, bash and zsh; running it twice changes nothing."""
+    path = os.environ.get("PATH", "").split(os.pathsep)
+    commands = "" if path[:1] == [str(COMMANDS)] else f"export PATH={shlex.quote(str(COMMANDS))}:\"$PATH\"\n"
+    return (
+        f"export nnUNet_extTrainer={shlex.quote(external_trainers())}\n"
+        f"export spinesegdiff_python={shlex.quote(sys.executable)}\n{commands}"
+    )
+
+
+def folder_of(variable: str) -> Path:
+    """The folder that one of nnU-Net's environment variables names.
+
+    Raises:
+        UserError: the variable is not set.
+    """
+    value = os.environ.get(variable)
+    if not value:
+        raise UserError(f"{variable} is not set; export {variable}=/a/folder (nnU-Net's data lives there)")
+    return Path(value)

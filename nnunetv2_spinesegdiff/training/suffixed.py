@@ -1,0 +1,44 @@
+"""nnU-Net's trainer with a length that its name may state."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from .names import Suffixes
+
+
+class SuffixedTrainer(nnUNetTrainer):
+    """The stock trainer whose length its name may state; see `names`."""
+
+    suffixes: ClassVar[Suffixes] = Suffixes()
+
+    @classmethod
+    def check_suffixes(cls) -> None:
+        """Raises ValueError where a value that the name states is impossible for this trainer."""
+
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature, which it inspects
+    ):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        if self.suffixes.epochs is not None:
+            self.num_epochs = self.suffixes.epochs
+        if self.suffixes.iters is not None:
+            stock_share = self.num_val_iterations_per_epoch / self.num_iterations_per_epoch
+            self.num_iterations_per_epoch = self.suffixes.iters
+            self.num_val_iterations_per_epoch = max(1, round(stock_share * self.suffixes.iters))
+
+
+class nnUNetTrainerStage1(SuffixedTrainer):
+    """nnU-Net's own trainer with our suffixes, for baselines of the same length.
+
+    `_T<depth>` and `_width<percent>` are accepted, so that one list of suffixes serves every row of a table;
+    they describe the refiner, and this trainer has none.
+    """
