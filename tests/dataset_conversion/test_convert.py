@@ -1,0 +1,623 @@
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from nnunetv2_spinesegdiff.dataset_conversion.convert import ConversionReport, convert
+from nnunetv2_spinesegdiff.dataset_conversion.geometry import Grid, extract_slice, grids_differ_by_mm
+
+from nnunetv2_spinesegdiff.errors import UserError
+
+from .made_up import SHARED_DATA, SLICES_LAST, rotation, write_cohort, write_series
+
+SPIDER_LIKE = SHARED_DATA / "spider_like"
+
+
+def run(spider: Path, out: Path, **options) -> ConversionReport:
+    options = {"num_processes": 1, **options}
+    return convert(spider, 501, nnunet_raw=out / "raw", nnunet_preprocessed=out / "preprocessed", **options)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Checksum of every file below a folder, hidden ones included."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def rows(report: ConversionReport) -> list[dict[str, str]]:
+    with (report.dataset / "cases.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def expected_files(cases: list[str]) -> set[str]:
+    names = {"dataset.json", "cases.csv", "splits_final.json"}
+    for case in cases:
+        names |= {f"imagesTr/{case}_0000.nii.gz", f"labelsTr/{case}.nii.gz", f"conversion/{case}.json"}
+    return names
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory) -> Path:
+    """6 patients with t1 and t2 each; to be read only."""
+    root = tmp_path_factory.mktemp("cohort")
+    write_cohort(root)
+    return root
+
+
+@pytest.fixture
+def own_cohort(tmp_path) -> Path:
+    """The same, to be damaged by the test."""
+    write_cohort(tmp_path / "spider")
+    return tmp_path / "spider"
+
+
+def test_a_dataset_for_nnunet(cohort, tmp_path):
+    report = run(cohort, tmp_path)
+    cases = [f"SPIDER_{patient:03d}_{contrast}" for patient in range(1, 7) for contrast in ("t1", "t2")]
+    assert report.failures == []
+    assert [case.case for case in report.cases] == cases
+    assert set(contents(report.dataset)) == expected_files(cases)
+    dataset = json.loads((report.dataset / "dataset.json").read_text())
+    assert dataset["numTraining"] == 12
+    assert dataset["channel_names"] == {"0": "MRI"}
+    assert dataset["labels"] == {"background": 0, "spinal_canal": 1, "vertebrae": 2, "ivd": 3}
+    splits = json.loads(report.splits_file.read_text())
+    assert json.loads((report.dataset / "splits_final.json").read_text()) == splits
+    assert sorted(case for fold in splits for case in fold["val"]) == cases
+    for fold in splits:
+        assert not {case[:10] for case in fold["val"]} & {case[:10] for case in fold["train"]}
+
+
+def test_cases_csv(cohort, tmp_path):
+    report = run(cohort, tmp_path, contrast="t1")
+    assert (report.dataset / "cases.csv").read_text().splitlines()[:2] == [
+        "case,patient,contrast,source,slice_index,obliquity_deg,spacing_mm,size",
+        "SPIDER_001_t1,1,t1,1_t1.mha,2,0.0,4x1.5x1.2,5x48x40",
+    ]
+    assert [row["source"] for row in rows(report)] == [f"{patient}_t1.mha" for patient in range(1, 7)]
+
+
+@pytest.mark.parametrize("name", ["1_t1", "1_t2"])  # one in either axis order
+def test_written_slices_lie_where_the_scan_has_them(cohort, tmp_path, name):
+    report = run(cohort, tmp_path)
+    for folder, ending, source in (("imagesTr", "_0000", "images"), ("labelsTr", "", "masks")):
+        written = sitk.ReadImage(str(report.dataset / folder / f"SPIDER_00{name}{ending}.nii.gz"))
+        view = extract_slice(sitk.ReadImage(str(cohort / source / f"{name}.mha")), is_label=True)
+        assert sitk.GetArrayFromImage(written).shape == (1, 320, 320)
+        assert grids_differ_by_mm(Grid.of(written), Grid.of(view.image)) < 1e-3
+        if source == "masks":
+            classes = {1: 2, 100: 1, 201: 3}
+            numbers = sitk.GetArrayFromImage(view.image)
+            labels = sitk.GetArrayFromImage(written)
+            for number, expected in classes.items():
+                assert set(labels[numbers == number]) == {expected}
+            assert not labels[numbers == 0].any()
+        else:
+            values = sitk.GetArrayFromImage(written)
+            assert 0 <= values.min() < values.max() <= 255
+
+
+def test_an_oblique_slice_keeps_its_cosines_and_leaves_validation(own_cohort, tmp_path):
+    cosines = rotation((3, 14, 20)) @ SLICES_LAST
+    write_series(own_cohort, "2_t1", cosines=cosines)
+    report = run(own_cohort, tmp_path, max_oblique_deg=20)
+    assert report.counts["oblique"] == 1
+    assert any("SPIDER_002_t1" in note for note in report.notes)
+    splits = json.loads(report.splits_file.read_text())
+    row = next(row for row in rows(report) if row["case"] == "SPIDER_002_t1")
+    assert float(row["obliquity_deg"]) == pytest.approx(
+        np.degrees(np.arccos(np.cos(np.radians(14)) * np.cos(np.radians(20)))), abs=0.01
+    )
+    written = sitk.ReadImage(str(report.dataset / "imagesTr" / "SPIDER_002_t1_0000.nii.gz"))
+    view = extract_slice(sitk.ReadImage(str(own_cohort / "images" / "2_t1.mha")))
+    assert grids_differ_by_mm(Grid.of(written), Grid.of(view.image)) < 1e-3
+
+    straight = json.loads(run(own_cohort, tmp_path, max_oblique_deg=30).splits_file.read_text())
+    for fold in straight:
+        fold["val"] = [case for case in fold["val"] if case != "SPIDER_002_t1"]
+    assert splits == straight
+    assert sum("SPIDER_002_t1" in fold["train"] for fold in splits) == 4
+
+
+@pytest.mark.parametrize(
+    ("option", "shape", "spacing"),
+    [({"slices": "all"}, (5, 320, 320), (1, 1, 4)), ({"dim": "3d"}, (64, 320, 320), (1, 1, 1))],
+)
+def test_whole_volumes(cohort, tmp_path, option, shape, spacing):
+    report = run(cohort, tmp_path, contrast="t1", **option)
+    for path in ("imagesTr/SPIDER_001_t1_0000.nii.gz", "labelsTr/SPIDER_001_t1.nii.gz"):
+        image = sitk.ReadImage(str(report.dataset / path))
+        assert sitk.GetArrayViewFromImage(image).shape == shape
+        assert image.GetSpacing() == pytest.approx(spacing)
+    assert {row["slice_index"] for row in rows(report)} == {""}
+
+
+@pytest.mark.parametrize(("option", "partial"), [("vertebra", 2), ("background", 0), ("ignore", 4)])
+def test_partial_vertebrae(tmp_path, option, partial):
+    for patient in range(1, 6):
+        write_series(tmp_path / "spider", f"{patient}_t1", numbers=(9, 109))
+    report = run(tmp_path / "spider", tmp_path, contrast="t1", partial_vertebrae=option)
+    label = sitk.GetArrayFromImage(sitk.ReadImage(str(report.dataset / "labelsTr" / "SPIDER_001_t1.nii.gz")))
+    mask = sitk.ReadImage(str(tmp_path / "spider" / "masks" / "1_t1.mha"))
+    numbers = sitk.GetArrayFromImage(extract_slice(mask, is_label=True).image)
+    assert set(label[numbers == 9]) == {2}
+    assert set(label[numbers == 109]) == {partial}
+    dataset = json.loads((report.dataset / "dataset.json").read_text())
+    assert dataset["labels"].get("ignore") == (4 if option == "ignore" else None)
+
+
+# --- running again ---
+
+
+def test_workers_make_the_same_files(cohort, tmp_path):
+    alone = run(cohort, tmp_path / "a", contrast="t1")
+    together = run(cohort, tmp_path / "b", contrast="t1", num_processes=2)
+    assert contents(alone.dataset) == contents(together.dataset)
+    assert alone.cases == together.cases
+
+
+def test_what_is_whole_is_kept(cohort, tmp_path):
+    first = run(cohort, tmp_path, contrast="t1")
+    before = contents(first.dataset)
+    times = {path: path.stat().st_mtime_ns for path in first.dataset.glob("*Tr/*")}
+    again = run(cohort, tmp_path, contrast="t1")
+    assert (again.counts["kept"], again.counts["converted"]) == (6, 0)
+    assert again.cases == first.cases
+    assert {path: path.stat().st_mtime_ns for path in first.dataset.glob("*Tr/*")} == times
+    assert contents(first.dataset) == before
+
+
+def _truncate(dataset: Path) -> None:
+    path = dataset / "imagesTr" / "SPIDER_003_t1_0000.nii.gz"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def _remove_label(dataset: Path) -> None:
+    (dataset / "labelsTr" / "SPIDER_003_t1.nii.gz").unlink()
+
+
+def _unfinish(dataset: Path) -> None:
+    (dataset / "conversion" / "SPIDER_003_t1.json").write_text(json.dumps({"finished": False}))
+
+
+@pytest.mark.parametrize("damage", [_truncate, _remove_label, _unfinish])
+def test_what_is_not_whole_is_made_again(cohort, tmp_path, damage):
+    before = contents(run(cohort, tmp_path, contrast="t1").dataset)
+    damage(tmp_path / "raw" / "Dataset501_SPIDER")
+    again = run(cohort, tmp_path, contrast="t1")
+    assert (again.counts["kept"], again.counts["converted"]) == (5, 1)
+    assert contents(again.dataset) == before
+
+
+def test_a_changed_scan_is_converted_again(own_cohort, tmp_path):
+    run(own_cohort, tmp_path, contrast="t1")
+    write_series(own_cohort, "3_t1", seed=99)
+    again = run(own_cohort, tmp_path, contrast="t1")
+    assert (again.counts["kept"], again.counts["converted"]) == (5, 1)
+
+
+@pytest.mark.parametrize("option", [{"slices": "all"}, {"dim": "3d"}, {"partial_vertebrae": "background"}])
+def test_other_settings_make_every_case_again(cohort, tmp_path, option):
+    run(cohort, tmp_path, contrast="t1")
+    again = run(cohort, tmp_path, contrast="t1", **option)
+    assert (again.counts["kept"], again.counts["converted"]) == (0, 6)
+    fresh = run(cohort, tmp_path / "fresh", contrast="t1", **option)
+    assert contents(again.dataset) == contents(fresh.dataset)
+
+
+def test_cases_of_an_earlier_choice_do_not_stay(cohort, tmp_path):
+    images = run(cohort, tmp_path, contrast="t1t2").dataset / "imagesTr"
+    (images / ".SPIDER_001_t1_0000.abc.part.nii.gz").write_bytes(b"killed")
+    report = run(cohort, tmp_path, contrast="t2")
+    assert (report.counts["kept"], report.counts["removed"]) == (6, 6)
+    assert contents(report.dataset) == contents(run(cohort, tmp_path / "fresh", contrast="t2").dataset)
+
+
+def test_an_interrupted_run_leaves_no_dataset_and_goes_on(cohort, tmp_path, monkeypatch):
+    from nnunetv2_spinesegdiff.dataset_conversion import cases
+
+    run(cohort, tmp_path, contrast="t1", partial_vertebrae="background")
+    written = []
+
+    def interrupted(image, path):
+        written.append(path)
+        if len(written) == 4:
+            raise KeyboardInterrupt
+        write(image, path)
+
+    write = cases._write
+    monkeypatch.setattr(cases, "_write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(cohort, tmp_path, contrast="t1")
+    dataset = tmp_path / "raw" / "Dataset501_SPIDER"
+    assert not (dataset / "dataset.json").exists()
+    assert not list(dataset.rglob("SPIDER_002_t1*"))
+    monkeypatch.undo()
+    again = run(cohort, tmp_path, contrast="t1")
+    assert again.counts["kept"] == 1
+    assert contents(dataset) == contents(run(cohort, tmp_path / "fresh", contrast="t1").dataset)
+
+
+# --- folds from elsewhere ---
+
+
+def test_published_folds(cohort, tmp_path):
+    file = tmp_path / "splits.json"
+    file.write_text(
+        json.dumps(
+            [
+                {
+                    "train": ["SPIDER_001", "SPIDER_002_t1_004", "SPIDER_099"],
+                    "test": ["SPIDER_003", "SPIDER_003"],
+                },
+                {"train": ["SPIDER_003"], "test": ["SPIDER_001"]},
+            ]
+        )
+    )
+    report = run(cohort, tmp_path, splits=file)
+    assert json.loads(report.splits_file.read_text()) == [
+        {
+            "train": ["SPIDER_001_t1", "SPIDER_001_t2", "SPIDER_002_t1"],
+            "val": ["SPIDER_003_t1", "SPIDER_003_t2"],
+        },
+        {"train": ["SPIDER_003_t1", "SPIDER_003_t2"], "val": ["SPIDER_001_t1", "SPIDER_001_t2"]},
+    ]
+    assert report.failures == []
+    assert len(report.cases) == 12
+    assert (report.counts["not_in_splits"], report.counts["only_in_splits"]) == (7, 1)
+    assert any("SPIDER_002_t2, SPIDER_004_t1" in note for note in report.notes)
+
+
+def test_folds_of_another_cohort_are_refused(cohort, tmp_path):
+    file = tmp_path / "splits.json"
+    file.write_text(json.dumps([{"train": ["SPIDER_098"], "val": ["SPIDER_099"]}]))
+    with pytest.raises(UserError, match="none of the patients at hand"):
+        run(cohort, tmp_path, splits=file)
+    assert not (tmp_path / "raw").exists()
+
+
+def test_folds_stay_when_a_broken_series_is_repaired(own_cohort, tmp_path):
+    whole = json.loads(run(own_cohort, tmp_path).splits_file.read_text())
+    mask = (own_cohort / "masks" / "4_t1.mha").rename(tmp_path / "kept.mha")
+    broken = json.loads(run(own_cohort, tmp_path).splits_file.read_text())
+    without = [{side: [c for c in fold[side] if c != "SPIDER_004_t1"] for side in fold} for fold in whole]
+    assert broken == without != whole
+    mask.rename(own_cohort / "masks" / "4_t1.mha")
+    assert json.loads(run(own_cohort, tmp_path).splits_file.read_text()) == whole
+
+
+def test_a_fold_that_cannot_be_validated_is_a_failure(own_cohort, tmp_path):
+    for patient in range(1, 7):
+        (own_cohort / "images" / f"{patient}_t2.mha").unlink()
+    write_series(own_cohort, "1_t1", cosines=rotation((0, 0, 25)) @ SLICES_LAST)
+    (own_cohort / "images" / "6_t1.mha").unlink()
+    report = run(own_cohort, tmp_path)
+    fold = next(i for i, f in enumerate(json.loads(report.splits_file.read_text())) if not f["val"])
+    assert [str(f) for f in report.failures] == [
+        f"{report.splits_file}: fold {fold} has no val case left and cannot be trained: "
+        "repair the series that failed, raise --max_oblique_deg or choose other folds"
+    ]
+
+
+# --- bad input ---
+
+
+def _edit(path: Path, change) -> None:
+    image = sitk.ReadImage(str(path))
+    sitk.WriteImage(change(image), str(path))
+
+
+def _truncated(spider: Path) -> tuple[str, str]:
+    path = spider / "images" / "3_t1.mha"
+    path.write_bytes(path.read_bytes()[:-2000])
+    return "images/3_t1.mha", "truncated"
+
+
+def _truncated_mask(spider: Path) -> tuple[str, str]:
+    path = spider / "masks" / "3_t1.mha"
+    path.write_bytes(path.read_bytes()[:-20])
+    return "masks/3_t1.mha", "truncated"
+
+
+def _flipped_bits(spider: Path) -> tuple[str, str]:
+    path = spider / "images" / "3_t1.mha"
+    data = bytearray(path.read_bytes())
+    data[-200] ^= 0xFF
+    path.write_bytes(data)
+    return "images/3_t1.mha", "damaged"
+
+
+def _no_image_at_all(spider: Path) -> tuple[str, str]:
+    (spider / "images" / "3_t1.mha").write_text("<html>404</html>")
+    return "images/3_t1.mha", "cannot be read"
+
+
+def _mask_missing(spider: Path) -> tuple[str, str]:
+    (spider / "masks" / "3_t1.mha").unlink()
+    return "masks/3_t1.mha", "no such file"
+
+
+def _nan(spider: Path) -> tuple[str, str]:
+    def change(image: sitk.Image) -> sitk.Image:
+        image = sitk.Cast(image, sitk.sitkFloat32)
+        image[3, 4, 1] = float("nan")
+        return image
+
+    _edit(spider / "images" / "3_t1.mha", change)
+    return "images/3_t1.mha", "1 voxels are NaN"
+
+
+def _blank(spider: Path) -> tuple[str, str]:
+    _edit(spider / "images" / "3_t1.mha", lambda image: image * 0)
+    return "images/3_t1.mha", "all voxels are 0"
+
+
+def _unknown_number(spider: Path) -> tuple[str, str]:
+    def change(mask: sitk.Image) -> sitk.Image:
+        # Far from the middle slice: the whole mask is checked.
+        mask[0, 0, 0] = 99
+        return mask
+
+    _edit(spider / "masks" / "3_t1.mha", change)
+    return "masks/3_t1.mha", "unknown label number 99"
+
+
+def _empty_mask(spider: Path) -> tuple[str, str]:
+    _edit(spider / "masks" / "3_t1.mha", lambda mask: mask * 0)
+    return "masks/3_t1.mha", "mask is empty"
+
+
+def _moved_mask(spider: Path) -> tuple[str, str]:
+    def change(mask: sitk.Image) -> sitk.Image:
+        mask.SetOrigin([value + 1 for value in mask.GetOrigin()])
+        return mask
+
+    _edit(spider / "masks" / "3_t1.mha", change)
+    return "masks/3_t1.mha", "geometry differs"
+
+
+def _smaller_mask(spider: Path) -> tuple[str, str]:
+    _edit(spider / "masks" / "3_t1.mha", lambda mask: mask[:-1])
+    return "masks/3_t1.mha", "geometry differs"
+
+
+def _two_dimensional(spider: Path) -> tuple[str, str]:
+    _edit(spider / "images" / "3_t1.mha", lambda image: image[:, :, 0])
+    return "images/3_t1.mha", "scalar 3D"
+
+
+def _colour(spider: Path) -> tuple[str, str]:
+    _edit(spider / "images" / "3_t1.mha", lambda image: sitk.Compose(image, image, image))
+    return "images/3_t1.mha", "scalar 3D"
+
+
+BAD_SERIES = [
+    _truncated,
+    _truncated_mask,
+    _flipped_bits,
+    _no_image_at_all,
+    _mask_missing,
+    _nan,
+    _blank,
+    _unknown_number,
+    _empty_mask,
+    _moved_mask,
+    _smaller_mask,
+    _two_dimensional,
+    _colour,
+]
+
+
+@pytest.mark.parametrize("damage", BAD_SERIES)
+@pytest.mark.parametrize("before", [False, True], ids=["fresh", "converted_before"])
+def test_a_bad_series_is_one_line_and_the_others_are_converted(own_cohort, tmp_path, capfd, damage, before):
+    if before:
+        run(own_cohort, tmp_path, contrast="t1")
+    file, reason = damage(own_cohort)
+    capfd.readouterr()
+    report = run(own_cohort, tmp_path, contrast="t1")
+    (failure,) = report.failures
+    assert str(failure).startswith(f"{own_cohort / file}: ")
+    assert reason in str(failure)
+    assert "\n" not in str(failure)
+    assert "Meta" not in capfd.readouterr().err
+    good = [f"SPIDER_00{patient}_t1" for patient in (1, 2, 4, 5, 6)]
+    assert set(contents(report.dataset)) == expected_files(good)
+    assert [row["case"] for row in rows(report)] == good
+    assert json.loads((report.dataset / "dataset.json").read_text())["numTraining"] == 5
+    listed = defaultdict(int)
+    for fold in json.loads(report.splits_file.read_text()):
+        for case in fold["train"] + fold["val"]:
+            listed[case] += 1
+    assert dict(listed) == {case: 5 for case in good}
+
+
+def test_bad_series_from_workers(own_cohort, tmp_path):
+    _truncated(own_cohort)
+    report = run(own_cohort, tmp_path, contrast="t1", num_processes=2)
+    assert [failure.file for failure in report.failures] == ["3_t1.mha"]
+    assert len(report.cases) == 5
+
+
+def test_where_nothing_can_be_used_nothing_is_left(own_cohort, tmp_path):
+    for mask in (own_cohort / "masks").iterdir():
+        mask.unlink()
+    report = run(own_cohort, tmp_path, contrast="t2")
+    assert len(report.failures) == 6
+    assert report.cases == []
+    assert not report.dataset.exists()
+    assert not report.splits_file.exists()
+
+
+def test_a_full_disk_is_a_failure_of_the_case(cohort, tmp_path, monkeypatch):
+    from nnunetv2_spinesegdiff.dataset_conversion import cases
+
+    def full(image, path, useCompression):
+        if "SPIDER_002_t1" in path and "labelsTr" in path:
+            Path(path).write_bytes(b"half")
+            raise RuntimeError("sitk::ERROR\nNo space left on device")
+        write(image, path, useCompression=useCompression)
+
+    write = sitk.WriteImage
+    monkeypatch.setattr(cases.sitk, "WriteImage", full)
+    failure = run(cohort, tmp_path, contrast="t1").failures[0]
+    assert "SPIDER_002_t1.nii.gz: cannot be written (No space left on device)" in str(failure)
+    left = contents(tmp_path / "raw" / "Dataset501_SPIDER")
+    assert set(left) == expected_files([f"SPIDER_00{n}_t1" for n in (1, 3, 4, 5, 6)])
+
+
+def _no_folder(spider: Path) -> str:
+    spider.rename(spider.parent / "elsewhere")
+    return "no such folder"
+
+
+def _no_images(spider: Path) -> str:
+    (spider / "images").rename(spider / "scans")
+    return "images: no such folder"
+
+
+def _no_masks(spider: Path) -> str:
+    (spider / "masks").rename(spider / "labels")
+    return "masks: no such folder"
+
+
+def _empty(spider: Path) -> str:
+    for path in (spider / "images").iterdir():
+        path.unlink()
+    return "holds no .mha file"
+
+
+def _other_names(spider: Path) -> str:
+    for path in (spider / "images").iterdir():
+        path.rename(path.with_name(f"scan-{path.name.replace('_', '')}"))
+    return "none of its 12 .mha files is a series"
+
+
+def _only_t2(spider: Path) -> str:
+    for path in (spider / "images").glob("*_t1.mha"):
+        path.unlink()
+    return "none of its 6 .mha files is a series for contrast t1"
+
+
+def _twice(spider: Path) -> str:
+    write_series(spider, "001_t1")
+    return "mean the same series"
+
+
+def _four_patients(spider: Path) -> str:
+    for patient in (1, 2):
+        (spider / "images" / f"{patient}_t1.mha").unlink()
+    return "4 patients are too few for 5 folds"
+
+
+@pytest.mark.parametrize(
+    "damage", [_no_folder, _no_images, _no_masks, _empty, _other_names, _only_t2, _twice, _four_patients]
+)
+def test_an_unusable_input_is_one_line_and_nothing_is_written(own_cohort, tmp_path, damage):
+    message = damage(own_cohort)
+    with pytest.raises(UserError, match=message) as caught:
+        run(own_cohort, tmp_path, contrast="t1")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "raw").exists()
+    assert not (tmp_path / "preprocessed").exists()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"contrast": "t3"},
+        {"t2_source": "flair"},
+        {"partial_vertebrae": "keep"},
+        {"slices": "some"},
+        {"dim": "4d"},
+        {"max_oblique_deg": -1.0},
+        {"max_oblique_deg": float("nan")},
+        {"num_processes": 0},
+        {"dataset_name": "a b"},
+        {"dataset_name": ""},
+    ],
+)
+def test_unusable_options(cohort, tmp_path, option):
+    with pytest.raises(UserError):
+        run(cohort, tmp_path, **option)
+    assert not (tmp_path / "raw").exists()
+
+
+@pytest.mark.parametrize("dataset_id", [0, -3, 1000])
+def test_ids_that_nnunet_does_not_take(cohort, tmp_path, dataset_id):
+    with pytest.raises(UserError, match="1 to 999"):
+        convert(cohort, dataset_id, nnunet_raw=tmp_path, nnunet_preprocessed=tmp_path)
+
+
+@pytest.mark.parametrize("root", ["raw", "preprocessed"])
+def test_an_id_that_belongs_to_another_dataset(cohort, tmp_path, root):
+    (tmp_path / root / "Dataset501_Heart").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"Dataset501_Heart: the id 501 belongs to that dataset"):
+        run(cohort, tmp_path)
+    assert not (tmp_path / "raw" / "Dataset501_SPIDER").exists()
+
+
+@pytest.mark.parametrize(
+    "file", ["imagesTr/heart_001_0000.nii.gz", "labelsTr/SPIDER_001_t1.nii.gz", "dataset.json"]
+)
+def test_a_dataset_of_somebody_else_is_not_mixed_with(cohort, tmp_path, file):
+    path = tmp_path / "raw" / "Dataset501_SPIDER" / file
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"theirs")
+    with pytest.raises(UserError, match="choose another dataset id"):
+        run(cohort, tmp_path)
+    assert contents(tmp_path / "raw") == {f"Dataset501_SPIDER/{file}": hashlib.sha256(b"theirs").hexdigest()}
+
+
+def test_files_with_other_names_are_mentioned(own_cohort, tmp_path):
+    (own_cohort / "images" / "7_flair.mha").write_bytes(b"")
+    report = run(own_cohort, tmp_path)
+    assert report.counts["ignored_files"] == 1
+    assert any("7_flair.mha" in note for note in report.notes)
+    assert len(report.cases) == 12
+
+
+def test_old_preprocessing_is_mentioned(cohort, tmp_path):
+    report = run(cohort, tmp_path, contrast="t1")
+    (report.splits_file.parent / "dataset_fingerprint.json").write_text("{}")
+    assert not any("out of date" in note for note in run(cohort, tmp_path, contrast="t1").notes)
+    changed = run(cohort, tmp_path, contrast="t1", partial_vertebrae="background")
+    assert any("out of date" in note for note in changed.notes)
+
+
+# --- real scans ---
+
+
+@pytest.mark.skipif(not SPIDER_LIKE.is_dir(), reason=f"the real scans are not at {SPIDER_LIKE}")
+def test_real_scans(tmp_path):
+    report = run(SPIDER_LIKE, tmp_path, num_processes=2)
+    assert report.failures == []
+    assert len(report.cases) == 20
+    assert len({case.patient for case in report.cases}) == 20
+    for case in report.cases:
+        image = sitk.ReadImage(str(report.dataset / "imagesTr" / f"{case.case}_0000.nii.gz"))
+        label = sitk.ReadImage(str(report.dataset / "labelsTr" / f"{case.case}.nii.gz"))
+        assert grids_differ_by_mm(Grid.of(image), Grid.of(label)) == 0
+        labels = sitk.GetArrayFromImage(label)
+        assert labels.shape == (1, 320, 320)
+        assert set(np.unique(labels)) == {0, 2}
+        # Lumbar bodies lie one above the other.
+        _, row, column = np.nonzero(labels)
+        assert np.ptp(row) > 1.5 * np.ptp(column)
+        # The canal, bright in these scans, is behind them, on the right.
+        picture = sitk.GetArrayFromImage(image)[0]
+        behind, before = [], []
+        for line in np.unique(row):
+            bodies = column[row == line]
+            behind.append(picture[line, bodies.max() + 3 : bodies.max() + 25].max())
+            before.append(picture[line, bodies.min() - 25 : bodies.min() - 3].max())
+        assert np.mean(behind) > 1.2 * np.mean(before)
