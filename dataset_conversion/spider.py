@@ -71,7 +71,7 @@ def read_image_and_mask(files: SpiderSeries) -> tuple[sitk.Image, sitk.Image]:
     """Read a series and check that both files are whole and on the same grid.
 
     Returns:
-        (image, mask), both scalar 3D, the mask with the image's exact geometry.
+        (image, mask), both scalar 3D, the mask on the image's grid but for rounding in its header.
 
     Raises:
         UserError: a file is missing, damaged or not a scalar 3D volume, or the mask is on another grid.
@@ -86,7 +86,6 @@ def read_image_and_mask(files: SpiderSeries) -> tuple[sitk.Image, sitk.Image]:
         sizes = f"{mask.GetSize()} voxels, the image {image.GetSize()}"
         what = f"has {sizes}" if np.isinf(shift) else f"lies {shift:.1f} mm off the image"
         raise UserError(f"{files.mask}: geometry differs, the mask {what}: resample the mask to the image")
-    mask.CopyInformation(image)
     return image, mask
 
 

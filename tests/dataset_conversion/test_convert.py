@@ -441,6 +441,19 @@ def test_a_bad_series_is_one_line_and_the_others_are_converted(own_cohort, tmp_p
     assert dict(listed) == {case: 5 for case in good}
 
 
+def test_a_mask_whose_header_was_rounded_is_taken_to_lie_on_the_image(own_cohort, tmp_path):
+    def change(mask: sitk.Image) -> sitk.Image:
+        mask.SetOrigin([value + 0.05 for value in mask.GetOrigin()])
+        return mask
+
+    _edit(own_cohort / "masks" / "3_t1.mha", change)
+    report = run(own_cohort, tmp_path, contrast="t1")
+    assert report.failures == []
+    image = sitk.ReadImage(str(report.dataset / "imagesTr" / "SPIDER_003_t1_0000.nii.gz"))
+    label = sitk.ReadImage(str(report.dataset / "labelsTr" / "SPIDER_003_t1.nii.gz"))
+    assert grids_differ_by_mm(Grid.of(image), Grid.of(label)) == 0
+
+
 def test_bad_series_from_workers(own_cohort, tmp_path):
     _truncated(own_cohort)
     report = run(own_cohort, tmp_path, contrast="t1", num_processes=2)

@@ -147,6 +147,17 @@ def test_a_volume_at_one_millimetre_keeps_its_values(size):
     assert not picture[outside].any()
 
 
+@pytest.mark.parametrize(
+    ("size", "spacing"), [((100, 200), (0.5, 0.3)), ((80, 500), (1.25, 0.8)), ((9, 8), (4, 5))]
+)
+def test_padding_and_cropping_are_about_the_centre(size, spacing):
+    # All of these are an even number of millimetres long, so that the centres can coincide exactly.
+    source = volume(np.zeros((*size, 1), np.uint8), SLICES_LAST, (*spacing, 4), (7, 8, 9))
+    image = extract_slice(source).image
+    middle = source.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in source.GetSize()])
+    assert image.TransformContinuousIndexToPhysicalPoint((159.5, 159.5, 0)) == pytest.approx(middle, abs=1e-6)
+
+
 @pytest.mark.parametrize(("count", "index"), [(1, 0), (2, 1), (5, 2), (16, 8)])
 @pytest.mark.parametrize("flip", [False, True])
 def test_the_middle_slice_is_counted_towards_the_right_whatever_the_file_does(count, index, flip):
