@@ -118,7 +118,7 @@ def _add_convert(commands: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--max_oblique_deg",
         type=float,
-        default=15.0,
+        default=10.0,
         metavar="DEG",
         help="series whose slice normal is further than this from left-right, in degrees, are never validated on",
     )
@@ -149,9 +149,12 @@ def _convert(options: argparse.Namespace) -> int:
         nnunet_raw=folder_of("nnUNet_raw"),
         nnunet_preprocessed=folder_of("nnUNet_preprocessed"),
     )
-    print(report)
+    for note in report.notes:
+        print(note)
     for failure in report.failures:
         print(f"error: {failure}", file=sys.stderr)
+    patients = len({case.patient for case in report.cases})
+    print(f"{len(report.cases)} cases of {patients} patients in {report.dataset}")
     return 1 if report.failures else 0
 
 

@@ -52,4 +52,4 @@ class TimeModulation(nn.Module):
         """h (B, channels, *spatial), embedding (B, dim) -> (B, channels, *spatial)."""
         both = self.to_scale_and_shift(embedding)
         scale, shift = both.view(*both.shape, *[1] * (h.ndim - 2)).chunk(2, dim=1)
-        return h * (1 + scale) + shift
+        return torch.addcmul(shift, h, 1 + scale)

@@ -118,7 +118,11 @@ class nnUNetTrainerSpineSegDiff(SuffixedTrainer):
             # Measured: the paper's rate, made for 2500 epochs, learns next to nothing in a few thousand steps.
             lr = 1e-4 if self.num_epochs * self.num_iterations_per_epoch >= 25_000 else 1e-3
         adamw = torch.optim.AdamW(
-            self.two_stage.denoiser.parameters(), lr, weight_decay=self.refiner_weight_decay
+            self.two_stage.denoiser.parameters(),
+            lr,
+            weight_decay=self.refiner_weight_decay,
+            # One pass over the weights instead of a dozen: on a CPU a tenth of the whole iteration.
+            fused=self.device.type in ("cpu", "cuda"),
         )
         poly = PolyLRScheduler(adamw, lr, self.num_epochs)
         stages = {"refiner": Stage(adamw, poly, self.refiner_max_grad_norm)}

@@ -1,0 +1,156 @@
+"""Everything once, on a made-up cohort, through the commands that a user types."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from .environment import COMMANDS, external_trainers
+from .errors import UserError
+from .evaluation.plots import CaseRow, draw_cases
+from .evaluation.summaries import mean_dice
+from .labels import CLASSES
+
+DATASET, UNSEEN = 501, 502
+PATIENTS, UNSEEN_PATIENTS = 20, 5
+TRAINER = "nnUNetTrainerSpineSegDiff_6epochs_25iters_width50"
+ROWS = 6
+FOREGROUND = {name: value for name, value in CLASSES.items() if value > 0}
+
+
+@dataclass(frozen=True)
+class DemoFolders:
+    """Where the parts of a demo lie below its output folder."""
+
+    root: Path
+
+    @property
+    def raw(self) -> Path:
+        return self.root / "nnUNet_raw"
+
+    @property
+    def unseen(self) -> Path:
+        return self.raw / f"Dataset{UNSEEN}_Unseen"
+
+    def predictions(self, how: str) -> Path:
+        return self.root / "predictions" / how
+
+
+def run_demo(output: Path, *, device: str = "cpu", seed: int = 0) -> None:
+    """Make a cohort, convert, plan, train briefly, predict unseen patients with and without refinement, compare.
+
+    Prints every command before it runs; ends with Dice a class of both and the path of a picture.
+
+    Args:
+        output: new or empty folder for all of it.
+        device: "cpu", "cuda" or "mps".
+        seed: of the cohort.
+
+    Raises:
+        UserError: the folder is not empty, or a command failed (the message names its log).
+    """
+    if output.exists() and any(output.iterdir()):
+        raise UserError(f"{output}: is not empty; give the demo a new folder")
+    started = time.time()
+    folders = DemoFolders(output.resolve())
+    for command in _commands(folders, device, seed):
+        _run(command, folders)
+    _show(folders)
+    print(f"\nThe demo took {time.time() - started:.0f} s. A training this short shows that everything works, ")
+    print("not what refinement is worth: for that, train to the end and compare on five folds.")
+
+
+def _commands(folders: DemoFolders, device: str, seed: int) -> list[str]:
+    cohort, unseen = folders.root / "cohort", folders.root / "unseen_patients"
+    labels, model = folders.unseen / "labelsTr", f"-d {DATASET} -c 2d -f 0 -tr {TRAINER} -device {device}"
+    commands = [
+        f"spinesegdiff phantom -o {_q(cohort)} --patients {PATIENTS} --seed {seed}",
+        f"spinesegdiff phantom -o {_q(unseen)} --patients {UNSEEN_PATIENTS} --seed {seed + 1}",
+        f"spinesegdiff convert -i {_q(cohort)} -d {DATASET} --contrast t1t2",
+        f"spinesegdiff convert -i {_q(unseen)} -d {UNSEEN} --name Unseen --contrast t1t2",
+        f"nnUNetv2_plan_and_preprocess -d {DATASET} -c 2d --verify_dataset_integrity",
+        f"nnUNetv2_train {DATASET} 2d 0 -tr {TRAINER} -device {device}",
+    ]
+    for how in ("no_refine", "refine"):
+        target, save = _q(folders.predictions(how)), " --save_probabilities" if how == "refine" else ""
+        commands.append(f"nnUNetv2_predict -i {_q(folders.unseen / 'imagesTr')} -o {target} {model} --{how}{save}")
+        files = f"-djfile {target}/dataset.json -pfile {target}/plans.json"
+        commands.append(f"nnUNetv2_evaluate_folder {_q(labels)} {target} {files}")
+    return commands
+
+
+def _run(command: str, folders: DemoFolders) -> None:
+    """Run one command as a shell with our environment would, its output into a log of its own."""
+    logs = folders.root / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    log = logs / f"{len(list(logs.iterdir())):02d}_{command.split()[0]}.txt"
+    shown = command.replace(str(folders.root) + os.sep, "")
+    print(f"$ {shown}", flush=True)
+    started = time.time()
+    with log.open("w") as stream:
+        status = subprocess.run(
+            shlex.split(command), env=_environment(folders), stdout=stream, stderr=subprocess.STDOUT, check=False
+        ).returncode
+    if status != 0:
+        tail = log.read_text().strip().splitlines()[-1:] or ["no output"]
+        raise UserError(f"{log}: `{shown}` ended with status {status} ({tail[0]})")
+    print(f"  {time.time() - started:.0f} s", flush=True)
+
+
+def _environment(folders: DemoFolders) -> dict[str, str]:
+    """What `eval "$(spinesegdiff env)"` sets, nnU-Net's three folders, and as many workers as there are cores."""
+    cores = str(os.cpu_count() or 1)
+    return {
+        "nnUNet_def_n_proc": cores,
+        "nnUNet_n_proc_DA": cores,
+        **os.environ,
+        "nnUNet_raw": str(folders.raw),
+        "nnUNet_preprocessed": str(folders.root / "nnUNet_preprocessed"),
+        "nnUNet_results": str(folders.root / "nnUNet_results"),
+        "nnUNet_extTrainer": external_trainers(),
+        "spinesegdiff_python": sys.executable,
+        "PATH": os.pathsep.join([str(COMMANDS), str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+    }
+
+
+def _show(folders: DemoFolders) -> None:
+    summaries = {how: folders.predictions(how) / "summary.json" for how in ("no_refine", "refine")}
+    titles = {"no_refine": "stage 1", "refine": "refined"}
+    table = mean_dice({titles[how]: path for how, path in summaries.items()}, FOREGROUND)
+    cases = sorted(p.name.removesuffix(".nii.gz") for p in (folders.unseen / "labelsTr").glob("*.nii.gz"))
+    picture = folders.root / "demo.png"
+    draw_cases([_row(folders, case) for case in cases[:ROWS]], FOREGROUND, picture)
+    print(f"\nDice against ground truth, mean of {len(cases)} series of {UNSEEN_PATIENTS} unseen patients:\n")
+    print(table.to_string(float_format="{:.3f}".format))
+    print(f"\nPicture: {picture}")
+
+
+def _row(folders: DemoFolders, case: str) -> CaseRow:
+    def read(path: Path) -> np.ndarray:
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0]
+
+    masks = {
+        "truth": read(folders.unseen / "labelsTr" / f"{case}.nii.gz"),
+        "stage 1": read(folders.predictions("no_refine") / f"{case}.nii.gz"),
+        "refined": read(folders.predictions("refine") / f"{case}.nii.gz"),
+    }
+    with np.load(folders.predictions("refine") / f"{case}.npz") as archive:
+        p = archive["probabilities"][1:, 0].astype(np.float64)
+    return CaseRow(case, read(folders.unseen / "imagesTr" / f"{case}_0000.nii.gz"), masks, _entropy(p))
+
+
+def _entropy(p: np.ndarray) -> np.ndarray:
+    """Largest -p log p over the classes (paper eq. 4), (F, H, W) -> (H, W)."""
+    return (-p * np.log(np.clip(p, 1e-12, None))).max(0)
+
+
+def _q(path: Path) -> str:
+    return shlex.quote(str(path))

@@ -1,0 +1,73 @@
+"""Pictures of segmentations. The one module that imports matplotlib."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from ..files import written_whole
+
+COLOURS = ("#0072b2", "#009e73", "#d55e00", "#cc79a7", "#f0e442", "#56b4e9")
+"""Okabe and Ito's, apart for colour-blind eyes; the first three are the paper's blue canal, green vertebrae, red discs."""
+
+
+@dataclass(frozen=True)
+class CaseRow:
+    """One case of `draw_cases`, every array (H, W) with the picture's first row at the top.
+
+    Attributes:
+        title: beside the row.
+        image: intensities.
+        masks: column title to label map, in the order of the columns.
+        uncertainty: heatmap in nats, 0 to 1/e.
+    """
+
+    title: str
+    image: np.ndarray
+    masks: Mapping[str, np.ndarray]
+    uncertainty: np.ndarray
+
+
+def draw_cases(rows: Sequence[CaseRow], labels: Mapping[str, int], path: Path) -> None:
+    """One row a case: slice, every mask over it, uncertainty. Written as PNG, whole or not at all.
+
+    Args:
+        rows: cases whose masks have the same columns.
+        labels: class name to label value, the foreground only; gives the legend.
+    """
+    columns = ["slice", *rows[0].masks, "uncertainty"]
+    figure = Figure(figsize=(2.1 * len(columns), 2.1 * len(rows) + 0.7), dpi=130, layout="compressed")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(rows), len(columns), squeeze=False)
+    heat = None
+    for row, line in zip(rows, axes, strict=True):
+        for axis in line:
+            axis.imshow(row.image, cmap="gray", vmin=0, vmax=np.percentile(row.image, 99.5))
+            axis.set(xticks=[], yticks=[])
+        line[0].set_ylabel(row.title, fontsize=8)
+        for axis, mask in zip(line[1:], row.masks.values(), strict=False):
+            axis.imshow(_coloured(mask, labels))
+        shown = np.ma.masked_less(row.uncertainty, 0.02)
+        heat = line[-1].imshow(shown, cmap="inferno", vmin=0, vmax=1 / np.e, alpha=0.85)
+    for axis, title in zip(axes[0], columns, strict=True):
+        axis.set_title(title, fontsize=10)
+    figure.colorbar(heat, ax=axes[:, -1], shrink=0.8 / len(rows) ** 0.5, label="entropy (nats)")
+    patches = [Patch(color=c, label=name.replace("_", " ")) for name, c in zip(labels, COLOURS, strict=False)]
+    figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False)
+    with written_whole(path) as temporary:
+        figure.savefig(temporary)
+
+
+def _coloured(mask: np.ndarray, labels: Mapping[str, int], alpha: float = 0.55) -> np.ndarray:
+    """Label map (H, W) to RGBA (H, W, 4), transparent where no label is."""
+    picture = np.zeros((*mask.shape, 4))
+    for value, colour in zip(labels.values(), COLOURS, strict=False):
+        rgb = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        picture[mask == value] = [*rgb, alpha]
+    return picture
