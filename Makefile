@@ -1,0 +1,26 @@
+# Both targets do all of their own set-up: a virtual environment in .venv and the package with what it needs.
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= demo_out
+
+.PHONY: demo test clean
+
+demo: $(VENV)/installed
+	$(VENV)/bin/spinesegdiff demo -o $(OUT)
+
+test: $(VENV)/installed_for_tests
+	$(VENV)/bin/python -m pytest
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python setup.cfg pyproject.toml
+	$(VENV)/bin/python -m pip install --quiet -e .
+	touch $@
+
+$(VENV)/installed_for_tests: $(VENV)/installed
+	$(VENV)/bin/python -m pip install --quiet -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(OUT) build *.egg-info
