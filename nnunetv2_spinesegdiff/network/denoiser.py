@@ -37,6 +37,8 @@ class DenoisingUNet(nn.Module):
         """
         super().__init__()
         self.unet = unet
+        # Only the full resolution is supervised; DDP does not accept weights that no loss reaches.
+        self.unet.decoder.seg_layers = unet.decoder.seg_layers[-1:]
         self.image_encoder = image_encoder
         widths = list(unet.encoder.output_channels)
         if image_encoder is not None and list(image_encoder.output_channels) != widths:
