@@ -1,0 +1,5 @@
+"""A made-up SPIDER: lumbar spines drawn from parameters, rendered as MR series with exact labels."""
+
+from .cohort import make_phantom
+
+__all__ = ["make_phantom"]

@@ -1,0 +1,214 @@
+"""How a patient is scanned: series, geometry on disk and image quality, drawn at random; nothing rendered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .anatomy import Anatomy
+from .canvas import Lattice
+from .placement import Spine
+from .protocols import FINEST_RENDERED_PIXEL, SCANNERS, SPACE, Protocol, Scanner
+
+# Which series patients have, and how many of SPIDER's 218 patients.
+_SERIES = (
+    (("t1", "t2"), 151),
+    (("t1", "t2", "t2_SPACE"), 39),
+    (("t2",), 20),
+    (("t1",), 6),
+    (("t2_SPACE",), 2),
+)
+
+# The file's array axes, slowest first, as axes of (slices, rows, columns).
+_AXIS_ORDERS = ((0, 1, 2), (1, 2, 0))
+
+_OBLIQUE_SHARE = 0.08
+_OBLIQUE_DEG = (8.0, 20.0)
+
+
+@dataclass(frozen=True)
+class Pose:
+    """How a patient lies in the scanner.
+
+    Attributes:
+        rotation: (3, 3); world = offset + rotation @ patient, both left-posterior-superior, in mm.
+        offset: (3,), in mm.
+    """
+
+    rotation: np.ndarray
+    offset: np.ndarray
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What the scanner does to the signal.
+
+    Attributes:
+        level: scanner units of signal 1.
+        noise: standard deviation relative to signal 1.
+        coil: 0..1, strength of the fall of signal away from the back; coil_reach in mm.
+        saturation: 0..1, how much a saturation band darkens the belly.
+        blur: 0..0.25, weight of each neighbour in the in-plane blur.
+        ghost, ghost_shift: strength of a motion ghost and its distance along the rows, in parts of the field.
+        shading: (3,) linear fall-off along slices, rows and columns.
+        seed: of the noise.
+    """
+
+    level: float
+    noise: float
+    coil: float
+    coil_reach: float
+    saturation: float
+    blur: float
+    ghost: float
+    ghost_shift: float
+    shading: tuple[float, float, float]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """One series.
+
+    Attributes:
+        sequence: "t1", "t2" or "t2_SPACE".
+        lattice: its voxels in the patient's frame; slices run to the left, rows down, columns backward.
+        pose: how the patient lay.
+        axis_order: the file's array axes, slowest first, as axes of (slices, rows, columns).
+        flips: whether each of the axes (slices, rows, columns) runs the other way in the file.
+        zoom: 1, or 2 where the image is interpolated from a lattice of twice the pixel spacing.
+    """
+
+    sequence: str
+    scanner: Scanner
+    protocol: Protocol
+    lattice: Lattice
+    pose: Pose
+    axis_order: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
+    zoom: int
+    quality: Quality
+
+    @property
+    def voxels(self) -> Lattice:
+        """The voxels of the file, before its axes are permuted and flipped."""
+        n, rows, columns = self.lattice.shape
+        step = self.lattice.steps[1:] / self.zoom
+        origin = self.lattice.origin - (self.zoom - 1) / 2 * step.sum(axis=0)
+        steps = np.stack([self.lattice.steps[0], *step])
+        return Lattice((n, rows * self.zoom, columns * self.zoom), origin, steps)
+
+    @property
+    def obliquity_deg(self) -> float:
+        """Angle between the slice normal and the left-right axis of the world."""
+        normal = self.pose.rotation @ self.lattice.steps[0]
+        return float(np.degrees(np.arccos(min(1.0, abs(normal[0]) / np.linalg.norm(normal)))))
+
+    def to_file_axes(self, array: np.ndarray) -> np.ndarray:
+        """Permute and flip an array (slices, rows, columns) into the file's axes."""
+        flipped = array[tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)]
+        return np.ascontiguousarray(flipped.transpose(self.axis_order))
+
+    def file_geometry(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Spacing (3,), origin (3,) and direction (3, 3) of the file in SimpleITK's order (x axis first)."""
+        voxels = self.voxels
+        corner = np.array([n - 1 if flip else 0 for n, flip in zip(voxels.shape, self.flips, strict=True)])
+        origin = self.pose.offset + self.pose.rotation @ (voxels.origin + corner @ voxels.steps)
+        signs = np.where(self.flips, -1.0, 1.0)[:, None]
+        steps = (signs * voxels.steps @ self.pose.rotation.T)[list(self.axis_order)][::-1]
+        spacing = np.linalg.norm(steps, axis=1)
+        return spacing, origin, (steps / spacing[:, None]).T
+
+
+def draw_series_names(rng: np.random.Generator) -> tuple[str, ...]:
+    """Which series a patient has, in SPIDER's shares."""
+    counts = np.array([count for _, count in _SERIES], float)
+    return _SERIES[int(rng.choice(len(_SERIES), p=counts / counts.sum()))][0]
+
+
+def draw_acquisitions(rng: np.random.Generator, anatomy: Anatomy, spine: Spine) -> tuple[Acquisition, ...]:
+    """Draw all series of a patient: one scanner and one pose, each series with its own field of view."""
+    names = draw_series_names(rng)
+    shares = np.array([scanner.share for scanner in SCANNERS])
+    scanner = SCANNERS[int(rng.choice(len(SCANNERS), p=shares / shares.sum()))]
+    pose = _draw_pose(rng)
+    order = _AXIS_ORDERS[int(rng.integers(2))]
+    return tuple(_draw_acquisition(rng, name, scanner, pose, order, anatomy, spine) for name in names)
+
+
+def rotation(axis: np.ndarray, degrees: float) -> np.ndarray:
+    """(3, 3) rotation about an axis (3,), by Rodrigues' formula."""
+    x, y, z = axis / np.linalg.norm(axis)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    angle = np.radians(degrees)
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+
+
+def _draw_pose(rng: np.random.Generator) -> Pose:
+    around = rng.uniform(0, 2 * np.pi)
+    # About an axis across left-right, so that the whole angle shows between slice normal and left-right.
+    axis = np.array([0, np.cos(around), np.sin(around)])
+    oblique = rng.random() < _OBLIQUE_SHARE
+    degrees = rng.uniform(*_OBLIQUE_DEG) if oblique else abs(rng.normal(0, 1.5))
+    return Pose(rotation(axis, degrees), rng.uniform((-40, -80, -60), (40, 60, 60)))
+
+
+def _draw_acquisition(
+    rng: np.random.Generator, name: str, scanner: Scanner, pose: Pose, order: tuple[int, int, int],
+    anatomy: Anatomy, spine: Spine,
+) -> Acquisition:  # fmt: skip
+    protocol = SPACE if name == "t2_SPACE" else getattr(scanner, name)
+    # Whoever placed the slices did not always hit the spine's own plane.
+    misfit = rng.normal(0, 1.5) if rng.random() < 0.25 else 0.0
+    turn = rotation(np.array([0, rng.normal(), rng.normal()]), misfit)
+    zoom = 2 if protocol.pixel < FINEST_RENDERED_PIXEL else 1
+    lattice = _draw_lattice(rng, protocol, protocol.pixel * zoom, turn, anatomy, spine)
+    return Acquisition(
+        sequence=name,
+        scanner=scanner,
+        protocol=protocol,
+        lattice=lattice,
+        pose=pose,
+        axis_order=order,
+        flips=(bool(rng.random() < 0.5), bool(rng.random() < 0.15), bool(rng.random() < 0.15)),
+        zoom=zoom,
+        quality=_draw_quality(rng, name, scanner),
+    )
+
+
+def _draw_lattice(
+    rng: np.random.Generator, protocol: Protocol, pixel: float, turn: np.ndarray, anatomy: Anatomy, spine: Spine
+) -> Lattice:
+    below = rng.uniform(48, 80)
+    deep = rng.uniform(205, 265)
+    across = rng.uniform(54, 66)
+    slices = int(np.clip(round(across / protocol.slice_step), 11, 64))
+    rows, columns = (2 * round(length / pixel / 2) for length in (spine.top + below, deep))
+    steps = np.stack([
+        turn @ np.array([protocol.slice_step, 0, 0]),
+        turn @ np.array([0, 0, -pixel]),
+        turn @ np.array([0, pixel, 0]),
+    ])  # fmt: skip
+    # The back of the field lies a little behind the skin; the spine is centred from side to side.
+    skin = float(spine.back.values.max()) + anatomy.soft.fat_behind + anatomy.soft.fat_low
+    last_column = min(skin + rng.uniform(4, 22), deep - 70)
+    middle = np.array([rng.normal(0, 1.5), last_column - deep / 2, spine.top - pixel / 2 - (rows - 1) / 2 * pixel])
+    half = (np.array([slices, rows, columns]) - 1) / 2
+    return Lattice((slices, rows, columns), middle - half @ steps, steps)
+
+
+def _draw_quality(rng: np.random.Generator, name: str, scanner: Scanner) -> Quality:
+    moved = rng.random() < 0.3
+    return Quality(
+        level=float(scanner.level * rng.uniform(0.75, 1.15)),
+        noise=float(scanner.noise * rng.uniform(0.7, 1.5) * (1.3 if name == "t2_SPACE" else 1)),
+        coil=float(np.clip(scanner.surface_coil + rng.normal(0, 0.1), 0.05, 0.95)),
+        coil_reach=float(rng.uniform(55, 95)),
+        saturation=float(rng.uniform(0.4, 0.8)) if rng.random() < 0.7 else 0.0,
+        blur=float(rng.uniform(0.03, 0.16)),
+        ghost=float(rng.uniform(0.01, 0.04)) if moved else 0.0,
+        ghost_shift=float(rng.uniform(0.1, 0.4)),
+        shading=tuple(float(v) for v in rng.normal(0, (0.05, 0.08, 0.04))),  # type: ignore[arg-type]
+        seed=int(rng.integers(2**63)),
+    )

@@ -1,0 +1,198 @@
+"""Painting vertebrae and the sacrum."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .anatomy import Endplate
+from .canvas import Canvas, Points
+from .placement import PlacedVertebra, SacralSegment
+from .shapes import capsule, rounded_box, rounded_intersection, smooth_union, superellipse
+from .signals import Signals
+from .texture import Texture
+
+_CORTEX_MM = 0.8
+_RIM_RADIUS_MM = 2.6
+_BEHIND_MM = 62.0
+
+
+def paint_vertebra(
+    canvas: Canvas, vertebra: PlacedVertebra, signals: Signals, texture: Texture, label: int | None,
+    posterior: bool = True,
+) -> None:  # fmt: skip
+    """Body, pedicles, articular pillars, laminae, spinous and transverse processes, one label for all.
+
+    Args:
+        label: SPIDER number, or None to leave the samples unlabelled.
+        posterior: paint what lies behind the body as well.
+    """
+    if posterior:
+        _paint_posterior(canvas, vertebra, signals, texture, label)
+    _paint_body(canvas, vertebra, signals, texture, label)
+
+
+def _paint_body(
+    canvas: Canvas, vertebra: PlacedVertebra, signals: Signals, texture: Texture, label: int | None
+) -> None:
+    shape, frame = vertebra.shape, vertebra.frame
+    reach = shape.depth / 2 + shape.height * 0.4 + 6
+    found = canvas.around(frame.y, frame.z, (shape.width / 2 + 3, reach, reach))
+    if found is None:
+        return
+    box, (x, y, z) = found
+    front, up = frame.local(y, z)
+    distance, to_upper, to_lower = body_distance(vertebra, front, up, x)
+    marrow = signals.marrow * shape.shade * (1 + 0.06 * texture(x, y, z, (5, 4, 4)))
+    marrow = marrow + 0.03 * texture(x, y, z, (9, 14, 14))
+    for endplate, depth in ((shape.upper, to_upper), (shape.lower, to_lower)):
+        if endplate.modic:
+            patch = np.clip(0.8 + 0.5 * texture(x, y, z, (16, 16, 40)), 0, 1)
+            marrow = marrow + signals.modic[endplate.modic] * patch * _falloff(depth, endplate.modic_reach)
+    # The basivertebral vein enters at the middle of the posterior wall.
+    behind = front + np.float32(shape.depth / 2)
+    spread = np.float32(0.9) + np.float32(0.16) * np.maximum(np.float32(11) - behind, 0)
+    vein = np.clip(1.4 - np.abs(up) / spread, 0, 1) * np.clip((11 - behind) / 5, 0, 1)
+    vein = vein * np.clip(1.6 - np.abs(x) / 6, 0, 1)
+    marrow = marrow + vein * (signals.vein - marrow)
+    shell = canvas.coverage(-distance - np.float32(_CORTEX_MM))
+    canvas.paint(box, canvas.coverage(distance), marrow + shell * (signals.cortex - marrow), label)
+
+
+def body_distance(
+    vertebra: PlacedVertebra, front: np.ndarray, up: np.ndarray, left: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Signed distance to a vertebral body, and the depths under its upper and lower endplates, in mm."""
+    shape = vertebra.shape
+    half_height = np.float32(shape.height / 2) + np.float32(np.tan(shape.wedge / 2)) * front
+    at = np.clip(np.abs(up) / half_height, 0, 1)
+    hollow = 1 - np.float32(shape.waist) * (1 - at * at)
+    # Spurs grow forward from the rims, above and below.
+    rim = np.where(front > 0, np.clip((at - 0.72) / 0.28, 0, 1) ** 2 * np.float32(shape.spur), 0)
+    half_depth = np.float32(shape.depth / 2) * hollow + rim
+    radius = superellipse(front, left, half_depth, np.float32(shape.width / 2) * hollow, 3)
+    wall = (radius - 1) * half_depth
+    # The posterior wall is flat or slightly hollow across: it makes the canal's front.
+    flat = -front - half_depth * np.float32(0.97)
+    wall = np.maximum(wall, flat)
+    inner = np.clip(1 - radius**2, 0, 1)
+    to_upper = half_height - up - _dip(shape.upper, inner, front, left)
+    to_lower = half_height + up - _dip(shape.lower, inner, front, left)
+    caps = -np.minimum(to_upper, to_lower)
+    return rounded_intersection(wall, caps, _RIM_RADIUS_MM), to_upper, to_lower
+
+
+def _dip(endplate: Endplate, inner: np.ndarray, front: np.ndarray, left: np.ndarray) -> np.ndarray:
+    dip = np.float32(endplate.dish) * inner
+    if endplate.node_depth:
+        df, dl = front - np.float32(endplate.node_front), left - np.float32(endplate.node_left)
+        dip = dip + np.float32(endplate.node_depth) * np.exp(-(df**2 + dl**2) / endplate.node_radius**2)
+    phase = np.float32(endplate.node_front)
+    return dip + np.float32(endplate.waves) * np.sin(front * np.float32(0.55) + phase) * np.cos(
+        left * np.float32(0.4) + phase
+    )
+
+
+def _falloff(depth: np.ndarray, reach: float) -> np.ndarray:
+    return np.clip((np.float32(1.35 * reach) - depth) / np.float32(0.7 * reach), 0, 1)
+
+
+def _paint_posterior(
+    canvas: Canvas, vertebra: PlacedVertebra, signals: Signals, texture: Texture, label: int | None
+) -> None:
+    shape, frame = vertebra.shape, vertebra.frame
+    y, z = frame.at(-shape.depth / 2 - 24, -5)
+    found = canvas.around(y, z, (42, 36, 40))
+    if found is None:
+        return
+    box, (x, y, z) = found
+    front, up = frame.local(y, z)
+    behind = front + np.float32(shape.depth / 2)
+    distance = _posterior_distance(vertebra, behind, up, x)
+    marrow = signals.marrow * shape.shade * 1.12 * (1 + 0.1 * texture(x, y, z, (5, 4, 4)))
+    shell = canvas.coverage(-distance - np.float32(_CORTEX_MM))
+    canvas.paint(box, canvas.coverage(distance), marrow + shell * (signals.cortex - marrow), label)
+
+
+def _posterior_distance(
+    vertebra: PlacedVertebra, behind: np.ndarray, up: np.ndarray, left: np.ndarray
+) -> np.ndarray:
+    # Coordinates: behind is 0 at the posterior wall and negative further back; both sides are mirror images.
+    shape = vertebra.shape
+    side = np.abs(left)
+    points = (behind, up, side)
+    apart = shape.width * 0.29
+    pedicle = capsule(points, (4, 5.5, apart), (-12, 4.5, apart + 0.5), 4.0, stretch=1.6)
+    pillar = capsule(points, (-14, 14, apart + 2.5), (-19, -17, apart - 1), 4.6)
+    lamina = capsule(points, (-17, -5, apart - 1), (-23, -8, 1.0), 3.0, stretch=2.6)
+    process = capsule(points, (-14, 4, apart + 2), (-18, 5, 40.0), 3.0, stretch=1.5)
+    distance = smooth_union(np.minimum(pedicle, process), smooth_union(pillar, lamina, 3), 3)
+    return smooth_union(distance, _spinous_distance(vertebra, behind, up, left), 3)
+
+
+def _spinous_distance(
+    vertebra: PlacedVertebra, behind: np.ndarray, up: np.ndarray, left: np.ndarray
+) -> np.ndarray:
+    shape = vertebra.shape
+    sin, cos = np.float32(np.sin(shape.spinous_drop)), np.float32(np.cos(shape.spinous_drop))
+    back, high = -behind - np.float32(21), up + np.float32(5)
+    along, across = back * cos - high * sin, back * sin + high * cos
+    # Taller and thicker towards the tip.
+    share = np.clip(along / np.float32(shape.spinous_length), 0, 1)
+    points = (
+        along - np.float32(shape.spinous_length / 2),
+        across * (1.12 - np.float32(0.22) * share) + 2 * share,
+        left * (1.1 - np.float32(0.3) * share),
+    )
+    return rounded_box(points, (shape.spinous_length / 2 + 2, shape.spinous_height / 2, 3.4), 3.2)
+
+
+def paint_sacrum(
+    canvas: Canvas, sacrum: tuple[SacralSegment, ...], signals: Signals, texture: Texture
+) -> None:
+    """Sacral bodies, the remnants of their discs and the crest behind the sacral canal; unlabelled."""
+    for number, segment in enumerate(sacrum):
+        reach = segment.depth_above / 2 + segment.height / 2 + 24
+        found = canvas.around(segment.frame.y, segment.frame.z, (segment.width / 2 + 3, reach, reach))
+        if found is None:
+            continue
+        box, (x, y, z) = found
+        front, up = segment.frame.local(y, z)
+        marrow = signals.marrow * 1.05 * (1 + 0.07 * texture(x, y, z, (5, 4, 4)))
+        slab = _sacral_distance(segment, front, up, x)
+        if number:
+            gap = _remnant_distance(segment, front, up, x)
+            canvas.paint(box, canvas.coverage(gap), 0.5 * (signals.nucleus[2] + signals.annulus[0]))
+        crest = _crest_distance(segment, front, up, x)
+        distance = np.minimum(slab, crest)
+        shell = canvas.coverage(-distance - np.float32(_CORTEX_MM))
+        canvas.paint(box, canvas.coverage(distance), marrow + shell * (signals.cortex - marrow))
+
+
+def _sacral_distance(
+    segment: SacralSegment, front: np.ndarray, up: np.ndarray, left: np.ndarray
+) -> np.ndarray:
+    share = np.clip(up / np.float32(segment.height) + np.float32(0.5), 0, 1)
+    mean, change = segment.depth_below, segment.depth_above - segment.depth_below
+    half_depth = (np.float32(mean) + np.float32(change) * share) / 2 - np.float32(1.0) * (
+        4 * share * (1 - share)
+    )
+    radius = superellipse(front, left, half_depth, np.float32(segment.width / 2), 4)
+    return rounded_intersection((radius - 1) * half_depth, np.abs(up) - np.float32(segment.height / 2), 2.0)
+
+
+def _remnant_distance(
+    segment: SacralSegment, front: np.ndarray, up: np.ndarray, left: np.ndarray
+) -> np.ndarray:
+    radius = superellipse(front, left, 0.42 * segment.depth_above, 0.4 * segment.width, 4)
+    above = np.abs(up - np.float32(segment.height / 2 + 1.2)) - np.float32(1.8)
+    return rounded_intersection((radius - 1) * np.float32(segment.depth_above * 0.42), above, 1.0)
+
+
+def _crest_distance(
+    segment: SacralSegment, front: np.ndarray, up: np.ndarray, left: np.ndarray
+) -> np.ndarray:
+    share = np.clip(up / np.float32(segment.height) + np.float32(0.5), 0, 1)
+    half_depth = (segment.depth_below + (segment.depth_above - segment.depth_below) * share) / 2
+    behind = -front - half_depth - np.float32(14)
+    points = (behind, up, left * np.float32(0.5))
+    return rounded_box(points, (3.2, segment.height * 0.40, 7.0), 2.6)

@@ -1,0 +1,111 @@
+"""A painter's canvas: shapes are laid over each other with their coverage; labels follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .placement import Table
+
+Box = tuple[slice, slice, slice]
+Points = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Sample points of a series in the patient's frame.
+
+    Attributes:
+        shape: (slices, rows, columns).
+        origin: (3,) x, y, z of sample (0, 0, 0), in mm.
+        steps: (3, 3), row a is the step along array axis a, in mm.
+    """
+
+    shape: tuple[int, int, int]
+    origin: np.ndarray
+    steps: np.ndarray
+
+    @property
+    def pixel(self) -> float:
+        """In-plane sampling distance, in mm."""
+        return float(np.linalg.norm(self.steps[1]))
+
+    def refined(self, factor: int) -> Lattice:
+        """`factor` samples a slice, spread evenly over its thickness (slices touch each other)."""
+        step = self.steps[0] / factor
+        steps = np.stack([step, self.steps[1], self.steps[2]])
+        shape = (self.shape[0] * factor, *self.shape[1:])
+        return Lattice(shape, self.origin - step * (factor - 1) / 2, steps)
+
+    def box(self, centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Box | None:
+        """Samples within `radii` (mm along x, y and z) of a point; None where there is none."""
+        inverse = np.linalg.inv(self.steps)
+        middle = (np.asarray(centre) - self.origin) @ inverse
+        reach = np.asarray(radii) @ np.abs(inverse)
+        low = np.maximum(np.floor(middle - reach).astype(int), 0)
+        high = np.minimum(np.ceil(middle + reach).astype(int) + 1, self.shape)
+        if (low >= high).any():
+            return None
+        return slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2])
+
+    def points(self, box: Box | None = None) -> Points:
+        """x, y and z of the samples of a box as float32 arrays of three axes that broadcast to its shape.
+
+        Axes along which a coordinate does not change have length 1, which spares most of the work.
+        """
+        box = box or (slice(0, self.shape[0]), slice(0, self.shape[1]), slice(0, self.shape[2]))
+        found = []
+        for coordinate in range(3):
+            total = np.full((1, 1, 1), self.origin[coordinate])
+            for axis in range(3):
+                step = self.steps[axis, coordinate]
+                if abs(step) > 1e-9:
+                    along = np.arange(box[axis].start, box[axis].stop) * step
+                    total = total + along.reshape([-1 if a == axis else 1 for a in range(3)])
+            found.append(total.astype(np.float32))
+        return found[0], found[1], found[2]
+
+
+class Canvas:
+    """Signal and label of every sample of a lattice.
+
+    Attributes:
+        lattice: the samples.
+        signal: float32, the lattice's shape.
+        label: uint8, the lattice's shape, SPIDER numbers.
+    """
+
+    def __init__(self, lattice: Lattice, signal: np.ndarray, sideways: Table) -> None:
+        self.lattice = lattice
+        self.signal = signal
+        self.label = np.zeros(lattice.shape, np.uint8)
+        self._sideways = sideways
+
+    def around(
+        self, y: float, z: float, radii: tuple[float, float, float], x: float = 0.0
+    ) -> tuple[Box, Points] | None:
+        """Box and points near a place; x counts from the midline, which a scoliosis bends.
+
+        Returns:
+            The box and (x, y, z), or None where the lattice does not reach.
+        """
+        shift = float(self._sideways(np.array([z], np.float32))[0])
+        box = self.lattice.box((x + shift, y, z), radii)
+        if box is None:
+            return None
+        px, py, pz = self.lattice.points(box)
+        return box, (px - self._sideways(pz), py, pz)
+
+    def coverage(self, distance: np.ndarray) -> np.ndarray:
+        """Share of a pixel inside a shape, 0..1, from the signed distance in mm (negative inside)."""
+        return np.clip(np.float32(0.5) - distance * np.float32(1 / self.lattice.pixel), 0, 1)
+
+    def paint(
+        self, box: Box, cover: np.ndarray, signal: np.ndarray | float, label: int | None = None
+    ) -> None:
+        """Lay a signal over the box. Samples covered at least by half take the label, if there is one."""
+        view = self.signal[box]
+        view += cover * (signal - view)
+        if label is not None:
+            np.copyto(self.label[box], np.uint8(label), where=np.broadcast_to(cover >= 0.5, view.shape))

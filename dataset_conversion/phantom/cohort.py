@@ -1,0 +1,161 @@
+"""A made-up cohort on disk, in SPIDER's layout."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from tqdm import tqdm
+
+from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.files import save_json, written_whole
+
+from .acquisition import Acquisition
+from .patient import Patient, draw_patient
+from .render import render
+from .tables import write_tables
+
+MODEL_VERSION = 1
+"""Raised whenever the same seed gives other images."""
+
+NOTE = "phantom.json"
+"""Says in the output folder what made it."""
+
+Job = tuple[Path, int, int, str]
+
+
+def make_phantom(
+    output: Path, *, patients: int, seed: int, num_processes: int | None = None, first_patient: int = 1
+) -> list[Path]:
+    """Make up patients `first_patient`, `first_patient` + 1, ... in SPIDER's layout.
+
+    Writes `images/<patient>_<t1|t2|t2_SPACE>.mha` (int16) and `masks/<same name>` (uint8, SPIDER numbers, the
+    image's exact geometry), `overview.csv` and `radiological_gradings.csv` with SPIDER's columns, and
+    `phantom.json`. Patient p of seed s is bit-identical whatever else is made, and by how many processes.
+
+    A folder that an earlier run with the same seed made, finished or not, is continued: series that are there
+    stay, missing ones are added, and the tables list all of them.
+
+    Args:
+        output: folder, made if missing.
+        patients: how many, at least 1.
+        seed: from 0.
+        num_processes: worker processes; as many as there are processors if None.
+        first_patient: number of the first one, at least 1.
+
+    Returns:
+        The images of the patients asked for, in order.
+
+    Raises:
+        UserError: a number is out of range, or the folder holds something else or another seed's patients.
+    """
+    _check_numbers(patients, seed, first_patient)
+    output = Path(output)
+    _claim(output, seed)
+    cohort = [draw_patient(seed, first_patient + k) for k in range(patients)]
+    images = {patient.stem(a): _image_path(output, patient.stem(a)) for patient in cohort for a in patient.acquisitions}
+    jobs = [
+        (output, seed, patient.number, acquisition.sequence)
+        for patient in cohort
+        for acquisition in patient.acquisitions
+        if not images[patient.stem(acquisition)].exists()
+    ]
+    bar = tqdm(total=len(images), initial=len(images) - len(jobs), desc="Making phantoms", unit="series")
+    with bar:
+        for _ in _run(jobs, num_processes or os.cpu_count() or 1):
+            bar.update()
+    _write_tables(output, seed, cohort)
+    return list(images.values())
+
+
+def write_series(output: Path, patient: Patient, acquisition: Acquisition) -> Path:
+    """Render a series and write its mask, then its image: an image that is there has its mask."""
+    image, mask = render(patient.anatomy, patient.spine, acquisition)
+    stem = patient.stem(acquisition)
+    _write_volume(output / "masks" / f"{stem}.mha", mask, acquisition)
+    _write_volume(_image_path(output, stem), image, acquisition)
+    return _image_path(output, stem)
+
+
+def _image_path(output: Path, stem: str) -> Path:
+    return output / "images" / f"{stem}.mha"
+
+
+def _write_volume(path: Path, array: np.ndarray, acquisition: Acquisition) -> None:
+    volume = sitk.GetImageFromArray(acquisition.to_file_axes(array))
+    spacing, origin, direction = acquisition.file_geometry()
+    volume.SetSpacing(spacing.tolist())
+    volume.SetOrigin(origin.tolist())
+    volume.SetDirection(direction.ravel().tolist())
+    with written_whole(path) as temporary:
+        sitk.WriteImage(volume, str(temporary), useCompression=True, compressionLevel=1)
+
+
+def _check_numbers(patients: int, seed: int, first_patient: int) -> None:
+    if patients < 1:
+        raise UserError(f"{patients} patients: at least one is needed")
+    if first_patient < 1:
+        raise UserError(f"first patient {first_patient}: numbers start at 1")
+    if seed < 0:
+        raise UserError(f"seed {seed}: must not be negative")
+
+
+def _claim(output: Path, seed: int) -> None:
+    note = output / NOTE
+    made_by = {"made_by": "spinesegdiff phantom", "model_version": MODEL_VERSION, "seed": seed}
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output}: is not a folder: choose another")
+    if not note.exists():
+        if output.is_dir() and any(output.iterdir()):
+            raise UserError(f"{output}: is not empty and was not made by this command: choose another folder")
+        save_json(made_by, note)
+        return
+    try:
+        found = json.loads(note.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{note}: is damaged: choose another folder or remove this one") from error
+    if found != made_by:
+        raise UserError(f"{output}: holds patients of another seed or version: choose another folder or remove it")
+
+
+def _run(jobs: list[Job], num_processes: int) -> Iterator[None]:
+    if num_processes == 1 or len(jobs) < 2:
+        for job in jobs:
+            yield _work(job)
+        return
+    with ProcessPoolExecutor(min(num_processes, len(jobs)), get_context("spawn"), _start_worker) as pool:
+        try:
+            for done in as_completed([pool.submit(_work, job) for job in jobs]):
+                yield done.result()
+        except BrokenProcessPool as error:
+            raise UserError("a worker was killed, most likely for want of memory: run again with a smaller "
+                            "-np; finished series are kept") from error  # fmt: skip
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    # One process a core is enough; threads on top of that only get in each other's way.
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+
+
+def _work(job: Job) -> None:
+    output, seed, number, sequence = job
+    patient = draw_patient(seed, number)
+    write_series(output, patient, next(a for a in patient.acquisitions if a.sequence == sequence))
+
+
+def _write_tables(output: Path, seed: int, cohort: list[Patient]) -> None:
+    # An earlier run may have left other patients of this seed here.
+    stems = {path.stem for path in (output / "images").glob("[!.]*.mha")}
+    known = {patient.number: patient for patient in cohort}
+    numbers = {int(stem.split("_")[0]) for stem in stems if stem.split("_")[0].isdecimal()}
+    everyone = (known.get(number) or draw_patient(seed, number) for number in sorted(numbers))
+    write_tables(output, everyone, stems)

@@ -1,0 +1,41 @@
+"""A made-up patient: everything about them follows from a seed and their number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .acquisition import Acquisition, draw_acquisitions
+from .anatomy import Anatomy, draw_anatomy
+from .placement import Spine, place
+
+
+@dataclass(frozen=True)
+class Patient:
+    """
+    Attributes:
+        number: from 1.
+        anatomy: the drawn parameters; spine: where they put everything.
+        acquisitions: one a series, t1 before t2 before t2_SPACE.
+    """
+
+    number: int
+    anatomy: Anatomy
+    spine: Spine
+    acquisitions: tuple[Acquisition, ...]
+
+    def stem(self, acquisition: Acquisition) -> str:
+        """File name without its ending, `12_t2_SPACE`."""
+        return f"{self.number}_{acquisition.sequence}"
+
+
+def draw_patient(seed: int, number: int) -> Patient:
+    """Draw a patient without rendering anything.
+
+    The same seed and number give the same patient, whoever else is drawn.
+    """
+    for_anatomy, for_scans = np.random.SeedSequence((seed, number)).spawn(2)
+    anatomy = draw_anatomy(np.random.default_rng(for_anatomy))
+    spine = place(anatomy)
+    return Patient(number, anatomy, spine, draw_acquisitions(np.random.default_rng(for_scans), anatomy, spine))

@@ -1,0 +1,69 @@
+"""The scanners and protocols that made-up series come from; figures as in SPIDER's `overview.csv`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One sequence of one scanner.
+
+    Attributes:
+        pixel: in-plane spacing in mm.
+        slice_step: distance of neighbouring slices in mm; thickness of each in mm.
+        echo_time, repetition_time: in ms.
+        echo_train: length of the echo train.
+    """
+
+    pixel: float
+    slice_step: float
+    thickness: float
+    echo_time: float
+    repetition_time: float
+    echo_train: int
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """A scanner with its protocols.
+
+    Attributes:
+        share: how many of all patients were examined on it.
+        field: in tesla.
+        level: signal of the brightest tissue, in the scanner's units.
+        surface_coil: 0..1, how much of the fall of signal away from the back it leaves uncorrected.
+        noise: standard deviation of noise, relative to the brightest tissue.
+    """
+
+    share: float
+    manufacturer: str
+    model: str
+    field: float
+    level: float
+    surface_coil: float
+    noise: float
+    t1: Protocol
+    t2: Protocol
+
+
+SCANNERS = (
+    Scanner(0.40, "Philips Healthcare", "Ingenia", 3.0, 1700, 0.25, 0.012,
+            Protocol(0.625, 3.3, 3.0, 13.837, 716.2, 7), Protocol(0.625, 3.3, 3.0, 120.0, 3563.1, 25)),
+    Scanner(0.16, "Philips Medical Systems", "Ingenia", 1.5, 1250, 0.35, 0.016,
+            Protocol(0.5859375, 3.3, 3.0, 8.0, 600.0, 5), Protocol(0.5859375, 3.3, 3.0, 100.0, 3000.0, 17)),
+    Scanner(0.14, "SIEMENS", "Avanto_fit", 1.5, 520, 0.55, 0.020,
+            Protocol(0.72916667, 4.4, 4.0, 11.0, 550.0, 3), Protocol(0.72916667, 4.4, 4.0, 114.0, 3500.0, 17)),
+    Scanner(0.14, "SIEMENS", "SymphonyTim", 1.5, 430, 0.75, 0.026,
+            Protocol(0.875, 4.8, 4.0, 12.0, 456.0, 2), Protocol(0.67708333, 4.8, 4.0, 102.0, 4000.0, 19)),
+    Scanner(0.12, "SIEMENS", "Aera", 1.5, 640, 0.45, 0.016,
+            Protocol(0.47826087, 4.4, 4.0, 9.8, 600.0, 3), Protocol(0.47826087, 4.4, 4.0, 95.0, 3800.0, 17)),
+    Scanner(0.04, "SIEMENS", "Skyra_fit", 3.0, 900, 0.40, 0.014,
+            Protocol(0.3125, 4.4, 4.0, 9.8, 497.0, 5), Protocol(0.36458333, 4.4, 4.0, 102.0, 4200.0, 21)),
+)  # fmt: skip
+
+SPACE = Protocol(0.9375, 1.0, 0.9, 124.0, 1000.0, 60)
+"""The near-isotropic 3D T2 protocol, the same on every scanner."""
+
+FINEST_RENDERED_PIXEL = 0.45
+"""Finer images are interpolated from twice the spacing, as scanners do by zero-filling, in mm."""
