@@ -11,6 +11,7 @@ from pathlib import Path
 from . import __version__
 from .environment import folder_of, make_trainers_known, shell_lines
 from .errors import UserError
+from .preflight import check_device, check_planned
 
 # Imports of torch and SimpleITK wait until a subcommand needs them: `spinesegdiff -h` answers at once.
 
@@ -76,6 +77,7 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
 
 
 def _demo(options: argparse.Namespace) -> None:
+    check_device(options.device)
     from .demo import run_demo
 
     run_demo(options.o, device=options.device, seed=options.seed)
@@ -178,8 +180,8 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        folder_of(variable)
+    check_planned(options.d, options.c, options.p)
+    check_device(options.device)
     make_trainers_known()
     from nnunetv2.run.run_training import run_training_entry
 

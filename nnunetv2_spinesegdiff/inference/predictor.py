@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -32,8 +33,10 @@ class SpineSegDiffPredictor(nnUNetPredictor):
         """Stock; then sets the network to what was asked for.
 
         Raises:
-            UserError: refinement was asked for or declined and the model has no refiner.
+            UserError: there is no such trained model, or refinement was asked for or declined and the model
+                has no refiner.
         """
+        _check_trained(Path(model_training_output_dir), use_folds, checkpoint_name)
         super().initialize_from_trained_model_folder(model_training_output_dir, use_folds, checkpoint_name)
         if self.refine is None:
             return
@@ -68,3 +71,12 @@ class SpineSegDiffPredictor(nnUNetPredictor):
         self.failures += [reason for reason in reasons if reason is not None]
         fit = [i for i, reason in enumerate(reasons) if reason is None]
         return [inputs[i] for i in fit], outputs and [outputs[i] for i in fit], [previous[i] for i in fit]
+
+
+def _check_trained(folder: Path, folds: Any, checkpoint_name: str) -> None:
+    if not (folder / "plans.json").is_file():
+        raise UserError(f"{folder}: there is no trained model; check -d, -tr, -p and -c, or train it first")
+    for fold in folds or ():
+        checkpoint = folder / f"fold_{fold}" / checkpoint_name
+        if not checkpoint.is_file():
+            raise UserError(f"{checkpoint}: there is no such checkpoint; name the trained folds with -f")
