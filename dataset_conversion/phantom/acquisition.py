@@ -206,7 +206,7 @@ def _draw_quality(rng: np.random.Generator, name: str, scanner: Scanner) -> Qual
         coil=float(np.clip(scanner.surface_coil + rng.normal(0, 0.1), 0.05, 0.95)),
         coil_reach=float(rng.uniform(55, 95)),
         saturation=float(rng.uniform(0.4, 0.8)) if rng.random() < 0.7 else 0.0,
-        blur=float(rng.uniform(0.03, 0.16)),
+        blur=float(rng.uniform(0.06, 0.2)),
         ghost=float(rng.uniform(0.01, 0.04)) if moved else 0.0,
         ghost_shift=float(rng.uniform(0.1, 0.4)),
         shading=tuple(float(v) for v in rng.normal(0, (0.05, 0.08, 0.04))),  # type: ignore[arg-type]

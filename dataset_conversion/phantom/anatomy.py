@@ -259,7 +259,7 @@ def _draw_soft_tissue(rng: np.random.Generator, size: float) -> SoftTissue:
         belly=float(rng.uniform(75, 150)),
         muscle_fat=float(np.clip(rng.beta(2, 4), 0.05, 0.8)),
         marrow_fat=float(rng.beta(2.5, 2.5)),
-        aorta_left=float(rng.normal(9, 4)),
+        aorta_left=float(rng.normal(13, 5)),
         aorta_radius=float(rng.uniform(7, 10)),
         gas=float(rng.uniform(0, 0.5)),
         root_seed=int(rng.integers(2**31)),

@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from .anatomy import Endplate
-from .canvas import Canvas, Points
+from .canvas import Canvas
 from .placement import PlacedVertebra, SacralSegment
 from .shapes import capsule, rounded_box, rounded_intersection, smooth_union, superellipse
 from .signals import Signals
 from .texture import Texture
 
-_CORTEX_MM = 0.8
+_CORTEX_MM = 0.55
 _RIM_RADIUS_MM = 2.6
-_BEHIND_MM = 62.0
 
 
 def paint_vertebra(
@@ -36,26 +35,26 @@ def _paint_body(
 ) -> None:
     shape, frame = vertebra.shape, vertebra.frame
     reach = shape.depth / 2 + shape.height * 0.4 + 6
-    found = canvas.around(frame.y, frame.z, (shape.width / 2 + 3, reach, reach))
-    if found is None:
+    patch = canvas.around(frame.y, frame.z, (shape.width / 2 + 3, reach, reach))
+    if patch is None:
         return
-    box, (x, y, z) = found
+    x, y, z = patch.points
     front, up = frame.local(y, z)
     distance, to_upper, to_lower = body_distance(vertebra, front, up, x)
     marrow = signals.marrow * shape.shade * (1 + 0.06 * texture(x, y, z, (5, 4, 4)))
     marrow = marrow + 0.03 * texture(x, y, z, (9, 14, 14))
     for endplate, depth in ((shape.upper, to_upper), (shape.lower, to_lower)):
         if endplate.modic:
-            patch = np.clip(0.8 + 0.5 * texture(x, y, z, (16, 16, 40)), 0, 1)
-            marrow = marrow + signals.modic[endplate.modic] * patch * _falloff(depth, endplate.modic_reach)
+            stain = np.clip(0.8 + 0.5 * texture(x, y, z, (16, 16, 40)), 0, 1)
+            marrow = marrow + signals.modic[endplate.modic] * stain * _falloff(depth, endplate.modic_reach)
     # The basivertebral vein enters at the middle of the posterior wall.
     behind = front + np.float32(shape.depth / 2)
-    spread = np.float32(0.9) + np.float32(0.16) * np.maximum(np.float32(11) - behind, 0)
+    spread = np.float32(1.2) + np.float32(0.22) * np.maximum(np.float32(11) - behind, 0)
     vein = np.clip(1.4 - np.abs(up) / spread, 0, 1) * np.clip((11 - behind) / 5, 0, 1)
     vein = vein * np.clip(1.6 - np.abs(x) / 6, 0, 1)
     marrow = marrow + vein * (signals.vein - marrow)
-    shell = canvas.coverage(-distance - np.float32(_CORTEX_MM))
-    canvas.paint(box, canvas.coverage(distance), marrow + shell * (signals.cortex - marrow), label)
+    shell = patch.coverage(-distance - np.float32(_CORTEX_MM))
+    patch.paint(patch.coverage(distance), marrow + shell * (signals.cortex - marrow), label)
 
 
 def body_distance(
@@ -101,16 +100,17 @@ def _paint_posterior(
 ) -> None:
     shape, frame = vertebra.shape, vertebra.frame
     y, z = frame.at(-shape.depth / 2 - 24, -5)
-    found = canvas.around(y, z, (42, 36, 40))
-    if found is None:
+    patch = canvas.around(y, z, (42, 36, 40))
+    if patch is None:
         return
-    box, (x, y, z) = found
+    x, y, z = patch.points
     front, up = frame.local(y, z)
     behind = front + np.float32(shape.depth / 2)
     distance = _posterior_distance(vertebra, behind, up, x)
-    marrow = signals.marrow * shape.shade * 1.12 * (1 + 0.1 * texture(x, y, z, (5, 4, 4)))
-    shell = canvas.coverage(-distance - np.float32(_CORTEX_MM))
-    canvas.paint(box, canvas.coverage(distance), marrow + shell * (signals.cortex - marrow), label)
+    marrow = signals.marrow * shape.shade * 1.1 * (1 + 0.1 * texture(x, y, z, (5, 4, 4)))
+    marrow = marrow + 0.07 * signals.fat * texture(x, y, z, (20, 18, 18))
+    shell = patch.coverage(-distance - np.float32(_CORTEX_MM))
+    patch.paint(patch.coverage(distance), marrow + 0.8 * shell * (signals.cortex - marrow), label)
 
 
 def _posterior_distance(
@@ -138,12 +138,12 @@ def _spinous_distance(
     along, across = back * cos - high * sin, back * sin + high * cos
     # Taller and thicker towards the tip.
     share = np.clip(along / np.float32(shape.spinous_length), 0, 1)
-    points = (
-        along - np.float32(shape.spinous_length / 2),
-        across * (1.12 - np.float32(0.22) * share) + 2 * share,
-        left * (1.1 - np.float32(0.3) * share),
+    half_height = np.float32(shape.spinous_height / 2) * (np.float32(0.72) + np.float32(0.33) * share)
+    radius = superellipse(
+        along - np.float32(shape.spinous_length / 2), across + 3 * share, shape.spinous_length / 2 + 2.5, half_height, 4
     )
-    return rounded_box(points, (shape.spinous_length / 2 + 2, shape.spinous_height / 2, 3.4), 3.2)
+    blade = np.abs(left) - np.float32(2.4) - np.float32(1.6) * share
+    return rounded_intersection((radius - 1) * half_height, blade, 2.0)
 
 
 def paint_sacrum(
@@ -152,20 +152,20 @@ def paint_sacrum(
     """Sacral bodies, the remnants of their discs and the crest behind the sacral canal; unlabelled."""
     for number, segment in enumerate(sacrum):
         reach = segment.depth_above / 2 + segment.height / 2 + 24
-        found = canvas.around(segment.frame.y, segment.frame.z, (segment.width / 2 + 3, reach, reach))
-        if found is None:
+        patch = canvas.around(segment.frame.y, segment.frame.z, (segment.width / 2 + 3, reach, reach))
+        if patch is None:
             continue
-        box, (x, y, z) = found
+        x, y, z = patch.points
         front, up = segment.frame.local(y, z)
         marrow = signals.marrow * 1.05 * (1 + 0.07 * texture(x, y, z, (5, 4, 4)))
         slab = _sacral_distance(segment, front, up, x)
         if number:
             gap = _remnant_distance(segment, front, up, x)
-            canvas.paint(box, canvas.coverage(gap), 0.5 * (signals.nucleus[2] + signals.annulus[0]))
+            patch.paint(patch.coverage(gap), 0.5 * (signals.nucleus[2] + signals.annulus[0]))
         crest = _crest_distance(segment, front, up, x)
         distance = np.minimum(slab, crest)
-        shell = canvas.coverage(-distance - np.float32(_CORTEX_MM))
-        canvas.paint(box, canvas.coverage(distance), marrow + shell * (signals.cortex - marrow))
+        shell = patch.coverage(-distance - np.float32(_CORTEX_MM))
+        patch.paint(patch.coverage(distance), marrow + shell * (signals.cortex - marrow))
 
 
 def _sacral_distance(

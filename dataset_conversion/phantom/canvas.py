@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,11 +62,38 @@ class Lattice:
             total = np.full((1, 1, 1), self.origin[coordinate])
             for axis in range(3):
                 step = self.steps[axis, coordinate]
-                if abs(step) > 1e-9:
+                # A tenth of a millimetre from edge to edge does not show.
+                if abs(step) * self.shape[axis] > 0.1:
                     along = np.arange(box[axis].start, box[axis].stop) * step
                     total = total + along.reshape([-1 if a == axis else 1 for a in range(3)])
             found.append(total.astype(np.float32))
         return found[0], found[1], found[2]
+
+
+@dataclass
+class Patch:
+    """A part of a canvas that is being painted on.
+
+    Attributes:
+        points: x (from the midline, which a scoliosis bends), y and z in mm; they broadcast to `signal`.
+        signal, label: what has been painted so far.
+        pixel: in-plane sampling distance in mm.
+    """
+
+    points: Points
+    signal: np.ndarray
+    label: np.ndarray
+    pixel: float
+
+    def coverage(self, distance: np.ndarray) -> np.ndarray:
+        """Share of a pixel inside a shape, 0..1, from the signed distance in mm (negative inside)."""
+        return np.clip(np.float32(0.5) - distance * np.float32(1 / self.pixel), 0, 1)
+
+    def paint(self, cover: np.ndarray, signal: np.ndarray | float, label: int | None = None) -> None:
+        """Lay a signal over what is there. Samples covered at least by half take the label, if there is one."""
+        self.signal += cover * (signal - self.signal)
+        if label is not None:
+            np.copyto(self.label, np.uint8(label), where=np.broadcast_to(cover >= 0.5, self.label.shape))
 
 
 class Canvas:
@@ -82,30 +111,41 @@ class Canvas:
         self.label = np.zeros(lattice.shape, np.uint8)
         self._sideways = sideways
 
-    def around(
-        self, y: float, z: float, radii: tuple[float, float, float], x: float = 0.0
-    ) -> tuple[Box, Points] | None:
-        """Box and points near a place; x counts from the midline, which a scoliosis bends.
-
-        Returns:
-            The box and (x, y, z), or None where the lattice does not reach.
-        """
+    def around(self, y: float, z: float, radii: tuple[float, float, float]) -> Patch | None:
+        """The patch within `radii` (mm along x, y and z) of a place on the midline, None if out of the picture."""
         shift = float(self._sideways(np.array([z], np.float32))[0])
-        box = self.lattice.box((x + shift, y, z), radii)
+        box = self.lattice.box((shift, y, z), radii)
         if box is None:
             return None
         px, py, pz = self.lattice.points(box)
-        return box, (px - self._sideways(pz), py, pz)
+        points = px - self._sideways(pz), py, pz
+        return Patch(points, self.signal[box], self.label[box], self.lattice.pixel)
 
-    def coverage(self, distance: np.ndarray) -> np.ndarray:
-        """Share of a pixel inside a shape, 0..1, from the signed distance in mm (negative inside)."""
-        return np.clip(np.float32(0.5) - distance * np.float32(1 / self.lattice.pixel), 0, 1)
+    @contextmanager
+    def strip(self, course: Table, radii: tuple[float, float]) -> Iterator[Patch | None]:
+        """A patch that follows a curve y = course(z) down the picture; None if out of the picture.
 
-    def paint(
-        self, box: Box, cover: np.ndarray, signal: np.ndarray | float, label: int | None = None
-    ) -> None:
-        """Lay a signal over the box. Samples covered at least by half take the label, if there is one."""
-        view = self.signal[box]
-        view += cover * (signal - view)
-        if label is not None:
-            np.copyto(self.label[box], np.uint8(label), where=np.broadcast_to(cover >= 0.5, view.shape))
+        Args:
+            radii: its reach in mm along x and y.
+        """
+        bend = float(np.abs(self._sideways.values).max())
+        tall = self.lattice.box((0, 0, 0), (radii[0] + bend, 1e4, 1e4))
+        if tall is None:
+            yield None
+            return
+        x, y, z = (np.broadcast_to(p, self._shape(tall)) for p in self.lattice.points(tall))
+        width = min(round(2 * radii[1] / self.lattice.pixel), y.shape[2])
+        # The first column of every row, taken from the middle slice.
+        middle = y.shape[0] // 2
+        first = np.abs(y[middle] - course(z[middle])).argmin(axis=1) - width // 2
+        columns = np.clip(first, 0, y.shape[2] - width)[:, None] + np.arange(width)
+        at = (slice(None), np.arange(y.shape[1])[:, None], columns)
+        px, py, pz = x[at], y[at], z[at]
+        signal, label = self.signal[tall], self.label[tall]
+        patch = Patch((px - self._sideways(pz), py, pz), signal[at], label[at], self.lattice.pixel)
+        yield patch
+        signal[at], label[at] = patch.signal, patch.label
+
+    @staticmethod
+    def _shape(box: Box) -> tuple[int, ...]:
+        return tuple(part.stop - part.start for part in box)

@@ -16,10 +16,10 @@ def paint_disc(
 ) -> None:
     """Annulus, nucleus with its cleft, bulge and herniation."""
     reach = disc.depth / 2 + 16
-    found = canvas.around(disc.frame.y, disc.frame.z, (disc.width / 2 + 5, reach, disc.depth / 2 + 10))
-    if found is None:
+    patch = canvas.around(disc.frame.y, disc.frame.z, (disc.width / 2 + 5, reach, disc.depth / 2 + 10))
+    if patch is None:
         return
-    box, (x, y, z) = found
+    x, y, z = patch.points
     front, up = disc.frame.local(y, z)
     distance, radius = disc_distance(disc, front, up, x)
     grade = disc.shape.grading.pfirrmann
@@ -32,7 +32,7 @@ def paint_disc(
     if disc.shape.hernia:
         gone = np.clip((-front - np.float32(disc.depth / 2 + disc.shape.bulge)) / 2, 0, 1)
         signal = signal + gone * (0.6 * annulus + 0.4 * nucleus - signal)
-    canvas.paint(box, canvas.coverage(distance), signal * (1 + 0.05 * texture(x, y, z, (4, 3, 3))), label)
+    patch.paint(patch.coverage(distance), signal * (1 + 0.05 * texture(x, y, z, (4, 3, 3))), label)
 
 
 def disc_distance(
@@ -75,9 +75,9 @@ def _nucleus(
     shape = disc.shape
     grade = shape.grading.pfirrmann
     # It sits a little behind the middle; its border blurs with degeneration.
-    centred = superellipse(front + 1.5, left, disc.depth * 0.43, disc.width * 0.42, 2)
-    blur = (0.18, 0.24, 0.45, 0.6, 0.6)[grade - 1]
-    core = np.clip((0.86 - centred) / blur, 0, 1)
+    centred = superellipse(front + 1.5, left, disc.depth * 0.475, disc.width * 0.46, 2)
+    blur = (0.22, 0.30, 0.5, 0.6, 0.6)[grade - 1]
+    core = np.clip((0.92 - centred) / blur, 0, 1)
     core = core * np.clip(1.25 - np.abs(up) / np.float32(shape.height / 2 + 2.2), 0, 1) ** 0.5
     if grade in (2, 3):
         width = np.float32(0.7 + 0.05 * shape.height)

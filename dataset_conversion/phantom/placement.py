@@ -7,6 +7,7 @@ at its origin. A tilt is the angle by which a body's axis leans forward: its axi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,7 +93,7 @@ class Table:
             smooth_mm: standard deviation of the smoothing.
         """
         order = np.argsort(z)
-        at = np.arange(Z_RANGE[0], Z_RANGE[1], _TABLE_STEP)
+        at = self.heights()
         table = np.interp(at, np.asarray(z, float)[order], np.asarray(values, float)[order])
         if smooth_mm:
             reach = int(3 * smooth_mm / _TABLE_STEP)
@@ -105,9 +106,25 @@ class Table:
         index = ((z - np.float32(Z_RANGE[0])) * np.float32(1 / _TABLE_STEP)).astype(np.int32)
         return self.values[np.clip(index, 0, len(self.values) - 1)]
 
-    def slope(self) -> np.ndarray:
-        """Derivative at the table's own points, shape (n,)."""
-        return np.gradient(self.values, _TABLE_STEP)
+    def lean(self) -> Table:
+        """Cosine of the angle between the curve and the z axis."""
+        return Table.of(1 / np.sqrt(1 + np.gradient(self.values, _TABLE_STEP) ** 2))
+
+    @staticmethod
+    def heights() -> np.ndarray:
+        """z of the table's own points, in mm."""
+        return np.arange(Z_RANGE[0], Z_RANGE[1], _TABLE_STEP)
+
+    @classmethod
+    def of(cls, values: np.ndarray, smooth_mm: float = 0.0) -> Table:
+        """Table of values at `heights()`."""
+        return cls(cls.heights(), values, smooth_mm)
+
+    @classmethod
+    def peaks(cls, centres: Sequence[float], width: float) -> Table:
+        """Gaussian peaks of height 1 around places, with exp(-1) at `width` mm from each."""
+        apart = cls.heights()[:, None] - np.asarray(centres)
+        return cls.of(np.exp(-((apart / width) ** 2)).max(axis=1))
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def soft_tissue(
     belly = _belly((x, y, z), front, anatomy, signals, texture)
     signal = _blend(signal, belly, _step(front + 4 - y, 2.0))
     for tube in _vessels(anatomy, x, y, z, front):
-        signal = _blend(signal, signals.vessel, _step(-tube, pixel))
+        signal = _blend(signal, signals.vessel, 0.9 * _step(-tube, 1.5))
     under_skin = signals.fat * (1 - 0.55 * _threads(texture, x, y, z, (30, 9, 30)))
     fascia = _step(_FASCIA_MM - np.abs(y - back), pixel)
     signal = _blend(signal, under_skin, _step(y - back, pixel))
@@ -47,20 +47,16 @@ def soft_tissue(
 
 def fascia_table(spine: Spine) -> Table:
     """y over z of the dorsal fascia, behind the spinous tips."""
-    return Table(_table_z(spine), _hull(spine.back.values) + 3.5, 12)
+    return Table.of(_hull(spine.back.values) + 3.5, 12)
 
 
 def skin_table(spine: Spine, anatomy: Anatomy) -> Table:
     """y over z of the skin of the back."""
-    z = _table_z(spine)
+    z = Table.heights()
     low = np.clip((60 - z) / 90, 0, 1)
     buttock = 22 * np.clip((-z - 10) / 70, 0, 1) ** 1.5
     thick = anatomy.soft.fat_behind * (0.75 + 0.25 * np.clip((140 - z) / 140, 0, 1))
-    return Table(z, fascia_table(spine).values + thick + anatomy.soft.fat_low * low + buttock, 18)
-
-
-def _table_z(spine: Spine) -> np.ndarray:
-    return np.linspace(-220, 459.5, len(spine.back.values))
+    return Table.of(fascia_table(spine).values + thick + anatomy.soft.fat_low * low + buttock, 18)
 
 
 def _hull(values: np.ndarray) -> np.ndarray:
@@ -116,8 +112,10 @@ def _vessels(
     below = np.maximum(np.float32(38) - z, 0)
     apart = np.float32(0.55) * below
     forward = front - radius - 2.5 - 0.0008 * below**2
-    left = x - np.float32(anatomy.soft.aorta_left) - apart
-    right = x - np.float32(anatomy.soft.aorta_left - 24) + apart
+    # Neither is straight.
+    sway = np.float32(4) * np.sin(z / 45 + np.float32(anatomy.soft.belly))
+    left = x - np.float32(anatomy.soft.aorta_left) - apart - sway
+    right = x - np.float32(anatomy.soft.aorta_left - 26) + apart - sway
     small = radius * (1 - 0.3 * np.clip(below / 15, 0, 1))
     cava = np.hypot(right, (y - forward) * 1.2) - small
     aorta = np.hypot(left, y - forward) - small

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-_SIZE = 64
-_CORRELATION_VOXELS = 2.5
+_SIZE = 128
+_CORRELATION_VOXELS = 6.0
 
 
 class Texture:
@@ -32,7 +32,7 @@ class Texture:
             float32 array of the broadcast shape.
         """
         index = [
-            (points * np.float32(2 * _CORRELATION_VOXELS / grain)).astype(np.int32) % _SIZE
+            (points * np.float32(2 * _CORRELATION_VOXELS / grain)).astype(np.int32) & (_SIZE - 1)
             for points, grain in zip((x, y, z), grain_mm, strict=True)
         ]
         return self._field[tuple(index)]
