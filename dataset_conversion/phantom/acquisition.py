@@ -178,12 +178,14 @@ def _draw_acquisition(
 
 
 def _draw_lattice(
-    rng: np.random.Generator, protocol: Protocol, pixel: float, turn: np.ndarray, anatomy: Anatomy, spine: Spine
-) -> Lattice:
-    below = rng.uniform(48, 80)
-    deep = rng.uniform(205, 265)
+    rng: np.random.Generator, protocol: Protocol, pixel: float, turn: np.ndarray, anatomy: Anatomy,
+    spine: Spine,
+) -> Lattice:  # fmt: skip
+    below = rng.uniform(45, 75)
+    deep = rng.uniform(185, 235)
     across = rng.uniform(54, 66)
-    slices = int(np.clip(round(across / protocol.slice_step), 11, 64))
+    most = 17 if protocol.slice_step > 2 else 64
+    slices = int(np.clip(round(across / protocol.slice_step), 11, most))
     rows, columns = (2 * round(length / pixel / 2) for length in (spine.top + below, deep))
     steps = np.stack([
         turn @ np.array([protocol.slice_step, 0, 0]),
@@ -193,7 +195,11 @@ def _draw_lattice(
     # The back of the field lies a little behind the skin; the spine is centred from side to side.
     skin = float(spine.back.values.max()) + anatomy.soft.fat_behind + anatomy.soft.fat_low
     last_column = min(skin + rng.uniform(4, 22), deep - 70)
-    middle = np.array([rng.normal(0, 1.5), last_column - deep / 2, spine.top - pixel / 2 - (rows - 1) / 2 * pixel])
+    # An even number of slices has none in its middle: one of the two beside it is put on the midline.
+    across = spine.sideways.mean(0, spine.top) + rng.normal(0, 1)
+    across += protocol.slice_step / 2 * (1 - slices % 2)
+    down = spine.top - pixel / 2 - (rows - 1) / 2 * pixel
+    middle = np.array([across, last_column - deep / 2, down])
     half = (np.array([slices, rows, columns]) - 1) / 2
     return Lattice((slices, rows, columns), middle - half @ steps, steps)
 

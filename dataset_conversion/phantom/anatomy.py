@@ -56,6 +56,7 @@ class VertebraShape:
 
     Attributes:
         wedge: angle between its endplates, positive where the front is taller.
+        pedicles: distance of each pedicle's axis from the midline.
         waist: share of the depth that the walls are hollowed by at mid-height.
         spur: length of the bony spurs at the front rims.
         spinous_length, spinous_height, spinous_drop: length, height and downward angle of that process.
@@ -66,6 +67,7 @@ class VertebraShape:
     depth: float
     width: float
     wedge: float
+    pedicles: float
     waist: float
     spur: float
     upper: Endplate
@@ -180,37 +182,42 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     gradings = draw_gradings(rng, levels)
     lordosis = float(np.clip(rng.normal(1.0, 0.18), 0.55, 1.4))
     curved = rng.random() < 0.25
+    soft = _draw_soft_tissue(rng, size)
+    vertebrae = (_draw_vertebra(rng, level, gradings, size, soft.canal_width) for level in range(levels))
     return Anatomy(
         sex=sex,
         visible=visible,
         partial=partial,
-        vertebrae=tuple(_draw_vertebra(rng, level, gradings, size) for level in range(levels)),
-        discs=tuple(_draw_disc(rng, level, grading, size, lordosis) for level, grading in enumerate(gradings)),
+        vertebrae=tuple(vertebrae),
+        discs=tuple(_draw_disc(rng, level, graded, size, lordosis) for level, graded in enumerate(gradings)),
         sacral_slope=float(np.radians(np.clip(38 * lordosis**0.7 + rng.normal(0, 4), 22, 56))),
         scoliosis=float(rng.uniform(3, 9) * rng.choice([-1, 1])) if curved else float(rng.normal(0, 0.8)),
         scoliosis_phase=float(rng.uniform(-0.5, 0.5)),
-        soft=_draw_soft_tissue(rng, size),
+        soft=soft,
     )
 
 
 def _draw_vertebra(
-    rng: np.random.Generator, level: int, gradings: tuple[DiscGrading, ...], size: float
+    rng: np.random.Generator, level: int, gradings: tuple[DiscGrading, ...], size: float, canal_width: float
 ) -> VertebraShape:
     below = gradings[level]
     above = gradings[level + 1] if level + 1 < len(gradings) else None
     worst = max(below.pfirrmann, above.pfirrmann if above else 1)
     lumbar = level < 5
+    width = _at(_BODY_WIDTH, level) * size * rng.normal(1, 0.02)
     return VertebraShape(
         height=_at(_BODY_HEIGHT, level) * size * rng.normal(1, 0.025),
         depth=_at(_BODY_DEPTH, level) * size * rng.normal(1, 0.02),
-        width=_at(_BODY_WIDTH, level) * size * rng.normal(1, 0.02),
+        width=width,
         wedge=float(np.radians(_at(_BODY_WEDGE_DEG, level) + rng.normal(0, 1.2))),
+        # Never so close together that they would stand in the canal.
+        pedicles=max(0.29 * width, canal_width / 2 + 5.0),
         waist=float(rng.uniform(0.06, 0.12)),
         spur=float(max(0.0, rng.normal(0.9 * (worst - 2.5), 0.7))),
         upper=_draw_endplate(rng, above.modic if above else 0, bool(above and above.lower_endplate)),
         lower=_draw_endplate(rng, below.modic, below.upper_endplate),
-        spinous_length=float((29 if lumbar else 27) * size * rng.normal(1, 0.07) * (0.8 if level == 0 else 1)),
-        spinous_height=float((20 if lumbar else 13) * size * rng.normal(1, 0.07) * (0.75 if level == 0 else 1)),
+        spinous_length=float((29 if lumbar else 27) * size * rng.normal(1, 0.07) * (1 if level else 0.8)),
+        spinous_height=float((20 if lumbar else 13) * size * rng.normal(1, 0.07) * (1 if level else 0.75)),
         spinous_drop=float(np.radians(rng.normal(14 if lumbar else 35, 4))),
         shade=float(rng.normal(1, 0.03)),
     )
@@ -251,7 +258,7 @@ def _draw_disc(
 
 def _draw_soft_tissue(rng: np.random.Generator, size: float) -> SoftTissue:
     return SoftTissue(
-        canal_depth=float(14.5 * size * rng.normal(1, 0.08)),
+        canal_depth=float(13.2 * size * rng.normal(1, 0.08)),
         canal_width=float(20.0 * size * rng.normal(1, 0.06)),
         conus_level=float(rng.normal(4.3, 0.35)),
         fat_behind=float(np.clip(rng.gamma(4, 4), 5, 45)),

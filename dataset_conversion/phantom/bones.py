@@ -34,8 +34,9 @@ def _paint_body(
     canvas: Canvas, vertebra: PlacedVertebra, signals: Signals, texture: Texture, label: int | None
 ) -> None:
     shape, frame = vertebra.shape, vertebra.frame
-    reach = shape.depth / 2 + shape.height * 0.4 + 6
-    patch = canvas.around(frame.y, frame.z, (shape.width / 2 + 3, reach, reach))
+    tall = shape.height / 2 + shape.depth / 2 * abs(np.tan(shape.wedge / 2)) + 2
+    reach = frame.reach(shape.depth / 2 + shape.spur + 2, tall)
+    patch = canvas.around(frame.y, frame.z, (shape.width / 2 + 2, *reach))
     if patch is None:
         return
     x, y, z = patch.points
@@ -99,8 +100,10 @@ def _paint_posterior(
     canvas: Canvas, vertebra: PlacedVertebra, signals: Signals, texture: Texture, label: int | None
 ) -> None:
     shape, frame = vertebra.shape, vertebra.frame
-    y, z = frame.at(-shape.depth / 2 - 24, -5)
-    patch = canvas.around(y, z, (42, 36, 40))
+    behind = 26 + shape.spinous_length / 2
+    drop = np.sin(shape.spinous_drop) * shape.spinous_length
+    centre = frame.at(-shape.depth / 2 - behind + 6, -4 - drop / 2)
+    patch = canvas.around(*centre, (42, *frame.reach(behind, 19 + drop / 2)))
     if patch is None:
         return
     x, y, z = patch.points
@@ -120,13 +123,13 @@ def _posterior_distance(
     shape = vertebra.shape
     side = np.abs(left)
     points = (behind, up, side)
-    apart = shape.width * 0.29
+    apart = shape.pedicles
     pedicle = capsule(points, (4, 5.5, apart), (-12, 4.5, apart + 0.5), 4.0, stretch=1.6)
     pillar = capsule(points, (-14, 14, apart + 2.5), (-19, -17, apart - 1), 4.6)
-    lamina = capsule(points, (-17, -5, apart - 1), (-23, -8, 1.0), 3.0, stretch=2.6)
+    lamina = capsule(points, (-17, -5, apart - 1), (-23.5, -8, 0.0), 3.2, stretch=2.6)
     process = capsule(points, (-14, 4, apart + 2), (-18, 5, 40.0), 3.0, stretch=1.5)
     distance = smooth_union(np.minimum(pedicle, process), smooth_union(pillar, lamina, 3), 3)
-    return smooth_union(distance, _spinous_distance(vertebra, behind, up, left), 3)
+    return smooth_union(distance, _spinous_distance(vertebra, behind, up, left), 6)
 
 
 def _spinous_distance(
@@ -134,13 +137,17 @@ def _spinous_distance(
 ) -> np.ndarray:
     shape = vertebra.shape
     sin, cos = np.float32(np.sin(shape.spinous_drop)), np.float32(np.cos(shape.spinous_drop))
-    back, high = -behind - np.float32(21), up + np.float32(5)
+    back, high = -behind - np.float32(19), up + np.float32(5)
     along, across = back * cos - high * sin, back * sin + high * cos
     # Taller and thicker towards the tip.
     share = np.clip(along / np.float32(shape.spinous_length), 0, 1)
     half_height = np.float32(shape.spinous_height / 2) * (np.float32(0.72) + np.float32(0.33) * share)
     radius = superellipse(
-        along - np.float32(shape.spinous_length / 2), across + 3 * share, shape.spinous_length / 2 + 2.5, half_height, 4
+        along - np.float32(shape.spinous_length / 2),
+        across + 3 * share,
+        shape.spinous_length / 2 + 2.5,
+        half_height,
+        4,
     )
     blade = np.abs(left) - np.float32(2.4) - np.float32(1.6) * share
     return rounded_intersection((radius - 1) * half_height, blade, 2.0)
@@ -195,4 +202,4 @@ def _crest_distance(
     half_depth = (segment.depth_below + (segment.depth_above - segment.depth_below) * share) / 2
     behind = -front - half_depth - np.float32(14)
     points = (behind, up, left * np.float32(0.5))
-    return rounded_box(points, (3.2, segment.height * 0.40, 7.0), 2.6)
+    return rounded_box(points, (3.0, segment.height * 0.36, 7.0), 2.9)

@@ -16,7 +16,7 @@ from .texture import Texture
 _ROOTS = 24
 _SAC_END_MM = -42.0
 _SAC_TAPER_MM = 50.0
-_REACH_MM = (26.0, 17.0)
+_REACH_MM = (24.0, 17.0)
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,10 @@ def paint_canal(
         course = _course(patch, spine, anatomy)
         _paint_fat(patch, course, spine, signals, texture)
         _paint_sac(patch, course, signals, texture, label)
-        _paint_cord(patch, course, spine, anatomy, signals)
-        _paint_roots(patch, course, spine, anatomy, signals)
+        inner = patch.part(_sac_distance(patch, course) < 0)
+        course = _course(inner, spine, anatomy)
+        _paint_cord(inner, course, spine, anatomy, signals)
+        _paint_roots(inner, course, spine, anatomy, signals)
 
 
 def _course(patch: Patch, spine: Spine, anatomy: Anatomy) -> _Course:
@@ -63,6 +65,10 @@ def _ellipse_distance(
     return (radius - 1) * np.minimum(half_depth, half_width)
 
 
+def _sac_distance(patch: Patch, course: _Course) -> np.ndarray:
+    return _ellipse_distance(course.behind, patch.points[0], course.half_depth, course.half_width)
+
+
 def _paint_fat(
     patch: Patch, course: _Course, spine: Spine, signals: Signals, texture: Texture
 ) -> None:
@@ -71,7 +77,7 @@ def _paint_fat(
     pad = Table.peaks([disc.frame.z + 2 for disc in spine.discs], 10.0)(z)
     low = np.clip(np.float32(0.6) - z / 25, 0, 1)
     back = course.behind > 0
-    half = np.maximum(course.half_depth, np.float32(5)) + 1.2 + np.where(back, 1.0 + 4.0 * pad, 3.5 * low)
+    half = np.maximum(course.half_depth, np.float32(5)) + 1.2 + np.where(back, 1.2 + 5.5 * pad, 3.5 * low)
     # Through the foramina between the pedicles the fat goes on sideways.
     width = np.maximum(course.half_width, np.float32(6)) + 2.0 + 8.0 * pad
     distance = _ellipse_distance(course.behind, x, half, width)
@@ -82,7 +88,7 @@ def _paint_fat(
 
 def _paint_sac(patch: Patch, course: _Course, signals: Signals, texture: Texture, label: int) -> None:
     x, y, z = patch.points
-    distance = _ellipse_distance(course.behind, x, course.half_depth, course.half_width)
+    distance = _sac_distance(patch, course)
     # Pulsation: the fluid is not evenly bright.
     fluid = signals.csf * (1 - 0.06 * np.abs(texture(x, y, z, (20, 9, 30))))
     dura = 0.5 * patch.coverage(-distance - np.float32(0.5))

@@ -85,12 +85,21 @@ class Patch:
     label: np.ndarray
     pixel: float
 
+    def part(self, inside: np.ndarray) -> Patch:
+        """The smallest run of slices and columns with all samples that are `inside` (full shape)."""
+        slices, columns = inside.any(axis=(1, 2)).nonzero()[0], inside.any(axis=(0, 1)).nonzero()[0]
+        if not len(slices):
+            slices = columns = np.array([0])
+        at = (slice(slices[0], slices[-1] + 1), slice(None), slice(columns[0], columns[-1] + 1))
+        x, y, z = (np.broadcast_to(p, self.signal.shape)[at] for p in self.points)
+        return Patch((x, y, z), self.signal[at], self.label[at], self.pixel)
+
     def coverage(self, distance: np.ndarray) -> np.ndarray:
         """Share of a pixel inside a shape, 0..1, from the signed distance in mm (negative inside)."""
         return np.clip(np.float32(0.5) - distance * np.float32(1 / self.pixel), 0, 1)
 
     def paint(self, cover: np.ndarray, signal: np.ndarray | float, label: int | None = None) -> None:
-        """Lay a signal over what is there. Samples covered at least by half take the label, if there is one."""
+        """Lay a signal over what is there; samples covered at least by half take the label, if any."""
         self.signal += cover * (signal - self.signal)
         if label is not None:
             np.copyto(self.label, np.uint8(label), where=np.broadcast_to(cover >= 0.5, self.label.shape))
@@ -112,7 +121,7 @@ class Canvas:
         self._sideways = sideways
 
     def around(self, y: float, z: float, radii: tuple[float, float, float]) -> Patch | None:
-        """The patch within `radii` (mm along x, y and z) of a place on the midline, None if out of the picture."""
+        """The patch within `radii` (mm along x, y and z) of a place on the midline; None if there is none."""
         shift = float(self._sideways(np.array([z], np.float32))[0])
         box = self.lattice.box((shift, y, z), radii)
         if box is None:

@@ -60,7 +60,8 @@ def make_phantom(
     output = Path(output)
     _claim(output, seed)
     cohort = [draw_patient(seed, first_patient + k) for k in range(patients)]
-    images = {patient.stem(a): _image_path(output, patient.stem(a)) for patient in cohort for a in patient.acquisitions}
+    stems = [patient.stem(acquisition) for patient in cohort for acquisition in patient.acquisitions]
+    images = {stem: _image_path(output, stem) for stem in stems}
     jobs = [
         (output, seed, patient.number, acquisition.sequence)
         for patient in cohort
@@ -122,18 +123,20 @@ def _claim(output: Path, seed: int) -> None:
     except ValueError as error:
         raise UserError(f"{note}: is damaged: choose another folder or remove this one") from error
     if found != made_by:
-        raise UserError(f"{output}: holds patients of another seed or version: choose another folder or remove it")
+        raise UserError(f"{output}: holds patients of another seed or version: choose another folder")
 
 
 def _run(jobs: list[Job], num_processes: int) -> Iterator[None]:
     if num_processes == 1 or len(jobs) < 2:
         for job in jobs:
-            yield _work(job)
+            _work(job)
+            yield
         return
     with ProcessPoolExecutor(min(num_processes, len(jobs)), get_context("spawn"), _start_worker) as pool:
         try:
             for done in as_completed([pool.submit(_work, job) for job in jobs]):
-                yield done.result()
+                done.result()
+                yield
         except BrokenProcessPool as error:
             raise UserError("a worker was killed, most likely for want of memory: run again with a smaller "
                             "-np; finished series are kept") from error  # fmt: skip

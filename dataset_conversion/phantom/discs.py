@@ -15,8 +15,10 @@ def paint_disc(
     canvas: Canvas, disc: PlacedDisc, signals: Signals, texture: Texture, label: int | None
 ) -> None:
     """Annulus, nucleus with its cleft, bulge and herniation."""
-    reach = disc.depth / 2 + 16
-    patch = canvas.around(disc.frame.y, disc.frame.z, (disc.width / 2 + 5, reach, disc.depth / 2 + 10))
+    out = max(disc.shape.bulge, 0) + disc.shape.hernia
+    tall = disc.shape.height / 2 + max(9.0, disc.depth / 2 * abs(np.tan(disc.shape.wedge / 2)) + 1)
+    reach = disc.frame.reach(disc.depth / 2 + out + 1, tall)
+    patch = canvas.around(disc.frame.y, disc.frame.z, (disc.width / 2 + 3, *reach))
     if patch is None:
         return
     x, y, z = patch.points
@@ -76,9 +78,9 @@ def _nucleus(
     grade = shape.grading.pfirrmann
     # It sits a little behind the middle; its border blurs with degeneration.
     centred = superellipse(front + 1.5, left, disc.depth * 0.475, disc.width * 0.46, 2)
-    blur = (0.22, 0.30, 0.5, 0.6, 0.6)[grade - 1]
-    core = np.clip((0.92 - centred) / blur, 0, 1)
-    core = core * np.clip(1.25 - np.abs(up) / np.float32(shape.height / 2 + 2.2), 0, 1) ** 0.5
+    blur = (0.30, 0.36, 0.5, 0.6, 0.6)[grade - 1]
+    flat = up / np.float32(shape.height / 2 + 2.5)
+    core = np.clip((0.95 - np.sqrt(centred**2 + np.float32(0.4) * flat**2)) / blur, 0, 1)
     if grade in (2, 3):
         width = np.float32(0.7 + 0.05 * shape.height)
         cleft = np.float32(shape.cleft) * np.clip(1.3 - np.abs(up) / width, 0, 1)

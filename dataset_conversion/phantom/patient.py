@@ -38,4 +38,5 @@ def draw_patient(seed: int, number: int) -> Patient:
     for_anatomy, for_scans = np.random.SeedSequence((seed, number)).spawn(2)
     anatomy = draw_anatomy(np.random.default_rng(for_anatomy))
     spine = place(anatomy)
-    return Patient(number, anatomy, spine, draw_acquisitions(np.random.default_rng(for_scans), anatomy, spine))
+    acquisitions = draw_acquisitions(np.random.default_rng(for_scans), anatomy, spine)
+    return Patient(number, anatomy, spine, acquisitions)

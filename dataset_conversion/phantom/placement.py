@@ -1,7 +1,7 @@
 """From the shapes of a patient's vertebrae to their places: pure geometry, nothing random.
 
-The frame is the patient's: x left, y posterior, z superior, in mm, with the middle of the upper endplate of S1
-at its origin. A tilt is the angle by which a body's axis leans forward: its axis points along
+The frame is the patient's: x left, y posterior, z superior, in mm, with the middle of the upper endplate of
+S1 at its origin. A tilt is the angle by which a body's axis leans forward: its axis points along
 (y, z) = (-sin, cos), its front along (-cos, -sin).
 """
 
@@ -47,6 +47,11 @@ class Frame:
         """(y, z) of the point so far in front of and above the middle."""
         sin, cos = np.sin(self.tilt), np.cos(self.tilt)
         return self.y - front * cos - up * sin, self.z - front * sin + up * cos
+
+    def reach(self, front: float, up: float) -> tuple[float, float]:
+        """Half sizes along y and z of the upright box around a box of these half sizes."""
+        sin, cos = abs(np.sin(self.tilt)), abs(np.cos(self.tilt))
+        return front * cos + up * sin, front * sin + up * cos
 
     def local(self, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(front, up) of points in the patient's frame; float32 in, float32 out."""
@@ -109,6 +114,11 @@ class Table:
     def lean(self) -> Table:
         """Cosine of the angle between the curve and the z axis."""
         return Table.of(1 / np.sqrt(1 + np.gradient(self.values, _TABLE_STEP) ** 2))
+
+    def mean(self, low: float, high: float) -> float:
+        """Mean value between two heights, in mm."""
+        z = self.heights()
+        return float(self.values[(z >= low) & (z <= high)].mean())
 
     @staticmethod
     def heights() -> np.ndarray:

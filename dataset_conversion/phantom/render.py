@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnunetv2_spinesegdiff.labels import SPIDER_CANAL, SPIDER_DISCS, SPIDER_PARTIAL_VERTEBRAE, SPIDER_VERTEBRAE
+from nnunetv2_spinesegdiff.labels import (
+    SPIDER_CANAL,
+    SPIDER_DISCS,
+    SPIDER_PARTIAL_VERTEBRAE,
+    SPIDER_VERTEBRAE,
+)
 
 from .acquisition import Acquisition
 from .anatomy import Anatomy

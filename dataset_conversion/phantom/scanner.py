@@ -1,4 +1,4 @@
-"""From the tissue's signal to the scanner's image: coil, saturation band, blur, ghost, noise, whole numbers."""
+"""From the tissue's signal to the scanner's image: coil, saturation band, blur, ghost, noise, rounding."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from .soft_tissue import skin_table
 _INT16_MAX = 32767
 
 
-def scan(signal: np.ndarray, lattice: Lattice, spine: Spine, anatomy: Anatomy, quality: Quality) -> np.ndarray:
+def scan(
+    signal: np.ndarray, lattice: Lattice, spine: Spine, anatomy: Anatomy, quality: Quality
+) -> np.ndarray:
     """Image of a signal.
 
     Args:
@@ -32,7 +34,8 @@ def scan(signal: np.ndarray, lattice: Lattice, spine: Spine, anatomy: Anatomy, q
     noisy = received + np.float32(quality.noise) * rng.standard_normal(signal.shape, np.float32)
     # Magnitude of a complex signal with noise in both parts: Rician.
     other = np.float32(quality.noise) * rng.standard_normal(signal.shape, np.float32)
-    return np.clip(np.rint(np.hypot(noisy, other) * np.float32(quality.level)), 0, _INT16_MAX).astype(np.int16)
+    magnitude = np.sqrt(noisy * noisy + other * other) * np.float32(quality.level)
+    return np.clip(np.rint(magnitude), 0, _INT16_MAX).astype(np.int16)
 
 
 def sensitivity(lattice: Lattice, spine: Spine, anatomy: Anatomy, quality: Quality) -> np.ndarray:
@@ -58,8 +61,6 @@ def _blurred(image: np.ndarray, weight: float) -> np.ndarray:
     w = np.float32(weight)
     for axis in (1, 2):
         padded = np.pad(image, [(1, 1) if a == axis else (0, 0) for a in range(3)], mode="edge")
-        near = np.take(padded, np.arange(image.shape[axis]), axis), np.take(
-            padded, np.arange(2, image.shape[axis] + 2), axis
-        )
-        image = (1 - 2 * w) * image + w * (near[0] + near[1])
+        before, after = (padded[:, :-2], padded[:, 2:]) if axis == 1 else (padded[..., :-2], padded[..., 2:])
+        image = (1 - 2 * w) * image + w * (before + after)
     return image

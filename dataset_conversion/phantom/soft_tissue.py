@@ -11,7 +11,7 @@ from .signals import Signals
 from .texture import Texture
 
 _SKIN_MM = 2.0
-_FASCIA_MM = 1.0
+_FASCIA_MM = 0.7
 
 
 def soft_tissue(
@@ -31,18 +31,42 @@ def soft_tissue(
     back, skin = fascia_table(spine)(z), skin_table(spine, anatomy)(z)
     front, canal = spine.front(z), spine.canal(z)
     soft = anatomy.soft
-    signal = _muscle((x, y, z), back, canal, soft.muscle_fat, signals, texture)
-    belly = _belly((x, y, z), front, anatomy, signals, texture)
-    signal = _blend(signal, belly, _step(front + 4 - y, 2.0))
+    signal = _body((x, y, z), back, canal, front, anatomy, signals, texture)
     for tube in _vessels(anatomy, x, y, z, front):
         signal = _blend(signal, signals.vessel, 0.9 * _step(-tube, 1.5))
-    under_skin = signals.fat * (1 - 0.55 * _threads(texture, x, y, z, (30, 9, 30)))
+    under_skin = signals.fat * (1 - 0.35 * _threads(texture, x, y, z, (30, 9, 30)))
     fascia = _step(_FASCIA_MM - np.abs(y - back), pixel)
     signal = _blend(signal, under_skin, _step(y - back, pixel))
     signal = _blend(signal, signals.ligament, fascia)
     signal = _blend(signal, signals.skin, _step(y - skin + _SKIN_MM, pixel))
     signal = signal * _step(skin - y, pixel)
     return _close_belly(signal, y - front + soft.belly + 0.0006 * (z - 60) ** 2, pixel, signals)
+
+
+def _body(
+    points: Points, back: np.ndarray, canal: np.ndarray, front: np.ndarray, anatomy: Anatomy,
+    signals: Signals, texture: Texture,
+) -> np.ndarray:  # fmt: skip
+    # Muscle is worked out only for columns that reach behind the front of the spine, belly for the others.
+    x, y, z = points
+    shape = np.broadcast_shapes(x.shape, y.shape, z.shape)
+    edge = front + 4
+    behind = int((y.max(axis=(0, 1)) < edge.min() - 1).sum())
+    ahead = int((y.min(axis=(0, 1)) < edge.max() + 1).sum())
+    signal = np.empty(shape, np.float32)
+    for part in (slice(0, behind), slice(behind, ahead), slice(ahead, shape[2])):
+        some = (
+            x[..., part] if x.shape[2] > 1 else x,
+            y[..., part] if y.shape[2] > 1 else y,
+            z[..., part] if z.shape[2] > 1 else z,
+        )
+        muscle = belly = np.zeros(1, np.float32)
+        if part.start >= behind:
+            muscle = _muscle(some, back, canal, anatomy.soft.muscle_fat, signals, texture)
+        if part.stop <= ahead:
+            belly = _belly(some, front, anatomy, signals, texture)
+        signal[..., part] = _blend(muscle, belly, _step(edge - some[1], 2.0))
+    return signal
 
 
 def fascia_table(spine: Spine) -> Table:
@@ -76,7 +100,7 @@ def _muscle(
     fat = np.clip((streaks - cut) * 1.2, 0, 1)
     # Between the spinous processes lies ligament with fat, brighter than muscle and coarser.
     midline = np.clip(1.5 - np.abs(x) / 5, 0, 1) * _step(y - canal - 10, 6.0)
-    streaky = np.clip(0.35 + 0.45 * texture(x, y, z, (6, 7, 5)), 0, 1)
+    streaky = np.clip(0.38 + 0.32 * texture(x, y, z, (8, 11, 6)), 0, 1)
     fat = fat + midline * (streaky - fat)
     muscle = signals.muscle * (1 + 0.1 * texture(x, y, z, (7, 4, 12)))
     return muscle + fat * (0.85 * signals.fat - muscle)
@@ -88,8 +112,8 @@ def _belly(
     x, y, z = points
     fat = 0.78 * signals.fat * (1 + 0.10 * texture(x, y, z, (14, 10, 12)))
     loops = texture(x, y, z, (40, 30, 26)) + 0.25 * texture(x, y, z, (12, 9, 9))
-    inside = np.clip((loops - 0.15) * 4, 0, 1)
-    wall = np.clip(1 - np.abs(loops - 0.2) * 5, 0, 1)
+    inside = np.clip((loops - 0.1) * 3, 0, 1)
+    wall = 0.8 * np.clip(1 - np.abs(loops - 0.2) * 4, 0, 1)
     content = signals.bowel * (1 + 0.5 * texture(x, y, z, (17, 15, 13)))
     gas = np.clip((texture(x, y, z, (46, 34, 30)) - np.float32(2.2 - 2.4 * anatomy.soft.gas)) * 3, 0, 1)
     content = np.maximum(content * (1 - gas), 0.02)
@@ -98,7 +122,7 @@ def _belly(
     signal = fat + away * inside * (content - fat)
     signal = signal + away * wall * (0.9 * signals.muscle - signal)
     vessels = _threads(texture, x, y, z, (20, 14, 24))
-    signal = signal + 0.6 * vessels * (signals.vessel - signal)
+    signal = signal + 0.4 * vessels * (signals.vessel - signal)
     # Beside the vertebrae runs the psoas.
     psoas = _step(np.abs(x) - 24, 3.0) * _step(y - front + 14, 3.0)
     return _blend(signal, signals.muscle * (1 + 0.1 * texture(x, y, z, (7, 4, 20))), psoas)
@@ -126,7 +150,7 @@ def _vessels(
 
 def _close_belly(signal: np.ndarray, inward: np.ndarray, pixel: float, signals: Signals) -> np.ndarray:
     # From inside: muscle of the belly's wall, fat, skin, air.
-    signal = _blend(signal, signals.muscle, _step(26 - inward, pixel) )
+    signal = _blend(signal, signals.muscle, _step(26 - inward, pixel))
     signal = _blend(signal, signals.fat, _step(18 - inward, pixel))
     signal = _blend(signal, signals.skin, _step(_SKIN_MM - inward, pixel))
     return signal * _step(inward, pixel)
@@ -136,7 +160,7 @@ def _threads(
     texture: Texture, x: np.ndarray, y: np.ndarray, z: np.ndarray, grain: tuple[float, float, float]
 ) -> np.ndarray:
     # The zero level of a smooth field is a set of thin sheets: septa in fat, vessels in a section.
-    return np.clip(1 - np.abs(texture(x, y, z, grain)) * 7, 0, 1)
+    return np.clip(1 - np.abs(texture(x, y, z, grain)) * 6, 0, 1)
 
 
 def _step(depth: np.ndarray, width: float) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 _SIZE = 128
-_CORRELATION_VOXELS = 6.0
+_CORRELATION_VOXELS = 10.0
 
 
 class Texture:
