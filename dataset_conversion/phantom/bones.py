@@ -16,13 +16,13 @@ _RIM_RADIUS_MM = 2.6
 
 
 def paint_vertebra(
-    canvas: Canvas, vertebra: PlacedVertebra, signals: Signals, texture: Texture, label: int | None,
+    canvas: Canvas, vertebra: PlacedVertebra, signals: Signals, texture: Texture, label: int,
     posterior: bool = True,
 ) -> None:  # fmt: skip
     """Body, pedicles, articular pillars, laminae, spinous and transverse processes, one label for all.
 
     Args:
-        label: SPIDER number, or None to leave the samples unlabelled.
+        label: SPIDER number, or 0.
         posterior: paint what lies behind the body as well.
     """
     if posterior:
@@ -31,7 +31,7 @@ def paint_vertebra(
 
 
 def _paint_body(
-    canvas: Canvas, vertebra: PlacedVertebra, signals: Signals, texture: Texture, label: int | None
+    canvas: Canvas, vertebra: PlacedVertebra, signals: Signals, texture: Texture, label: int
 ) -> None:
     shape, frame = vertebra.shape, vertebra.frame
     tall = shape.height / 2 + shape.depth / 2 * abs(np.tan(shape.wedge / 2)) + 2
@@ -97,7 +97,7 @@ def _falloff(depth: np.ndarray, reach: float) -> np.ndarray:
 
 
 def _paint_posterior(
-    canvas: Canvas, vertebra: PlacedVertebra, signals: Signals, texture: Texture, label: int | None
+    canvas: Canvas, vertebra: PlacedVertebra, signals: Signals, texture: Texture, label: int
 ) -> None:
     shape, frame = vertebra.shape, vertebra.frame
     behind = 26 + shape.spinous_length / 2
@@ -156,7 +156,7 @@ def _spinous_distance(
 def paint_sacrum(
     canvas: Canvas, sacrum: tuple[SacralSegment, ...], signals: Signals, texture: Texture
 ) -> None:
-    """Sacral bodies, the remnants of their discs and the crest behind the sacral canal; unlabelled."""
+    """Sacral bodies, the remnants of their discs and the crest behind the sacral canal, all of label 0."""
     for number, segment in enumerate(sacrum):
         reach = segment.depth_above / 2 + segment.height / 2 + 24
         patch = canvas.around(segment.frame.y, segment.frame.z, (segment.width / 2 + 3, reach, reach))
@@ -168,11 +168,11 @@ def paint_sacrum(
         slab = _sacral_distance(segment, front, up, x)
         if number:
             gap = _remnant_distance(segment, front, up, x)
-            patch.paint(patch.coverage(gap), 0.5 * (signals.nucleus[2] + signals.annulus[0]))
+            patch.paint(patch.coverage(gap), 0.5 * (signals.nucleus[2] + signals.annulus[0]), 0)
         crest = _crest_distance(segment, front, up, x)
         distance = np.minimum(slab, crest)
         shell = patch.coverage(-distance - np.float32(_CORTEX_MM))
-        patch.paint(patch.coverage(distance), marrow + shell * (signals.cortex - marrow))
+        patch.paint(patch.coverage(distance), marrow + shell * (signals.cortex - marrow), 0)
 
 
 def _sacral_distance(

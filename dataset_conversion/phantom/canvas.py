@@ -99,7 +99,7 @@ class Patch:
         return np.clip(np.float32(0.5) - distance * np.float32(1 / self.pixel), 0, 1)
 
     def paint(self, cover: np.ndarray, signal: np.ndarray | float, label: int | None = None) -> None:
-        """Lay a signal over what is there; samples covered at least by half take the label, if any."""
+        """Lay a signal over what is there; samples covered at least by half take the label if given."""
         self.signal += cover * (signal - self.signal)
         if label is not None:
             np.copyto(self.label, np.uint8(label), where=np.broadcast_to(cover >= 0.5, self.label.shape))

@@ -12,7 +12,7 @@ from .texture import Texture
 
 
 def paint_disc(
-    canvas: Canvas, disc: PlacedDisc, signals: Signals, texture: Texture, label: int | None
+    canvas: Canvas, disc: PlacedDisc, signals: Signals, texture: Texture, label: int
 ) -> None:
     """Annulus, nucleus with its cleft, bulge and herniation."""
     out = max(disc.shape.bulge, 0) + disc.shape.hernia

@@ -57,17 +57,17 @@ def paint_spine(canvas: Canvas, spine: Spine, anatomy: Anatomy, signals: Signals
     paint_sacrum(canvas, spine.sacrum, signals, texture)
     for vertebra in spine.vertebrae:
         number = _vertebra_number(vertebra.level, anatomy)
-        paint_vertebra(canvas, vertebra, signals, texture, number, posterior=number is not None)
+        paint_vertebra(canvas, vertebra, signals, texture, number, posterior=number > 0)
 
 
-def _vertebra_number(level: int, anatomy: Anatomy) -> int | None:
+def _vertebra_number(level: int, anatomy: Anatomy) -> int:
     if level < anatomy.visible:
         return SPIDER_VERTEBRAE[level]
-    return SPIDER_PARTIAL_VERTEBRAE[level] if anatomy.partial else None
+    return SPIDER_PARTIAL_VERTEBRAE[level] if anatomy.partial else 0
 
 
-def _disc_number(level: int, anatomy: Anatomy) -> int | None:
-    return SPIDER_DISCS[level] if level < anatomy.num_discs else None
+def _disc_number(level: int, anatomy: Anatomy) -> int:
+    return SPIDER_DISCS[level] if level < anatomy.num_discs else 0
 
 
 def _zoomed(signal: np.ndarray, zoom: int) -> np.ndarray:

@@ -1,0 +1,166 @@
+"""The random side of the phantom: cohorts are drawn without rendering anything."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nnunetv2_spinesegdiff.dataset_conversion.phantom.patient import Patient, draw_patient
+from nnunetv2_spinesegdiff.dataset_conversion.phantom.tables import (
+    GRADING_COLUMNS,
+    OVERVIEW_COLUMNS,
+    grading_rows,
+    overview_row,
+)
+
+from .made_up import SHARED_DATA
+
+
+@pytest.fixture(scope="module")
+def cohort() -> list[Patient]:
+    return [draw_patient(0, number) for number in range(1, 219)]
+
+
+def _share(cohort: list[Patient], column: str) -> float:
+    return float(np.mean([any(row[column] for row in grading_rows(patient)) for patient in cohort]))
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ("Spondylolisthesis", 0.19),
+        ("Disc herniation", 0.33),
+        ("Modic", 0.68),
+        ("UP endplate", 0.74),
+        ("Disc narrowing", 0.89),
+        ("Disc bulging", 0.92),
+    ],
+)
+def test_findings_are_about_as_frequent_as_in_spider(cohort, column, expected):
+    assert _share(cohort, column) == pytest.approx(expected, abs=0.12)
+
+
+def test_every_pfirrmann_grade_occurs(cohort):
+    grades = Counter(row["Pfirrman grade"] for patient in cohort for row in grading_rows(patient))
+    assert set(grades) == {1, 2, 3, 4, 5}
+    assert min(grades.values()) > 0.05 * sum(grades.values())
+
+
+def test_discs_lose_height_with_the_pfirrmann_grade(cohort):
+    # Discs of one level only: height depends on the level as well.
+    discs = [patient.anatomy.discs[2] for patient in cohort]
+    means = [np.mean([d.height for d in discs if d.grading.pfirrmann == grade]) for grade in range(1, 6)]
+    assert means[1:] == sorted(means[1:], reverse=True)
+    assert means[0] > means[2]
+    assert means[4] < 0.5 * means[0]
+
+
+def test_spondylolisthesis_shifts_the_vertebra_above_forward(cohort):
+    for patient in cohort:
+        for disc, vertebra in zip(patient.spine.discs, patient.spine.vertebrae, strict=True):
+            # Where the vertebra's lower endplate lies, seen from the disc: forward by half the slip.
+            low = vertebra.frame.at(0, -vertebra.shape.height / 2)
+            forward, _ = disc.frame.local(np.float32(low[0]), np.float32(low[1]))
+            assert forward == pytest.approx(disc.shape.slip / 2, abs=0.01)
+            assert (disc.shape.slip > 4) == disc.shape.grading.slip
+
+
+def test_series_come_in_spiders_shares(cohort):
+    series = [tuple(a.sequence for a in patient.acquisitions) for patient in cohort]
+    count = Counter(name for names in series for name in names)
+    assert count["t1"] == pytest.approx(196, abs=20)
+    assert count["t2"] == pytest.approx(210, abs=20)
+    assert count["t2_SPACE"] == pytest.approx(41, abs=25)
+    assert all(names for names in series)
+
+
+def test_geometry_varies_within_40_patients(cohort):
+    acquisitions = [a for patient in cohort[:40] for a in patient.acquisitions]
+    steps = {round(a.protocol.slice_step, 1) for a in acquisitions}
+    pixels = {round(a.voxels.pixel, 2) for a in acquisitions}
+    assert steps >= {3.3, 4.4, 4.8, 1.0}
+    assert len(pixels) >= 5
+    assert min(pixels) > 0.3
+    assert max(pixels) < 1.0
+    assert len({a.axis_order for a in acquisitions}) == 2
+    assert len({a.flips for a in acquisitions}) >= 4
+    assert len({tuple(a.pose.offset) for a in acquisitions}) == 40
+    thick = [a.lattice.shape[0] for a in acquisitions if a.protocol.slice_step > 2]
+    assert min(thick) >= 11
+    assert max(thick) <= 17
+
+
+def test_a_few_patients_lie_obliquely(cohort):
+    oblique = [max(a.obliquity_deg for a in patient.acquisitions) for patient in cohort]
+    assert 0.03 < np.mean(np.array(oblique) > 8) < 0.15
+    assert max(oblique) < 26
+
+
+@pytest.mark.parametrize("number", range(1, 21))
+def test_the_file_says_where_every_voxel_lies(cohort, number):
+    for acquisition in cohort[number - 1].acquisitions:
+        spacing, origin, direction = acquisition.file_geometry()
+        np.testing.assert_allclose(direction.T @ direction, np.eye(3), atol=1e-9)
+        lattice, pose = acquisition.voxels, acquisition.pose
+        last = np.array(lattice.shape) - 1
+        for at in (np.zeros(3, int), last // 3, last):
+            world = pose.offset + pose.rotation @ (lattice.origin + at @ lattice.steps)
+            # Mark the voxel, bring it into the file's axes and look where it came out.
+            marked = np.zeros(lattice.shape, bool)
+            marked[tuple(at)] = True
+            found = np.argwhere(acquisition.to_file_axes(marked))[0][::-1]
+            np.testing.assert_allclose(origin + direction @ (spacing * found), world, atol=1e-6)
+
+
+@given(seed=st.integers(0, 2**31), number=st.integers(1, 10_000))
+@settings(max_examples=40, deadline=None)
+def test_discs_lie_between_their_vertebrae_and_the_canal_behind(seed, number):
+    spine = draw_patient(seed, number).spine
+    heights = [-5.0]
+    for disc, vertebra in zip(spine.discs, spine.vertebrae, strict=True):
+        heights += [disc.frame.z, vertebra.frame.z]
+        for part in (disc, vertebra):
+            z = np.array([part.frame.z], np.float32)
+            assert spine.front(z) < part.frame.y < spine.canal(z) < spine.back(z)
+    assert heights == sorted(heights)
+
+
+@given(factor=st.sampled_from([1, 3, 5]), number=st.integers(1, 50))
+@settings(max_examples=20, deadline=None)
+def test_samples_of_a_slice_surround_its_middle(factor, number):
+    lattice = draw_patient(0, number).acquisitions[0].lattice
+    fine = lattice.refined(factor)
+    assert fine.shape == (lattice.shape[0] * factor, *lattice.shape[1:])
+    slices = fine.origin + np.arange(fine.shape[0])[:, None] * fine.steps[0]
+    middles = slices.reshape(lattice.shape[0], factor, 3).mean(axis=1)
+    expected = lattice.origin + np.arange(lattice.shape[0])[:, None] * lattice.steps[0]
+    np.testing.assert_allclose(middles, expected, atol=1e-9)
+
+
+def test_a_patient_depends_on_seed_and_number_only(cohort):
+    again = draw_patient(0, 7)
+    assert again.anatomy == cohort[6].anatomy
+    assert [a.quality for a in again.acquisitions] == [a.quality for a in cohort[6].acquisitions]
+    assert draw_patient(1, 7).anatomy != again.anatomy
+    assert draw_patient(0, 8).anatomy != again.anatomy
+
+
+def test_rows_have_spiders_columns_and_counts(cohort):
+    for patient in cohort[:50]:
+        gradings = grading_rows(patient)
+        assert [row["IVD label"] for row in gradings] == list(range(1, patient.anatomy.num_discs + 1))
+        for acquisition in patient.acquisitions:
+            row = overview_row(patient, acquisition)
+            assert set(row) <= set(OVERVIEW_COLUMNS)
+            assert row["num_discs"] == len(gradings)
+            assert 6 <= row["num_vertebrae"] <= 10
+
+
+@pytest.mark.skipif(not (SHARED_DATA / "spider_tables").is_dir(), reason="SPIDER's tables are not here")
+def test_columns_are_those_of_the_real_tables():
+    for name, columns in (("overview.csv", OVERVIEW_COLUMNS), ("radiological_gradings.csv", GRADING_COLUMNS)):
+        header = (SHARED_DATA / "spider_tables" / name).read_text(encoding="utf-8-sig").splitlines()[0]
+        assert tuple(header.split(",")) == columns
