@@ -29,9 +29,9 @@ def soft_tissue(
     x, y, z = points
     x = x - spine.sideways(z)
     back, skin = fascia_table(spine)(z), skin_table(spine, anatomy)(z)
-    front, canal = spine.front(z), spine.canal(z)
+    front = spine.front(z)
     soft = anatomy.soft
-    signal = _body((x, y, z), back, canal, front, anatomy, signals, texture)
+    signal = _body((x, y, z), spine, anatomy, signals, texture)
     for tube in _vessels(anatomy, x, y, z, front):
         signal = _blend(signal, signals.vessel, 0.9 * _step(-tube, 1.5))
     under_skin = signals.fat * (1 - 0.35 * _threads(texture, x, y, z, (30, 9, 30)))
@@ -44,15 +44,15 @@ def soft_tissue(
 
 
 def _body(
-    points: Points, back: np.ndarray, canal: np.ndarray, front: np.ndarray, anatomy: Anatomy,
-    signals: Signals, texture: Texture,
-) -> np.ndarray:  # fmt: skip
+    points: Points, spine: Spine, anatomy: Anatomy, signals: Signals, texture: Texture
+) -> np.ndarray:
     # Muscle is worked out only for columns that reach behind the front of the spine, belly for the others.
     x, y, z = points
     shape = np.broadcast_shapes(x.shape, y.shape, z.shape)
-    edge = front + 4
-    behind = int((y.max(axis=(0, 1)) < edge.min() - 1).sum())
-    ahead = int((y.min(axis=(0, 1)) < edge.max() + 1).sum())
+    columns = np.broadcast_to(y, (*y.shape[:2], shape[2]))
+    edges = spine.front(z) + 4
+    behind = int((columns.max(axis=(0, 1)) < edges.min() - 1).sum())
+    ahead = int((columns.min(axis=(0, 1)) < edges.max() + 1).sum())
     signal = np.empty(shape, np.float32)
     for part in (slice(0, behind), slice(behind, ahead), slice(ahead, shape[2])):
         some = (
@@ -62,10 +62,10 @@ def _body(
         )
         muscle = belly = np.zeros(1, np.float32)
         if part.start >= behind:
-            muscle = _muscle(some, back, canal, anatomy.soft.muscle_fat, signals, texture)
+            muscle = _muscle(some, spine, anatomy, signals, texture)
         if part.stop <= ahead:
-            belly = _belly(some, front, anatomy, signals, texture)
-        signal[..., part] = _blend(muscle, belly, _step(edge - some[1], 2.0))
+            belly = _belly(some, spine.front(some[2]), anatomy, signals, texture)
+        signal[..., part] = _blend(muscle, belly, _step(spine.front(some[2]) + 4 - some[1], 2.0))
     return signal
 
 
@@ -92,14 +92,14 @@ def _hull(values: np.ndarray) -> np.ndarray:
 
 
 def _muscle(
-    points: Points, back: np.ndarray, canal: np.ndarray, fatty: float, signals: Signals, texture: Texture
+    points: Points, spine: Spine, anatomy: Anatomy, signals: Signals, texture: Texture
 ) -> np.ndarray:
     x, y, z = points
     streaks = texture(x, y, z, (10, 5, 38)) + 0.5 * texture(x, y, z, (5, 2.5, 14))
-    cut = np.float32(1.9 - 2.2 * fatty)
+    cut = np.float32(1.9 - 2.2 * anatomy.soft.muscle_fat)
     fat = np.clip((streaks - cut) * 1.2, 0, 1)
     # Between the spinous processes lies ligament with fat, brighter than muscle and coarser.
-    midline = np.clip(1.5 - np.abs(x) / 5, 0, 1) * _step(y - canal - 10, 6.0)
+    midline = np.clip(1.5 - np.abs(x) / 5, 0, 1) * _step(y - spine.canal(z) - 10, 6.0)
     streaky = np.clip(0.38 + 0.32 * texture(x, y, z, (8, 11, 6)), 0, 1)
     fat = fat + midline * (streaky - fat)
     muscle = signals.muscle * (1 + 0.1 * texture(x, y, z, (7, 4, 12)))

@@ -94,9 +94,12 @@ def test_resuming_adds_only_what_is_missing(phantom, tmp_path, monkeypatch):
     (output / "images" / ".1_t1.abc.part.mha").write_bytes(b"left behind")
     made = []
     original = cohort.write_series
-    monkeypatch.setattr(
-        cohort, "write_series", lambda out, p, a: made.append(p.stem(a)) or original(out, p, a)
-    )
+
+    def counted(folder, patient, acquisition):
+        made.append(patient.stem(acquisition))
+        return original(folder, patient, acquisition)
+
+    monkeypatch.setattr(cohort, "write_series", counted)
     make_phantom(output, patients=2, seed=SEED, num_processes=1)
     (output / "images" / ".1_t1.abc.part.mha").unlink()
     assert made == ["1_t1"]
