@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from . import __version__
 from .environment import folder_of, make_trainers_known, shell_lines
@@ -17,7 +18,7 @@ from .preflight import check_device, check_planned
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand; the exit status is 0, 1 for a user's mistake (told in one line) or 2 for wrong words."""
+    """Run one subcommand; exit status 0, 1 for a user's mistake (told in one line), or 2 for wrong words."""
     parser = build_parser()
     options, rest = parser.parse_known_args(arguments)
     if rest and not getattr(options, "passes_on", False):
@@ -43,7 +44,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_command(commands: argparse._SubParsersAction, name: str, text: str, **kwargs: bool) -> argparse.ArgumentParser:
+def _add_command(
+    commands: argparse._SubParsersAction, name: str, text: str, **kwargs: Any
+) -> argparse.ArgumentParser:
     return commands.add_parser(
         name,
         help=text,
@@ -55,7 +58,9 @@ def _add_command(commands: argparse._SubParsersAction, name: str, text: str, **k
 
 
 def _add_processes(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-np", type=_positive, default=os.cpu_count() or 1, metavar="N", help="worker processes")
+    parser.add_argument(
+        "-np", type=_positive, default=os.cpu_count() or 1, metavar="N", help="worker processes"
+    )
 
 
 def _positive(text: str) -> int:
@@ -69,9 +74,13 @@ def _positive(text: str) -> int:
 
 
 def _add_demo(commands: argparse._SubParsersAction) -> None:
-    p = _add_command(commands, "demo", "Run everything on a made-up cohort: a table and a picture in a few minutes.")
+    p = _add_command(
+        commands, "demo", "Run everything on a made-up cohort: a table and a picture in a few minutes."
+    )
     p.add_argument("-o", type=Path, required=True, metavar="DIR", help="output folder, new or empty")
-    p.add_argument("-device", choices=["cpu", "cuda", "mps"], default="cpu", help="where to train and predict")
+    p.add_argument(
+        "-device", choices=["cpu", "cuda", "mps"], default="cpu", help="where to train and predict"
+    )
     p.add_argument("--seed", type=int, default=0, help="seed of the cohort")
     p.set_defaults(run=_demo)
 
@@ -87,7 +96,9 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _add_phantom(commands: argparse._SubParsersAction) -> None:
-    p = _add_command(commands, "phantom", "Make up a lumbar MR cohort in SPIDER's layout (images, masks, tables).")
+    p = _add_command(
+        commands, "phantom", "Make up a lumbar MR cohort in SPIDER's layout (images, masks, tables)."
+    )
     p.add_argument("-o", type=Path, required=True, metavar="DIR", help="output folder")
     p.add_argument("--patients", type=_positive, default=20, metavar="N", help="number of patients")
     p.add_argument("--seed", type=int, default=0, help="seed; patient p of seed s is always the same")
@@ -104,12 +115,17 @@ def _phantom(options: argparse.Namespace) -> None:
 
 def _add_convert(commands: argparse._SubParsersAction) -> None:
     p = _add_command(commands, "convert", "Convert SPIDER to an nnU-Net raw dataset with folds by patient.")
-    p.add_argument("-i", type=Path, required=True, metavar="SPIDER", help="folder that holds images/ and masks/")
+    p.add_argument(
+        "-i", type=Path, required=True, metavar="SPIDER", help="folder that holds images/ and masks/"
+    )
     p.add_argument("-d", type=int, required=True, metavar="ID", help="nnU-Net dataset id, 1 to 999")
     p.add_argument("--name", default="SPIDER", help="dataset name: Dataset<ID>_<name>")
     p.add_argument("--contrast", choices=["t1", "t2", "t1t2"], default="t1t2", help="which series")
     p.add_argument(
-        "--t2_source", choices=["t2", "space"], default="t2", help="which series is T2w where a patient has both"
+        "--t2_source",
+        choices=["t2", "space"],
+        default="t2",
+        help="which series is T2w where a patient has both",
     )
     p.add_argument(
         "--partial_vertebrae",
@@ -122,11 +138,18 @@ def _add_convert(commands: argparse._SubParsersAction) -> None:
         type=float,
         default=10.0,
         metavar="DEG",
-        help="series whose slice normal is further than this from left-right, in degrees, are never validated on",
+        help="series whose slice normal is further than this from left-right, in degrees, are never validated "
+        "on",
     )
-    p.add_argument("--splits", type=Path, metavar="FILE", help="published folds (JSON) instead of seeded ones")
-    p.add_argument("--slices", choices=["middle", "all"], default="middle", help="sagittal slices of a 2D dataset")
-    p.add_argument("--dim", choices=["2d", "3d"], default="2d", help="slices of 320 x 320, or 64 x 320 x 320 volumes")
+    p.add_argument(
+        "--splits", type=Path, metavar="FILE", help="published folds (JSON) instead of seeded ones"
+    )
+    p.add_argument(
+        "--slices", choices=["middle", "all"], default="middle", help="sagittal slices of a 2D dataset"
+    )
+    p.add_argument(
+        "--dim", choices=["2d", "3d"], default="2d", help="slices of 320 x 320, or 64 x 320 x 320 volumes"
+    )
     p.add_argument("--seed", type=int, default=12345, help="seed of the folds")
     _add_processes(p)
     p.set_defaults(run=_convert)
@@ -167,14 +190,18 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     p = _add_command(
         commands,
         "train",
-        "nnUNetv2_train with our trainers known; options that are not listed are passed on to it (--c, --val, "
-        "--npz, -pretrained_weights, -num_gpus, ...).",
+        "nnUNetv2_train with our trainers known; options that are not listed are passed on to it (--c, "
+        "--val, --npz, -num_gpus, ...).",
     )
     p.add_argument("-d", required=True, metavar="DATASET", help="dataset id or name")
     p.add_argument("-c", default="2d", metavar="CONFIGURATION", help="configuration of the plans")
     p.add_argument("-f", required=True, metavar="FOLD", help="fold: 0 to 4, or all")
-    p.add_argument("-tr", default="nnUNetTrainerSpineSegDiff", metavar="TRAINER", help="trainer, with suffixes or not")
+    p.add_argument(
+        "-tr", default="nnUNetTrainerSpineSegDiff", metavar="TRAINER", help="trainer, with suffixes or not"
+    )
     p.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="plans identifier")
+    # Listed although it is only passed on: argparse would read an unknown -pretrained_weights as -p.
+    p.add_argument("-pretrained_weights", metavar="FILE", help="checkpoint whose weights are the start")
     p.add_argument("-device", choices=["cpu", "cuda", "mps"], default="cuda", help="where to train")
     p.set_defaults(run=_train, passes_on=True)
 
@@ -186,6 +213,8 @@ def _train(options: argparse.Namespace) -> None:
     from nnunetv2.run.run_training import run_training_entry
 
     words = [options.d, options.c, options.f, "-tr", options.tr, "-p", options.p, "-device", options.device]
+    if options.pretrained_weights is not None:
+        words += ["-pretrained_weights", options.pretrained_weights]
     sys.argv = ["nnUNetv2_train", *words, *options.rest]
     run_training_entry()
 
@@ -194,7 +223,8 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:
     p = _add_command(
         commands,
         "predict",
-        "nnUNetv2_predict with our trainers known, and --refine or --no_refine. All its options are passed on to it.",
+        "nnUNetv2_predict with our trainers known, and --refine or --no_refine. All its options are passed on "
+        "to it.",
         add_help=False,
     )
     p.set_defaults(run=_predict, passes_on=True)

@@ -28,7 +28,7 @@ def make_trainers_known() -> None:
 def shell_lines() -> str:
     """Lines for `eval "$(spinesegdiff env)"` in sh, bash and zsh; running it twice changes nothing."""
     path = os.environ.get("PATH", "").split(os.pathsep)
-    commands = "" if path[:1] == [str(COMMANDS)] else f"export PATH={shlex.quote(str(COMMANDS))}:\"$PATH\"\n"
+    commands = "" if path[:1] == [str(COMMANDS)] else f'export PATH={shlex.quote(str(COMMANDS))}:"$PATH"\n'
     return (
         f"export nnUNet_extTrainer={shlex.quote(external_trainers())}\n"
         f"export spinesegdiff_python={shlex.quote(sys.executable)}\n{commands}"

@@ -15,12 +15,14 @@ from typing import Any
 def written_whole(path: Path | str) -> Iterator[Path]:
     """Give a temporary name beside `path`; rename it to `path` on success, remove it on any exception.
 
-    The temporary name keeps the ending of `path` (`.nii.gz` included), since writers choose their format by it.
+    The temporary name keeps the ending of `path` (`.nii.gz` included): writers choose their format by it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     ending = "".join(path.suffixes[-2:]) if path.name.endswith(".gz") else path.suffix
-    handle, name = tempfile.mkstemp(prefix=f".{path.name.removesuffix(ending)}.", suffix=f".part{ending}", dir=path.parent)
+    handle, name = tempfile.mkstemp(
+        prefix=f".{path.name.removesuffix(ending)}.", suffix=f".part{ending}", dir=path.parent
+    )
     os.close(handle)
     temporary = Path(name)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ def ddim_pairs(t_start: int, ddim_steps: int) -> list[tuple[int, int]]:
     if not 1 <= ddim_steps <= t_start:
         raise ValueError(f"ddim_steps must lie in 1..t_start, got {ddim_steps} steps for t_start = {t_start}")
     bounds = [round(t_start * (ddim_steps - i) / ddim_steps) for i in range(ddim_steps + 1)]
-    return list(zip(bounds[:-1], bounds[1:], strict=True))
+    return list(pairwise(bounds))
 
 
 def ddim_step(

@@ -12,7 +12,9 @@ def append_dims(values: Tensor, like: Tensor) -> Tensor:
     Raises ValueError, naming both shapes, where the first dimensions disagree.
     """
     if values.ndim != 1 or values.shape[0] != like.shape[0]:
-        raise ValueError(f"one value a batch item is needed: got {tuple(values.shape)} for {tuple(like.shape)}")
+        raise ValueError(
+            f"one value a batch item is needed: got {tuple(values.shape)} for {tuple(like.shape)}"
+        )
     return values.view(-1, *[1] * (like.ndim - 1))
 
 

@@ -11,8 +11,9 @@ from .masks import probabilities
 def fusion_weights(fusion_steps: int) -> Tensor:
     """Weights of the last T_s steps (paper eq. 3), float64, shape (T_s,), the cleanest step last and largest.
 
-    w_t = exp(-alpha (T_s - t) / T_s) with alpha = T_s / 2 and t = 1..T_s counted along the chain. Normalised
-    to sum 1: the arg max is the paper's, and the softmax of the fused logits stays as calibrated as one step's.
+    w_t = exp(-alpha (T_s - t) / T_s) with alpha = T_s / 2 and t = 1..T_s counted along the chain.
+    Normalised to sum 1: the arg max is the paper's, and the softmax of the fused logits stays as calibrated
+    as one step's.
     """
     t = torch.arange(1, fusion_steps + 1, dtype=torch.float64)
     return torch.softmax(-(fusion_steps / 2) * (fusion_steps - t) / fusion_steps, 0)

@@ -1,4 +1,4 @@
-"""Noise that belongs to an input: the same image gives the same noise, whatever else is predicted beside it."""
+"""Noise that belongs to an input: same image, same noise, whatever else is predicted beside it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from torch import Tensor
 
 
 def content_seed(image: Tensor, seed: int, sample: int) -> int:
-    """A 63-bit seed from the pixels of one network input (C, *spatial), the user's seed and the chain's number.
+    """A 63-bit seed from the pixels of one network input (C, *spatial), the user's seed and the chain's
+    number.
 
     Nothing but the pixels tells a network which case, mirrored copy and tile it sees, and they tell all
     three. Neighbours in a batch, the order of cases and the number of chains have no influence.
@@ -30,7 +31,9 @@ class CaseNoise:
         """Args: images (B, C, *spatial); samples: the numbers of the chains, for instance range(0, S)."""
         self.device = images.device
         self.generators = [
-            torch.Generator().manual_seed(content_seed(image, seed, sample)) for sample in samples for image in images
+            torch.Generator().manual_seed(content_seed(image, seed, sample))
+            for sample in samples
+            for image in images
         ]
 
     def draw(self, shape: tuple[int, ...]) -> Tensor:

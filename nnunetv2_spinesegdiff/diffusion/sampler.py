@@ -47,7 +47,11 @@ class SamplerSettings:
         bounds = [
             (1 <= self.t_start <= self.num_train_timesteps, "t_start", f"1..{self.num_train_timesteps}"),
             (1 <= self.ddim_steps <= self.t_start, "ddim_steps", f"1..t_start = 1..{self.t_start}"),
-            (1 <= self.fusion_steps <= self.ddim_steps, "fusion_steps", f"1..ddim_steps = 1..{self.ddim_steps}"),
+            (
+                1 <= self.fusion_steps <= self.ddim_steps,
+                "fusion_steps",
+                f"1..ddim_steps = 1..{self.ddim_steps}",
+            ),
             (self.num_samples >= 1, "num_samples", "1, 2, ..."),
             (0 <= self.eta <= 1, "eta", "[0, 1]"),
         ]

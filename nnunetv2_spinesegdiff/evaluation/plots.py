@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -14,7 +15,8 @@ from matplotlib.patches import Patch
 from ..files import written_whole
 
 COLOURS = ("#0072b2", "#009e73", "#d55e00", "#cc79a7", "#f0e442", "#56b4e9")
-"""Okabe and Ito's, apart for colour-blind eyes; the first three are the paper's blue canal, green vertebrae, red discs."""
+"""Okabe and Ito's, apart for colour-blind eyes; the first three are the paper's: blue canal, green vertebrae,
+red discs."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def draw_cases(rows: Sequence[CaseRow], labels: Mapping[str, int], path: Path) -
     figure = Figure(figsize=(2.1 * len(columns), 2.1 * len(rows) + 0.7), dpi=130, layout="compressed")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
-    heat = None
+    heat: Any = None
     for row, line in zip(rows, axes, strict=True):
         for axis in line:
             axis.imshow(row.image, cmap="gray", vmin=0, vmax=np.percentile(row.image, 99.5))

@@ -1,4 +1,4 @@
-"""`nnUNetv2_predict` with our flags: the stock command, its parser and its options, and a predictor of ours."""
+"""`nnUNetv2_predict` with our flags: the stock command and its options, with a predictor of ours."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ def flags_parser() -> argparse.ArgumentParser:
         dest="refine",
         action="store_const",
         const=True,
-        help="Refine stage 1 with the diffusion network (what these models do without a flag, too). Cases that "
-        "cannot be read, hold NaN or Inf or are constant are left out and reported; the exit status is then 1.",
+        help="Refine stage 1 with the diffusion network (what these models do without a flag, too). Cases "
+        "that cannot be read, hold NaN or Inf or are constant are left out and reported; the exit status is "
+        "then 1.",
     )
     choice.add_argument(
         "--no_refine", dest="refine", action="store_const", const=False, help="Stage 1 alone, unrefined."

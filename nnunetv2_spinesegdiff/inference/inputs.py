@@ -20,7 +20,9 @@ def why_unfit(files: list[str], reader: BaseReaderWriter) -> str | None:
             image, _ = reader.read_images([file])
         except Exception as error:
             detail = str(error).strip().splitlines()
-            return f"{file}: cannot be read, is it truncated? ({detail[-1] if detail else type(error).__name__})"
+            return (
+                f"{file}: cannot be read, is it truncated? ({detail[-1] if detail else type(error).__name__})"
+            )
         if not np.isfinite(image).all():
             return f"{file}: holds NaN or Inf; replace them and predict this case again"
         if image.min() == image.max():
@@ -29,7 +31,7 @@ def why_unfit(files: list[str], reader: BaseReaderWriter) -> str | None:
 
 
 def _check_gzip(file: str) -> None:
-    """Raises EOFError or zlib's error for a damaged .gz; ITK fills what is missing with zeros and says nothing."""
+    """Raises EOFError or zlib's error for a damaged .gz; ITK fills what is missing with zeros, silently."""
     if file.endswith(".gz"):
         with gzip.open(file) as stream:
             while stream.read(1 << 20):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from .time_embedding import TimeEmbedding, TimeModulation
 
 
-def encode(encoder: nn.Module, x: Tensor) -> list[Tensor]:
+def encode(encoder: Any, x: Tensor) -> list[Tensor]:
     """The feature maps of all stages of a planned encoder (plain or residual), largest first."""
     if getattr(encoder, "stem", None) is not None:
         x = encoder.stem(x)
@@ -27,7 +29,11 @@ class DenoisingUNet(nn.Module):
     of every stage of encoder and decoder.
     """
 
-    def __init__(self, unet: nn.Module, image_encoder: nn.Module | None, time_dim: int = 128):
+    # nn.Module tells a type checker nothing about the parts of a planned network.
+    unet: Any
+    image_encoder: Any
+
+    def __init__(self, unet: Any, image_encoder: Any, time_dim: int = 128):
         """
         Args:
             unet: a planned U-Net with `encoder` and `decoder`; takes image and mask channels together.
@@ -72,7 +78,9 @@ class DenoisingUNet(nn.Module):
         skips = self._encode(h, embedding, image_features, chains)
         return self._decode(skips, embedding)
 
-    def _encode(self, h: Tensor, embedding: Tensor, image_features: list[Tensor] | None, chains: int) -> list[Tensor]:
+    def _encode(
+        self, h: Tensor, embedding: Tensor, image_features: list[Tensor] | None, chains: int
+    ) -> list[Tensor]:
         encoder = self.unet.encoder
         if getattr(encoder, "stem", None) is not None:
             h = encoder.stem(h)
@@ -87,7 +95,9 @@ class DenoisingUNet(nn.Module):
     def _decode(self, skips: list[Tensor], embedding: Tensor) -> Tensor:
         decoder = self.unet.decoder
         h = skips[-1]
-        stages = zip(decoder.transpconvs, decoder.stages, self.decoder_modulations, skips[-2::-1], strict=True)
+        stages = zip(
+            decoder.transpconvs, decoder.stages, self.decoder_modulations, skips[-2::-1], strict=True
+        )
         for upsample, stage, modulation, skip in stages:
             h = modulation(stage(torch.cat([upsample(h), skip], dim=1)), embedding)
         return decoder.seg_layers[-1](h)

@@ -16,7 +16,7 @@ from .denoiser import DenoisingUNet
 
 
 class TrainingOutput(NamedTuple):
-    """What one training step needs: stage 1's outputs (a list with deep supervision) and the refiner's logits."""
+    """What a training step needs: stage 1's output (a list with deep supervision), the refiner's logits."""
 
     stage1: Tensor | list[Tensor]
     refined: Tensor
@@ -39,9 +39,11 @@ class TwoStageNetwork(nn.Module):
         sampler: the current `SamplerSettings`.
     """
 
+    stage1: Any
     heads_are_regions: Tensor
+    sampler: SamplerSettings
 
-    def __init__(self, stage1: nn.Module, denoiser: DenoisingUNet, sampler: SamplerSettings):
+    def __init__(self, stage1: Any, denoiser: DenoisingUNet, sampler: SamplerSettings):
         super().__init__()
         self.stage1 = stage1
         self.denoiser = denoiser

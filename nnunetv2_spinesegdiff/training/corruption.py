@@ -68,7 +68,9 @@ class AddBlob(Damage):
         for axis, (n, fraction) in enumerate(zip(spatial, self.where, strict=True)):
             offsets = torch.arange(n, device=masks.device) - fraction * n
             distance = distance + offsets.view(-1, *[1] * (len(spatial) - 1 - axis)) ** 2
-        return _replaced(masks, self.channel, torch.maximum(masks[self.channel], (distance <= self.size**2).float()))
+        return _replaced(
+            masks, self.channel, torch.maximum(masks[self.channel], (distance <= self.size**2).float())
+        )
 
 
 class Shift(Damage):
@@ -109,9 +111,14 @@ _KINDS: dict[type[Damage], tuple[float, int]] = {
 
 
 def draw_damage(
-    rng: np.random.Generator, num_foreground: int, num_axes: int, strength: float = 1.0, clean_share: float = 0.25
+    rng: np.random.Generator,
+    num_foreground: int,
+    num_axes: int,
+    strength: float = 1.0,
+    clean_share: float = 0.25,
 ) -> list[Damage]:
-    """What happens to the presegmentation of one case: nothing for `clean_share` of them, else one to three damages.
+    """What happens to the presegmentation of one case: nothing for `clean_share` of them, else one to three
+    damages.
 
     Args:
         strength: scales the sizes; 0 damages nothing.
@@ -153,8 +160,10 @@ def corrupt(masks: Tensor, regions: bool, draw: Callable[[], list[Damage]]) -> T
 
 
 def _with_background(foreground: Tensor) -> Tensor:
-    """(F, *spatial), possibly overlapping, to a one-hot (F + 1, *spatial) in which the last structure wins."""
-    ranks = torch.arange(1, len(foreground) + 1, device=foreground.device).view(-1, *[1] * (foreground.ndim - 1))
+    """(F, *spatial), possibly overlapping, to a one-hot (F + 1, *spatial); the last structure wins."""
+    ranks = torch.arange(1, len(foreground) + 1, device=foreground.device).view(
+        -1, *[1] * (foreground.ndim - 1)
+    )
     labels = (foreground * ranks).amax(0)
     return torch.stack([(labels == rank).float() for rank in range(len(foreground) + 1)])
 

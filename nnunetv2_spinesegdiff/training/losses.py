@@ -25,7 +25,7 @@ class RefinementLoss(nn.Module):
         self.ignore_label = ignore_label
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """logits (B, K, *spatial); target as nnU-Net's loader gives it: (B, 1, *spatial) labels, or region channels."""
+        """logits (B, K, *spatial); target as loaded by nnU-Net: (B, 1, *spatial) labels, or regions."""
         return self.mse(logits, target) + self.dice_and_ce(logits, target)
 
     def mse(self, logits: Tensor, target: Tensor) -> Tensor:

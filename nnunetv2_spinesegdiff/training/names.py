@@ -1,7 +1,7 @@
 """Trainer names with suffixes: `nnUNetTrainerSpineSegDiff_5epochs_40iters_T100_width50`.
 
-nnU-Net knows a training by its trainer's name alone: the name picks the class, the results folder and, through
-the checkpoint, the network at prediction. So what changes a training stands in the name.
+nnU-Net knows a training by its trainer's name alone: the name picks the class, the results folder and,
+through the checkpoint, the network at prediction. So what changes a training stands in the name.
 """
 
 from __future__ import annotations
@@ -54,6 +54,6 @@ def parse_suffixes(name: str, base: str) -> Suffixes:
 
 
 def split_base(name: str, bases: list[str]) -> str | None:
-    """Which of `bases` a trainer name belongs to: it is that base, or that base with suffixes. None: none of them."""
+    """Which of `bases` a trainer name is, with suffixes or without; None where it is none of them."""
     fitting = [base for base in bases if name == base or name.startswith(base + "_")]
     return max(fitting, key=len, default=None)

@@ -6,7 +6,6 @@ two stages that learn at different rates need two optimisers, each with its own 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,18 +15,18 @@ from torch.optim import Optimizer
 
 @dataclass
 class Stage:
-    """The optimiser of one stage, its schedule (`step(epoch)`) and the norm to which its gradients are clipped."""
+    """The optimiser of a stage, its schedule (`step(epoch)`) and the norm its gradients are clipped to."""
 
     optimizer: Optimizer
     lr_scheduler: Any
     max_grad_norm: float
 
-    def parameters(self) -> Iterable[torch.nn.Parameter]:
-        return (p for group in self.optimizer.param_groups for p in group["params"])
+    def parameters(self) -> list[torch.nn.Parameter]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
 
 
 class StageOptimizers:
-    """The stages' optimisers as one object with `zero_grad`, `state_dict`, `load_state_dict`, `param_groups`."""
+    """The stages' optimisers as one: `zero_grad`, `step`, `state_dict`, `load_state_dict`, `param_groups`."""
 
     def __init__(self, stages: dict[str, Stage]):
         """Args: stages: name to stage; `param_groups` shows those of the first."""
@@ -42,7 +41,7 @@ class StageOptimizers:
             stage.optimizer.zero_grad(set_to_none=set_to_none)
 
     def step(self, grad_scaler: torch.amp.GradScaler | None = None) -> None:
-        """Clip and step every stage on its own; with a scaler, unscale first and update it once at the end."""
+        """Clip and step every stage on its own; with a scaler, unscale first, update it once at the end."""
         for stage in self.stages.values():
             if grad_scaler is not None:
                 grad_scaler.unscale_(stage.optimizer)

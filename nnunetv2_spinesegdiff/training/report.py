@@ -14,8 +14,8 @@ def compare(stage1_summary: Path, refined_summary: Path, labels: dict[str, Any])
         labels: `labels` of the dataset.json, for the names.
 
     Returns:
-        {"cases": n, "dice": {class name: {"stage1": .., "refined": .., "difference": ..}}}; "mean" is the mean
-        over classes. NaN becomes None: a class that occurs in no case has no Dice.
+        {"cases": n, "dice": {class name: {"stage1": .., "refined": .., "difference": ..}}}; "mean" is the
+        mean over classes. NaN becomes None: a class that occurs in no case has no Dice.
     """
     summaries = [json.loads(path.read_text()) for path in (stage1_summary, refined_summary)]
     names = {_key(value): name for name, value in labels.items()}
@@ -30,7 +30,10 @@ def as_lines(report: dict[str, Any]) -> list[str]:
     """The comparison as a small table, one line a class."""
     lines = [f"Dice on {report['cases']} validation cases    stage 1    refined    difference"]
     for name, row in report["dice"].items():
-        shown = ["     n/a" if v is None else f"{v:8.4f}" for v in (row["stage1"], row["refined"], row["difference"])]
+        shown = [
+            "     n/a" if v is None else f"{v:8.4f}"
+            for v in (row["stage1"], row["refined"], row["difference"])
+        ]
         lines.append(f"{name:<32}{shown[0]}   {shown[1]}      {shown[2]}")
     return lines
 

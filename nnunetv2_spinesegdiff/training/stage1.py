@@ -14,7 +14,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from ..errors import UserError
 
 ENVIRONMENT_VARIABLE = "spinesegdiff_stage1"
-"""A trainer name, the path of a checkpoint or of its fold folder, or "joint" to train both stages together."""
+"""A trainer name, the path of a checkpoint or of its fold folder, or "joint": train both stages together."""
 
 STOCK_TRAINERS = ("nnUNetTrainer", "nnUNetTrainerStage1")
 
@@ -48,13 +48,17 @@ def find_stage1_checkpoint(plans: PlansManager, configuration: str, fold: int | 
 
 
 def load_stage1_weights(
-    checkpoint_file: Path, plans: PlansManager, configuration: str, fold: int | str, dataset_json: dict[str, Any]
+    checkpoint_file: Path,
+    plans: PlansManager,
+    configuration: str,
+    fold: int | str,
+    dataset_json: dict[str, Any],
 ) -> dict[str, torch.Tensor]:
     """The weights of a stage-1 checkpoint that belongs to this very training.
 
     Raises:
-        UserError: it belongs to another dataset, plans, configuration, fold or set of labels (the message says
-            which), holds no plain nnU-Net training, or cannot be read.
+        UserError: it belongs to another dataset, plans, configuration, fold or set of labels (the message
+            says which), holds no plain nnU-Net training, or cannot be read.
     """
     checkpoint = _load_safely(checkpoint_file)
     try:
@@ -96,7 +100,10 @@ def _checkpoint_of(trainer: str, plans: PlansManager, configuration: str, fold: 
 
 def _load_safely(checkpoint_file: Path) -> dict[str, Any]:
     """nnU-Net checkpoints hold tensors, plain values and numpy numbers; nothing else is unpickled."""
-    numpy_types = [np.dtype, *{type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)}]
+    numpy_types: list[Any] = [
+        np.dtype,
+        *{type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)},
+    ]
     scalar = getattr(np, "_core", getattr(np, "core", None)).multiarray.scalar  # type: ignore[union-attr]
     try:
         with torch.serialization.safe_globals([scalar, *numpy_types]):

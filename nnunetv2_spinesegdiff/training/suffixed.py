@@ -14,6 +14,9 @@ class SuffixedTrainer(nnUNetTrainer):
     """The stock trainer whose length its name may state; see `names`."""
 
     suffixes: ClassVar[Suffixes] = Suffixes()
+    num_iterations_per_epoch: int
+    num_val_iterations_per_epoch: int
+    output_folder: str
 
     @classmethod
     def check_suffixes(cls) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -56,7 +56,7 @@ class nnUNetTrainerSpineSegDiff(SuffixedTrainer):
     # --- network -----------------------------------------------------------------------------------------
 
     @classmethod
-    def build_network_architecture(  # type: ignore[override]
+    def build_network_architecture(
         cls,
         plans_manager: Any,
         configuration_manager: Any,
@@ -66,7 +66,11 @@ class nnUNetTrainerSpineSegDiff(SuffixedTrainer):
     ) -> nn.Module:
         """Stage 1 as planned; denoiser and image encoder from the same plan, scaled by the width suffix."""
         stage1 = nnUNetTrainer.build_network_architecture(
-            plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
+            plans_manager,
+            configuration_manager,
+            num_input_channels,
+            num_output_channels,
+            enable_deep_supervision,
         )
         width = (cls.suffixes.width or 100) / 100
 
@@ -103,7 +107,7 @@ class nnUNetTrainerSpineSegDiff(SuffixedTrainer):
     def two_stage(self) -> TwoStageNetwork:
         """The network without what DDP and torch.compile wrap around it."""
         network = self.network.module if isinstance(self.network, DistributedDataParallel) else self.network
-        return network._orig_mod if isinstance(network, OptimizedModule) else network
+        return cast(TwoStageNetwork, network._orig_mod if isinstance(network, OptimizedModule) else network)
 
     # --- set-up ------------------------------------------------------------------------------------------
 
@@ -115,7 +119,7 @@ class nnUNetTrainerSpineSegDiff(SuffixedTrainer):
         self._prepare_stage1()
         lr = self.refiner_lr
         if lr is None:
-            # Measured: the paper's rate, made for 2500 epochs, learns next to nothing in a few thousand steps.
+            # Measured: the paper's rate, made for 2500 epochs, learns next to nothing in a few thousand.
             lr = 1e-4 if self.num_epochs * self.num_iterations_per_epoch >= 25_000 else 1e-3
         adamw = torch.optim.AdamW(
             self.two_stage.denoiser.parameters(),
@@ -143,13 +147,15 @@ class nnUNetTrainerSpineSegDiff(SuffixedTrainer):
             if self.resumed_as_frozen:
                 self.two_stage.freeze_stage1()
             how = "frozen" if self.resumed_as_frozen else "trained together with the refiner"
-            self.print_to_log_file(f"Stage 1: {how}, as the checkpoint that this training continues from has it.")
+            self.print_to_log_file(
+                f"Stage 1: {how}, as the checkpoint that this training continues from has it."
+            )
             return
         checkpoint = find_stage1_checkpoint(self.plans_manager, self.configuration_name, self.fold)
         if checkpoint is None:
             self.print_to_log_file(
-                "Stage 1: trained together with the refiner, on nnU-Net's own loss (no finished stock training of "
-                "this dataset, plans, configuration and fold was found or wanted)."
+                "Stage 1: trained together with the refiner, on nnU-Net's own loss (no finished stock "
+                "training of this dataset, plans, configuration and fold was found or wanted)."
             )
             return
         weights = load_stage1_weights(
@@ -216,7 +222,7 @@ class nnUNetTrainerSpineSegDiff(SuffixedTrainer):
     # --- the final validation and the checkpoints --------------------------------------------------------
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
-        """Validate stage 1 alone into `stage1/validation`, the refined result into `validation`, and compare."""
+        """Validate stage 1 alone into `stage1/validation`, the refined result into `validation`; compare."""
         self.print_to_log_file("Validation of stage 1 alone:")
         with self._stage1_alone():
             super().perform_actual_validation(save_probabilities)

@@ -6,6 +6,8 @@ pickled and imported like any class.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..errors import UserError
 from .names import parse_suffixes, split_base
 from .suffixed import SuffixedTrainer, nnUNetTrainerStage1
@@ -21,7 +23,7 @@ def __getattr__(name: str) -> type[SuffixedTrainer]:
     if base is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     suffixes = parse_suffixes(name, base)
-    trainer = type(name, (BASES[base],), {"__module__": __name__, "suffixes": suffixes})
+    trainer: Any = type(name, (BASES[base],), {"__module__": __name__, "suffixes": suffixes})
     try:
         trainer.check_suffixes()
     except ValueError as error:
