@@ -30,6 +30,10 @@ def q_sample(x_start: Tensor, t: Tensor, noise: Tensor, alphas_cumprod: Tensor) 
     Returns:
         x_t in float32, whatever autocast is active around it.
     """
-    kept = append_dims(alphas_cumprod.to(x_start.device)[t], x_start)
+    # The roots are taken in float64 where the schedule lies: not every device has float64.
+    signal, spread = (
+        append_dims(root.float().to(x_start.device)[t], x_start)
+        for root in (alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt())
+    )
     with torch.autocast(x_start.device.type, enabled=False):
-        return kept.sqrt().float() * x_start.float() + (1 - kept).sqrt().float() * noise.float()
+        return signal * x_start.float() + spread * noise.float()

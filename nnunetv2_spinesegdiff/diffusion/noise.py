@@ -30,6 +30,7 @@ class CaseNoise:
     def __init__(self, images: Tensor, seed: int, samples: range):
         """Args: images (B, C, *spatial); samples: the numbers of the chains, for instance range(0, S)."""
         self.device = images.device
+        images = images.cpu()  # once, not once a chain
         self.generators = [
             torch.Generator().manual_seed(content_seed(image, seed, sample))
             for sample in samples

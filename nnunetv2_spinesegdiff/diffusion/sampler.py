@@ -12,7 +12,7 @@ from .ddim import Denoiser, ddim_chain, ddim_pairs
 from .forward_process import q_sample
 from .fusion import fuse, uncertainty
 from .noise import CaseNoise
-from .schedules import alphas_cumprod_of
+from .schedules import SCHEDULES, alphas_cumprod_of
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class SamplerSettings:
 
     def __post_init__(self) -> None:
         bounds = [
+            (self.schedule in SCHEDULES, "schedule", " | ".join(SCHEDULES)),
             (1 <= self.t_start <= self.num_train_timesteps, "t_start", f"1..{self.num_train_timesteps}"),
             (1 <= self.ddim_steps <= self.t_start, "ddim_steps", f"1..t_start = 1..{self.t_start}"),
             (

@@ -40,6 +40,7 @@ def cumulative_alphas(betas: Tensor) -> Tensor:
 
 
 _BETAS = {"linear": linear_betas, "cosine": cosine_betas}
+SCHEDULES = tuple(_BETAS)
 
 
 def alphas_cumprod_of(schedule: str, num_train_timesteps: int) -> Tensor:
