@@ -1,0 +1,271 @@
+"""The two-stage network as nnU-Net uses it: built from plans, called with an image, trained, saved, compiled."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
+from torch import nn
+
+from nnunetv2_spinesegdiff.diffusion.masks import encode_masks, hard_masks
+from nnunetv2_spinesegdiff.diffusion.sampler import sample
+from nnunetv2_spinesegdiff.network.denoiser import DenoisingUNet
+from nnunetv2_spinesegdiff.network.two_stage import TrainingOutput, TwoStageNetwork
+from nnunetv2_spinesegdiff.training import trainers
+
+from ..small_plans import build, image
+
+
+@contextmanager
+def counted_calls(module: nn.Module) -> Iterator[list]:
+    calls: list = []
+    handle = module.register_forward_hook(lambda *args: calls.append(args))
+    yield calls
+    handle.remove()
+
+
+def noised(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A stand-in for the trainer's `make_noised_mask`."""
+    return encode_masks(hard_masks(logits, False)), torch.full((logits.shape[0],), 7)
+
+
+@torch.no_grad()
+def predict(network: nn.Module, scan: torch.Tensor) -> torch.Tensor:
+    return network(scan)
+
+
+# --- building --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("axes", [2, 3])
+def test_all_parts_come_from_the_plans(axes, residual):
+    network = build(axes, residual=residual)
+    planned = ResidualEncoderUNet if residual else PlainConvUNet
+    assert type(network.stage1) is type(network.denoiser.unet) is planned
+    for encoder in (network.stage1.encoder, network.denoiser.unet.encoder, network.denoiser.image_encoder):
+        assert list(encoder.output_channels) == [8, 12, 16]
+    kinds = {type(m) for m in network.modules() if "Conv" in type(m).__name__ and "nn" in type(m).__module__}
+    assert {k.__name__ for k in kinds if k.__module__.startswith("torch")} == {
+        f"Conv{axes}d",
+        f"ConvTranspose{axes}d",
+    }
+
+
+def test_width_scales_the_refiner_and_leaves_stage_1_as_planned():
+    network = build(trainer=trainers.nnUNetTrainerSpineSegDiff_width50)
+    assert list(network.stage1.encoder.output_channels) == [8, 12, 16]
+    assert list(network.denoiser.unet.encoder.output_channels) == [4, 6, 8]
+    assert list(network.denoiser.image_encoder.output_channels) == [4, 6, 8]
+
+
+def test_encoders_of_different_widths_are_refused():
+    wide, narrow = build(), build(trainer=trainers.nnUNetTrainerSpineSegDiff_width50)
+    with pytest.raises(ValueError, match=r"\[4, 6, 8\].*\[8, 12, 16\]"):
+        DenoisingUNet(wide.denoiser.unet, narrow.denoiser.image_encoder)
+
+
+# --- predicting ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize(
+    "shape", [(16, 24), (17, 25), (19, 30), (33, 16), (16, 24, 24), (17, 18, 25), (18, 23, 17)], ids=str
+)
+def test_any_size_gives_logits_of_that_size(shape, residual):
+    network = build(len(shape), residual=residual)
+    for refine in (True, False):
+        network.refine_predictions = refine
+        logits = predict(network, image(2, 1, *shape))
+        assert logits.shape == (2, 4, *shape)
+        assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize(("samples", "steps"), [(1, 1), (1, 5), (4, 3)])
+def test_the_image_is_encoded_once_whatever_is_sampled(samples, steps):
+    network = build()
+    network.configure_sampler(num_samples=samples, ddim_steps=steps, fusion_steps=1)
+    stage, unet = network.denoiser.image_encoder.stages[0], network.denoiser.unet.encoder.stages[0]
+    with (
+        counted_calls(stage) as images,
+        counted_calls(unet) as denoised,
+        counted_calls(network.stage1) as first,
+    ):
+        predict(network, image(2, 1, 16, 24))
+    assert len(images) == len(first) == 1
+    assert len(denoised) == steps
+    assert all(call[1][0].shape[0] == 2 for call in images)
+
+
+def test_the_refiner_starts_from_stage_1():
+    """`forward` is `sample` on stage 1's hard masks, and another presegmentation gives another result."""
+    network, scan = build(), image(1, 1, 16, 24)
+    with torch.no_grad():
+        masks = hard_masks(network.stage1(scan), False)
+        features = network.denoiser.encode_image(scan)
+        expected = sample(
+            lambda x_t, t: network.denoiser(x_t, t, scan, features),
+            encode_masks(masks),
+            scan,
+            network.sampler,
+            network.alphas_cumprod,
+        )
+        assert torch.equal(network(scan), expected.logits)
+        assert torch.equal(network.refine(scan, masks).uncertainty, expected.uncertainty)
+        other = network.refine(scan, masks.roll(5, dims=-1)).logits
+    assert not torch.allclose(other, expected.logits, atol=1e-3)
+
+
+def test_the_image_reaches_the_denoiser_by_both_ways():
+    network, scan = build(), image(1, 1, 16, 24)
+    x_t, t = image(1, 4, 16, 24, seed=1), torch.tensor([5])
+    with torch.no_grad():
+        features = network.denoiser.encode_image(scan)
+        base = network.denoiser(x_t, t, scan, features)
+        assert not torch.allclose(network.denoiser(x_t, t, scan * 0, features), base, atol=1e-3)
+        for i in range(len(features)):
+            blank = [f * (j != i) for j, f in enumerate(features)]
+            assert not torch.allclose(network.denoiser(x_t, t, scan, blank), base, atol=1e-4), f"scale {i}"
+
+
+def test_chains_keep_to_their_own_image():
+    """Chains lie chain by chain: item s * B + b belongs to image b, in the concatenation and in the features."""
+    network = build()
+    scans, x_t = image(2, 1, 16, 24), image(6, 4, 16, 24, seed=1)
+    t = torch.tensor([3, 3, 9, 9, 30, 30])
+    with torch.no_grad():
+        together = network.denoiser(x_t, t, scans, network.denoiser.encode_image(scans))
+        for i in range(6):
+            scan = scans[i % 2][None]
+            alone = network.denoiser(x_t[i][None], t[i][None], scan, network.denoiser.encode_image(scan))
+            torch.testing.assert_close(together[i][None], alone, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(16, 24), (17, 25)], ids=str)
+def test_without_refinement_the_output_is_stage_1(shape):
+    network, scan = build(), image(2, 1, *shape)
+    network.refine_predictions = False
+    padded = nn.functional.pad(scan, (0, -shape[1] % 8, 0, -shape[0] % 4))
+    with torch.no_grad():
+        assert torch.equal(network(scan), network.stage1(padded)[..., : shape[0], : shape[1]])
+
+
+def test_a_batch_of_two_is_the_two_alone_and_twice_is_once():
+    network, scans = build(), image(2, 1, 19, 30)
+    network.configure_sampler(num_samples=2, ddim_steps=3, fusion_steps=2, t_start=300)
+    together = predict(network, scans)
+    assert torch.equal(predict(network, scans), together)
+    assert torch.equal(predict(build(), scans), predict(build(), scans))
+    for i in range(2):
+        torch.testing.assert_close(together[i][None], predict(network, scans[i][None]), atol=1e-5, rtol=1e-5)
+
+
+def test_regions_travel_with_the_weights():
+    """The heads of regions are thresholded one by one, and a loaded model knows that without the dataset."""
+    trained, loaded, scan = build(seed=1), build(seed=2), image(1, 1, 16, 24)
+    trained.heads_are_regions.fill_(True)
+    as_regions = predict(trained, scan)
+    loaded.load_state_dict(trained.state_dict(), strict=True)
+    assert bool(loaded.heads_are_regions)
+    assert torch.equal(predict(loaded, scan), as_regions)
+    loaded.heads_are_regions.fill_(False)
+    assert not torch.allclose(predict(loaded, scan), as_regions)
+
+
+def test_sampler_changes_keep_the_other_fields_and_are_checked():
+    network = build()
+    network.configure_sampler(num_train_timesteps=30, ddim_steps=10, fusion_steps=4)
+    assert (network.sampler.t_start, network.sampler.ddim_steps) == (30, 10)
+    assert network.alphas_cumprod.shape == (31,)
+    with pytest.raises(ValueError, match="ddim_steps = 31"):
+        network.configure_sampler(ddim_steps=31)
+    assert network.sampler.ddim_steps == 10
+
+
+# --- what nnU-Net does with a network --------------------------------------------------------------------
+
+
+def test_deep_supervision_is_switched_where_nnunet_switches_it():
+    network, scan = build(deep_supervision=True), image(2, 1, 16, 24)
+    assert network.decoder is network.stage1.decoder
+    wrapped = predict(network, scan)
+    assert isinstance(wrapped, list)
+    assert [w.shape for w in wrapped] == [(2, 4, 16, 24)]
+    stage1 = network.train()(scan, noised).stage1
+    assert [tuple(s.shape) for s in stage1] == [(2, 4, 16, 24), (2, 4, 8, 12)]
+    network.eval().decoder.deep_supervision = False
+    plain = predict(network, scan)
+    assert torch.equal(plain, wrapped[0])
+    assert torch.is_tensor(network(scan, noised).stage1)
+
+
+def test_every_weight_of_the_refiner_is_reached_by_its_loss():
+    """DDP stops on weights without a gradient."""
+    network = build(deep_supervision=True).train()
+    network.freeze_stage1()
+    network(image(2, 1, 16, 24), noised).refined.square().mean().backward()
+    without = [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
+    assert not without
+
+
+def test_frozen_stage_1_gets_no_gradient_and_stays_in_eval_mode():
+    network = build(deep_supervision=True)
+    network.freeze_stage1()
+    network.train()
+    assert network.denoiser.training
+    assert not any(m.training for m in network.stage1.modules())
+    output = network(image(2, 1, 16, 24), noised)
+    assert isinstance(output, TrainingOutput)
+    assert not any(s.requires_grad for s in output.stage1)
+    output.refined.square().mean().backward()
+    assert all(p.grad is None and not p.requires_grad for p in network.stage1.parameters())
+
+
+def test_the_refiners_loss_does_not_train_stage_1():
+    network = build().train()
+    output = network(image(2, 1, 16, 24), noised)
+    output.refined.square().mean().backward()
+    assert all(p.grad is None for p in network.stage1.parameters())
+    output.stage1.square().mean().backward()
+    assert all(p.grad is not None for p in network.stage1.parameters())
+
+
+def test_weights_survive_a_strict_round_trip(tmp_path):
+    network, other, scan = build(seed=1), build(seed=2), image(1, 1, 16, 24)
+    assert not torch.allclose(predict(network, scan), predict(other, scan))
+    torch.save(network.state_dict(), tmp_path / "weights.pth")
+    other.load_state_dict(torch.load(tmp_path / "weights.pth", weights_only=True), strict=True)
+    assert torch.equal(predict(network, scan), predict(other, scan))
+
+
+def test_network_can_be_copied():
+    network, scan = build(), image(1, 1, 16, 24)
+    assert torch.equal(predict(copy.deepcopy(network), scan), predict(network, scan))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_network_predicts_the_same_and_trains():
+    network, scan = build(), image(2, 1, 16, 24)
+    expected = predict(network, scan)
+    torch._dynamo.reset()
+    compiled = torch.compile(network, backend="eager")
+    torch.testing.assert_close(predict(compiled, scan), expected, atol=1e-5, rtol=1e-5)
+    network.refine_predictions = False
+    torch.testing.assert_close(predict(compiled, scan), network.presegment(scan), atol=1e-5, rtol=1e-5)
+    network.freeze_stage1()
+    compiled.train()
+    output = compiled(scan, noised)
+    output.refined.square().mean().backward()
+    assert all(p.grad is not None for p in network.denoiser.parameters())
+    assert all(p.grad is None for p in network.stage1.parameters())
+    torch._dynamo.reset()
+
+
+def test_forward_works_without_gradients_in_inference_mode():
+    network: TwoStageNetwork = build()
+    with torch.inference_mode():
+        assert network(image(1, 1, 16, 24)).shape == (1, 4, 16, 24)

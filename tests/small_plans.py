@@ -1,0 +1,81 @@
+"""Plans as nnU-Net writes them, of networks so small that a test has its answer in a moment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from nnunetv2_spinesegdiff.network.two_stage import TwoStageNetwork
+from nnunetv2_spinesegdiff.training.suffixed import SuffixedTrainer
+from nnunetv2_spinesegdiff.training.trainer import nnUNetTrainerSpineSegDiff
+
+STRIDES = {2: [[1, 1], [2, 2], [2, 4]], 3: [[1, 1, 1], [1, 2, 2], [2, 2, 4]]}
+LABELS = {"background": 0, "spinal_canal": 1, "vertebrae": 2, "ivd": 3}
+
+
+def small_plans(axes: int = 2, *, residual: bool = False) -> dict[str, Any]:
+    """A plans dictionary with the one configuration "small": three stages, strides that differ between axes."""
+    kwargs: dict[str, Any] = {
+        "n_stages": 3,
+        "features_per_stage": [8, 12, 16],
+        "conv_op": f"torch.nn.modules.conv.Conv{axes}d",
+        "kernel_sizes": [[3] * axes] * 3,
+        "strides": STRIDES[axes],
+        "n_conv_per_stage_decoder": [1, 1],
+        "conv_bias": True,
+        "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{axes}d",
+        "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+        "dropout_op": None,
+        "dropout_op_kwargs": None,
+        "nonlin": "torch.nn.LeakyReLU",
+        "nonlin_kwargs": {"inplace": True},
+    }
+    kwargs["n_blocks_per_stage" if residual else "n_conv_per_stage"] = [1, 2, 1]
+    network = "ResidualEncoderUNet" if residual else "PlainConvUNet"
+    configuration = {
+        "data_identifier": "smallPlans_small",
+        "preprocessor_name": "DefaultPreprocessor",
+        "batch_size": 2,
+        "patch_size": [16] * (axes - 1) + [24],
+        "spacing": [1.0] * axes,
+        "normalization_schemes": ["ZScoreNormalization"],
+        "use_mask_for_norm": [False],
+        "batch_dice": True,
+        "architecture": {
+            "network_class_name": f"dynamic_network_architectures.architectures.unet.{network}",
+            "arch_kwargs": kwargs,
+            "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+        },
+    }
+    return {
+        "dataset_name": "Dataset501_Toy",
+        "plans_name": "smallPlans",
+        "image_reader_writer": "SimpleITKIO",
+        "label_manager": "LabelManager",
+        "configurations": {"small": configuration},
+    }
+
+
+def build(
+    axes: int = 2,
+    *,
+    residual: bool = False,
+    deep_supervision: bool = False,
+    trainer: type[SuffixedTrainer] = nnUNetTrainerSpineSegDiff,
+    heads: int = 4,
+    seed: int = 0,
+) -> TwoStageNetwork:
+    """The network that our trainer builds from small plans, one image channel, in eval mode."""
+    plans = PlansManager(small_plans(axes, residual=residual))
+    torch.manual_seed(seed)
+    network = trainer.build_network_architecture(
+        plans, plans.get_configuration("small"), 1, heads, deep_supervision
+    )
+    assert isinstance(network, TwoStageNetwork)
+    return network.eval()
+
+
+def image(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
