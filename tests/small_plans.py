@@ -16,7 +16,7 @@ LABELS = {"background": 0, "spinal_canal": 1, "vertebrae": 2, "ivd": 3}
 
 
 def small_plans(axes: int = 2, *, residual: bool = False) -> dict[str, Any]:
-    """A plans dictionary with the one configuration "small": three stages, strides that differ between axes."""
+    """Plans with the one configuration "small": three stages, strides that differ between axes."""
     kwargs: dict[str, Any] = {
         "n_stages": 3,
         "features_per_stage": [8, 12, 16],

@@ -45,13 +45,12 @@ def ddim_step(
     """
     kept, kept_prev = (float(alphas_cumprod[i]) for i in (t, t_prev))
     variance = eta**2 * (1 - kept_prev) / (1 - kept) * (1 - kept / kept_prev)
-    with torch.autocast(x_t.device.type, enabled=False):
-        epsilon = (x_t.float() - kept**0.5 * pred_x0.float()) / (1 - kept) ** 0.5
-        x_prev = kept_prev**0.5 * pred_x0.float() + max(1 - kept_prev - variance, 0.0) ** 0.5 * epsilon
-        if variance > 0:
-            if noise is None:
-                raise ValueError("eta above 0 needs noise for every step")
-            x_prev = x_prev + variance**0.5 * noise.float()
+    epsilon = (x_t.float() - kept**0.5 * pred_x0.float()) / (1 - kept) ** 0.5
+    x_prev = kept_prev**0.5 * pred_x0.float() + max(1 - kept_prev - variance, 0.0) ** 0.5 * epsilon
+    if variance > 0:
+        if noise is None:
+            raise ValueError("eta above 0 needs noise for every step")
+        x_prev = x_prev + variance**0.5 * noise.float()
     return x_prev
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 
@@ -28,12 +27,11 @@ def q_sample(x_start: Tensor, t: Tensor, noise: Tensor, alphas_cumprod: Tensor) 
         alphas_cumprod: shape (N + 1,), see `schedules`.
 
     Returns:
-        x_t in float32, whatever autocast is active around it.
+        x_t in float32; autocast around it changes nothing, it leaves sums and products alone.
     """
     # The roots are taken in float64 where the schedule lies: not every device has float64.
     signal, spread = (
         append_dims(root.float().to(x_start.device)[t], x_start)
         for root in (alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt())
     )
-    with torch.autocast(x_start.device.type, enabled=False):
-        return signal * x_start.float() + spread * noise.float()
+    return signal * x_start.float() + spread * noise.float()
