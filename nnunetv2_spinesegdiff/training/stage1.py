@@ -62,7 +62,7 @@ def load_stage1_weights(
     """
     checkpoint = _load_safely(checkpoint_file)
     try:
-        arguments, weights = checkpoint["init_args"], checkpoint["network_weights"]
+        arguments, weights = checkpoint["init_args"], dict(checkpoint["network_weights"])
         theirs = {
             "dataset": arguments["plans"]["dataset_name"],
             "plans": arguments["plans"]["plans_name"],
@@ -71,7 +71,8 @@ def load_stage1_weights(
             "labels": arguments["dataset_json"]["labels"],
         }
     except (KeyError, TypeError) as error:
-        raise UserError(f"{checkpoint_file}: not a checkpoint of nnU-Net v2 ({error!r} is missing)") from None
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"{checkpoint_file}: not a checkpoint of nnU-Net v2 ({reason})") from None
     ours = {
         "dataset": plans.dataset_name,
         "plans": plans.plans_name,
@@ -107,7 +108,10 @@ def _load_safely(checkpoint_file: Path) -> dict[str, Any]:
     scalar = getattr(np, "_core", getattr(np, "core", None)).multiarray.scalar  # type: ignore[union-attr]
     try:
         with torch.serialization.safe_globals([scalar, *numpy_types]):
-            return torch.load(checkpoint_file, map_location="cpu", weights_only=True)
+            checkpoint = torch.load(checkpoint_file, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{checkpoint_file}: cannot be read as a checkpoint ({reason})") from None
+    if not isinstance(checkpoint, dict):
+        raise UserError(f"{checkpoint_file}: not a checkpoint of nnU-Net v2 (a {type(checkpoint).__name__})")
+    return checkpoint

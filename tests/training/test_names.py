@@ -1,0 +1,138 @@
+"""Suffixes of trainer names, and how nnU-Net finds the trainer of such a name."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+from nnunetv2_spinesegdiff.environment import TRAINERS
+from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.training import trainers
+from nnunetv2_spinesegdiff.training.names import Suffixes, parse_suffixes, split_base
+
+REFINER, STAGE1 = "nnUNetTrainerSpineSegDiff", "nnUNetTrainerStage1"
+SPELLED = {"epochs": "{}epochs", "iters": "{}iters", "t_start": "T{}", "width": "width{}"}
+
+
+@given(st.dictionaries(st.sampled_from(sorted(SPELLED)), st.integers(1, 5000)), st.randoms())
+def test_suffixes_combine_in_any_order(values, random):
+    tokens = [SPELLED[key].format(value) for key, value in values.items()]
+    random.shuffle(tokens)
+    assert parse_suffixes("_".join([REFINER, *tokens]), REFINER) == Suffixes(**values)
+
+
+@pytest.mark.parametrize(
+    "suffix",
+    [
+        "_5epoch",
+        "_epochs",
+        "_5_epochs",
+        "_t100",
+        "_T",
+        "_T-5",
+        "_T1.5",
+        "_width50percent",
+        "_",
+        "_5epochs_",
+        "_x",
+    ],
+)
+def test_unknown_suffixes_are_refused_with_the_known_ones(suffix):
+    with pytest.raises(UserError) as refused:
+        parse_suffixes(REFINER + suffix, REFINER)
+    message = str(refused.value)
+    assert "unknown suffix" in message
+    for known in ("_<n>epochs", "_<n>iters", "_T<depth>", "_width<percent>"):
+        assert known in message
+    assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("suffix", "problem"),
+    [
+        ("_5epochs_6epochs", "twice"),
+        ("_T5_T5", "twice"),
+        ("_0epochs", "at least 1"),
+        ("_width0", "at least 1"),
+    ],
+)
+def test_duplicates_and_zeros_are_refused_with_the_known_ones(suffix, problem):
+    with pytest.raises(UserError, match=f"{problem}.*_<n>epochs"):
+        parse_suffixes(REFINER + suffix, REFINER)
+
+
+def test_the_longest_base_wins_and_other_names_have_none():
+    bases = ["Trainer", "Trainer_Small", "Other"]
+    assert split_base("Trainer_5epochs", bases) == "Trainer"
+    assert split_base("Trainer_Small_5epochs", bases) == "Trainer_Small"
+    assert split_base("Other", bases) == "Other"
+    assert split_base("Trainers", bases) is None
+    assert split_base("nnUNetTrainer", bases) is None
+
+
+# --- classes ---------------------------------------------------------------------------------------------
+
+
+def test_a_suffixed_trainer_is_a_class_like_any_other():
+    name = f"{REFINER}_5epochs_T100_40iters_width50"
+    trainer = getattr(trainers, name)
+    assert trainer.__name__ == name
+    assert issubclass(trainer, nnUNetTrainer)
+    assert trainer.suffixes == Suffixes(epochs=5, iters=40, t_start=100, width=50)
+    assert pickle.loads(pickle.dumps(trainer)) is trainer
+    assert getattr(importlib.import_module(trainer.__module__), name) is trainer
+    assert getattr(trainers, REFINER).suffixes == Suffixes()
+
+
+@pytest.mark.parametrize(
+    ("depth", "steps"),
+    [("_T1", (1, 1, 1)), ("_T100", (100, 2, 2)), ("_T1000", (1000, 2, 2)), ("", (30, 2, 2))],
+)
+def test_depth_sets_the_sampler(depth, steps):
+    sampler = getattr(trainers, REFINER + depth).sampler_settings()
+    assert (sampler.t_start, sampler.ddim_steps, sampler.fusion_steps) == steps
+
+
+def test_a_depth_beyond_the_schedule_is_refused():
+    with pytest.raises(UserError, match=r"_T2000: t_start = 2000 is outside 1\.\.1000"):
+        getattr(trainers, f"{REFINER}_T2000")
+    assert f"{REFINER}_T2000" not in vars(trainers)
+
+
+def test_the_baseline_takes_the_same_suffixes():
+    assert getattr(trainers, f"{STAGE1}_7epochs_T100_width50").suffixes.epochs == 7
+
+
+def test_names_that_are_no_trainers_are_plain_attribute_errors():
+    for name in ("nnUNetTrainerSpineSegDiffX", "something", "__path__"):
+        assert not hasattr(trainers, name)
+
+
+@pytest.fixture
+def found_by_nnunet(monkeypatch):
+    monkeypatch.setenv("nnUNet_extTrainer", str(TRAINERS))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    return recursive_find_trainer_class_by_name
+
+
+@pytest.mark.parametrize("name", [REFINER, STAGE1, f"{STAGE1}_3epochs", f"{REFINER}_width25_2iters"])
+def test_nnunet_finds_our_trainers_in_their_importable_home(found_by_nnunet, name):
+    trainer = found_by_nnunet(name)
+    assert trainer is getattr(trainers, name)
+    assert pickle.loads(pickle.dumps(trainer)) is trainer
+
+
+def test_nnunet_still_finds_its_own(found_by_nnunet):
+    assert found_by_nnunet("nnUNetTrainer") is nnUNetTrainer
+
+
+def test_nnunet_passes_a_wrong_suffix_on_to_the_user(found_by_nnunet):
+    with pytest.raises(UserError, match="unknown suffix '_5epoch'"):
+        found_by_nnunet(f"{REFINER}_5epoch")

@@ -1,0 +1,110 @@
+"""Two stages, two optimisers: each with its own clipping, schedule and state."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+from torch import nn
+
+from nnunetv2_spinesegdiff.training.optimizers import Stage, StageOptimizers, StageSchedules
+
+
+def made(
+    lr: float = 1.0, clip: tuple[float, float] = (1.0, 12.0)
+) -> tuple[StageOptimizers, list[nn.Parameter]]:
+    weights = [nn.Parameter(torch.zeros(4)) for _ in range(2)]
+    stages = {}
+    for name, weight, norm, rate in zip(("refiner", "stage1"), weights, clip, (lr, 10 * lr), strict=True):
+        sgd = torch.optim.SGD([weight], rate, momentum=0.9)
+        stages[name] = Stage(sgd, PolyLRScheduler(sgd, rate, 10), norm)
+    return StageOptimizers(stages), weights
+
+
+def test_every_stage_is_clipped_by_its_own_norm():
+    """Clipped together, the large gradient of one stage would shrink the other's."""
+    optimizers, (refiner, stage1) = made(lr=1.0)
+    refiner.grad, stage1.grad = torch.full((4,), 0.25), torch.full((4,), 500.0)
+    optimizers.step()
+    torch.testing.assert_close(refiner.detach(), torch.full((4,), -0.25))  # norm 0.5: left as it is
+    torch.testing.assert_close(
+        stage1.detach(), torch.full((4,), -10 * 6.0), rtol=1e-4, atol=0
+    )  # norm 1000 -> 12
+
+
+class Scaler:
+    """Stands for a GradScaler (which needs a GPU): scaled gradients, and what was called in which order."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def unscale_(self, optimizer: torch.optim.Optimizer) -> None:
+        self.calls.append("unscale")
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                p.grad /= 1024
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        self.calls.append("step")
+        optimizer.step()
+
+    def update(self) -> None:
+        self.calls.append("update")
+
+
+def test_scaled_gradients_are_unscaled_before_they_are_clipped():
+    optimizers, (refiner, stage1) = made()
+    refiner.grad, stage1.grad = torch.full((4,), 0.25 * 1024), torch.full((4,), 1.0 * 1024)
+    scaler = Scaler()
+    optimizers.step(scaler)  # type: ignore[arg-type]
+    torch.testing.assert_close(refiner.detach(), torch.full((4,), -0.25))
+    torch.testing.assert_close(stage1.detach(), torch.full((4,), -10.0))
+    assert scaler.calls == ["unscale", "step"] * 2 + ["update"]
+
+
+def test_gradients_are_cleared_in_all_stages():
+    optimizers, weights = made()
+    for weight in weights:
+        weight.grad = torch.ones(4)
+    optimizers.zero_grad()
+    assert all(weight.grad is None for weight in weights)
+
+
+def test_schedules_run_apart_and_the_first_stage_is_shown():
+    optimizers, _ = made(lr=1.0)
+    schedules = StageSchedules(optimizers)
+    schedules.step(0)
+    assert optimizers.param_groups[0]["lr"] == 1.0
+    schedules.step(5)
+    rates = [stage.optimizer.param_groups[0]["lr"] for stage in optimizers.stages.values()]
+    assert rates == pytest.approx([0.5**0.9, 10 * 0.5**0.9])
+    assert optimizers.param_groups[0]["lr"] == rates[0]
+
+
+def test_states_come_back(tmp_path):
+    first, weights = made()
+    for weight in weights:
+        weight.grad = torch.arange(4.0)
+    first.step()
+    torch.save(first.state_dict(), tmp_path / "state.pth")
+    second, others = made()
+    second.load_state_dict(torch.load(tmp_path / "state.pth", weights_only=True))
+    for mine, theirs, weight in zip(first.stages.values(), second.stages.values(), weights, strict=True):
+        momentum = theirs.optimizer.state_dict()["state"][0]["momentum_buffer"]
+        assert torch.equal(mine.optimizer.state[weight]["momentum_buffer"], momentum)
+    for pair in (weights, others):
+        for weight in pair:
+            weight.data.zero_()
+            weight.grad = torch.ones(4)
+    first.step()
+    second.step()
+    for weight, other in zip(weights, others, strict=True):
+        assert torch.equal(weight, other)
+
+
+def test_a_checkpoint_of_other_stages_is_refused():
+    optimizers, _ = made()
+    state = optimizers.state_dict()
+    del state["stage1"]
+    with pytest.raises(KeyError, match=r"\['refiner'\].*\['refiner', 'stage1'\]"):
+        optimizers.load_state_dict(state)
