@@ -44,7 +44,7 @@ def draw_cases(rows: Sequence[CaseRow], labels: Mapping[str, int], path: Path) -
         labels: class name to label value, the foreground only; gives the legend.
     """
     columns = ["slice", *rows[0].masks, "uncertainty"]
-    figure = Figure(figsize=(2.1 * len(columns), 2.1 * len(rows) + 0.7), dpi=130, layout="compressed")
+    figure = Figure(figsize=(2.1 * len(columns) + 1.0, 2.1 * len(rows) + 0.8), dpi=130, layout="compressed")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     heat: Any = None
