@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,10 @@ def _load_safely(checkpoint_file: Path) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals([scalar, *numpy_types]):
             checkpoint = torch.load(checkpoint_file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        # torch's own message recommends to read the file without these precautions.
+        reason = "it is damaged, or holds more than tensors and plain values"
+        raise UserError(f"{checkpoint_file}: cannot be read as a checkpoint ({reason})") from None
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{checkpoint_file}: cannot be read as a checkpoint ({reason})") from None
