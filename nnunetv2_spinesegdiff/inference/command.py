@@ -14,7 +14,9 @@ _STOCK = "nnunetv2.inference.predict_from_raw_data"
 
 def flags_parser() -> argparse.ArgumentParser:
     """Our flags alone; what this parser does not know belongs to the stock command."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS)
+    parser = argparse.ArgumentParser(
+        prog="nnUNetv2_predict", add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS
+    )
     group = parser.add_argument_group("SpineSegDiff (models trained with a nnUNetTrainerSpineSegDiff)")
     choice = group.add_mutually_exclusive_group()
     choice.add_argument(

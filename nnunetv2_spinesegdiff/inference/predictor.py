@@ -56,16 +56,16 @@ class SpineSegDiffPredictor(nnUNetPredictor):
         Raises:
             UserError: the folder holds no case with the dataset's file ending.
         """
+        if isinstance(list_of_lists_or_source_folder, str):
+            ending = f"_0000{self.dataset_json['file_ending']}"
+            if not any(Path(list_of_lists_or_source_folder).glob(f"*{ending}")):
+                raise UserError(
+                    f"{list_of_lists_or_source_folder}: no case to predict; the model reads files that end "
+                    f"in {ending} (one number a channel)"
+                )
         inputs, outputs, previous = super()._manage_input_and_output_lists(
             list_of_lists_or_source_folder, *args, **kwargs
         )
-        overwrite = args[2] if len(args) > 2 else kwargs.get("overwrite", True)
-        if not inputs and overwrite and isinstance(list_of_lists_or_source_folder, str):
-            ending = self.dataset_json["file_ending"]
-            raise UserError(
-                f"{list_of_lists_or_source_folder}: no case to predict; the model reads files that end in "
-                f"_0000{ending} (one number a channel)"
-            )
         reader = self.plans_manager.image_reader_writer_class()
         reasons = [why_unfit(files, reader) for files in inputs]
         self.failures += [reason for reason in reasons if reason is not None]

@@ -1,0 +1,161 @@
+"""Our predictor: which models it takes, what its flag does to the network, and which cases it leaves out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from nnunetv2_spinesegdiff.environment import TRAINERS
+from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
+
+from ..small_plans import LABELS, build, small_plans
+
+CPU = torch.device("cpu")
+DATASET_JSON = {"channel_names": {"0": "MRI"}, "labels": LABELS, "file_ending": ".nii.gz"}
+
+
+@pytest.fixture
+def model_folder(tmp_path, monkeypatch) -> Path:
+    """A trained two-stage model and, in fold 1, a stock one."""
+    monkeypatch.setenv("nnUNet_extTrainer", str(TRAINERS))
+    folder = tmp_path / "model"
+    (folder / "fold_0").mkdir(parents=True)
+    (folder / "fold_1").mkdir()
+    (folder / "plans.json").write_text(json.dumps(small_plans()))
+    (folder / "dataset.json").write_text(json.dumps(DATASET_JSON))
+    network = build(seed=3)
+    for fold, (name, module) in enumerate(
+        [("nnUNetTrainerSpineSegDiff", network), ("nnUNetTrainer", network.stage1)]
+    ):
+        checkpoint = {
+            "network_weights": module.state_dict(),
+            "trainer_name": name,
+            "init_args": {"configuration": "small"},
+            "inference_allowed_mirroring_axes": (0, 1),
+        }
+        torch.save(checkpoint, folder / f"fold_{fold}" / "checkpoint_final.pth")
+    return folder
+
+
+def initialised(folder: Path, *, refine: bool | None, fold: int = 0) -> SpineSegDiffPredictor:
+    predictor = SpineSegDiffPredictor(device=CPU, allow_tqdm=False)
+    predictor.refine = refine
+    predictor.initialize_from_trained_model_folder(str(folder), (fold,))
+    return predictor
+
+
+def scan(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(100, 20, (1, 1, 21, 30)).astype(np.float32)
+
+
+def logits_of(predictor: nnUNetPredictor, seed: int = 0) -> torch.Tensor:
+    return predictor.predict_logits_from_preprocessed_data(torch.from_numpy(scan(seed)))
+
+
+@pytest.mark.parametrize(("refine", "refines"), [(True, True), (False, False), (None, True)])
+def test_the_flag_switches_the_network(model_folder, refine, refines):
+    assert initialised(model_folder, refine=refine).network.refine_predictions is refines
+
+
+def test_refined_and_unrefined_logits_are_those_of_the_stock_predictor(model_folder):
+    """Stock prediction of the two-stage model refines, of stage 1 it is what --no_refine gives."""
+    refined = logits_of(initialised(model_folder, refine=True))
+    unrefined = logits_of(initialised(model_folder, refine=False))
+    assert not torch.allclose(refined, unrefined)
+    for fold, expected in ((0, refined), (1, unrefined)):
+        stock = nnUNetPredictor(device=CPU, allow_tqdm=False)
+        stock.initialize_from_trained_model_folder(str(model_folder), (fold,))
+        assert torch.equal(logits_of(stock), expected)
+
+
+def test_a_case_is_the_same_after_another(model_folder):
+    """Sliding windows and mirrored copies draw from their own pixels, not from what was predicted before."""
+    first, second = (initialised(model_folder, refine=True) for _ in range(2))
+    alone = logits_of(first, seed=1)
+    logits_of(second, seed=2)
+    assert torch.equal(logits_of(second, seed=1), alone)
+
+
+@pytest.mark.parametrize("refine", [True, False])
+def test_a_model_without_refiner_is_refused_where_a_flag_was_given(model_folder, refine):
+    with pytest.raises(UserError, match="trained with nnUNetTrainer, which has no refiner"):
+        initialised(model_folder, refine=refine, fold=1)
+    initialised(model_folder, refine=None, fold=1)
+
+
+def test_missing_models_folds_and_checkpoints_are_named(model_folder, tmp_path):
+    with pytest.raises(UserError, match="there is no trained model"):
+        initialised(tmp_path / "nothing", refine=True)
+    with pytest.raises(UserError, match=r"fold_3/checkpoint_final\.pth: there is no such checkpoint"):
+        initialised(model_folder, refine=True, fold=3)
+
+
+# --- cases -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def predictor() -> SpineSegDiffPredictor:
+    made = SpineSegDiffPredictor(device=CPU, allow_tqdm=False)
+    made.plans_manager = PlansManager(small_plans())
+    made.dataset_json = DATASET_JSON
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path) -> SimpleNamespace:
+    """Three cases, of which the middle one is constant."""
+    (tmp_path / "in").mkdir()
+    for name, factor in (("a", 1), ("b", 0), ("c", 1)):
+        pixels = scan(ord(name))[0] * factor
+        sitk.WriteImage(sitk.GetImageFromArray(pixels), str(tmp_path / "in" / f"{name}_0000.nii.gz"))
+    return SimpleNamespace(images=str(tmp_path / "in"), output=str(tmp_path / "out"))
+
+
+def names(inputs: list[list[str]]) -> list[str]:
+    return [Path(files[0]).name[0] for files in inputs]
+
+
+def test_unfit_cases_are_left_out_of_all_lists(predictor, folder):
+    inputs, outputs, previous = predictor._manage_input_and_output_lists(folder.images, folder.output)
+    assert names(inputs) == ["a", "c"]
+    assert [Path(o).name for o in outputs or []] == ["a", "c"]
+    assert previous == [None, None]
+    assert len(predictor.failures) == 1
+    assert "b_0000.nii.gz: is constant" in predictor.failures[0]
+
+
+def test_lists_without_outputs_stay_without(predictor, folder):
+    files = [[str(p)] for p in sorted(Path(folder.images).iterdir())]
+    inputs, outputs, _ = predictor._manage_input_and_output_lists(files, None)
+    assert names(inputs) == ["a", "c"]
+    assert outputs is None
+
+
+def test_a_folder_without_cases_is_refused(predictor, folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "a_0000.mha").touch()
+    with pytest.raises(UserError, match=r"no case to predict.*_0000\.nii\.gz"):
+        predictor._manage_input_and_output_lists(str(tmp_path / "empty"), folder.output)
+
+
+def test_nothing_left_to_do_is_no_error(predictor, folder):
+    """`--continue_prediction` after everything was predicted, and a part of more parts than cases."""
+    Path(folder.output).mkdir()
+    for name in "abc":
+        (Path(folder.output) / f"{name}.nii.gz").touch()
+    inputs, _, _ = predictor._manage_input_and_output_lists(folder.images, folder.output, None, False)
+    assert inputs == []
+    inputs, _, _ = predictor._manage_input_and_output_lists(
+        folder.images, folder.output, None, True, part_id=5, num_parts=6
+    )
+    assert inputs == []
+    assert not predictor.failures

@@ -1,0 +1,178 @@
+"""The command `spinesegdiff`: words in, exit status and one-line errors out."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nnunetv2_spinesegdiff import __version__, cli
+from nnunetv2_spinesegdiff.cli import build_parser, main
+from nnunetv2_spinesegdiff.errors import UserError
+
+OPTIONS = {
+    "demo": ["-o", "-device", "--seed"],
+    "phantom": ["-o", "--patients", "--seed", "-np"],
+    "convert": [
+        *(
+            "-i",
+            "-d",
+            "--name",
+            "--contrast",
+            "--t2_source",
+            "--partial_vertebrae",
+            "--max_oblique_deg",
+            "--splits",
+        ),
+        *("--slices", "--dim", "--seed", "-np"),
+    ],
+    "train": ["-d", "-c", "-f", "-tr", "-p", "-device", "--c", "--val", "-pretrained_weights"],
+    "predict": ["-i", "-o", "-d", "-c", "-f", "-tr", "-p", "-device", "--refine", "--no_refine", "-npp"],
+    "env": ["eval"],
+}
+TRAIN = ["train", "-d", "501", "-f", "0", "-device", "cpu"]
+
+
+@pytest.fixture
+def no_folders(monkeypatch):
+    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+def status_of(*words: str) -> int:
+    """The exit status of a command that may end in argparse."""
+    try:
+        return main(words)
+    except SystemExit as end:
+        return int(end.code or 0)
+
+
+def test_version(capsys):
+    assert status_of("--version") == 0
+    assert capsys.readouterr().out == f"spinesegdiff {__version__}\n"
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_help_names_every_option(command, capsys):
+    assert status_of(command, "-h") == 0
+    output = capsys.readouterr().out
+    for option in OPTIONS[command]:
+        assert option in output
+
+
+def test_help_lists_the_commands(capsys):
+    assert status_of("-h") == 0
+    output = capsys.readouterr().out
+    assert all(command in output for command in OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["unknown"],
+        ["convert", "-d", "1"],
+        ["convert", "-i", "x", "-d", "one"],
+        ["convert", "-i", "x", "-d", "1", "--contr", "t1"],
+        ["convert", "-i", "x", "-d", "1", "--contrast", "t3"],
+        ["phantom", "-o", "x", "--patients", "0"],
+        ["phantom", "-o", "x", "--unknown"],
+        ["env", "--refine"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_words_end_with_status_2(words, capsys):
+    assert status_of(*words) == 2
+    assert "error:" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["convert", "-i", "nowhere", "-d", "501"],
+        ["predict", "-i", "a", "-o", "b", "-d", "1", "--refine"],
+        ["train", "-d", "501", "-f", "0", "-device", "cpu"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_unset_folders_are_one_line_and_status_1(words, no_folders, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert status_of(*words) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert len(errors) == 1
+    assert errors[0].startswith("error: nnUNet_")
+    assert "is not set" in errors[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_uncaught_bug_is_not_hidden(monkeypatch):
+    monkeypatch.setattr(cli, "shell_lines", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["env"])
+
+
+def test_a_users_mistake_is_told_in_one_line(monkeypatch, capsys):
+    def mistaken():
+        raise UserError("x: is wrong")
+
+    monkeypatch.setattr(cli, "shell_lines", mistaken)
+    assert main(["env"]) == 1
+    assert capsys.readouterr().err == "error: x: is wrong\n"
+
+
+@pytest.fixture
+def trained_with(monkeypatch) -> list[str]:
+    """The words with which nnU-Net's command is called."""
+    from nnunetv2.run import run_training
+
+    words: list[str] = []
+    monkeypatch.setattr(cli, "check_planned", lambda *args: None)
+    monkeypatch.setattr(run_training, "run_training_entry", lambda: words.extend(sys.argv))
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setenv("nnUNet_extTrainer", "")
+    return words
+
+
+def test_training_passes_its_words_on(trained_with):
+    assert main([*TRAIN, "--c", "-num_gpus", "2"]) == 0
+    expected = "501 2d 0 -tr nnUNetTrainerSpineSegDiff -p nnUNetPlans -device cpu --c -num_gpus 2"
+    assert trained_with == ["nnUNetv2_train", *expected.split()]
+
+
+def test_pretrained_weights_are_not_read_as_plans(trained_with):
+    assert main([*TRAIN, "-pretrained_weights", "w.pth", "--npz"]) == 0
+    words = " ".join(trained_with)
+    assert "-p nnUNetPlans" in words
+    assert "-pretrained_weights w.pth" in words
+    assert words.endswith("--npz")
+
+
+def test_every_option_of_the_stock_training_arrives(trained_with):
+    """Whatever nnU-Net's own parser knows beside ours goes through `spinesegdiff train` as it is."""
+    source = Path(sys.modules["nnunetv2.run.run_training"].__file__ or "").read_text()
+    stock = set(re.findall(r"""add_argument\(\s*['"](-[^'"]+)""", source)) - {"-tr", "-p", "-device"}
+    assert {"--c", "--val", "-num_gpus", "-pretrained_weights"} <= stock
+    for option in stock:
+        value = [] if option.startswith("--") else ["3"]
+        trained_with.clear()
+        assert main([*TRAIN, option, *value]) == 0
+        assert trained_with[trained_with.index(option) :][: 1 + len(value)] == [option, *value]
+        assert trained_with[trained_with.index("-p") + 1] == "nnUNetPlans"
+
+
+def test_defaults_are_nnunets_spelling():
+    options = build_parser().parse_args(["train", "-d", "501", "-f", "all"])
+    assert (options.c, options.tr, options.p) == ("2d", "nnUNetTrainerSpineSegDiff", "nnUNetPlans")
+
+
+def test_the_module_runs_as_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "nnunetv2_spinesegdiff", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == f"spinesegdiff {__version__}"

@@ -1,0 +1,78 @@
+"""Files appear under their final name only when they are whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from nnunetv2_spinesegdiff.files import save_json, written_whole
+
+NAMES = ["mask.nii.gz", "scan.mha", "table.csv", "no_ending", "v1.2.json", "a.b.nii.gz"]
+
+
+def write_half(path: Path, error: type[BaseException]) -> None:
+    with written_whole(path) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_written_file_is_all_that_is_left(tmp_path, name):
+    with written_whole(tmp_path / "new" / "folder" / name) as temporary:
+        assert not (tmp_path / "new" / "folder" / name).exists()
+        temporary.write_text("whole")
+    assert [p.name for p in (tmp_path / "new" / "folder").iterdir()] == [name]
+    assert (tmp_path / "new" / "folder" / name).read_text() == "whole"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_left_of_an_interrupted_file(tmp_path, name, error):
+    with pytest.raises(error):
+        write_half(tmp_path / name, error)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_file_leaves_its_predecessor(tmp_path):
+    (tmp_path / "mask.nii.gz").write_text("old")
+    with pytest.raises(ValueError):  # noqa: PT011 - raised without a message
+        write_half(tmp_path / "mask.nii.gz", ValueError)
+    assert [p.name for p in tmp_path.iterdir()] == ["mask.nii.gz"]
+    assert (tmp_path / "mask.nii.gz").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("name", "ending"),
+    [("mask.nii.gz", ".nii.gz"), ("scan.mha", ".mha"), ("v1.2.json", ".json"), ("a.b.nii.gz", ".nii.gz")],
+)
+def test_the_temporary_name_lies_beside_and_keeps_the_ending(tmp_path, name, ending):
+    with written_whole(tmp_path / name) as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.name.endswith(ending)
+        assert not temporary.name.endswith(name)
+        assert temporary.name.startswith(".")
+
+
+def test_two_writers_do_not_meet(tmp_path):
+    with written_whole(tmp_path / "a.txt") as first, written_whole(tmp_path / "a.txt") as second:
+        assert first != second
+
+
+def test_permissions_are_those_of_any_other_file(tmp_path):
+    (tmp_path / "ordinary").touch()
+    with written_whole(tmp_path / "ours"):
+        pass
+    modes = {stat.S_IMODE(os.stat(tmp_path / name).st_mode) for name in ("ordinary", "ours")}
+    assert len(modes) == 1
+
+
+def test_json_is_whole_or_absent(tmp_path):
+    save_json({"a": [1, 2]}, tmp_path / "good.json")
+    assert json.loads((tmp_path / "good.json").read_text()) == {"a": [1, 2]}
+    with pytest.raises(TypeError):
+        save_json({"a": object()}, tmp_path / "bad.json")
+    assert [p.name for p in tmp_path.iterdir()] == ["good.json"]
