@@ -69,7 +69,9 @@ def plans(batch_size: int, size: int) -> dict:
     }
 
 
-def make_step(trainer_class: type[nnUNetTrainer], batch_size: int, size: int, device: str) -> Callable[[], None]:
+def make_step(
+    trainer_class: type[nnUNetTrainer], batch_size: int, size: int, device: str
+) -> Callable[[], None]:
     """One training iteration of a trainer on a batch that stays the same."""
     dataset = {"channel_names": {"0": "MRI"}, "labels": LABELS, "file_ending": ".nii.gz"}
     trainer = trainer_class(plans(batch_size, size), "2d", 0, dataset, torch.device(device))
@@ -100,7 +102,9 @@ def measure(steps: dict[str, Callable[[], None]], iterations: int) -> dict[str, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--iterations", type=int, default=10, help="timed iterations of each trainer")
     parser.add_argument("--batch_size", type=int, default=2)
     parser.add_argument("--size", type=int, default=320, help="height and width, pixels")
@@ -111,7 +115,9 @@ def main() -> None:
         "SpineSegDiff, frozen stage 1, full width": trainers.nnUNetTrainerSpineSegDiff,
         "SpineSegDiff, frozen stage 1, half width": trainers.nnUNetTrainerSpineSegDiff_width50,
     }
-    steps = {name: make_step(cls, options.batch_size, options.size, options.device) for name, cls in names.items()}
+    steps = {
+        name: make_step(cls, options.batch_size, options.size, options.device) for name, cls in names.items()
+    }
     seconds = measure(steps, options.iterations)
     stock = next(iter(seconds.values()))
     print(f"\nBatch {options.batch_size}, {options.size} x {options.size}, {options.device}, ", end="")

@@ -138,8 +138,8 @@ def _add_convert(commands: argparse._SubParsersAction) -> None:
         type=float,
         default=10.0,
         metavar="DEG",
-        help="series whose slice normal is further than this from left-right, in degrees, are never validated "
-        "on",
+        help="series whose slice normal is further than this from left-right, in degrees, are never "
+        "validated on",
     )
     p.add_argument(
         "--splits", type=Path, metavar="FILE", help="published folds (JSON) instead of seeded ones"
@@ -223,8 +223,8 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:
     p = _add_command(
         commands,
         "predict",
-        "nnUNetv2_predict with our trainers known, and --refine or --no_refine. All its options are passed on "
-        "to it.",
+        "nnUNetv2_predict with our trainers known, and --refine or --no_refine. All its options are passed "
+        "on to it.",
         add_help=False,
     )
     p.set_defaults(run=_predict, passes_on=True)

@@ -47,7 +47,7 @@ class DemoFolders:
 
 
 def run_demo(output: Path, *, device: str = "cpu", seed: int = 0) -> None:
-    """Make a cohort, convert, plan, train briefly, predict unseen patients with and without refinement, compare.
+    """Make a cohort, convert, plan, train briefly, predict unseen patients refined and unrefined, compare.
 
     Prints every command before it runs; ends with Dice a class of both and the path of a picture.
 
@@ -66,7 +66,9 @@ def run_demo(output: Path, *, device: str = "cpu", seed: int = 0) -> None:
     for command in _commands(folders, device, seed):
         _run(command, folders)
     _show(folders)
-    print(f"\nThe demo took {time.time() - started:.0f} s. A training this short shows that everything works, ")
+    print(
+        f"\nThe demo took {time.time() - started:.0f} s. A training this short shows that everything works, "
+    )
     print("not what refinement is worth: for that, train to the end and compare on five folds.")
 
 
@@ -102,7 +104,11 @@ def _run(command: str, folders: DemoFolders) -> None:
     started = time.time()
     with log.open("w") as stream:
         status = subprocess.run(
-            shlex.split(command), env=_environment(folders), stdout=stream, stderr=subprocess.STDOUT, check=False
+            shlex.split(command),
+            env=_environment(folders),
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            check=False,
         ).returncode
     if status != 0:
         tail = log.read_text().strip().splitlines()[-1:] or ["no output"]
@@ -111,7 +117,7 @@ def _run(command: str, folders: DemoFolders) -> None:
 
 
 def _environment(folders: DemoFolders) -> dict[str, str]:
-    """What `eval "$(spinesegdiff env)"` sets, nnU-Net's three folders, and as many workers as there are cores."""
+    """What `eval "$(spinesegdiff env)"` sets, nnU-Net's three folders, and a worker a core."""
     cores = str(os.cpu_count() or 1)
     return {
         "nnUNet_def_n_proc": cores,
@@ -122,7 +128,9 @@ def _environment(folders: DemoFolders) -> dict[str, str]:
         "nnUNet_results": str(folders.root / "nnUNet_results"),
         "nnUNet_extTrainer": external_trainers(),
         "spinesegdiff_python": sys.executable,
-        "PATH": os.pathsep.join([str(COMMANDS), str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        "PATH": os.pathsep.join(
+            [str(COMMANDS), str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+        ),
     }
 
 

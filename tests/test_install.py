@@ -9,7 +9,14 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ("nnunetv2_spinesegdiff", "dataset_conversion", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = (
+    "nnunetv2_spinesegdiff",
+    "dataset_conversion",
+    "setup.cfg",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+)
 
 
 def test_installed_package_is_complete_and_takes_no_generic_name(tmp_path: Path) -> None:
@@ -24,13 +31,17 @@ def test_installed_package_is_complete_and_takes_no_generic_name(tmp_path: Path)
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", str(target)]
     subprocess.run([sys.executable, "-m", "pip", "install", *options, str(copy)], check=True)
 
-    modules = {str(p.relative_to(copy)) for p in copy.rglob("*.py") if "build" not in p.relative_to(copy).parts[:1]}
+    modules = {
+        str(p.relative_to(copy)) for p in copy.rglob("*.py") if "build" not in p.relative_to(copy).parts[:1]
+    }
     moved = {m if m.startswith("nnunetv2_spinesegdiff") else f"nnunetv2_spinesegdiff/{m}" for m in modules}
     assert moved == {str(p.relative_to(target)) for p in target.rglob("*.py")}
     assert not (target / "dataset_conversion").exists()
     assert os.access(target / "nnunetv2_spinesegdiff" / "bin" / "nnUNetv2_predict", os.X_OK)
     code = (
-        "import nnunetv2_spinesegdiff.dataset_conversion.convert as c, nnunetv2_spinesegdiff.cli; print(c.__file__)"
+        "import nnunetv2_spinesegdiff.cli\n"
+        "import nnunetv2_spinesegdiff.dataset_conversion.convert as c\n"
+        "print(c.__file__)"
     )
     # -S leaves out the editable install of the environment that runs the tests, -P the working folder.
     site = os.pathsep.join([str(target), *[p for p in sys.path if p.endswith("site-packages")]])

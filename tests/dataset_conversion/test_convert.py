@@ -434,7 +434,7 @@ def test_a_bad_series_is_one_line_and_the_others_are_converted(own_cohort, tmp_p
     assert set(contents(report.dataset)) == expected_files(good)
     assert [row["case"] for row in rows(report)] == good
     assert json.loads((report.dataset / "dataset.json").read_text())["numTraining"] == 5
-    listed = defaultdict(int)
+    listed: dict[str, int] = defaultdict(int)
     for fold in json.loads(report.splits_file.read_text()):
         for case in fold["train"] + fold["val"]:
             listed[case] += 1

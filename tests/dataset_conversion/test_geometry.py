@@ -186,7 +186,7 @@ def test_direction_cosines_are_kept_exactly_and_no_slice_is_mixed(geometry):
 @given(st.floats(-40, 40))
 def test_obliquity_is_the_angle_to_the_left_right_axis(angle):
     for axis in (1, 2):
-        degrees = tuple(angle if k == axis else 0.0 for k in range(3))
+        degrees = (0.0, angle, 0.0) if axis == 1 else (0.0, 0.0, angle)
         assert obliquity_deg(rotation(degrees) @ SLICES_LAST) == pytest.approx(abs(angle), abs=1e-6)
     # Turning about the left-right axis tilts the head, not the slice.
     assert obliquity_deg(rotation((angle, 0, 0)) @ SLICES_LAST) == pytest.approx(0, abs=1e-6)

@@ -37,7 +37,7 @@ def scheduler_of(kind: type, schedule: str, length: int):
     return scheduler
 
 
-def their_step(scheduler: DDIMScheduler, x0, t, t_prev, x_t, eta, noise):
+def their_step(scheduler, x0, t, t_prev, x_t, eta, noise):
     # diffusers finds t_prev by a floor division; this makes it exactly ours.
     scheduler.num_inference_steps = Fraction(scheduler.config.num_train_timesteps, t - t_prev)
     step = scheduler.step(x0, t - 1, x_t, eta=eta, variance_noise=noise if eta > 0 else None)

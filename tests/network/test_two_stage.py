@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
@@ -121,6 +122,7 @@ def test_the_image_reaches_the_denoiser_by_both_ways():
     x_t, t = image(1, 4, 16, 24, seed=1), torch.tensor([5])
     with torch.no_grad():
         features = network.denoiser.encode_image(scan)
+        assert features is not None
         base = network.denoiser(x_t, t, scan, features)
         assert not torch.allclose(network.denoiser(x_t, t, scan * 0, features), base, atol=1e-3)
         for i in range(len(features)):
@@ -248,7 +250,7 @@ def test_compiled_network_predicts_the_same_and_trains():
     network, scan = build(), image(2, 1, 16, 24)
     expected = predict(network, scan)
     torch._dynamo.reset()
-    compiled = torch.compile(network, backend="eager")
+    compiled: Any = torch.compile(network, backend="eager")
     torch.testing.assert_close(predict(compiled, scan), expected, atol=1e-5, rtol=1e-5)
     network.refine_predictions = False
     torch.testing.assert_close(predict(compiled, scan), network.presegment(scan), atol=1e-5, rtol=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from nnunetv2_spinesegdiff.training.corruption import (
     AddBlob,
+    Damage,
     Dilate,
     DropComponent,
     Empty,
@@ -160,7 +162,7 @@ def test_undamaged_cases_come_back_as_they_were(regions):
 
 def test_cases_of_a_batch_are_damaged_apart():
     batch = torch.stack([one_hot(squares())] * 3)
-    draws = iter([[], [Empty(0, (0.0, 0.0), 1)], []])
+    draws: Iterator[list[Damage]] = iter([[], [Empty(0, (0.0, 0.0), 1)], []])
     damaged = corrupt(batch, False, lambda: next(draws))
     assert torch.equal(damaged[[0, 2]], batch[[0, 2]])
     assert not damaged[1, 1:].any()

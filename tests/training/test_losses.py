@@ -77,8 +77,8 @@ def test_loss_is_mse_plus_dice_plus_cross_entropy(regions, ignore, axes):
         one_hot = target[:, :HEADS]
     else:
         one_hot = torch.stack([(target[:, 0] == k).float() for k in range(HEADS)], 1)
-    flat = (a.flatten(2).double().numpy() for a in (logits, one_hot))
-    expected = by_loops(*flat, counted.flatten(1).numpy(), regions, ignore)
+    z, y = (a.flatten(2).double().numpy() for a in (logits, one_hot))
+    expected = by_loops(z, y, counted.flatten(1).numpy(), regions, ignore)
     actual = float(loss_of(regions, ignore)(logits, target))
     assert actual == pytest.approx(expected, rel=1e-5)
 

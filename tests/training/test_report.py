@@ -44,14 +44,14 @@ def test_classes_are_named_and_compared(tmp_path):
 
 
 def test_regions_are_named(tmp_path):
-    files = [summary(tmp_path, name, {"(1, 2, 3)": 0.5, "3": 0.5}, 0.5) for name in ("a", "b")]
-    report = compare(*files, {"background": 0, "spine": [1, 2, 3], "disc": 3})
+    first, second = (summary(tmp_path, name, {"(1, 2, 3)": 0.5, "3": 0.5}, 0.5) for name in ("a", "b"))
+    report = compare(first, second, {"background": 0, "spine": [1, 2, 3], "disc": 3})
     assert set(report["dice"]) == {"spine", "disc", "mean"}
 
 
 def test_a_class_that_never_occurs_has_no_dice(tmp_path):
-    files = [summary(tmp_path, name, {"1": math.nan}, math.nan) for name in ("a", "b")]
-    report = compare(*files, {"canal": 1})
+    first, second = (summary(tmp_path, name, {"1": math.nan}, math.nan) for name in ("a", "b"))
+    report = compare(first, second, {"canal": 1})
     assert report["dice"]["canal"] == {"stage1": None, "refined": None, "difference": None}
     json.loads(json.dumps(report, allow_nan=False))
     assert as_lines(report)[1].split() == ["canal", "n/a", "n/a", "n/a"]
