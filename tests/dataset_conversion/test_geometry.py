@@ -19,7 +19,8 @@ from nnunetv2_spinesegdiff.dataset_conversion.geometry import (
 from .made_up import SLICES_FIRST, SLICES_LAST, rotation, volume, world_positions
 
 FAST = settings(max_examples=40, deadline=None)
-ANGLE = st.floats(-30, 30)
+# Rounded: ITK's own SVD gives up on denormal cosines, which no header holds.
+ANGLE = st.floats(-30, 30).map(lambda degrees: round(degrees, 3))
 IN_PLANE_MM = st.floats(0.7, 1.7)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 TRAINER = "nnUNetTrainerSpineSegDiff_2epochs_2iters_width25"
+STAGE1 = "nnUNetTrainerStage1_1epochs_2iters"
 DATASET = "501"
 
 
@@ -55,19 +56,20 @@ class Workspace:
         return output
 
     def predict(self, images: Path, output: Path, flags: str = "", trainer: str = TRAINER, **kwargs: bool) -> str:
-        return self.run(
-            f"nnUNetv2_predict -i {images} -o {output} -d {DATASET} -c 2d -f 0 -tr {trainer} -device cpu {flags}",
-            **kwargs,
-        )
+        model = f"-d {DATASET} -c 2d -f 0 -tr {trainer} -device cpu -npp 1 -nps 1"
+        return self.run(f"nnUNetv2_predict -i {images} -o {output} {model} {flags}", **kwargs)
 
 
 @pytest.fixture(scope="session")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A phantom cohort, converted, planned and preprocessed."""
+    """A phantom cohort, converted, planned and preprocessed: at 2 mm, so that a core trains on it in seconds."""
     workspace = Workspace(tmp_path_factory.mktemp("end_to_end"))
     workspace.run("spinesegdiff phantom -o cohort --patients 8 --seed 3 -np 2")
     workspace.run(f"spinesegdiff convert -i cohort -d {DATASET} --contrast t2 -np 2")
-    workspace.run(f"nnUNetv2_plan_and_preprocess -d {DATASET} -c 2d --verify_dataset_integrity -np 2")
+    workspace.run(
+        f"nnUNetv2_plan_and_preprocess -d {DATASET} -c 2d --verify_dataset_integrity -npfp 2 -np 2 "
+        "-overwrite_target_spacing 4 2 2"
+    )
     return workspace
 
 
@@ -93,3 +95,17 @@ def refined(trained: Workspace, two_cases: Path) -> Path:
     """Predictions of the two images with --refine."""
     trained.predict(two_cases, trained.root / "refined", "--refine")
     return trained.root / "refined"
+
+
+@pytest.fixture(scope="session")
+def unrefined(trained: Workspace, two_cases: Path) -> Path:
+    """Predictions of the two images with --no_refine."""
+    trained.predict(two_cases, trained.root / "unrefined", "--no_refine")
+    return trained.root / "unrefined"
+
+
+@pytest.fixture(scope="session")
+def stage1_trained(planned: Workspace) -> str:
+    """The name of a finished training of stage 1 alone."""
+    planned.run(f"nnUNetv2_train {DATASET} 2d 0 -tr {STAGE1} -device cpu")
+    return STAGE1

@@ -70,12 +70,13 @@ def test_prediction_is_repeatable_and_independent_of_neighbours(
         assert beside[name] == mask
 
 
-def test_refinement_changes_the_mask(trained: Workspace, two_cases: Path, refined: Path) -> None:
-    trained.predict(two_cases, trained.root / "unrefined", "--no_refine")
-    assert masks_of(refined) != masks_of(trained.root / "unrefined")
+def test_refinement_changes_the_mask(refined: Path, unrefined: Path) -> None:
+    assert masks_of(refined) != masks_of(unrefined)
 
 
-def test_no_refine_is_the_stock_predictor_on_the_weights_of_stage_1(trained: Workspace, two_cases: Path) -> None:
+def test_no_refine_is_the_stock_predictor_on_the_weights_of_stage_1(
+    trained: Workspace, two_cases: Path, unrefined: Path
+) -> None:
     """A stock model made of stage 1's weights, predicted by nnU-Net's own command without any of our set-up."""
     ours = trained.results()
     stock = trained.results("nnUNetTrainer")
@@ -91,23 +92,22 @@ def test_no_refine_is_the_stock_predictor_on_the_weights_of_stage_1(trained: Wor
     torch.save(checkpoint, stock / "fold_0" / "checkpoint_stage1.pth")
 
     trained.predict(two_cases, trained.root / "by_stock", "-chk checkpoint_stage1.pth", trainer="nnUNetTrainer")
-    trained.predict(two_cases, trained.root / "by_no_refine", "--no_refine")
     by_stock = masks_of(trained.root / "by_stock")
     assert len(by_stock) == 2
-    assert by_stock == masks_of(trained.root / "by_no_refine")
+    assert by_stock == masks_of(unrefined)
 
 
-def test_refine_is_refused_for_a_model_without_refiner(trained: Workspace, two_cases: Path) -> None:
-    stock = trained.results("nnUNetTrainerStage1_1epochs_1iters")
-    trained.run(f"nnUNetv2_train {DATASET} 2d 0 -tr nnUNetTrainerStage1_1epochs_1iters -device cpu")
-    output = trained.predict(
-        two_cases, trained.root / "nothing", "--refine", trainer="nnUNetTrainerStage1_1epochs_1iters", fails=True
+def test_refine_is_refused_for_a_model_without_refiner(
+    planned: Workspace, stage1_trained: str, two_cases: Path
+) -> None:
+    output = planned.predict(
+        two_cases, planned.root / "nothing", "--refine", trainer=stage1_trained, fails=True
     )
     last = output.strip().splitlines()[-1]
     assert last.startswith("error: ")
-    assert str(stock) in last
+    assert str(planned.results(stage1_trained)) in last
     assert "no refiner" in last
-    assert not masks_of(trained.root / "nothing")
+    assert not masks_of(planned.root / "nothing")
 
 
 def test_exported_and_installed_model_predicts_the_same(
@@ -122,19 +122,17 @@ def test_exported_and_installed_model_predicts_the_same(
     assert masks_of(tmp_path / "out") == masks_of(refined)
 
 
-def test_a_finished_stock_training_is_frozen(trained: Workspace) -> None:
-    """The named stage 1 is loaded and comes out of the training as it went in; the refiner has learned."""
-    stage1 = "nnUNetTrainerStage1_1epochs_2iters"
+def test_a_finished_stock_training_is_frozen(planned: Workspace, stage1_trained: str) -> None:
+    """The named stage 1 is loaded and comes out of the training as it went in; the refiner has its optimiser alone."""
     refiner = "nnUNetTrainerSpineSegDiff_1epochs_2iters_width25"
-    trained.run(f"nnUNetv2_train {DATASET} 2d 0 -tr {stage1} -device cpu")
-    trained.run(f"nnUNetv2_train {DATASET} 2d 0 -tr {refiner} -device cpu", spinesegdiff_stage1=stage1)
-    before = load(trained.results(stage1) / "fold_0" / "checkpoint_final.pth")["network_weights"]
-    checkpoint = load(trained.results(refiner) / "fold_0" / "checkpoint_final.pth")
+    planned.run(f"nnUNetv2_train {DATASET} 2d 0 -tr {refiner} -device cpu", spinesegdiff_stage1=stage1_trained)
+    before = load(planned.results(stage1_trained) / "fold_0" / "checkpoint_final.pth")["network_weights"]
+    checkpoint = load(planned.results(refiner) / "fold_0" / "checkpoint_final.pth")
     for key, value in before.items():
         assert torch.equal(checkpoint["network_weights"][f"stage1.{key}"], value)
     assert set(checkpoint["optimizer_state"]) == {"refiner"}
-    assert json.loads((trained.results(refiner) / "fold_0" / "refinement.json").read_text())["stage1_frozen"]
-    assert "frozen, weights from" in log_of(trained.results(refiner) / "fold_0")
+    assert json.loads((planned.results(refiner) / "fold_0" / "refinement.json").read_text())["stage1_frozen"]
+    assert "frozen, weights from" in log_of(planned.results(refiner) / "fold_0")
 
 
 def test_stage_1_of_another_fold_is_refused_in_one_line(trained: Workspace) -> None:

@@ -1,6 +1,6 @@
 """What the refiner is for: a damaged presegmentation of an unseen phantom comes back repaired.
 
-A small network (an eighth of the planned features) is trained for a few minutes by nnU-Net's own command; then held-out
+A network of half the planned width is trained for a few minutes by nnU-Net's own command; then held-out
 slices are refined from the ground truth, damaged.
 """
 
@@ -36,7 +36,7 @@ def small_model(planned: Workspace, monkeypatch_module: pytest.MonkeyPatch) -> T
     plans = json.loads((preprocessed / "nnUNetPlans.json").read_text())
     plans["plans_name"] = "smallPlans"
     architecture = plans["configurations"]["2d"]["architecture"]
-    architecture["arch_kwargs"] = scale_features(architecture["arch_kwargs"], 0.25)
+    architecture["arch_kwargs"] = scale_features(architecture["arch_kwargs"], 0.5)
     (preprocessed / "smallPlans.json").write_text(json.dumps(plans))
     planned.run(f"nnUNetv2_train {DATASET} 2d 0 -tr {TRAINER} -p smallPlans -device cpu")
 
