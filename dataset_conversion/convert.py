@@ -168,8 +168,10 @@ class _Folds:
             return cls(series, None, published, Path(file))
         patients = {s.patient for s in series}
         if len(patients) < NUM_FOLDS:
-            raise UserError(f"{len(patients)} patients are too few for {NUM_FOLDS} folds: add some, "
-                            "or name folds of your own with --splits")
+            raise UserError(
+                f"{len(patients)} patients are too few for {NUM_FOLDS} folds: add some, "
+                "or name folds of your own with --splits"
+            )
         return cls(series, patient_folds(patients, seed), None, None)
 
     def splits(self, patient_of: dict[str, str]) -> Splits:
@@ -243,8 +245,10 @@ def _run(
             for job in as_completed(jobs):
                 yield jobs[job], job.result()
         except BrokenProcessPool as error:
-            raise UserError("a worker was killed, most likely for want of memory: run again with a smaller "
-                            "-np; finished cases are kept") from error
+            raise UserError(
+                "a worker was killed, most likely for want of memory: run again with a smaller "
+                "-np; finished cases are kept"
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 

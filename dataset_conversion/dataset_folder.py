@@ -45,8 +45,10 @@ def check_id_is_free(name: str, *roots: Path) -> None:
     for root in roots:
         others = [p for p in sorted(root.glob(f"{number}*")) if p.is_dir() and p.name != name]
         if others:
-            raise UserError(f"{others[0]}: the id {int(number[-3:])} belongs to that dataset: choose another "
-                            "id with -d, or its name")
+            raise UserError(
+                f"{others[0]}: the id {int(number[-3:])} belongs to that dataset: choose another "
+                "id with -d, or its name"
+            )
 
 
 def check_folder_is_ours(dataset: Path) -> None:
@@ -59,8 +61,10 @@ def check_folder_is_ours(dataset: Path) -> None:
     for path in sorted([*(dataset / "imagesTr").glob("[!.]*"), *(dataset / "labelsTr").glob("[!.]*")]):
         case = path.name.removesuffix(".nii.gz")
         if not {case, case.removesuffix("_0000")} & records:
-            raise UserError(f"{path}: was not made by this command, which would mix with it: choose another "
-                            "dataset id with -d")
+            raise UserError(
+                f"{path}: was not made by this command, which would mix with it: choose another "
+                "dataset id with -d"
+            )
     if (dataset / "dataset.json").exists() and not records:
         raise UserError(f"{dataset}: holds another dataset: choose another dataset id with -d")
 

@@ -103,8 +103,10 @@ def _names(path: Path, number: int, names: object) -> list[object]:
 def _parse_name(path: Path, name: object) -> Entry:
     match = _NAME.fullmatch(name) if isinstance(name, str) else None
     if match is None:
-        raise UserError(f"{path}: {name!r} is no name of a case; expected such as SPIDER_002, "
-                        "SPIDER_002_t1 or SPIDER_002_t1_084")
+        raise UserError(
+            f"{path}: {name!r} is no name of a case; expected such as SPIDER_002, "
+            "SPIDER_002_t1 or SPIDER_002_t1_084"
+        )
     return canonical_patient(match["patient"]), match["contrast"]
 
 
@@ -114,10 +116,14 @@ def _check_no_leak(path: Path, folds: list[PublishedFold]) -> None:
         validated = {patient for patient, _ in fold.val}
         both = validated & {patient for patient, _ in fold.train}
         if both:
-            raise UserError(f"{path}: patient {min(both)} is trained and validated on in fold {number}: "
-                            "put all series of a patient on one side")
+            raise UserError(
+                f"{path}: patient {min(both)} is trained and validated on in fold {number}: "
+                "put all series of a patient on one side"
+            )
         for patient in sorted(validated):
             if patient in held_out_in:
-                raise UserError(f"{path}: patient {patient} is validated on in folds {held_out_in[patient]} "
-                                f"and {number}: keep one of them")
+                raise UserError(
+                    f"{path}: patient {patient} is validated on in folds {held_out_in[patient]} "
+                    f"and {number}: keep one of them"
+                )
             held_out_in[patient] = number

@@ -61,8 +61,9 @@ def find_series(spider: Path, contrast: str, t2_source: str) -> tuple[list[Spide
     except ValueError as error:
         raise UserError(f"{images}: {error}") from error
     if not chosen:
-        raise UserError(f"{images}: none of its {len(names)} .mha files is a series for contrast {contrast}; "
-                        f"{_EXPECTED}")
+        raise UserError(
+            f"{images}: none of its {len(names)} .mha files is a series for contrast {contrast}; {_EXPECTED}"
+        )
     found = [SpiderSeries(series, images / series.file_name, masks / series.file_name) for series in chosen]
     return found, [name for name in names if parse_series(name) is None]
 
@@ -78,8 +79,10 @@ def read_image_and_mask(files: SpiderSeries) -> tuple[sitk.Image, sitk.Image]:
     """
     image = read_volume(files.image)
     if not files.mask.is_file():
-        raise UserError(f"{files.mask}: no such file; every image needs a mask of the same name: add it or "
-                        "remove the image")
+        raise UserError(
+            f"{files.mask}: no such file; every image needs a mask of the same name: add it or "
+            "remove the image"
+        )
     mask = read_volume(files.mask)
     shift = grids_differ_by_mm(Grid.of(image), Grid.of(mask))
     if not shift <= MAX_MASK_SHIFT_MM:
@@ -106,8 +109,10 @@ def read_volume(path: Path) -> sitk.Image:
         raise UserError(f"{path}: its data is damaged: copy or download it again")
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         values = image.GetNumberOfComponentsPerPixel()
-        raise UserError(f"{path}: expected a scalar 3D volume, found {image.GetDimension()} dimensions and "
-                        f"{values} values a voxel: export it again")
+        raise UserError(
+            f"{path}: expected a scalar 3D volume, found {image.GetDimension()} dimensions and "
+            f"{values} values a voxel: export it again"
+        )
     return image
 
 

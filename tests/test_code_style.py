@@ -1,4 +1,4 @@
-"""ruff and mypy have nothing to say; their settings are in ruff.toml and setup.cfg."""
+"""ruff (rules and formatting) and mypy have nothing to say; their settings are in ruff.toml and setup.cfg."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ ROOT = Path(__file__).resolve().parents[1]
     "command",
     [
         "ruff check nnunetv2_spinesegdiff dataset_conversion tests benchmarks",
+        "ruff format --check nnunetv2_spinesegdiff dataset_conversion tests benchmarks",
         "mypy nnunetv2_spinesegdiff dataset_conversion tests benchmarks",
     ],
-    ids=lambda command: command.split()[0],
+    ids=["ruff", "ruff format", "mypy"],
 )
 def test_tool_is_content(command):
     done = subprocess.run(

@@ -69,9 +69,7 @@ def _sac_distance(patch: Patch, course: _Course) -> np.ndarray:
     return _ellipse_distance(course.behind, patch.points[0], course.half_depth, course.half_width)
 
 
-def _paint_fat(
-    patch: Patch, course: _Course, spine: Spine, signals: Signals, texture: Texture
-) -> None:
+def _paint_fat(patch: Patch, course: _Course, spine: Spine, signals: Signals, texture: Texture) -> None:
     x, y, z = patch.points
     # Pads behind the sac at every disc; in front of it only below L5.
     pad = Table.peaks([disc.frame.z + 2 for disc in spine.discs], 10.0)(z)

@@ -11,9 +11,7 @@ from .signals import Signals
 from .texture import Texture
 
 
-def paint_disc(
-    canvas: Canvas, disc: PlacedDisc, signals: Signals, texture: Texture, label: int
-) -> None:
+def paint_disc(canvas: Canvas, disc: PlacedDisc, signals: Signals, texture: Texture, label: int) -> None:
     """Annulus, nucleus with its cleft, bulge and herniation."""
     out = max(disc.shape.bulge, 0) + disc.shape.hernia
     tall = disc.shape.height / 2 + max(9.0, disc.depth / 2 * abs(np.tan(disc.shape.wedge / 2)) + 1)
@@ -58,9 +56,7 @@ def disc_distance(
     return distance, radius
 
 
-def _hernia_distance(
-    disc: PlacedDisc, front: np.ndarray, up: np.ndarray, left: np.ndarray
-) -> np.ndarray:
+def _hernia_distance(disc: PlacedDisc, front: np.ndarray, up: np.ndarray, left: np.ndarray) -> np.ndarray:
     shape = disc.shape
     long = shape.hernia / 2 + 2.5
     tall, wide = 2.2 + 0.4 * shape.height + 0.25 * shape.hernia, 5.0 + 0.6 * shape.hernia

@@ -217,9 +217,7 @@ def _place_sacrum(slope: float) -> tuple[SacralSegment, ...]:
     return tuple(segments)
 
 
-def _top(
-    anatomy: Anatomy, vertebrae: tuple[PlacedVertebra, ...], discs: tuple[PlacedDisc, ...]
-) -> float:
+def _top(anatomy: Anatomy, vertebrae: tuple[PlacedVertebra, ...], discs: tuple[PlacedDisc, ...]) -> float:
     above = vertebrae[anatomy.visible]
     if anatomy.partial:
         return above.frame.at(0, (anatomy.partial - 0.5) * above.shape.height)[1]

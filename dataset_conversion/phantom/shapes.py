@@ -22,8 +22,9 @@ def smooth_union(first: np.ndarray, second: np.ndarray, radius: float) -> np.nda
     return np.minimum(first, second) - blend * blend * np.float32(radius / 4)
 
 
-def superellipse(a: np.ndarray, b: np.ndarray, half_a: np.ndarray | float, half_b: np.ndarray | float,
-                 power: float) -> np.ndarray:
+def superellipse(
+    a: np.ndarray, b: np.ndarray, half_a: np.ndarray | float, half_b: np.ndarray | float, power: float
+) -> np.ndarray:
     """Relative radius: 0 in the middle, 1 on the curve |a/half_a|^power + |b/half_b|^power = 1."""
     if power == 2:
         return np.hypot(a / half_a, b / half_b)
@@ -34,8 +35,9 @@ def superellipse(a: np.ndarray, b: np.ndarray, half_a: np.ndarray | float, half_
     return np.cbrt(p * p * p + q * q * q)
 
 
-def capsule(points: Sequence[np.ndarray], start: Point, end: Point, radius: float, stretch: float = 1.0
-            ) -> np.ndarray:
+def capsule(
+    points: Sequence[np.ndarray], start: Point, end: Point, radius: float, stretch: float = 1.0
+) -> np.ndarray:
     """A rod between two points with round ends.
 
     Args:

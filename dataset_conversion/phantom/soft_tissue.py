@@ -43,9 +43,7 @@ def soft_tissue(
     return _close_belly(signal, y - front + soft.belly + 0.0006 * (z - 60) ** 2, pixel, signals)
 
 
-def _body(
-    points: Points, spine: Spine, anatomy: Anatomy, signals: Signals, texture: Texture
-) -> np.ndarray:
+def _body(points: Points, spine: Spine, anatomy: Anatomy, signals: Signals, texture: Texture) -> np.ndarray:
     # Muscle is worked out only for columns that reach behind the front of the spine, belly for the others.
     x, y, z = points
     shape = np.broadcast_shapes(x.shape, y.shape, z.shape)
@@ -91,9 +89,7 @@ def _hull(values: np.ndarray) -> np.ndarray:
     return windows.max(axis=1)
 
 
-def _muscle(
-    points: Points, spine: Spine, anatomy: Anatomy, signals: Signals, texture: Texture
-) -> np.ndarray:
+def _muscle(points: Points, spine: Spine, anatomy: Anatomy, signals: Signals, texture: Texture) -> np.ndarray:
     x, y, z = points
     streaks = texture(x, y, z, (10, 5, 38)) + 0.5 * texture(x, y, z, (5, 2.5, 14))
     cut = np.float32(1.9 - 2.2 * anatomy.soft.muscle_fat)

@@ -25,6 +25,10 @@ class Workspace:
     def raw(self) -> Path:
         return self.root / "raw" / "Dataset501_SPIDER"
 
+    @property
+    def preprocessed(self) -> Path:
+        return self.root / "preprocessed" / "Dataset501_SPIDER"
+
     def results(self, trainer: str = TRAINER) -> Path:
         return self.root / "results" / "Dataset501_SPIDER" / f"{trainer}__nnUNetPlans__2d"
 
@@ -52,17 +56,20 @@ class Workspace:
             cwd=self.root,
         )
         output = done.stdout + done.stderr
-        assert (done.returncode != 0) == fails, f"{command} ended with status {done.returncode}:\n{output[-3000:]}"
+        failed = done.returncode != 0
+        assert failed == fails, f"{command} ended with status {done.returncode}:\n{output[-3000:]}"
         return output
 
-    def predict(self, images: Path, output: Path, flags: str = "", trainer: str = TRAINER, **kwargs: bool) -> str:
+    def predict(
+        self, images: Path, output: Path, flags: str = "", trainer: str = TRAINER, fails: bool = False
+    ) -> str:
         model = f"-d {DATASET} -c 2d -f 0 -tr {trainer} -device cpu -npp 1 -nps 1"
-        return self.run(f"nnUNetv2_predict -i {images} -o {output} {model} {flags}", **kwargs)
+        return self.run(f"nnUNetv2_predict -i {images} -o {output} {model} {flags}", fails=fails)
 
 
 @pytest.fixture(scope="session")
 def planned(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A phantom cohort, converted, planned and preprocessed: at 2 mm, so that a core trains on it in seconds."""
+    """A phantom cohort, converted, planned and preprocessed: at 2 mm, so that training takes seconds."""
     workspace = Workspace(tmp_path_factory.mktemp("end_to_end"))
     workspace.run("spinesegdiff phantom -o cohort --patients 8 --seed 3 -np 2")
     workspace.run(f"spinesegdiff convert -i cohort -d {DATASET} --contrast t2 -np 2")

@@ -30,11 +30,12 @@ def test_joint_training_compares_both_stages(trained: Workspace) -> None:
     report = json.loads((fold / "refinement.json").read_text())
     assert not report["stage1_frozen"]
     assert set(report["dice"]) == {"spinal_canal", "vertebrae", "ivd", "mean"}
-    stage1, refined = (json.loads((fold / p / "validation" / "summary.json").read_text()) for p in ("stage1", "."))
+    summaries = (fold / part / "validation" / "summary.json" for part in ("stage1", "."))
+    stage1, refined = (json.loads(path.read_text()) for path in summaries)
     for name, key in (("spinal_canal", "1"), ("vertebrae", "2"), ("ivd", "3")):
         assert report["dice"][name]["stage1"] == stage1["mean"][key]["Dice"]
         assert report["dice"][name]["refined"] == refined["mean"][key]["Dice"]
-    splits = json.loads((trained.root / "preprocessed" / "Dataset501_SPIDER" / "splits_final.json").read_text())
+    splits = json.loads((trained.preprocessed / "splits_final.json").read_text())
     assert report["cases"] == len(splits[0]["val"])
     log = log_of(fold)
     assert "trained together with the refiner" in log
@@ -77,7 +78,7 @@ def test_refinement_changes_the_mask(refined: Path, unrefined: Path) -> None:
 def test_no_refine_is_the_stock_predictor_on_the_weights_of_stage_1(
     trained: Workspace, two_cases: Path, unrefined: Path
 ) -> None:
-    """A stock model made of stage 1's weights, predicted by nnU-Net's own command without any of our set-up."""
+    """A stock model made of stage 1's weights, predicted without any of our flags."""
     ours = trained.results()
     stock = trained.results("nnUNetTrainer")
     (stock / "fold_0").mkdir(parents=True)
@@ -91,8 +92,9 @@ def test_no_refine_is_the_stock_predictor_on_the_weights_of_stage_1(
     checkpoint["trainer_name"] = "nnUNetTrainer"
     torch.save(checkpoint, stock / "fold_0" / "checkpoint_stage1.pth")
 
-    trained.predict(two_cases, trained.root / "by_stock", "-chk checkpoint_stage1.pth", trainer="nnUNetTrainer")
-    by_stock = masks_of(trained.root / "by_stock")
+    output = trained.root / "by_stock"
+    trained.predict(two_cases, output, "-chk checkpoint_stage1.pth", trainer="nnUNetTrainer")
+    by_stock = masks_of(output)
     assert len(by_stock) == 2
     assert by_stock == masks_of(unrefined)
 
@@ -115,17 +117,21 @@ def test_exported_and_installed_model_predicts_the_same(
 ) -> None:
     archive = tmp_path / "model.zip"
     trained.run(f"nnUNetv2_export_model_to_zip -d {DATASET} -o {archive} -c 2d -f 0 -tr {TRAINER}")
-    elsewhere = {"nnUNet_results": str(tmp_path / "elsewhere")}
-    trained.run(f"mkdir {tmp_path / 'elsewhere'} && nnUNetv2_install_pretrained_model_from_zip {archive}", **elsewhere)
-    command = f"nnUNetv2_predict -i {two_cases} -o {tmp_path / 'out'} -d {DATASET} -c 2d -f 0 -tr {TRAINER} -device cpu"
-    trained.run(f"{command} --refine", **elsewhere)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    install = f"nnUNetv2_install_pretrained_model_from_zip {archive}"
+    predict = f"nnUNetv2_predict -i {two_cases} -o {tmp_path / 'out'} -d {DATASET} -c 2d -f 0 -tr {TRAINER}"
+    for command in (install, f"{predict} -device cpu --refine"):
+        trained.run(command, nnUNet_results=str(elsewhere))
     assert masks_of(tmp_path / "out") == masks_of(refined)
 
 
 def test_a_finished_stock_training_is_frozen(planned: Workspace, stage1_trained: str) -> None:
-    """The named stage 1 is loaded and comes out of the training as it went in; the refiner has its optimiser alone."""
+    """The named stage 1 comes out of the training as it went in; the refiner alone has an optimiser."""
     refiner = "nnUNetTrainerSpineSegDiff_1epochs_2iters_width25"
-    planned.run(f"nnUNetv2_train {DATASET} 2d 0 -tr {refiner} -device cpu", spinesegdiff_stage1=stage1_trained)
+    planned.run(
+        f"nnUNetv2_train {DATASET} 2d 0 -tr {refiner} -device cpu", spinesegdiff_stage1=stage1_trained
+    )
     before = load(planned.results(stage1_trained) / "fold_0" / "checkpoint_final.pth")["network_weights"]
     checkpoint = load(planned.results(refiner) / "fold_0" / "checkpoint_final.pth")
     for key, value in before.items():
@@ -166,12 +172,16 @@ def test_training_continues_with_both_optimisers(trained: Workspace) -> None:
 
 
 def test_unknown_suffix_is_one_line(planned: Workspace) -> None:
-    output = planned.run(f"nnUNetv2_train {DATASET} 2d 0 -tr nnUNetTrainerSpineSegDiff_5epoch -device cpu", fails=True)
+    output = planned.run(
+        f"nnUNetv2_train {DATASET} 2d 0 -tr nnUNetTrainerSpineSegDiff_5epoch -device cpu", fails=True
+    )
     assert "Traceback" not in output
     assert "_<n>epochs, _<n>iters" in output.strip().splitlines()[-1]
 
 
-def test_unfit_images_are_named_and_the_others_done(trained: Workspace, two_cases: Path, tmp_path: Path) -> None:
+def test_unfit_images_are_named_and_the_others_done(
+    trained: Workspace, two_cases: Path, tmp_path: Path
+) -> None:
     images, output = tmp_path / "images", tmp_path / "out"
     images.mkdir()
     good = sorted(two_cases.iterdir())[0]

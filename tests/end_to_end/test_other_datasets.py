@@ -57,7 +57,8 @@ def test_regions_and_ignore_label_train_and_predict(regions: Workspace) -> None:
     images = regions.root / "raw" / "Dataset600_Regions" / "imagesTr"
     output = regions.root / "predicted"
     regions.run(
-        f"nnUNetv2_predict -i {images} -o {output} -d 600 -c 2d -f 0 -tr {TRAINER} -device cpu --refine -npp 1 -nps 1"
+        f"nnUNetv2_predict -i {images} -o {output} -d 600 -c 2d -f 0 -tr {TRAINER} -device cpu --refine "
+        "-npp 1 -nps 1"
     )
     masks = [sitk.GetArrayFromImage(sitk.ReadImage(str(path))) for path in sorted(output.glob("*.nii.gz"))]
     assert len(masks) == 6

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,12 +31,11 @@ CLASSES = (SPINAL_CANAL, VERTEBRAE, IVD)
 
 @pytest.fixture(scope="module")
 def small_model(planned: Workspace, monkeypatch_module: pytest.MonkeyPatch) -> TwoStageNetwork:
-    preprocessed = planned.root / "preprocessed" / "Dataset501_SPIDER"
-    plans = json.loads((preprocessed / "nnUNetPlans.json").read_text())
+    plans = json.loads((planned.preprocessed / "nnUNetPlans.json").read_text())
     plans["plans_name"] = "smallPlans"
     architecture = plans["configurations"]["2d"]["architecture"]
     architecture["arch_kwargs"] = scale_features(architecture["arch_kwargs"], 0.5)
-    (preprocessed / "smallPlans.json").write_text(json.dumps(plans))
+    (planned.preprocessed / "smallPlans.json").write_text(json.dumps(plans))
     planned.run(f"nnUNetv2_train {DATASET} 2d 0 -tr {TRAINER} -p smallPlans -device cpu")
 
     monkeypatch_module.setenv("nnUNet_extTrainer", external_trainers())
@@ -57,9 +55,8 @@ def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
 @pytest.fixture(scope="module")
 def held_out(planned: Workspace) -> list[tuple[Tensor, np.ndarray]]:
     """Preprocessed validation slices of fold 0: image (1, 1, H, W), labels (H, W)."""
-    preprocessed = planned.root / "preprocessed" / "Dataset501_SPIDER"
-    cases = json.loads((preprocessed / "splits_final.json").read_text())[0]["val"]
-    folder = str(preprocessed / "nnUNetPlans_2d")
+    cases = json.loads((planned.preprocessed / "splits_final.json").read_text())[0]["val"]
+    folder = str(planned.preprocessed / "nnUNetPlans_2d")
     dataset = infer_dataset_class(folder)(folder, cases)
     loaded = [dataset.load_case(case) for case in cases]
     return [(torch.from_numpy(np.asarray(data[:])), np.asarray(seg[:])[0, 0]) for data, seg, *_ in loaded]
@@ -89,7 +86,9 @@ def mean_dice(mask: np.ndarray, truth: np.ndarray, where: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize(
-    ("damage", "gain"), [(without_one_disc, 0.3), (empty, 0.4), (swapped, 0.3)], ids=lambda x: getattr(x, "__name__", x)
+    ("damage", "gain"),
+    [(without_one_disc, 0.3), (empty, 0.4), (swapped, 0.3)],
+    ids=lambda x: getattr(x, "__name__", x),
 )
 def test_damage_is_repaired(
     small_model: TwoStageNetwork,
