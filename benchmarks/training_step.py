@@ -9,8 +9,11 @@ the ratio of the medians is what counts.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -89,6 +92,15 @@ def make_step(
     return lambda: trainer.train_step(batch)
 
 
+def keep_freed_memory() -> None:
+    """Let glibc keep what is freed: fetching it anew at every turn would be measured with the step."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        m_trim_threshold, m_mmap_max = -1, -4
+        libc.mallopt(m_mmap_max, 0)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)
+
+
 def measure(steps: dict[str, Callable[[], None]], iterations: int) -> dict[str, float]:
     """Median seconds of every step; they take turns, so that a busy machine slows all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
@@ -115,12 +127,15 @@ def main() -> None:
         "SpineSegDiff, frozen stage 1, full width": trainers.nnUNetTrainerSpineSegDiff,
         "SpineSegDiff, frozen stage 1, half width": trainers.nnUNetTrainerSpineSegDiff_width50,
     }
-    steps = {
-        name: make_step(cls, options.batch_size, options.size, options.device) for name, cls in names.items()
-    }
+    keep_freed_memory()
+    with contextlib.redirect_stdout(sys.stderr):  # nnU-Net's greetings
+        steps = {
+            name: make_step(cls, options.batch_size, options.size, options.device)
+            for name, cls in names.items()
+        }
     seconds = measure(steps, options.iterations)
     stock = next(iter(seconds.values()))
-    print(f"\nBatch {options.batch_size}, {options.size} x {options.size}, {options.device}, ", end="")
+    print(f"Batch {options.batch_size}, {options.size} x {options.size}, {options.device}, ", end="")
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, median of {options.iterations}\n")
     print("| trainer | seconds an iteration | times stock |\n| --- | --- | --- |")
     for name, value in seconds.items():

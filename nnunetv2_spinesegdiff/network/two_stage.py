@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
@@ -56,9 +57,9 @@ class TwoStageNetwork(nn.Module):
         self.register_buffer("heads_are_regions", torch.tensor(False))
 
     @property
-    def decoder(self) -> nn.Module:
-        """Stage 1's decoder, where nnU-Net switches deep supervision on and off."""
-        return self.stage1.decoder
+    def decoder(self) -> Any:
+        """Where nnU-Net sets `deep_supervision`: stage 1's decoder, unless its outputs serve no loss."""
+        return self._switch if self.stage1_frozen else self.stage1.decoder
 
     def configure_sampler(self, sampler: SamplerSettings | None = None, **changes: Any) -> None:
         """Replace the sampler settings, whole or single fields; raises ValueError for impossible ones."""
@@ -67,6 +68,8 @@ class TwoStageNetwork(nn.Module):
 
     def freeze_stage1(self) -> None:
         """Train the refiner only."""
+        self._switch = SimpleNamespace(deep_supervision=self.stage1.decoder.deep_supervision)
+        self.stage1.decoder.deep_supervision = False
         self.stage1_frozen = True
         self.stage1.requires_grad_(False)
         self.stage1.eval()
