@@ -3,7 +3,7 @@
 Both run nnU-Net's own `train_step` on one made-up batch of a planned 2D network, alternating, in one process:
 the ratio of the medians is what counts.
 
-    python benchmarks/training_step.py --iterations 10 > benchmarks/training_step.md
+    python benchmarks/training_step.py --iterations 20
 """
 
 from __future__ import annotations
