@@ -12,7 +12,7 @@ from typing import Any
 from . import __version__
 from .environment import folder_of, make_trainers_known, shell_lines
 from .errors import UserError
-from .preflight import check_device, check_planned
+from .preflight import check_before_prediction, check_device, check_planned, check_trainer
 
 # Imports of torch and SimpleITK wait until a subcommand needs them: `spinesegdiff -h` answers at once.
 
@@ -68,6 +68,12 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")
     return number
+
+
+def _fold(text: str) -> str:
+    if text != "all" and not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text} is neither a fold (0, 1, ...) nor all")
+    return text
 
 
 # --- demo ------------------------------------------------------------------------------------------------
@@ -195,7 +201,7 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     )
     p.add_argument("-d", required=True, metavar="DATASET", help="dataset id or name")
     p.add_argument("-c", default="2d", metavar="CONFIGURATION", help="configuration of the plans")
-    p.add_argument("-f", required=True, metavar="FOLD", help="fold: 0 to 4, or all")
+    p.add_argument("-f", type=_fold, required=True, metavar="FOLD", help="fold: 0 to 4, or all")
     p.add_argument(
         "-tr", default="nnUNetTrainerSpineSegDiff", metavar="TRAINER", help="trainer, with suffixes or not"
     )
@@ -210,6 +216,7 @@ def _train(options: argparse.Namespace) -> None:
     check_planned(options.d, options.c, options.p)
     check_device(options.device)
     make_trainers_known()
+    check_trainer(options.tr)
     from nnunetv2.run.run_training import run_training_entry
 
     words = [options.d, options.c, options.f, "-tr", options.tr, "-p", options.p, "-device", options.device]
@@ -234,7 +241,7 @@ def _predict(options: argparse.Namespace) -> None:
     from .inference.command import predict
 
     if not {"-h", "--help"} & set(options.rest):
-        folder_of("nnUNet_results")
+        check_before_prediction(options.rest)
     make_trainers_known()
     predict(options.rest)
 

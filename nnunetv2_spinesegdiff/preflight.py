@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import io
 import json
+from collections.abc import Sequence
 
 from .environment import folder_of
 from .errors import UserError
@@ -18,16 +22,36 @@ def check_device(device: str) -> None:
         raise UserError("no MPS device was found; add `-device cpu`")
 
 
+def check_trainer(name: str) -> None:
+    """Raises UserError where nnU-Net knows no trainer of that name."""
+    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # it tells every folder it looks into
+            recursive_find_trainer_class_by_name(name)
+    except RuntimeError:
+        raise UserError(
+            f"trainer {name}: not found; ours are nnUNetTrainerSpineSegDiff and nnUNetTrainerStage1"
+        ) from None
+
+
+def check_before_prediction(arguments: Sequence[str]) -> None:
+    """Raises UserError where the words of an `nnUNetv2_predict` name a dataset or device that is missing."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-d")
+    parser.add_argument("-device", default="cuda")  # nnU-Net's default
+    words, _ = parser.parse_known_args(arguments)
+    folder_of("nnUNet_results")
+    if words.d is not None:
+        _name_of_dataset(words.d, "install its model or convert it first")
+    check_device(words.device)
+
+
 def check_planned(dataset: str, configuration: str, plans: str) -> None:
     """Raises UserError where nnU-Net's folders are not set or the dataset is not planned and preprocessed."""
     for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         folder_of(variable)
-    from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
-
-    try:
-        name = maybe_convert_to_dataset_name(int(dataset) if dataset.isdigit() else dataset)
-    except (RuntimeError, ValueError):
-        raise UserError(f"dataset {dataset}: not found in nnU-Net's folders; convert it first") from None
+    name = _name_of_dataset(dataset, "convert it first")
     plans_file = folder_of("nnUNet_preprocessed") / name / f"{plans}.json"
     advice = f"run `nnUNetv2_plan_and_preprocess -d {dataset} -c {configuration}` first"
     if not plans_file.is_file():
@@ -38,3 +62,12 @@ def check_planned(dataset: str, configuration: str, plans: str) -> None:
     folder = plans_file.parent / known[configuration].get("data_identifier", f"{plans}_{configuration}")
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder; {advice}")
+
+
+def _name_of_dataset(dataset: str, advice: str) -> str:
+    from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+
+    try:
+        return maybe_convert_to_dataset_name(int(dataset) if dataset.isdigit() else dataset)
+    except (RuntimeError, ValueError):
+        raise UserError(f"dataset {dataset}: not found in nnU-Net's folders; {advice}") from None

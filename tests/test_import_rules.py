@@ -48,7 +48,10 @@ ROOMS = {
         inside=("network", "diffusion", "inference", *LEAVES),
         outside=("torch", "numpy", "scipy", "nnunetv2", "batchgenerators"),
     ),
-    "inference": Room(inside=("network", "diffusion", *LEAVES), outside=("torch", "numpy", "nnunetv2")),
+    "inference": Room(
+        inside=("network", "diffusion", "preflight", *LEAVES), outside=("torch", "numpy", "nnunetv2")
+    ),
+    "preflight": Room(inside=("errors", "environment"), outside=("torch", "nnunetv2")),
     "evaluation": Room(inside=LEAVES, outside=("numpy", "scipy", "pandas")),
     "evaluation.plots": Room(
         inside=("evaluation", *LEAVES), outside=("numpy", "scipy", "pandas", "matplotlib")
@@ -58,7 +61,7 @@ ROOMS = {
     ),
     "ext_trainers": Room(inside=("training", "errors")),
 }
-FREE = ("cli", "demo", "preflight", "__main__", "__init__")
+FREE = ("cli", "demo", "__main__", "__init__")
 """Where the rooms are put together."""
 
 

@@ -10,7 +10,8 @@ import pandas as pd
 
 
 def mean_dice(summaries: Mapping[str, Path], labels: Mapping[str, int]) -> pd.DataFrame:
-    """Mean Dice over cases: a row a class and "mean" over the classes, a column a system.
+    """Mean Dice over cases: a row a class and "mean" over the classes that every system has, a column
+    a system.
 
     Args:
         summaries: system name to the `summary.json` of `nnUNetv2_evaluate_folder`.
@@ -18,7 +19,8 @@ def mean_dice(summaries: Mapping[str, Path], labels: Mapping[str, int]) -> pd.Da
     """
     columns = {}
     for system, path in summaries.items():
-        summary = json.loads(Path(path).read_text())
-        dice = {name: summary["mean"][str(value)]["Dice"] for name, value in labels.items()}
-        columns[system] = {**dice, "mean": summary["foreground_mean"]["Dice"]}
-    return pd.DataFrame(columns)
+        means = json.loads(Path(path).read_text())["mean"]
+        columns[system] = {name: means[str(value)]["Dice"] for name, value in labels.items()}
+    table = pd.DataFrame(columns)
+    table.loc["mean"] = table.dropna().mean()
+    return table

@@ -8,8 +8,7 @@ from unittest import mock
 
 from ..environment import make_trainers_known
 from ..errors import UserError
-
-_STOCK = "nnunetv2.inference.predict_from_raw_data"
+from ..preflight import check_before_prediction
 
 
 def flags_parser() -> argparse.ArgumentParser:
@@ -40,7 +39,8 @@ def predict(arguments: list[str]) -> None:
     Without any of our flags this is the stock command, untouched.
 
     Raises:
-        UserError: the model has no refiner, nothing to predict was found, or cases were left out.
+        UserError: dataset, model or device is not there, the model has no refiner, nothing to predict was
+            found, or cases were left out.
     """
     from nnunetv2.inference import predict_from_raw_data as stock
 
@@ -51,6 +51,8 @@ def predict(arguments: list[str]) -> None:
         if ours.refine is None:
             stock.predict_entry_point()
             return
+        if not {"-h", "--help"} & set(rest):
+            check_before_prediction(rest)
         _predict_with_our_predictor(ours.refine)
 
 

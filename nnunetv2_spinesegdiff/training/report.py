@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 
 def compare(stage1_summary: Path, refined_summary: Path, labels: dict[str, Any]) -> dict[str, Any]:
     """Dice a class of both, from two `summary.json` of nnU-Net over the same cases.
@@ -14,15 +16,15 @@ def compare(stage1_summary: Path, refined_summary: Path, labels: dict[str, Any])
         labels: `labels` of the dataset.json, for the names.
 
     Returns:
-        {"cases": n, "dice": {class name: {"stage1": .., "refined": .., "difference": ..}}}; "mean" is the
-        mean over classes. NaN becomes None: a class that occurs in no case has no Dice.
+        {"cases": n, "dice": {class name: {"stage1": .., "refined": .., "difference": ..}}}. NaN becomes
+        None: a class that occurs in no case has no Dice. "mean" is over the classes that have one.
     """
     summaries = [json.loads(path.read_text()) for path in (stage1_summary, refined_summary)]
     names = {_key(value): name for name, value in labels.items()}
-    dice = {}
-    for key in summaries[0]["mean"]:
-        dice[names.get(key, key)] = _row(*(summary["mean"][key]["Dice"] for summary in summaries))
-    dice["mean"] = _row(*(summary["foreground_mean"]["Dice"] for summary in summaries))
+    pairs = {key: [summary["mean"][key]["Dice"] for summary in summaries] for key in summaries[0]["mean"]}
+    known = [pair for pair in pairs.values() if not np.isnan(pair).any()]
+    dice = {names.get(key, key): _row(*pair) for key, pair in pairs.items()}
+    dice["mean"] = _row(*(np.mean(known, axis=0) if known else (np.nan, np.nan)))
     return {"cases": len(summaries[1]["metric_per_case"]), "dice": dice}
 
 

@@ -29,6 +29,7 @@ def called(monkeypatch) -> dict:
             seen["made"].failures += seen.get("failures", [])
 
     monkeypatch.setattr(stock, "predict_entry_point", entry_point)
+    monkeypatch.setattr(command, "check_before_prediction", lambda words: None)
     return seen
 
 

@@ -57,6 +57,13 @@ def test_a_class_that_never_occurs_has_no_dice(tmp_path):
     assert as_lines(report)[1].split() == ["canal", "n/a", "n/a", "n/a"]
 
 
+def test_the_mean_is_over_the_classes_that_both_have(tmp_path):
+    stage1 = summary(tmp_path, "stage1", {"1": math.nan, "2": 0.5, "3": 0.25}, math.nan)
+    refined = summary(tmp_path, "refined", {"1": 0.0, "2": 1.0, "3": 0.75}, 0.5)
+    report = compare(stage1, refined, {"canal": 1, "bone": 2, "disc": 3})
+    assert report["dice"]["mean"] == {"stage1": 0.375, "refined": 0.875, "difference": 0.5}
+
+
 def test_the_summaries_must_be_of_the_same_classes(tmp_path):
     stage1, refined = summary(tmp_path, "a", {"1": 0.5}, 0.5), summary(tmp_path, "b", {"2": 0.5}, 0.5)
     with pytest.raises(KeyError):
