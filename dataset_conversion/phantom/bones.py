@@ -100,10 +100,10 @@ def _paint_posterior(
     canvas: Canvas, vertebra: PlacedVertebra, signals: Signals, texture: Texture, label: int
 ) -> None:
     shape, frame = vertebra.shape, vertebra.frame
-    behind = 26 + shape.spinous_length / 2
+    half_length = 26 + shape.spinous_length / 2
     drop = np.sin(shape.spinous_drop) * shape.spinous_length
-    centre = frame.at(-shape.depth / 2 - behind + 6, -4 - drop / 2)
-    patch = canvas.around(*centre, (42, *frame.reach(behind, 19 + drop / 2)))
+    centre = frame.at(-shape.depth / 2 - half_length + 6, -4 - drop / 2)
+    patch = canvas.around(*centre, (42, *frame.reach(half_length, 19 + drop / 2)))
     if patch is None:
         return
     x, y, z = patch.points

@@ -87,7 +87,7 @@ class Patch:
 
     def part(self, inside: np.ndarray) -> Patch:
         """The smallest run of slices and columns with all samples that are `inside` (full shape)."""
-        slices, columns = inside.any(axis=(1, 2)).nonzero()[0], inside.any(axis=(0, 1)).nonzero()[0]
+        slices, columns = (np.flatnonzero(inside.any(axis=axes)) for axes in ((1, 2), (0, 1)))
         if not len(slices):
             slices = columns = np.array([0])
         at = (slice(slices[0], slices[-1] + 1), slice(None), slice(columns[0], columns[-1] + 1))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 Point = Sequence[float]
+Length = np.ndarray | np.floating | float
 
 
 def rounded_intersection(first: np.ndarray, second: np.ndarray, radius: float) -> np.ndarray:
@@ -22,9 +23,7 @@ def smooth_union(first: np.ndarray, second: np.ndarray, radius: float) -> np.nda
     return np.minimum(first, second) - blend * blend * np.float32(radius / 4)
 
 
-def superellipse(
-    a: np.ndarray, b: np.ndarray, half_a: np.ndarray | float, half_b: np.ndarray | float, power: float
-) -> np.ndarray:
+def superellipse(a: np.ndarray, b: np.ndarray, half_a: Length, half_b: Length, power: float) -> np.ndarray:
     """Relative radius: 0 in the middle, 1 on the curve |a/half_a|^power + |b/half_b|^power = 1."""
     if power == 2:
         return np.hypot(a / half_a, b / half_b)
