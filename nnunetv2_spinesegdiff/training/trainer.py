@@ -52,6 +52,7 @@ class nnUNetTrainerSpineSegDiff(SuffixedTrainer):
     refiner_weight_decay: ClassVar[float] = 1e-2
     refiner_max_grad_norm: ClassVar[float] = 1.0
     resumed_as_frozen: bool | None = None
+    loss: Any  # nnU-Net's, for stage 1
 
     # --- network -----------------------------------------------------------------------------------------
 
@@ -203,21 +204,29 @@ class nnUNetTrainerSpineSegDiff(SuffixedTrainer):
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type) if self.device.type == "cuda" else dummy_context():
             output: TrainingOutput = self.network(data, self.make_noised_mask)
-            loss = self.refiner_loss(output.refined, _full_resolution(target))
-            if not self.two_stage.stage1_frozen:
-                loss = loss + self.loss(output.stage1, target)
+            refiner_loss = self._refiner_loss(output.refined, target)
+            frozen = self.two_stage.stage1_frozen
+            loss = refiner_loss if frozen else refiner_loss + self.loss(output.stage1, target)
         (loss if self.grad_scaler is None else self.grad_scaler.scale(loss)).backward()
         self.optimizer.step(self.grad_scaler)
-        return {"loss": loss.detach().cpu().numpy()}
+        return {"loss": refiner_loss.detach().cpu().numpy()}
 
     def validation_step(self, batch: dict) -> dict:
-        """Stock, on the refined output after a single denoising step: this runs fifty times an epoch."""
-        trained = self.two_stage.sampler
+        """Stock, on the refined output after a single denoising step: this runs fifty times an epoch.
+
+        Both curves of progress.png are the refiner's loss, stage 1's is in neither.
+        """
+        trained, stage1_loss = self.two_stage.sampler, self.loss
         self.two_stage.configure_sampler(num_samples=1, ddim_steps=1, fusion_steps=1)
+        self.loss = self._refiner_loss
         try:
             return super().validation_step(batch)
         finally:
             self.two_stage.configure_sampler(trained)
+            self.loss = stage1_loss
+
+    def _refiner_loss(self, output: Tensor | list[Tensor], target: Tensor | list[Tensor]) -> Tensor:
+        return self.refiner_loss(_full_resolution(output), _full_resolution(target))
 
     # --- the final validation and the checkpoints --------------------------------------------------------
 
@@ -286,5 +295,5 @@ def _to_device(target: Tensor | list[Tensor], device: torch.device) -> Tensor | 
     return target.to(device, non_blocking=True)
 
 
-def _full_resolution(target: Tensor | list[Tensor]) -> Tensor:
-    return target[0] if isinstance(target, list) else target
+def _full_resolution(x: Tensor | list[Tensor]) -> Tensor:
+    return x[0] if isinstance(x, list) else x

@@ -235,6 +235,19 @@ def test_validation_denoises_once_and_leaves_the_sampler_as_it_was():
     assert trainer.two_stage.sampler == wanted
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_validation_has_the_loss_that_the_refiner_is_trained_on(kind):
+    trainer = ready(kind=kind)
+    batch, stage1_loss = batch_of(trainer), trainer.loss
+    target = batch["target"][0].clone()
+    trainer.network.eval()
+    trainer.two_stage.configure_sampler(num_samples=1, ddim_steps=1, fusion_steps=1)
+    with torch.no_grad():
+        expected = trainer.refiner_loss(trainer.two_stage.refine(batch["data"]).logits, target)
+        assert trainer.validation_step(batch)["loss"] == pytest.approx(float(expected), rel=1e-5)
+    assert trainer.loss is stage1_loss
+
+
 def test_validation_of_stage_1_alone_is_undone_on_errors(tmp_path):
     trainer = ready()
     folder = trainer.output_folder
