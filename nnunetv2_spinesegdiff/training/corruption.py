@@ -8,7 +8,7 @@ first (`draw_damage`), and applied by functions without chance (`Damage.apply`).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,8 +26,8 @@ class Damage(ABC):
     """The foreground channel that is hit, 0..F-1."""
     where: tuple[float, ...]
     """Numbers in [0, 1), one an axis: a position, a direction or a choice."""
-    size: int
-    """Pixels, at least 1."""
+    size: tuple[int, ...]
+    """Pixels along every axis; 0 along an axis whose pixels are much longer than the damage."""
 
     @abstractmethod
     def apply(self, masks: Tensor) -> Tensor:
@@ -60,25 +60,27 @@ class DropComponent(Damage):
 
 
 class AddBlob(Damage):
-    """A ball of the structure, of radius `size`, where none is."""
+    """A ball of the structure, of radius `size`, where none need be."""
 
     def apply(self, masks: Tensor) -> Tensor:
         spatial = masks.shape[1:]
         distance = torch.zeros((), device=masks.device)
-        for axis, (n, fraction) in enumerate(zip(spatial, self.where, strict=True)):
-            offsets = torch.arange(n, device=masks.device) - fraction * n
+        for axis, (n, fraction, radius) in enumerate(zip(spatial, self.where, self.size, strict=True)):
+            offsets = (torch.arange(n, device=masks.device) - fraction * n) / max(radius, 0.5)
             distance = distance + offsets.view(-1, *[1] * (len(spatial) - 1 - axis)) ** 2
-        return _replaced(
-            masks, self.channel, torch.maximum(masks[self.channel], (distance <= self.size**2).float())
-        )
+        return _replaced(masks, self.channel, torch.maximum(masks[self.channel], (distance <= 1).float()))
 
 
 class Shift(Damage):
-    """Everything moves by up to `size` pixels along every axis."""
+    """Everything moves by up to `size` pixels along every axis; what leaves the picture is gone."""
 
     def apply(self, masks: Tensor) -> Tensor:
-        offsets = [round((2 * fraction - 1) * self.size) for fraction in self.where]
-        return torch.roll(masks, offsets, dims=list(range(1, masks.ndim)))
+        for axis, (fraction, size) in enumerate(zip(self.where, self.size, strict=True), 1):
+            offset, n = round((2 * fraction - 1) * size), masks.shape[axis]
+            masks = torch.roll(masks, offset, axis)
+            start, emptied = (0, offset) if offset >= 0 else (n + offset, -offset)
+            masks.narrow(axis, max(start, 0), min(emptied, n)).zero_()
+        return masks
 
 
 class SwapWithNext(Damage):
@@ -107,13 +109,13 @@ _KINDS: dict[type[Damage], tuple[float, int]] = {
     SwapWithNext: (0.05, 1),
     Empty: (0.05, 1),
 }
-"""How often a kind is drawn, and its largest size in pixels at strength 1."""
+"""How often a kind is drawn, and its largest size, in pixels of the finest axis, at strength 1."""
 
 
 def draw_damage(
     rng: np.random.Generator,
     num_foreground: int,
-    num_axes: int,
+    spacing: Sequence[float],
     strength: float = 1.0,
     clean_share: float = 0.25,
 ) -> list[Damage]:
@@ -121,6 +123,7 @@ def draw_damage(
     damages.
 
     Args:
+        spacing: of the axes, in mm: damage is as large along thick slices as in plane.
         strength: scales the sizes; 0 damages nothing.
         clean_share: in [0, 1].
     """
@@ -130,13 +133,9 @@ def draw_damage(
     damages = []
     for kind in kinds:
         damage, (_, largest) = list(_KINDS.items())[kind]
-        damages.append(
-            damage(
-                channel=int(rng.integers(num_foreground)),
-                where=tuple(rng.random(num_axes)),
-                size=int(rng.integers(1, max(1, round(largest * strength)) + 1)),
-            )
-        )
+        channel, where = int(rng.integers(num_foreground)), tuple(rng.random(len(spacing)))
+        size = int(rng.integers(1, max(1, round(largest * strength)) + 1))
+        damages.append(damage(channel, where, tuple(round(size * min(spacing) / mm) for mm in spacing)))
     return damages
 
 
@@ -154,18 +153,21 @@ def corrupt(masks: Tensor, regions: bool, draw: Callable[[], list[Damage]]) -> T
     for case in masks:
         foreground = case if regions else case[1:]
         for damage in draw():
-            foreground = damage.apply(foreground)
+            damaged = damage.apply(foreground)
+            foreground = damaged if regions else _without_overlap(damaged, foreground)
         cases.append(foreground if regions else _with_background(foreground))
     return torch.stack(cases)
 
 
+def _without_overlap(damaged: Tensor, before: Tensor) -> Tensor:
+    """(F, *spatial): where damage has put a structure over another one, only what it has put there."""
+    added = damaged > before
+    return torch.where(added.any(0), added.float(), damaged)
+
+
 def _with_background(foreground: Tensor) -> Tensor:
-    """(F, *spatial), possibly overlapping, to a one-hot (F + 1, *spatial); the last structure wins."""
-    ranks = torch.arange(1, len(foreground) + 1, device=foreground.device).view(
-        -1, *[1] * (foreground.ndim - 1)
-    )
-    labels = (foreground * ranks).amax(0)
-    return torch.stack([(labels == rank).float() for rank in range(len(foreground) + 1)])
+    """(F, *spatial) without overlap to a one-hot (F + 1, *spatial)."""
+    return torch.cat([1 - foreground.amax(0, keepdim=True), foreground])
 
 
 def _replaced(masks: Tensor, channel: int, mask: Tensor) -> Tensor:
@@ -174,6 +176,7 @@ def _replaced(masks: Tensor, channel: int, mask: Tensor) -> Tensor:
     return masks
 
 
-def _dilated(mask: Tensor, radius: int) -> Tensor:
+def _dilated(mask: Tensor, radius: tuple[int, ...]) -> Tensor:
     pool = F.max_pool2d if mask.ndim == 2 else F.max_pool3d
-    return pool(mask[None, None], kernel_size=2 * radius + 1, stride=1, padding=radius)[0, 0]
+    kernel = tuple(2 * r + 1 for r in radius)
+    return pool(mask[None, None], kernel_size=kernel, stride=1, padding=radius)[0, 0]

@@ -188,11 +188,12 @@ class nnUNetTrainerSpineSegDiff(SuffixedTrainer):
         regions = self.label_manager.has_regions
         masks = hard_masks(stage1_logits, regions)
         num_foreground = masks.shape[1] - (not regions)
+        spacing = self.configuration_manager.spacing
         masks = corrupt(
             masks,
             regions,
             lambda: draw_damage(
-                self.rng, num_foreground, masks.ndim - 2, self.corruption_strength, self.clean_share
+                self.rng, num_foreground, spacing, self.corruption_strength, self.clean_share
             ),
         )
         t = torch.randint(1, self.two_stage.sampler.t_start + 1, (masks.shape[0],), device=masks.device)

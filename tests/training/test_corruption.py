@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from torch import Tensor
+from torch.nn import functional as F
 
+from nnunetv2_spinesegdiff.diffusion.masks import one_hot_channels
 from nnunetv2_spinesegdiff.training.corruption import (
     AddBlob,
     Damage,
@@ -48,11 +50,11 @@ def components(mask: Tensor) -> int:
 @pytest.mark.parametrize("axes", [2, 3])
 @pytest.mark.parametrize("size", [1, 3])
 def test_dilation_and_erosion_move_the_border_by_their_size(axes, size):
-    masks, where = squares(axes), (0.0,) * axes
+    masks, where, radius = squares(axes), (0.0,) * axes, (size,) * axes
     cube = np.ones([3] * axes)
     mask = masks[1].numpy() > 0
-    grown = Dilate(1, where, size).apply(masks)
-    shrunk = Erode(1, where, size).apply(masks)
+    grown = Dilate(1, where, radius).apply(masks)
+    shrunk = Erode(1, where, radius).apply(masks)
     assert torch.equal(grown[1], torch.from_numpy(ndimage.binary_dilation(mask, cube, size)).float())
     assert torch.equal(
         shrunk[1], torch.from_numpy(ndimage.binary_erosion(mask, cube, size, border_value=1)).float()
@@ -64,14 +66,14 @@ def test_dilation_and_erosion_move_the_border_by_their_size(axes, size):
 def test_erosion_does_not_eat_a_structure_from_the_edge_of_the_picture():
     masks = torch.zeros(1, 10, 10)
     masks[0, :5] = 1
-    assert Erode(0, (0.0, 0.0), 2).apply(masks)[0].sum(1).tolist() == [10.0] * 3 + [0.0] * 7
+    assert Erode(0, (0.0, 0.0), (2, 2)).apply(masks)[0].sum(1).tolist() == [10.0] * 3 + [0.0] * 7
 
 
 @pytest.mark.parametrize("axes", [2, 3])
 @pytest.mark.parametrize("choice", [0.0, 0.49, 0.5, 0.999])
 def test_exactly_one_component_is_dropped(axes, choice):
     masks = squares(axes)
-    dropped = DropComponent(0, (choice,) * axes, 1).apply(masks)
+    dropped = DropComponent(0, (choice,) * axes, (1,) * axes).apply(masks)
     assert components(masks[0]) == 2
     assert components(dropped[0]) == 1
     first_is_left = bool(dropped[0].movedim(-1, 0)[5:10].any())
@@ -82,14 +84,14 @@ def test_exactly_one_component_is_dropped(axes, choice):
 
 def test_dropping_from_an_empty_structure_leaves_it_empty():
     masks = torch.zeros(2, 8, 8)
-    assert torch.equal(DropComponent(0, (0.5, 0.5), 1).apply(masks), masks)
+    assert torch.equal(DropComponent(0, (0.5, 0.5), (1, 1)).apply(masks), masks)
 
 
 @pytest.mark.parametrize("axes", [2, 3])
 def test_a_blob_is_a_ball_at_its_place(axes):
     masks = torch.zeros(2, *[40] * axes)
     where = (0.5, 0.25, 0.75)[:axes]
-    blob = AddBlob(1, where, 6).apply(masks)
+    blob = AddBlob(1, where, (6,) * axes).apply(masks)
     inside = torch.nonzero(blob[1])
     centre = torch.tensor(where) * 40
     assert ((inside - centre).norm(dim=1) <= 6).all()
@@ -100,13 +102,13 @@ def test_a_blob_is_a_ball_at_its_place(axes):
 
 def test_a_blob_leaves_what_was_there():
     masks = squares()
-    assert (AddBlob(0, (0.9, 0.9), 4).apply(masks) >= masks).all()
+    assert (AddBlob(0, (0.9, 0.9), (4, 4)).apply(masks) >= masks).all()
 
 
 @pytest.mark.parametrize("axes", [2, 3])
 def test_a_shift_moves_everything_together(axes):
     masks = squares(axes)
-    shifted = Shift(0, (0.999, 0.0, 0.5)[:axes], 4).apply(masks)
+    shifted = Shift(0, (0.999, 0.0, 0.5)[:axes], (4,) * axes).apply(masks)
     offsets = (4, -4, 0)[:axes]
     for channel in range(2):
         moved = np.array(ndimage.center_of_mass(shifted[channel].numpy()))
@@ -115,15 +117,52 @@ def test_a_shift_moves_everything_together(axes):
     assert shifted.sum() == masks.sum()
 
 
+def test_what_a_shift_moves_out_of_the_picture_is_gone():
+    masks = torch.ones(1, 6, 6)
+    shifted = Shift(0, (0.999, 0.0), (2, 4)).apply(masks)
+    assert torch.equal(shifted[0], F.pad(torch.ones(4, 2), (0, 4, 2, 0)))
+    assert not Shift(0, (0.999, 0.5), (9, 9)).apply(masks).any()
+    assert masks.all()
+
+
+@pytest.mark.parametrize("damage", [Dilate, AddBlob])
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_what_is_added_covers_what_was_there_whatever_its_number(damage, channel):
+    labels = torch.zeros(1, 30, 30, dtype=torch.long)
+    for c in range(3):
+        labels[:, :, 10 * c : 10 * c + 10] = c + 1
+    border = (channel + 1) / 3 % 1
+    damaged = corrupt(
+        one_hot_channels(labels, 4), False, lambda: [damage(channel, (0.5, border), (3, 3))]
+    ).argmax(1)
+    changed = damaged != labels
+    assert changed.any()
+    assert (damaged[changed] == channel + 1).all()
+
+
+def test_damage_is_as_large_along_thick_slices_as_in_plane():
+    rng = np.random.default_rng(0)
+    drawn = [d for _ in range(500) for d in draw_damage(rng, 3, (4.0, 1.0, 1.0))]
+    assert all(d.size == (round(d.size[1] / 4), d.size[1], d.size[1]) for d in drawn)
+    masks = torch.zeros(1, 9, 30, 30)
+    masks[0, 4, 12:18, 12:18] = 1
+    for kind in (Dilate, Erode, Shift):
+        damaged = kind(0, (0.999,) * 3, (0, 2, 2)).apply(masks)
+        assert damaged[0].any(dim=(1, 2)).nonzero().flatten().tolist() == [4]
+    blob = AddBlob(0, (0.5,) * 3, (1, 4, 4)).apply(torch.zeros_like(masks))
+    assert blob[0].any(dim=(1, 2)).sum() == 2
+    assert blob[0].any(dim=(0, 2)).sum() == 7  # the centre lies between two slices
+
+
 def test_swapped_structures_have_each_others_name():
     masks = squares()
     for channel in (0, 1):
-        assert torch.equal(SwapWithNext(channel, (0.0, 0.0), 1).apply(masks), masks.flip(0))
-    assert torch.equal(SwapWithNext(0, (0.0, 0.0), 1).apply(masks[:1]), masks[:1])
+        assert torch.equal(SwapWithNext(channel, (0.0, 0.0), (1, 1)).apply(masks), masks.flip(0))
+    assert torch.equal(SwapWithNext(0, (0.0, 0.0), (1, 1)).apply(masks[:1]), masks[:1])
 
 
 def test_empty_is_empty():
-    assert not Empty(0, (0.0, 0.0), 1).apply(squares()).any()
+    assert not Empty(0, (0.0, 0.0), (1, 1)).apply(squares()).any()
 
 
 @pytest.mark.parametrize("kind", [Dilate, Erode, DropComponent, AddBlob, Shift, SwapWithNext, Empty])
@@ -131,7 +170,7 @@ def test_empty_is_empty():
 def test_damage_changes_a_copy(kind, axes):
     masks = squares(axes)
     before = masks.clone()
-    damaged = kind(1, (0.3,) * axes, 2).apply(masks)
+    damaged = kind(1, (0.3,) * axes, (2,) * axes).apply(masks)
     assert torch.equal(masks, before)
     assert damaged.shape == before.shape
     assert not torch.equal(damaged, before)
@@ -145,7 +184,7 @@ def test_whatever_is_drawn_the_result_is_a_presegmentation(seed, axes, regions, 
     foreground = squares(axes)[..., :30]
     batch = torch.stack([foreground if regions else one_hot(foreground)] * 2)
     before = batch.clone()
-    damaged = corrupt(batch, regions, lambda: draw_damage(rng, 2, axes, strength, 0.1))
+    damaged = corrupt(batch, regions, lambda: draw_damage(rng, 2, [1.0] * axes, strength, 0.1))
     assert torch.equal(batch, before)
     assert damaged.shape == batch.shape
     assert damaged.dtype == batch.dtype
@@ -162,7 +201,7 @@ def test_undamaged_cases_come_back_as_they_were(regions):
 
 def test_cases_of_a_batch_are_damaged_apart():
     batch = torch.stack([one_hot(squares())] * 3)
-    draws: Iterator[list[Damage]] = iter([[], [Empty(0, (0.0, 0.0), 1)], []])
+    draws: Iterator[list[Damage]] = iter([[], [Empty(0, (0.0, 0.0), (1, 1))], []])
     damaged = corrupt(batch, False, lambda: next(draws))
     assert torch.equal(damaged[[0, 2]], batch[[0, 2]])
     assert not damaged[1, 1:].any()
@@ -171,13 +210,13 @@ def test_cases_of_a_batch_are_damaged_apart():
 
 def test_nothing_is_drawn_at_strength_0_or_where_all_stay_clean():
     rng = np.random.default_rng(0)
-    assert not any(draw_damage(rng, 3, 2, strength=0.0, clean_share=0.0) for _ in range(200))
-    assert not any(draw_damage(rng, 3, 2, strength=1.0, clean_share=1.0) for _ in range(200))
+    assert not any(draw_damage(rng, 3, (1.0, 1.0), strength=0.0, clean_share=0.0) for _ in range(200))
+    assert not any(draw_damage(rng, 3, (1.0, 1.0), strength=1.0, clean_share=1.0) for _ in range(200))
 
 
 def test_draws_keep_their_shares_channels_and_sizes():
     rng = np.random.default_rng(0)
-    drawn = [draw_damage(rng, 3, 2, 1.0, 0.25) for _ in range(4000)]
+    drawn = [draw_damage(rng, 3, (1.0, 1.0), 1.0, 0.25) for _ in range(4000)]
     assert np.mean([not d for d in drawn]) == pytest.approx(0.25, abs=0.03)
     assert {len(d) for d in drawn} == {0, 1, 2, 3}
     every = [damage for d in drawn for damage in d]
@@ -186,14 +225,16 @@ def test_draws_keep_their_shares_channels_and_sizes():
     assert shares[DropComponent] / len(every) == pytest.approx(0.25, abs=0.03)
     assert {damage.channel for damage in every} == {0, 1, 2}
     assert all(len(damage.where) == 2 and all(0 <= w < 1 for w in damage.where) for damage in every)
-    largest = {kind: max(d.size for d in every if type(d) is kind) for kind in shares}
+    largest = {kind: max(d.size[0] for d in every if type(d) is kind) for kind in shares}
     assert largest[Dilate] == 3
     assert largest[AddBlob] == 12
-    doubled = [d.size for _ in range(2000) for d in draw_damage(rng, 3, 2, 2.0) if type(d) is Dilate]
+    doubled = [
+        d.size[0] for _ in range(2000) for d in draw_damage(rng, 3, (1.0, 1.0), 2.0) if type(d) is Dilate
+    ]
     assert max(doubled) == 6
     assert min(doubled) == 1
 
 
 def test_the_same_generator_draws_the_same():
-    first, second = (draw_damage(np.random.default_rng(5), 3, 2, 1.0, 0.0) for _ in range(2))
+    first, second = (draw_damage(np.random.default_rng(5), 3, (1.0, 1.0), 1.0, 0.0) for _ in range(2))
     assert first == second

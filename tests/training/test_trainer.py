@@ -195,7 +195,7 @@ def test_presegmentations_are_noised_to_a_uniform_step(kind):
 def test_presegmentations_are_damaged_before_they_are_noised(monkeypatch):
     trainer = ready()
     monkeypatch.setattr(
-        "nnunetv2_spinesegdiff.training.trainer.draw_damage", lambda *args: [Empty(0, (0.0, 0.0), 1)]
+        "nnunetv2_spinesegdiff.training.trainer.draw_damage", lambda *args: [Empty(0, (0.0, 0.0), (1, 1))]
     )
     x_t, _ = trainer.make_noised_mask(image(4, 4, 8, 8))
     assert float(x_t[:, 0].mean()) == pytest.approx(1, abs=0.1)
@@ -214,7 +214,7 @@ def test_damage_is_drawn_for_the_foreground_with_the_trainers_settings(monkeypat
         trainer = ready(kind=kind)
         trainer.corruption_strength, trainer.clean_share = 2.0, 0.5
         trainer.make_noised_mask(image(2, trainer.label_manager.num_segmentation_heads, 8, 8))
-        assert drawn == [(foreground, 2, 2.0, 0.5)] * 2
+        assert drawn == [(foreground, trainer.configuration_manager.spacing, 2.0, 0.5)] * 2
         drawn.clear()
 
 
