@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from .dataset_folder import (
     check_folder_is_ours,
     check_id_is_free,
     dataset_folder_name,
+    recorded_cases,
     remove_if_empty,
     remove_leftovers,
     write_summaries,
@@ -135,15 +137,21 @@ def convert(
 
     report = ConversionReport(nnunet_raw / folder, nnunet_preprocessed / folder / "splits_final.json")
     _note_ignored(report, spider, ignored)
+    # Without dataset.json an earlier run was interrupted: what it changed, nobody knows any more.
+    interrupted = not (report.dataset / "dataset.json").exists()
+    before = recorded_cases(report.dataset)
     _note_removed(report, remove_leftovers(report.dataset, [source.series.case for source in sources]))
     settings = CaseSettings(partial_vertebrae, slices, dim)
     _convert_all(report, sources, settings, num_processes)
+    lost = before - {case.case for case in report.cases}
+    if interrupted or lost or report.counts["converted"]:
+        _forget_fingerprint(report)
     if not report.cases:
         remove_if_empty(report.dataset)
         return report
     final = _final_splits(report, folds, max_oblique_deg)
+    _keep_other_splits(report, final)
     write_summaries(report.dataset, report.splits_file.parent, report.cases, final, partial_vertebrae)
-    _note_preprocessed(report)
     return report
 
 
@@ -325,10 +333,29 @@ def _note_removed(report: ConversionReport, removed: list[str]) -> None:
         )
 
 
-def _note_preprocessed(report: ConversionReport) -> None:
-    changed = report.counts["converted"] + report.counts["removed"]
-    if changed and (report.splits_file.parent / "dataset_fingerprint.json").exists():
+def _forget_fingerprint(report: ConversionReport) -> None:
+    """Remove what nnU-Net would plan from again, though it was measured on other cases."""
+    fingerprint = report.splits_file.parent / "dataset_fingerprint.json"
+    if fingerprint.exists():
+        fingerprint.unlink()
         report.notes.append(
-            f"{report.splits_file.parent}: was preprocessed before and is out of date: run nnU-Net's "
-            "planning and preprocessing again"
+            f"{fingerprint}: was out of date and has been removed: run nnU-Net's planning and "
+            "preprocessing again"
+        )
+
+
+def _keep_other_splits(report: ConversionReport, splits: Splits) -> None:
+    """Move differing folds of an earlier run, or edited by hand, out of the way of the new ones."""
+    try:
+        same = json.loads(report.splits_file.read_text(encoding="utf-8")) == splits
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError):
+        same = False
+    if not same:
+        kept = report.splits_file.with_name("splits_final.previous.json")
+        report.splits_file.replace(kept)
+        report.notes.append(
+            f"{report.splits_file}: held other folds, which are replaced and kept as {kept.name}: to train "
+            "with folds of your own, name their file with --splits"
         )

@@ -51,13 +51,18 @@ def check_id_is_free(name: str, *roots: Path) -> None:
             )
 
 
+def recorded_cases(dataset: Path) -> set[str]:
+    """Every case of the folder that was begun or finished here."""
+    return {path.stem for path in (dataset / "conversion").glob("[!.]*.json")}
+
+
 def check_folder_is_ours(dataset: Path) -> None:
     """Refuse a dataset of the same number and name that somebody else made.
 
     Raises:
         UserError: the folder holds a training image, a label or a dataset.json that no record accounts for.
     """
-    records = {path.stem for path in (dataset / "conversion").glob("*.json")}
+    records = recorded_cases(dataset)
     for path in sorted([*(dataset / "imagesTr").glob("[!.]*"), *(dataset / "labelsTr").glob("[!.]*")]):
         case = path.name.removesuffix(".nii.gz")
         if not {case, case.removesuffix("_0000")} & records:
@@ -82,7 +87,7 @@ def remove_leftovers(dataset: Path, keep: Iterable[str]) -> list[str]:
         temporary.unlink(missing_ok=True)
     for summary in SUMMARIES:
         (dataset / summary).unlink(missing_ok=True)
-    stale = sorted({path.stem for path in (dataset / "conversion").glob("[!.]*.json")} - set(keep))
+    stale = sorted(recorded_cases(dataset) - set(keep))
     for case in stale:
         CaseFiles(dataset, case).remove()
     return stale

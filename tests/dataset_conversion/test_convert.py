@@ -3,12 +3,15 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import multiprocessing.dummy
 from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor as extractor
 from nnunetv2_spinesegdiff.dataset_conversion.convert import ConversionReport, convert
 from nnunetv2_spinesegdiff.dataset_conversion.geometry import Grid, extract_slice, grids_differ_by_mm
 
@@ -599,12 +602,69 @@ def test_files_with_other_names_are_mentioned(own_cohort, tmp_path):
     assert len(report.cases) == 12
 
 
-def test_old_preprocessing_is_mentioned(cohort, tmp_path):
+def _fingerprint_stays(spider: Path, out: Path, **options) -> bool:
+    """Whether a fingerprint that nnU-Net took before outlives a conversion, and that the notes say so."""
+    path = out / "preprocessed" / "Dataset501_SPIDER" / "dataset_fingerprint.json"
+    path.write_text("{}")
+    report = run(spider, out, contrast="t1", **options)
+    assert any(f"{path}: was out of date" in note for note in report.notes) != path.exists()
+    return path.exists()
+
+
+@pytest.mark.parametrize("option", [{"partial_vertebrae": "background"}, {"dim": "3d"}, {"contrast": "t2"}])
+def test_other_options_make_nnunet_take_a_new_fingerprint(cohort, tmp_path, option):
+    run(cohort, tmp_path, **{"contrast": "t1", **option})
+    assert not _fingerprint_stays(cohort, tmp_path)
+    assert _fingerprint_stays(cohort, tmp_path)
+
+
+def test_other_folds_leave_the_fingerprint(cohort, tmp_path):
+    run(cohort, tmp_path, contrast="t1")
+    assert _fingerprint_stays(cohort, tmp_path, seed=3, max_oblique_deg=0)
+
+
+def test_a_case_that_can_no_longer_be_converted_makes_the_fingerprint_old(own_cohort, tmp_path):
+    run(own_cohort, tmp_path, contrast="t1")
+    _truncated(own_cohort)
+    assert not _fingerprint_stays(own_cohort, tmp_path)
+    assert _fingerprint_stays(own_cohort, tmp_path)
+
+
+def test_after_an_interrupted_run_the_fingerprint_is_old(cohort, tmp_path):
+    dataset = run(cohort, tmp_path, contrast="t1").dataset
+    (dataset / "dataset.json").unlink()
+    assert not _fingerprint_stays(cohort, tmp_path)
+
+
+def test_nnunet_measures_again_what_was_converted_again(cohort, tmp_path, monkeypatch):
+    for variable in ("raw", "preprocessed", "results"):
+        monkeypatch.setenv(f"nnUNet_{variable}", str(tmp_path / variable))
+    # Threads for its processes: these would import torch first.
+    threads = SimpleNamespace(get_context=lambda method: multiprocessing.dummy)
+    monkeypatch.setattr(extractor, "multiprocessing", threads)
+    shapes = []
+    for option in ({"dim": "2d"}, {"dim": "3d"}):
+        run(cohort, tmp_path, contrast="t1", **option)
+        measured = extractor.DatasetFingerprintExtractor("Dataset501_SPIDER", 1).run()
+        shapes.append({shape[0] for shape in measured["shapes_after_crop"]})
+    assert shapes[0] == {1}
+    assert min(shapes[1]) > 1
+
+
+def test_folds_edited_by_hand_are_not_lost(cohort, tmp_path):
     report = run(cohort, tmp_path, contrast="t1")
-    (report.splits_file.parent / "dataset_fingerprint.json").write_text("{}")
-    assert not any("out of date" in note for note in run(cohort, tmp_path, contrast="t1").notes)
-    changed = run(cohort, tmp_path, contrast="t1", partial_vertebrae="background")
-    assert any("out of date" in note for note in changed.notes)
+    assert not any("--splits" in note for note in run(cohort, tmp_path, contrast="t1").notes)
+    edited = json.loads(report.splits_file.read_text())[::-1]
+    report.splits_file.write_text(json.dumps(edited))
+    again = run(cohort, tmp_path, contrast="t1")
+    (note,) = [note for note in again.notes if "--splits" in note]
+    assert note.startswith(f"{report.splits_file}: ")
+    kept = report.splits_file.with_name("splits_final.previous.json")
+    assert kept.name in note
+    assert json.loads(kept.read_text()) == edited
+    assert json.loads(report.splits_file.read_text()) == edited[::-1]
+    # The file may be given back as it is.
+    assert json.loads(run(cohort, tmp_path, contrast="t1", splits=kept).splits_file.read_text()) == edited
 
 
 # --- real scans ---
