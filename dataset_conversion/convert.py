@@ -38,7 +38,7 @@ from .published_splits import (
     series_without_name,
 )
 from .series import CONTRASTS, T2_SOURCES, Series
-from .spider import SpiderSeries, find_series
+from .spider import Listing, SpiderSeries, find_series
 
 DEFAULT_MAX_OBLIQUE_DEG = 10.0
 """The paper leaves 18 oblique series out of its evaluation but names no angle. Planning along the spine turns
@@ -118,7 +118,7 @@ def convert(
         slices: "middle", or "all" for every sagittal slice of a volume in one case.
         dim: "3d" writes 64 x 320 x 320 volumes of 1 mm instead, whatever `slices` says.
         num_processes: workers; 1 works in this process.
-        seed: of the folds.
+        seed: of the folds, which are dealt over all patients of the folder, whatever the contrast.
         nnunet_raw, nnunet_preprocessed: nnU-Net's folders; made if missing.
 
     Returns:
@@ -132,11 +132,12 @@ def convert(
     folder = dataset_folder_name(dataset_id, dataset_name)
     check_id_is_free(folder, nnunet_raw, nnunet_preprocessed)
     check_folder_is_ours(nnunet_raw / folder)
-    sources, ignored = find_series(spider, contrast, t2_source)
-    folds = _Folds.plan([source.series for source in sources], seed, splits)
+    listing = find_series(spider, contrast, t2_source)
+    sources = listing.sources
+    folds = _Folds.plan(listing, contrast, seed, splits)
 
     report = ConversionReport(nnunet_raw / folder, nnunet_preprocessed / folder / "splits_final.json")
-    _note_ignored(report, spider, ignored)
+    _note_ignored(report, spider, listing.ignored)
     # Without dataset.json an earlier run was interrupted: what it changed, nobody knows any more.
     interrupted = not (report.dataset / "dataset.json").exists()
     before = recorded_cases(report.dataset)
@@ -157,9 +158,10 @@ def convert(
 
 @dataclass(frozen=True)
 class _Folds:
-    """Folds over every series found, before it is known which of them are usable.
+    """Folds over every patient of the cohort, before it is known which series are usable.
 
-    Drawn over the whole input, they stay the same when a broken file is repaired and converted later.
+    Dealt over the whole cohort, they stay the same when a broken file is repaired and converted later, and
+    whichever contrast is converted.
     """
 
     series: list[Series]
@@ -168,19 +170,27 @@ class _Folds:
     file: Path | None
 
     @classmethod
-    def plan(cls, series: list[Series], seed: int, file: Path | None) -> _Folds:
+    def plan(cls, listing: Listing, contrast: str, seed: int, file: Path | None) -> _Folds:
+        series = [source.series for source in listing.sources]
         if file is not None:
             published = read_published_folds(Path(file))
             if not any(fold["train"] and fold["val"] for fold in apply_published_folds(published, series)):
                 raise UserError(f"{file}: names none of the patients at hand: give the folds of this cohort")
             return cls(series, None, published, Path(file))
-        patients = {s.patient for s in series}
-        if len(patients) < NUM_FOLDS:
+        if len(listing.patients) < NUM_FOLDS:
             raise UserError(
-                f"{len(patients)} patients are too few for {NUM_FOLDS} folds: add some, "
+                f"{len(listing.patients)} patients are too few for {NUM_FOLDS} folds: add some, "
                 "or name folds of your own with --splits"
             )
-        return cls(series, patient_folds(patients, seed), None, None)
+        drawn = patient_folds(listing.patients, seed)
+        at_hand = {s.patient for s in series}
+        for number, fold in enumerate(drawn):
+            if at_hand.isdisjoint(fold):
+                raise UserError(
+                    f"fold {number} holds no patient with a series of contrast {contrast}: choose another "
+                    "--contrast or --seed, or name folds of your own with --splits"
+                )
+        return cls(series, drawn, None, None)
 
     def splits(self, patient_of: dict[str, str]) -> Splits:
         if self.published is None:
@@ -320,7 +330,7 @@ def _note_ignored(report: ConversionReport, spider: Path, ignored: list[str]) ->
     report.counts["ignored_files"] = len(ignored)
     if ignored:
         report.notes.append(
-            f"{spider / 'images'}: {len(ignored)} files are not named like a series of SPIDER and were "
+            f"{spider}: {len(ignored)} files are not named like a series of SPIDER and were "
             f"passed over ({', '.join(ignored)})"
         )
 

@@ -18,7 +18,8 @@ def patient_folds(patients: Iterable[str], seed: int, num_folds: int = NUM_FOLDS
     """Deal patients into folds, at random but reproducibly.
 
     Patients are ordered by a hash of seed and name, so the folds depend on nothing but these: not on the
-    order of the input, the contrasts converted or a library's random generator.
+    order of the input or a library's random generator. Give all patients of a cohort, whichever contrast is
+    converted: left out, a single one would move others to other folds.
 
     Returns:
         `num_folds` disjoint sorted lists whose lengths differ by at most 1.

@@ -36,15 +36,30 @@ class SpiderSeries:
     mask: Path
 
 
-def find_series(spider: Path, contrast: str, t2_source: str) -> tuple[list[SpiderSeries], list[str]]:
+@dataclass(frozen=True)
+class Listing:
+    """What the names in a SPIDER folder tell.
+
+    Attributes:
+        sources: the series that make up a dataset, by patient.
+        patients: everybody with a series of any contrast, in `images` or `masks`.
+        ignored: files whose names are not SPIDER's, such as `images/4_T1.mha` or `masks/4_t1.MHA`.
+    """
+
+    sources: list[SpiderSeries]
+    patients: frozenset[str]
+    ignored: list[str]
+
+
+def find_series(spider: Path, contrast: str, t2_source: str) -> Listing:
     """List the series of a SPIDER folder that make up a dataset.
+
+    A mask without an image is a series, too: one of its files is lost, and no other series may silently
+    stand in for it.
 
     Args:
         spider: folder that holds `images` and `masks`.
         contrast, t2_source: see `select_series`.
-
-    Returns:
-        The series by patient, and the .mha files in `images` whose names are not SPIDER's.
 
     Raises:
         UserError: a folder is missing or empty, no series fits, or two files mean the same series.
@@ -53,19 +68,41 @@ def find_series(spider: Path, contrast: str, t2_source: str) -> tuple[list[Spide
     for folder in (spider, images, masks):
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; the input must hold the folders images and masks")
-    names = sorted(path.name for path in images.glob("[!.]*.mha"))
-    if not names:
+    in_images, in_masks = _volumes_in(images), _volumes_in(masks)
+    if not in_images:
         raise UserError(f"{images}: holds no .mha file; {_EXPECTED}")
     try:
+        names = in_images + _without_image(in_images, in_masks)
         chosen = select_series(names, contrast, t2_source)
     except ValueError as error:
-        raise UserError(f"{images}: {error}") from error
-    if not chosen:
+        raise UserError(f"{spider}: {error}") from error
+    if not any(series.file_name in in_images for series in chosen):
         raise UserError(
-            f"{images}: none of its {len(names)} .mha files is a series for contrast {contrast}; {_EXPECTED}"
+            f"{images}: none of its {len(in_images)} .mha files is a series for contrast {contrast}; "
+            f"{_EXPECTED}"
         )
-    found = [SpiderSeries(series, images / series.file_name, masks / series.file_name) for series in chosen]
-    return found, [name for name in names if parse_series(name) is None]
+    return Listing(
+        [SpiderSeries(series, images / series.file_name, masks / series.file_name) for series in chosen],
+        frozenset(series.patient for series in map(parse_series, names) if series is not None),
+        [
+            f"{folder.name}/{name}"
+            for folder, content in ((images, in_images), (masks, in_masks))
+            for name in content
+            if parse_series(name) is None
+        ],
+    )
+
+
+def _volumes_in(folder: Path) -> list[str]:
+    # Whatever the case of the ending: 4_t1.MHA is no name of SPIDER's, but has to be mentioned.
+    return sorted(p.name for p in folder.iterdir() if p.suffix.lower() == ".mha" and p.name[0] != ".")
+
+
+def _without_image(in_images: list[str], in_masks: list[str]) -> list[str]:
+    """Names of the masks whose series no image has, however its patient is spelled."""
+    present = {series.case for series in map(parse_series, in_images) if series is not None}
+    masks = [series for series in map(parse_series, in_masks) if series is not None]
+    return [series.file_name for series in masks if series.case not in present]
 
 
 def read_image_and_mask(files: SpiderSeries) -> tuple[sitk.Image, sitk.Image]:
@@ -77,6 +114,10 @@ def read_image_and_mask(files: SpiderSeries) -> tuple[sitk.Image, sitk.Image]:
     Raises:
         UserError: a file is missing, damaged or not a scalar 3D volume, or the mask is on another grid.
     """
+    if not files.image.is_file():
+        raise UserError(
+            f"{files.image}: no such file, though its mask is there: add the image or remove the mask"
+        )
     image = read_volume(files.image)
     if not files.mask.is_file():
         raise UserError(

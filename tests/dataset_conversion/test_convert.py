@@ -13,6 +13,7 @@ import pytest
 import SimpleITK as sitk
 from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor as extractor
 from nnunetv2_spinesegdiff.dataset_conversion.convert import ConversionReport, convert
+from nnunetv2_spinesegdiff.dataset_conversion.folds import patient_folds
 from nnunetv2_spinesegdiff.dataset_conversion.geometry import Grid, extract_slice, grids_differ_by_mm
 
 from nnunetv2_spinesegdiff.errors import UserError
@@ -298,11 +299,34 @@ def test_folds_stay_when_a_broken_series_is_repaired(own_cohort, tmp_path):
     assert json.loads(run(own_cohort, tmp_path).splits_file.read_text()) == whole
 
 
+def test_folds_do_not_depend_on_the_contrast(own_cohort, tmp_path):
+    for path in (*own_cohort.glob("*/3_t1.mha"), *own_cohort.glob("*/4_t2.mha")):
+        path.unlink()
+    for patient in range(7, 13):
+        write_series(own_cohort, f"{patient}_t1")
+        write_series(own_cohort, f"{patient}_t2")
+    both = json.loads(run(own_cohort, tmp_path).splits_file.read_text())
+    for contrast in ("t1", "t2"):
+        alone = json.loads(run(own_cohort, tmp_path, contrast=contrast).splits_file.read_text())
+        assert alone == [
+            {side: [c for c in fold[side] if c.endswith(contrast)] for side in fold} for fold in both
+        ]
+
+
+def test_a_fold_without_a_patient_of_the_contrast_is_one_line(own_cohort, tmp_path):
+    folds = patient_folds([str(patient) for patient in range(1, 7)], 12345)
+    fold, (patient,) = next((number, fold) for number, fold in enumerate(folds) if len(fold) == 1)
+    for path in own_cohort.glob(f"*/{patient}_t1.mha"):
+        path.unlink()
+    with pytest.raises(UserError, match=f"fold {fold} holds no patient with a series of contrast t1"):
+        run(own_cohort, tmp_path, contrast="t1")
+    assert not (tmp_path / "raw").exists()
+
+
 def test_a_fold_that_cannot_be_validated_is_a_failure(own_cohort, tmp_path):
-    for patient in range(1, 7):
-        (own_cohort / "images" / f"{patient}_t2.mha").unlink()
+    for path in [*own_cohort.glob("*/*_t2.mha"), *own_cohort.glob("*/6_t1.mha")]:
+        path.unlink()
     write_series(own_cohort, "1_t1", cosines=rotation((0, 0, 25)) @ SLICES_LAST)
-    (own_cohort / "images" / "6_t1.mha").unlink()
     report = run(own_cohort, tmp_path)
     fold = next(i for i, f in enumerate(json.loads(report.splits_file.read_text())) if not f["val"])
     assert [str(f) for f in report.failures] == [
@@ -342,6 +366,17 @@ def _flipped_bits(spider: Path) -> tuple[str, str]:
 def _no_image_at_all(spider: Path) -> tuple[str, str]:
     (spider / "images" / "3_t1.mha").write_text("<html>404</html>")
     return "images/3_t1.mha", "cannot be read"
+
+
+def _image_missing(spider: Path) -> tuple[str, str]:
+    (spider / "images" / "3_t1.mha").unlink()
+    return "images/3_t1.mha", "no such file, though its mask is there"
+
+
+def _image_in_other_case(spider: Path) -> tuple[str, str]:
+    path = spider / "images" / "3_t1.mha"
+    path.rename(path.with_name("3_t1.MHA"))
+    return "images/3_t1.mha", "no such file, though its mask is there"
 
 
 def _mask_missing(spider: Path) -> tuple[str, str]:
@@ -408,6 +443,8 @@ BAD_SERIES = [
     _truncated_mask,
     _flipped_bits,
     _no_image_at_all,
+    _image_missing,
+    _image_in_other_case,
     _mask_missing,
     _nan,
     _blank,
@@ -519,7 +556,7 @@ def _other_names(spider: Path) -> str:
 
 
 def _only_t2(spider: Path) -> str:
-    for path in (spider / "images").glob("*_t1.mha"):
+    for path in spider.glob("*/*_t1.mha"):
         path.unlink()
     return "none of its 6 .mha files is a series for contrast t1"
 
@@ -530,8 +567,8 @@ def _twice(spider: Path) -> str:
 
 
 def _four_patients(spider: Path) -> str:
-    for patient in (1, 2):
-        (spider / "images" / f"{patient}_t1.mha").unlink()
+    for path in spider.glob("*/[12]_*.mha"):
+        path.unlink()
     return "4 patients are too few for 5 folds"
 
 
@@ -594,12 +631,36 @@ def test_a_dataset_of_somebody_else_is_not_mixed_with(cohort, tmp_path, file):
     assert contents(tmp_path / "raw") == {f"Dataset501_SPIDER/{file}": hashlib.sha256(b"theirs").hexdigest()}
 
 
-def test_files_with_other_names_are_mentioned(own_cohort, tmp_path):
-    (own_cohort / "images" / "7_flair.mha").write_bytes(b"")
+@pytest.mark.parametrize("file", ["images/7_flair.mha", "images/7_T1.mha", "masks/7_t1.MHA"])
+def test_files_with_other_names_are_mentioned(own_cohort, tmp_path, file):
+    (own_cohort / file).write_bytes(b"")
     report = run(own_cohort, tmp_path)
     assert report.counts["ignored_files"] == 1
-    assert any("7_flair.mha" in note for note in report.notes)
+    assert any(file in note for note in report.notes)
     assert len(report.cases) == 12
+
+
+@pytest.mark.parametrize(
+    ("t2_source", "lost", "other"), [("t2", "3_t2", "3_t2_SPACE"), ("space", "3_t2_SPACE", "3_t2")]
+)
+def test_another_series_does_not_stand_in_for_a_lost_one(own_cohort, tmp_path, t2_source, lost, other):
+    write_series(own_cohort, "3_t2_SPACE")
+    assert run(own_cohort, tmp_path, contrast="t2", t2_source=t2_source).failures == []
+    (own_cohort / "images" / f"{lost}.mha").unlink()
+    report = run(own_cohort, tmp_path, contrast="t2", t2_source=t2_source)
+    assert [failure.file for failure in report.failures] == [f"{lost}.mha"]
+    assert other not in " ".join(case.case for case in report.cases)
+    assert len(report.cases) == 5
+
+
+def test_what_another_contrast_lacks_is_no_failure(own_cohort, tmp_path):
+    _image_missing(own_cohort)
+    report = run(own_cohort, tmp_path, contrast="t2")
+    assert report.failures == []
+    assert len(report.cases) == 6
+
+
+# --- old preprocessing ---
 
 
 def _fingerprint_stays(spider: Path, out: Path, **options) -> bool:
@@ -645,8 +706,9 @@ def test_nnunet_measures_again_what_was_converted_again(cohort, tmp_path, monkey
     shapes = []
     for option in ({"dim": "2d"}, {"dim": "3d"}):
         run(cohort, tmp_path, contrast="t1", **option)
-        measured = extractor.DatasetFingerprintExtractor("Dataset501_SPIDER", 1).run()
-        shapes.append({shape[0] for shape in measured["shapes_after_crop"]})
+        measuring = extractor.DatasetFingerprintExtractor("Dataset501_SPIDER", 1)
+        measuring.num_foreground_voxels_for_intensitystats = 1000
+        shapes.append({shape[0] for shape in measuring.run()["shapes_after_crop"]})
     assert shapes[0] == {1}
     assert min(shapes[1]) > 1
 

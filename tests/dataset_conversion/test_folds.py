@@ -18,6 +18,7 @@ from nnunetv2_spinesegdiff.dataset_conversion.published_splits import (
     series_without_name,
 )
 from nnunetv2_spinesegdiff.dataset_conversion.series import parse_series, select_series
+from nnunetv2_spinesegdiff.dataset_conversion.spider import find_series
 
 from nnunetv2_spinesegdiff.errors import UserError
 
@@ -68,6 +69,24 @@ def test_no_patient_is_on_both_sides_and_every_case_is_validated_once(patients, 
     for before, after in zip(splits, kept, strict=True):
         assert after["train"] == before["train"]
         assert after["val"] == [case for case in before["val"] if case not in oblique]
+
+
+@pytest.mark.skipif(not TABLES.is_dir(), reason=f"SPIDER's tables are not at {TABLES}")
+def test_every_contrast_of_spider_has_the_same_folds(tmp_path):
+    lines = (TABLES / "overview.csv").read_text().splitlines()[1:]
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        for line in lines:
+            (tmp_path / folder / f"{line.split(',')[0]}.mha").touch()
+    dealt: dict[str, set[int]] = {}
+    for contrast, patients in (("t1", 196), ("t2", 212), ("t1t2", 218)):
+        listing = find_series(tmp_path, contrast, "t2")
+        at_hand = {source.series.patient for source in listing.sources}
+        assert len(at_hand) == patients
+        for number, fold in enumerate(patient_folds(listing.patients, 12345)):
+            for patient in at_hand & set(fold):
+                dealt.setdefault(patient, set()).add(number)
+    assert {len(folds) for folds in dealt.values()} == {1}
 
 
 def _overview_series(contrast: str):
