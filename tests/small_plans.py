@@ -54,6 +54,7 @@ def small_plans(axes: int = 2, *, residual: bool = False) -> dict[str, Any]:
         "plans_name": "smallPlans",
         "image_reader_writer": "SimpleITKIO",
         "label_manager": "LabelManager",
+        "transpose_forward": list(range(axes)),
         "configurations": {"small": configuration},
     }
 

@@ -90,6 +90,15 @@ def test_predict_is_ours_and_keeps_the_stock_options():
         assert option in usage
 
 
+def test_predict_imports_nothing_from_the_current_folder(tmp_path):
+    """As an installed command does: a folder called nnunetv2 there, a clone perhaps, is not the package."""
+    (tmp_path / "nnunetv2").mkdir()
+    (tmp_path / "nnunetv2" / "__init__.py").write_text("raise SystemExit('imported from here')")
+    output = in_sh(f'eval "$(spinesegdiff env)"\ncd {tmp_path}\nnnUNetv2_predict -h')
+    assert "--refine" in output
+    assert "imported from here" not in output
+
+
 def test_folders_of_nnunet_must_be_set(monkeypatch):
     monkeypatch.setenv("nnUNet_raw", "/data/raw")
     assert folder_of("nnUNet_raw") == Path("/data/raw")

@@ -25,6 +25,7 @@ def ddim_pairs(t_start: int, ddim_steps: int) -> list[tuple[int, int]]:
     return list(pairwise(bounds))
 
 
+@torch.compiler.disable  # a handful of sums whose weights are Python numbers, others at every step
 def ddim_step(
     x_t: Tensor,
     pred_x0: Tensor,

@@ -6,7 +6,6 @@ or one channel a region (sigmoid).
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -40,8 +39,3 @@ def hard_masks(logits: Tensor, regions: bool) -> Tensor:
 def encode_masks(masks: Tensor) -> Tensor:
     """Channels in [0, 1] to the range [-1, 1] in which the noise process works."""
     return masks.float() * 2 - 1
-
-
-def decode_masks(x: Tensor, regions: bool) -> Tensor:
-    """The inverse of `encode_masks` for any x_t: label map (B, *spatial) int64, or (B, K, *spatial) bool."""
-    return x > 0 if regions else torch.argmax(x, 1)

@@ -24,9 +24,11 @@ def content_seed(image: Tensor, seed: int, sample: int) -> int:
 class CaseNoise:
     """Standard normal noise for a batch of images and S chains, one generator for each (image, chain).
 
-    Drawn on the CPU, so that a GPU starts from the very same noise.
+    Drawn on the CPU, so that a GPU starts from the very same noise. Kept out of torch.compile, which cannot
+    trace a hash and fails over it in inference mode.
     """
 
+    @torch.compiler.disable
     def __init__(self, images: Tensor, seed: int, samples: range):
         """Args: images (B, C, *spatial); samples: the numbers of the chains, for instance range(0, S)."""
         self.device = images.device
@@ -37,6 +39,7 @@ class CaseNoise:
             for image in images
         ]
 
+    @torch.compiler.disable
     def draw(self, shape: tuple[int, ...]) -> Tensor:
         """Noise of shape (S * B, *shape), chain by chain, float32, on the device of the images."""
         return torch.stack([torch.randn(shape, generator=g) for g in self.generators]).to(self.device)

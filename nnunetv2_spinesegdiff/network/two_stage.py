@@ -115,7 +115,8 @@ class TwoStageNetwork(nn.Module):
         if presegmentation is None:
             presegmentation = hard_masks(self.presegment(image), regions)
         padded, crop = _pad_to_multiple(image, self.strides)
-        x_pre = encode_masks(_pad_to_multiple(presegmentation, self.strides)[0])
+        # A mask goes on as it is at its edge: zeros would stand for no class at all.
+        x_pre = encode_masks(_pad_to_multiple(presegmentation, self.strides, "replicate")[0])
         features = self.denoiser.encode_image(padded)
 
         def denoise(x_t: Tensor, t: Tensor) -> Tensor:
@@ -144,11 +145,13 @@ def _total_strides(strides: list) -> list[int]:
     return total
 
 
-def _pad_to_multiple(x: Tensor, multiples: list[int]) -> tuple[Tensor, tuple[slice, ...]]:
-    """Zero-pad the end of every spatial axis up to a multiple; also the slices that take the padding off."""
+def _pad_to_multiple(
+    x: Tensor, multiples: list[int], mode: str = "constant"
+) -> tuple[Tensor, tuple[slice, ...]]:
+    """Pad the end of every spatial axis up to a multiple; also the slices that take the padding off."""
     sizes = x.shape[2:]
     missing = [-size % multiple for size, multiple in zip(sizes, multiples, strict=True)]
     crop = (slice(None), slice(None), *[slice(0, size) for size in sizes])
     if not any(missing):
         return x, crop
-    return F.pad(x, [side for m in reversed(missing) for side in (0, m)]), crop
+    return F.pad(x, [side for m in reversed(missing) for side in (0, m)], mode), crop

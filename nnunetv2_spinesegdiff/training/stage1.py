@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from pathlib import Path
@@ -36,7 +37,7 @@ def find_stage1_checkpoint(plans: PlansManager, configuration: str, fold: int | 
         candidates = [_checkpoint_of(trainer, plans, configuration, fold) for trainer in STOCK_TRAINERS]
         return next((c for c in candidates if c.is_file()), None)
     path = Path(named)
-    if path.is_dir():
+    if path.is_dir() and os.sep in named:
         path = path / "checkpoint_final.pth"
     elif not path.is_file() and os.sep not in named:
         path = _checkpoint_of(named, plans, configuration, fold)
@@ -58,41 +59,62 @@ def load_stage1_weights(
     """The weights of a stage-1 checkpoint that belongs to this very training.
 
     Raises:
-        UserError: it belongs to another dataset, plans, configuration, fold or set of labels (the message
-            says which), holds no plain nnU-Net training, or cannot be read.
+        UserError: it belongs to another dataset, plans, configuration, fold, preprocessing or set of labels
+            (the message says which), holds no plain nnU-Net training, or cannot be read.
     """
     checkpoint = _load_safely(checkpoint_file)
+    ours = {
+        "plans": plans.plans,
+        "configuration": configuration,
+        "fold": fold,
+        "dataset_json": dataset_json,
+    }
     try:
-        arguments, weights = checkpoint["init_args"], dict(checkpoint["network_weights"])
-        theirs = {
-            "dataset": arguments["plans"]["dataset_name"],
-            "plans": arguments["plans"]["plans_name"],
-            "configuration": arguments["configuration"],
-            "fold": str(arguments["fold"]),
-            "labels": arguments["dataset_json"]["labels"],
-        }
+        theirs, weights = checkpoint["init_args"], dict(checkpoint["network_weights"])
+        _refuse_difference(checkpoint_file, _identity(theirs), _identity(ours))
+        _refuse_difference(checkpoint_file, _preprocessing(theirs), _preprocessing(ours))
     except (KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise UserError(f"{checkpoint_file}: not a checkpoint of nnU-Net v2 ({reason})") from None
-    ours = {
-        "dataset": plans.dataset_name,
-        "plans": plans.plans_name,
-        "configuration": configuration,
-        "fold": str(fold),
-        "labels": dataset_json["labels"],
-    }
-    for what, wanted in ours.items():
-        if theirs[what] != wanted:
-            raise UserError(
-                f"{checkpoint_file}: refused as stage 1, it was trained with {what} {theirs[what]}, "
-                f"this training has {what} {wanted}; name another checkpoint in {ENVIRONMENT_VARIABLE}"
-            )
     if any(key.startswith("denoiser.") for key in weights):
         raise UserError(
             f"{checkpoint_file}: refused as stage 1, it is a two-stage training itself "
             f"({checkpoint.get('trainer_name')}); name a stock training in {ENVIRONMENT_VARIABLE}"
         )
     return weights
+
+
+def _refuse_difference(checkpoint_file: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+    for what, wanted in ours.items():
+        if theirs[what] != wanted:
+            raise UserError(
+                f"{checkpoint_file}: refused as stage 1, it was trained with {what} {theirs[what]}, "
+                f"this training has {what} {wanted}; name another checkpoint in {ENVIRONMENT_VARIABLE}"
+            )
+
+
+def _identity(arguments: dict[str, Any]) -> dict[str, Any]:
+    """What must agree between a stage 1 and the training that freezes it, from a trainer's arguments."""
+    return {
+        "dataset": arguments["plans"]["dataset_name"],
+        "plans": arguments["plans"]["plans_name"],
+        "configuration": arguments["configuration"],
+        "fold": str(arguments["fold"]),
+        "labels": arguments["dataset_json"]["labels"],
+    }
+
+
+def _preprocessing(arguments: dict[str, Any]) -> dict[str, Any]:
+    """What decides how an image reaches the network; plans of one name can differ in it."""
+    configuration = PlansManager(arguments["plans"]).get_configuration(arguments["configuration"])
+    names = ("spacing", "normalization_schemes", "use_mask_for_norm")
+    described = {name: _plain(getattr(configuration, name)) for name in names}
+    return {**described, "transpose_forward": _plain(arguments["plans"]["transpose_forward"])}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: plans come from a file here and from a checkpoint there."""
+    return json.loads(json.dumps(value, default=float))
 
 
 def _checkpoint_of(trainer: str, plans: PlansManager, configuration: str, fold: int | str) -> Path:
@@ -106,9 +128,11 @@ def _load_safely(checkpoint_file: Path) -> dict[str, Any]:
         np.dtype,
         *{type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)},
     ]
-    scalar = getattr(np, "_core", getattr(np, "core", None)).multiarray.scalar  # type: ignore[union-attr]
+    scalar = np.float64(0).__reduce__()[0]
+    # numpy 2 moved it: a checkpoint calls it as the numpy called it that wrote the checkpoint.
+    scalars: list[Any] = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
     try:
-        with torch.serialization.safe_globals([scalar, *numpy_types]):
+        with torch.serialization.safe_globals([*scalars, *numpy_types]):
             checkpoint = torch.load(checkpoint_file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         # torch's own message recommends to read the file without these precautions.

@@ -117,6 +117,7 @@ class nnUNetTrainerSpineSegDiff(SuffixedTrainer):
         # The one hook between building the network and wrapping it in DDP, which must know what is frozen.
         self.rng = np.random.default_rng()
         self.two_stage.heads_are_regions.fill_(self.label_manager.has_regions)
+        self.frozen_weights: dict[str, Tensor] = {}
         self._prepare_stage1()
         lr = self.refiner_lr
         if lr is None:
@@ -169,8 +170,17 @@ class nnUNetTrainerSpineSegDiff(SuffixedTrainer):
                 f"{checkpoint}: refused as stage 1, its network is not the one that the plans now describe; "
                 "train stage 1 again with these plans"
             ) from None
+        self.frozen_weights = weights
         self.two_stage.freeze_stage1()
         self.print_to_log_file(f"Stage 1: frozen, weights from {checkpoint}.")
+
+    def on_train_start(self) -> None:
+        """Stock; what is frozen is as it was announced: -pretrained_weights are for the refiner only then."""
+        if self.frozen_weights:
+            self.two_stage.stage1.load_state_dict(self.frozen_weights)
+            self.frozen_weights = {}
+        self.two_stage.heads_are_regions.fill_(self.label_manager.has_regions)
+        super().on_train_start()
 
     def _build_loss(self) -> nn.Module:
         """nnU-Net's loss for stage 1; its full-resolution part serves the refiner's loss too."""

@@ -263,6 +263,22 @@ def test_compiled_network_predicts_the_same_and_trains():
     torch._dynamo.reset()
 
 
+@pytest.mark.parametrize("axes", [2, 3])
+def test_a_given_mask_of_any_size_has_a_class_everywhere_in_the_network(axes):
+    """Padding it with zeros would show the denoiser pixels of no class, which no training shows it."""
+    network, shape = build(axes), [13] * (axes - 1) + [22]
+    seen: list[torch.Tensor] = []
+    network.denoiser.unet.encoder.stages[0].register_forward_pre_hook(
+        lambda module, inputs: seen.append(inputs[0][:, 1:])
+    )
+    network.configure_sampler(t_start=1, ddim_steps=1, fusion_steps=1)
+    masks = hard_masks(image(1, 4, *shape), regions=False)
+    with torch.no_grad():
+        network.refine(image(1, 1, *shape), masks)
+    assert seen[0].shape[2:] != masks.shape[2:]
+    assert (seen[0].amax(1) > 0.5).all()
+
+
 def test_forward_works_without_gradients_in_inference_mode():
     network: TwoStageNetwork = build()
     with torch.inference_mode():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from ..small_plans import LABELS, small_plans
 
 PLANS = PlansManager(small_plans())
 DATASET_JSON = {"labels": LABELS}
+SMALL = ("plans", "configurations", "small")
 
 
 @pytest.fixture
@@ -79,6 +82,14 @@ def test_a_trainer_name_a_file_and_a_folder_can_be_named(results, monkeypatch):
         assert find() == wanted
 
 
+def test_a_trainer_name_is_none_of_a_folder_here(results, monkeypatch, tmp_path):
+    named = finished(results, "nnUNetTrainerStage1_5epochs")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nnUNetTrainerStage1_5epochs").mkdir()
+    monkeypatch.setenv("spinesegdiff_stage1", "nnUNetTrainerStage1_5epochs")
+    assert find() == named
+
+
 @pytest.mark.parametrize("named", ["nnUNetTrainerNever", "/nowhere/checkpoint_final.pth", "{results}"])
 def test_a_name_without_a_checkpoint_is_refused(results, monkeypatch, named):
     results.mkdir()
@@ -128,6 +139,27 @@ def test_the_weights_of_a_fitting_checkpoint_are_loaded(tmp_path):
     assert torch.equal(weights["encoder.weight"], torch.arange(4.0))
 
 
+@pytest.mark.parametrize("core", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
+def test_checkpoints_of_older_and_newer_numpy_are_read(tmp_path, core):
+    """numpy 2 renamed the module by which a pickled number is made again."""
+    file = saved(tmp_path, checkpoint())
+    renamed = tmp_path / "renamed.pth"
+    with zipfile.ZipFile(file) as source, zipfile.ZipFile(renamed, "w") as target:
+        for entry in source.infolist():
+            content = source.read(entry)
+            if entry.filename.endswith("data.pkl"):
+                content = re.sub(rb"numpy\._?core\.multiarray", core, content)
+                assert core in content
+            target.writestr(entry, content)
+    assert set(load(renamed)) == {"encoder.weight"}
+
+
+def test_plans_are_compared_as_the_file_and_the_checkpoint_spell_them(tmp_path):
+    """Lists here, tuples and numpy numbers there."""
+    spelled = other_arguments(*SMALL, "spacing", value=(np.float64(1.0), np.float64(1.0)))
+    assert load(saved(tmp_path, spelled))
+
+
 def other_arguments(*path: str, value: object) -> dict:
     """A checkpoint in which one of the arguments of the training differs."""
     content = copy.deepcopy(checkpoint())
@@ -147,6 +179,10 @@ def other_arguments(*path: str, value: object) -> dict:
         (("fold",), 1, "fold 1.*fold 0"),
         (("fold",), "all", "fold all.*fold 0"),
         (("dataset_json", "labels"), {"background": 0, "tumour": 1}, "labels .*tumour.*labels .*vertebrae"),
+        ((*SMALL, "spacing"), [4.0, 1.0], r"spacing \[4.0, 1.0\].*spacing \[1.0, 1.0\]"),
+        ((*SMALL, "normalization_schemes"), ["NoNormalization"], "NoNorm.*normalization_schemes .*ZScore"),
+        ((*SMALL, "use_mask_for_norm"), [True], r"\[True\].*use_mask_for_norm \[False\]"),
+        (("plans", "transpose_forward"), [1, 0], r"transpose_forward \[1, 0\]"),
     ],
 )
 def test_a_checkpoint_of_another_training_is_refused_with_the_difference(tmp_path, path, value, what):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
+from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import nn
 
 from nnunetv2_spinesegdiff.diffusion.masks import encode_masks, hard_masks
@@ -139,6 +142,27 @@ def test_stage_1_trained_together_learns_what_it_would_learn_alone():
         together.train_step(batch_of(together, seed))
     for key, value in alone.network.state_dict().items():
         torch.testing.assert_close(together.two_stage.stage1.state_dict()[key], value, atol=1e-6, rtol=1e-5)
+
+
+def test_pretrained_weights_are_for_the_refiner_where_stage_1_is_frozen(tmp_path):
+    """nnU-Net loads them when the network is complete, stage 1 and the kind of heads included."""
+    other = made()
+    other.initialize()
+    torch.nn.init.normal_(other.two_stage.stage1.encoder.stages[0][0].convs[0].conv.weight)
+    other.two_stage.heads_are_regions.fill_(True)
+    other.save_checkpoint(str(tmp_path / "other.pth"))
+    denoiser = weights_of(other.two_stage.denoiser)
+    _, weights = finished_stage1()
+    trainer = ready()
+    load_pretrained_weights(trainer.network, str(tmp_path / "other.pth"))
+    assert changed(weights, trainer.two_stage.stage1)
+    with mock.patch.object(nnUNetTrainer, "on_train_start"):
+        trainer.on_train_start()
+    assert not changed(weights, trainer.two_stage.stage1)
+    assert not trainer.two_stage.heads_are_regions
+    head = "unet.decoder.seg_layers"
+    after = weights_of(trainer.two_stage.denoiser)
+    assert all(torch.equal(after[key], value) for key, value in denoiser.items() if head not in key)
 
 
 def test_a_stage_1_of_another_architecture_is_refused():
