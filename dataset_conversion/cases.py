@@ -9,23 +9,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.files import save_json, written_whole
+from nnunetv2_spinesegdiff.labels import BACKGROUND, CLASSES
 
 from .geometry import Grid, SliceView, extract_slice
 from .intensities import scale_intensities
 from .label_rules import map_labels
 from .spider import SpiderSeries, read_image_and_mask
 
-FORMAT = 1
+FORMAT = 2
 """Part of every record: raise it when the same input gives another output, and cases are made anew."""
+
+FOREGROUND = [number for number in CLASSES.values() if number != BACKGROUND]
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,11 @@ class CaseSettings:
     slices: str
     dim: str
     format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        # A volume holds every slice whatever was asked for: the same files are the same settings.
+        if self.dim == "3d":
+            object.__setattr__(self, "slices", "all")
 
 
 @dataclass(frozen=True)
@@ -108,18 +119,19 @@ def convert_case(source: SpiderSeries, dataset: Path, settings: CaseSettings) ->
     """Convert one series and write its image, label and record.
 
     Raises:
-        UserError: the series is unusable or cannot be written; nothing of the case is left then.
+        UserError: the series is unusable or cannot be written.
+        Exception: whatever else goes wrong. Nothing of the case is left either way.
     """
     files = CaseFiles(dataset, source.series.case)
     try:
         image, label = _convert(source, settings)
         facts = _facts(source, image)
         record: dict[str, Any] = {"finished": False, "settings": asdict(settings)}
-        save_json(record, files.record)
+        _save_record(record, files.record)
         _write(image.image, files.image)
         _write(label.image, files.label)
         record |= {"finished": True, "inputs": _input_state(source), "outputs": _checksums(files)}
-        save_json(record | {"facts": asdict(facts)}, files.record)
+        _save_record(record | {"facts": asdict(facts)}, files.record)
         return facts
     except BaseException:
         files.remove()
@@ -137,7 +149,19 @@ def _convert(source: SpiderSeries, settings: CaseSettings) -> tuple[SliceView, S
         classes = map_labels(sitk.GetArrayViewFromImage(mask), settings.partial_vertebrae)
     except ValueError as error:
         raise UserError(f"{source.mask}: {error}") from error
-    return image_view, cut(Grid.of(image).image(classes), is_label=True)
+    label_view = cut(Grid.of(image).image(classes), is_label=True)
+    _check_labelled(label_view, source)
+    return image_view, label_view
+
+
+def _check_labelled(view: SliceView, source: SpiderSeries) -> None:
+    """Refuse a case that would teach, or be scored as if, there were no spine in the picture."""
+    if np.isin(sitk.GetArrayViewFromImage(view.image), FOREGROUND).any():
+        return
+    what = f"middle slice (number {view.first_slice} from the left)" if view.num_slices == 1 else "volume"
+    raise UserError(
+        f"{source.mask}: the {what} holds no labelled structure: annotate it or remove the series"
+    )
 
 
 def _facts(source: SpiderSeries, view: SliceView) -> CaseFacts:
@@ -159,12 +183,28 @@ def _facts(source: SpiderSeries, view: SliceView) -> CaseFacts:
 
 
 def _write(image: sitk.Image, path: Path) -> None:
+    with _disk_is_to_blame(path), written_whole(path) as temporary:
+        sitk.WriteImage(image, str(temporary), useCompression=True)
+
+
+def _save_record(record: dict[str, Any], path: Path) -> None:
+    with _disk_is_to_blame(path):
+        save_json(record, path)
+
+
+@contextmanager
+def _disk_is_to_blame(path: Path) -> Iterator[None]:
     try:
-        with written_whole(path) as temporary:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
+        yield
     except (OSError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise UserError(f"{path}: cannot be written ({reason}): check the disk, then run again") from error
+        raise UserError(
+            f"{path}: cannot be written ({last_line(error)}): check the disk, then run again"
+        ) from error
+
+
+def last_line(error: Exception) -> str:
+    """The end of a message, where ITK and the operating system state the cause; its type if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def _input_state(source: SpiderSeries) -> dict[str, list[int]]:

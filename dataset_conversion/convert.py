@@ -17,8 +17,9 @@ from tqdm import tqdm
 
 from nnunetv2_spinesegdiff.errors import UserError
 
-from .cases import CaseFacts, CaseSettings, convert_case, finished_case
+from .cases import CaseFacts, CaseSettings, convert_case, finished_case, last_line
 from .dataset_folder import (
+    check_can_be_written,
     check_folder_is_ours,
     check_id_is_free,
     dataset_folder_name,
@@ -97,6 +98,7 @@ def convert(
     seed: int = 12345,
     nnunet_raw: Path,
     nnunet_preprocessed: Path,
+    nnunet_results: Path | None = None,
 ) -> ConversionReport:
     """Convert SPIDER into an nnU-Net raw dataset, case by case, and write its folds.
 
@@ -120,21 +122,26 @@ def convert(
         num_processes: workers; 1 works in this process.
         seed: of the folds, which are dealt over all patients of the folder, whatever the contrast.
         nnunet_raw, nnunet_preprocessed: nnU-Net's folders; made if missing.
+        nnunet_results: its third folder, where the id must not belong to another dataset, either.
 
     Returns:
         The report.
 
     Raises:
-        UserError: the input, the target or an option is wrong as a whole; nothing has been changed then.
+        UserError: the input, the target or an option is wrong as a whole, and nothing has been changed; or
+            the work was cut short, by a worker that was killed or a disk that is full. Then there is no
+            dataset.json, finished cases are kept, and the same call goes on from there.
     """
     _check_options(contrast, t2_source, partial_vertebrae, slices, dim, max_oblique_deg, num_processes)
     spider, nnunet_raw, nnunet_preprocessed = Path(spider), Path(nnunet_raw), Path(nnunet_preprocessed)
     folder = dataset_folder_name(dataset_id, dataset_name)
-    check_id_is_free(folder, nnunet_raw, nnunet_preprocessed)
+    results = [] if nnunet_results is None else [Path(nnunet_results)]
+    check_id_is_free(folder, nnunet_raw, nnunet_preprocessed, *results)
     check_folder_is_ours(nnunet_raw / folder)
     listing = find_series(spider, contrast, t2_source)
     sources = listing.sources
     folds = _Folds.plan(listing, contrast, seed, splits)
+    check_can_be_written(nnunet_raw / folder, nnunet_preprocessed / folder)
 
     report = ConversionReport(nnunet_raw / folder, nnunet_preprocessed / folder / "splits_final.json")
     _note_ignored(report, spider, listing.ignored)
@@ -151,8 +158,13 @@ def convert(
         remove_if_empty(report.dataset)
         return report
     final = _final_splits(report, folds, max_oblique_deg)
-    _keep_other_splits(report, final)
-    write_summaries(report.dataset, report.splits_file.parent, report.cases, final, partial_vertebrae)
+    try:
+        _keep_other_splits(report, final)
+        write_summaries(report.dataset, report.splits_file.parent, report.cases, final, partial_vertebrae)
+    except OSError as error:
+        raise UserError(
+            f"{report.dataset}: cannot be finished ({last_line(error)}): check the disk, then run again"
+        ) from error
     return report
 
 
@@ -281,6 +293,11 @@ def _attempt(source: SpiderSeries, dataset: Path, settings: CaseSettings) -> Cas
         return convert_case(source, dataset, settings)
     except UserError as error:
         return Failure(source.series.file_name, str(error))
+    except Exception as error:
+        # Whatever it is, hours of other cases must not be lost over it.
+        todo = "run again with a smaller -np" if isinstance(error, MemoryError) else "check it and its mask"
+        reason = f"{source.image}: cannot be converted ({type(error).__name__}: {last_line(error)}): {todo}"
+        return Failure(source.series.file_name, reason)
 
 
 def _final_splits(report: ConversionReport, folds: _Folds, max_oblique_deg: float) -> Splits:

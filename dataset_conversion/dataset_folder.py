@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import tempfile
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ from .cases import CaseFacts, CaseFiles
 from .folds import Splits
 from .label_rules import dataset_labels
 
+SUBFOLDERS = ("imagesTr", "labelsTr", "conversion")
 SUMMARIES = ("dataset.json", "cases.csv", "splits_final.json")
 
 
@@ -49,6 +51,25 @@ def check_id_is_free(name: str, *roots: Path) -> None:
                 f"{others[0]}: the id {int(number[-3:])} belongs to that dataset: choose another "
                 "id with -d, or its name"
             )
+
+
+def check_can_be_written(*datasets: Path) -> None:
+    """Try to write into each folder and its subfolders, or where the first missing one would be made.
+
+    Raises:
+        UserError: one of them cannot be written. Nothing is left behind either way.
+    """
+    for dataset in datasets:
+        for folder in (dataset, *(dataset / name for name in SUBFOLDERS)):
+            existing = next(p for p in (folder, *folder.absolute().parents) if os.path.exists(p))
+            try:
+                with tempfile.TemporaryFile(dir=existing):
+                    pass
+            except OSError as error:
+                raise UserError(
+                    f"{existing}: cannot be written ({error.strerror}): change its permissions, or let "
+                    "nnUNet_raw and nnUNet_preprocessed name other folders"
+                ) from error
 
 
 def recorded_cases(dataset: Path) -> set[str]:
@@ -95,7 +116,7 @@ def remove_leftovers(dataset: Path, keep: Iterable[str]) -> list[str]:
 
 def remove_if_empty(dataset: Path) -> None:
     """Remove the dataset's folders where nothing was put into them."""
-    for folder in (*(dataset / name for name in ("imagesTr", "labelsTr", "conversion")), dataset):
+    for folder in (*(dataset / name for name in SUBFOLDERS), dataset):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
 import multiprocessing.dummy
+import os
 from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor as extractor
+from nnunetv2_spinesegdiff.dataset_conversion import cases
 from nnunetv2_spinesegdiff.dataset_conversion.convert import ConversionReport, convert
 from nnunetv2_spinesegdiff.dataset_conversion.folds import patient_folds
 from nnunetv2_spinesegdiff.dataset_conversion.geometry import Grid, extract_slice, grids_differ_by_mm
@@ -218,6 +221,23 @@ def test_other_settings_make_every_case_again(cohort, tmp_path, option):
     assert contents(again.dataset) == contents(fresh.dataset)
 
 
+def test_slices_say_nothing_about_volumes(cohort, tmp_path):
+    before = contents(run(cohort, tmp_path, contrast="t1", dim="3d").dataset)
+    again = run(cohort, tmp_path, contrast="t1", dim="3d", slices="all")
+    assert again.counts["kept"] == 6
+    assert contents(again.dataset) == before
+
+
+@pytest.mark.parametrize("partial", ["background", "ignore"])
+def test_a_slice_of_which_nothing_is_learnt_is_a_failure(tmp_path, partial):
+    for patient in range(1, 7):
+        write_series(tmp_path / "spider", f"{patient}_t1", numbers=(109,) if patient == 2 else (9, 109))
+    options = {"contrast": "t1", "slices": "all"}
+    failure = run(tmp_path / "spider", tmp_path, partial_vertebrae=partial, **options).failures[0]
+    assert "masks/2_t1.mha: the volume holds no labelled structure" in str(failure)
+    assert run(tmp_path / "spider", tmp_path, **options).failures == []
+
+
 def test_cases_of_an_earlier_choice_do_not_stay(cohort, tmp_path):
     images = run(cohort, tmp_path, contrast="t1t2").dataset / "imagesTr"
     (images / ".SPIDER_001_t1_0000.abc.part.nii.gz").write_bytes(b"killed")
@@ -227,8 +247,6 @@ def test_cases_of_an_earlier_choice_do_not_stay(cohort, tmp_path):
 
 
 def test_an_interrupted_run_leaves_no_dataset_and_goes_on(cohort, tmp_path, monkeypatch):
-    from nnunetv2_spinesegdiff.dataset_conversion import cases
-
     run(cohort, tmp_path, contrast="t1", partial_vertebrae="background")
     written = []
 
@@ -414,6 +432,15 @@ def _empty_mask(spider: Path) -> tuple[str, str]:
     return "masks/3_t1.mha", "mask is empty"
 
 
+def _only_the_sides_labelled(spider: Path) -> tuple[str, str]:
+    def change(mask: sitk.Image) -> sitk.Image:
+        mask[:, :, 2] = 0
+        return mask
+
+    _edit(spider / "masks" / "3_t1.mha", change)
+    return "masks/3_t1.mha", "middle slice (number 2 from the left) holds no labelled structure"
+
+
 def _moved_mask(spider: Path) -> tuple[str, str]:
     def change(mask: sitk.Image) -> sitk.Image:
         mask.SetOrigin([value + 1 for value in mask.GetOrigin()])
@@ -450,6 +477,7 @@ BAD_SERIES = [
     _blank,
     _unknown_number,
     _empty_mask,
+    _only_the_sides_labelled,
     _moved_mask,
     _smaller_mask,
     _two_dimensional,
@@ -511,21 +539,89 @@ def test_where_nothing_can_be_used_nothing_is_left(own_cohort, tmp_path):
     assert not report.splits_file.exists()
 
 
-def test_a_full_disk_is_a_failure_of_the_case(cohort, tmp_path, monkeypatch):
-    from nnunetv2_spinesegdiff.dataset_conversion import cases
+GOOD_BUT_2 = [f"SPIDER_00{n}_t1" for n in (1, 3, 4, 5, 6)]
 
-    def full(image, path, useCompression):
-        if "SPIDER_002_t1" in path and "labelsTr" in path:
-            Path(path).write_bytes(b"half")
-            raise RuntimeError("sitk::ERROR\nNo space left on device")
-        write(image, path, useCompression=useCompression)
 
-    write = sitk.WriteImage
-    monkeypatch.setattr(cases.sitk, "WriteImage", full)
+@pytest.mark.parametrize("folder", ["imagesTr", "labelsTr", "conversion"])
+def test_a_full_disk_is_a_failure_of_the_case(cohort, tmp_path, monkeypatch, folder):
+    def full(write):
+        def write_until_full(content, path, **options):
+            if "SPIDER_002_t1" in str(path) and folder in str(path):
+                Path(path).write_bytes(b"half")
+                raise error
+            write(content, path, **options)
+
+        return write_until_full
+
+    error = RuntimeError("sitk::ERROR\nNo space left on device")
+    if folder == "conversion":
+        error = OSError(errno.ENOSPC, "No space left on device")
+        monkeypatch.setattr(cases, "save_json", full(cases.save_json))
+    else:
+        monkeypatch.setattr(cases.sitk, "WriteImage", full(sitk.WriteImage))
     failure = run(cohort, tmp_path, contrast="t1").failures[0]
-    assert "SPIDER_002_t1.nii.gz: cannot be written (No space left on device)" in str(failure)
-    left = contents(tmp_path / "raw" / "Dataset501_SPIDER")
-    assert set(left) == expected_files([f"SPIDER_00{n}_t1" for n in (1, 3, 4, 5, 6)])
+    assert f"{folder}/SPIDER_002_t1" in str(failure)
+    assert "cannot be written (" in str(failure)
+    assert "No space left on device): check the disk" in str(failure)
+    assert set(contents(tmp_path / "raw" / "Dataset501_SPIDER")) == expected_files(GOOD_BUT_2)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), "(MemoryError: MemoryError): run again with a smaller -np"),
+        (RuntimeError("sitk::ERROR\nBad direction"), "(RuntimeError: Bad direction): check it and its mask"),
+        (PermissionError(13, "Permission denied"), "(PermissionError: [Errno 13] Permission denied): check"),
+    ],
+)
+def test_whatever_befalls_a_case_the_others_are_converted(cohort, tmp_path, monkeypatch, error, told):
+    def read(source):
+        if source.series.case == "SPIDER_002_t1":
+            raise error
+        return read_image_and_mask(source)
+
+    read_image_and_mask = cases.read_image_and_mask
+    monkeypatch.setattr(cases, "read_image_and_mask", read)
+    report = run(cohort, tmp_path, contrast="t1")
+    assert str(report.failures[0]).startswith(f"{cohort}/images/2_t1.mha: cannot be converted {told}")
+    assert "\n" not in str(report.failures[0])
+    assert [case.case for case in report.cases] == GOOD_BUT_2
+
+
+@pytest.mark.parametrize("root", ["raw", "preprocessed"])
+@pytest.mark.parametrize("where", ["{root}", "{root}/Dataset501_SPIDER"])
+def test_a_folder_that_cannot_be_written_is_told_before_any_work(cohort, tmp_path, root, where):
+    path = tmp_path / where.format(root=root)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("in the way")
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match=r"cannot be written \(Not a directory\)") as caught:
+        run(cohort, tmp_path, contrast="t1")
+    assert str(caught.value).startswith(f"{path}: ")
+    assert contents(tmp_path) == before
+    assert not (tmp_path / "raw" / "Dataset501_SPIDER").is_dir()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize(
+    "folder", ["raw", "raw/Dataset501_SPIDER/imagesTr", "preprocessed/Dataset501_SPIDER"]
+)
+def test_a_write_protected_folder_is_told_before_any_work(cohort, tmp_path, folder):
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder).chmod(0o555)
+    with pytest.raises(UserError, match=f"{folder}: cannot be written"):
+        run(cohort, tmp_path, contrast="t1")
+
+
+def test_a_disk_that_is_full_at_the_end_is_one_line(cohort, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("nnunetv2_spinesegdiff.dataset_conversion.dataset_folder.save_json", full)
+    with pytest.raises(UserError, match="Dataset501_SPIDER: cannot be finished"):
+        run(cohort, tmp_path, contrast="t1")
+    monkeypatch.undo()
+    assert run(cohort, tmp_path, contrast="t1").counts["kept"] == 6
 
 
 def _no_folder(spider: Path) -> str:
@@ -611,11 +707,11 @@ def test_ids_that_nnunet_does_not_take(cohort, tmp_path, dataset_id):
         convert(cohort, dataset_id, nnunet_raw=tmp_path, nnunet_preprocessed=tmp_path)
 
 
-@pytest.mark.parametrize("root", ["raw", "preprocessed"])
+@pytest.mark.parametrize("root", ["raw", "preprocessed", "results"])
 def test_an_id_that_belongs_to_another_dataset(cohort, tmp_path, root):
     (tmp_path / root / "Dataset501_Heart").mkdir(parents=True)
     with pytest.raises(UserError, match=r"Dataset501_Heart: the id 501 belongs to that dataset"):
-        run(cohort, tmp_path)
+        run(cohort, tmp_path, nnunet_results=tmp_path / "results")
     assert not (tmp_path / "raw" / "Dataset501_SPIDER").exists()
 
 
