@@ -1,7 +1,7 @@
 # Both targets do all of their own set-up: a virtual environment in .venv and the package with what it needs.
 PYTHON ?= python3
 VENV ?= .venv
-OUT ?= demo_out
+OUT ?= demo_out/$(shell date +%Y-%m-%d_%H%M%S)
 
 .PHONY: demo test clean
 
@@ -23,4 +23,4 @@ $(VENV)/installed_for_tests: $(VENV)/installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(OUT) build *.egg-info
+	rm -rf $(VENV) demo_out build *.egg-info

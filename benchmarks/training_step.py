@@ -82,7 +82,7 @@ def make_step(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "one_case.b2nd").touch()  # nnU-Net reads from the file ending how the dataset is stored
     if trainer_class is not nnUNetTrainer:
-        trainer.resumed_as_frozen = True
+        trainer.resumed_as_frozen = True  # frozen without a checkpoint: its weights cost what others cost
     trainer.initialize()
     trainer.network.train()
     trainer.set_deep_supervision_enabled(True)

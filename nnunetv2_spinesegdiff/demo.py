@@ -59,17 +59,17 @@ def run_demo(output: Path, *, device: str = "cpu", seed: int = 0) -> None:
     Raises:
         UserError: the folder is not empty, or a command failed (the message names its log).
     """
-    if output.exists() and any(output.iterdir()):
-        raise UserError(f"{output}: is not empty; give the demo a new folder")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(f"{output}: is no empty folder; give the demo a new one")
     started = time.time()
     folders = DemoFolders(output.resolve())
     for command in _commands(folders, device, seed):
         _run(command, folders)
     _show(folders)
     print(
-        f"\nThe demo took {time.time() - started:.0f} s. A training this short shows that everything works, "
+        f"\nThe demo took {time.time() - started:.0f} s. A training this short shows that everything works,\n"
+        "not what refinement is worth: for that, train to the end and compare on five folds."
     )
-    print("not what refinement is worth: for that, train to the end and compare on five folds.")
 
 
 def _commands(folders: DemoFolders, device: str, seed: int) -> list[str]:
@@ -117,12 +117,16 @@ def _run(command: str, folders: DemoFolders) -> None:
 
 
 def _environment(folders: DemoFolders) -> dict[str, str]:
-    """What `eval "$(spinesegdiff env)"` sets, nnU-Net's three folders, and a worker a core."""
+    """What `eval "$(spinesegdiff env)"` sets, nnU-Net's three folders, and a worker a core.
+
+    The user's own stage 1 is left out: it belongs to another dataset.
+    """
     cores = str(os.cpu_count() or 1)
+    users = {name: value for name, value in os.environ.items() if name != "spinesegdiff_stage1"}
     return {
         "nnUNet_def_n_proc": cores,
         "nnUNet_n_proc_DA": cores,
-        **os.environ,
+        **users,
         "nnUNet_raw": str(folders.raw),
         "nnUNet_preprocessed": str(folders.root / "nnUNet_preprocessed"),
         "nnUNet_results": str(folders.root / "nnUNet_results"),

@@ -7,6 +7,7 @@ from typing import Any
 
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from torch._dynamo import OptimizedModule
+from tqdm import tqdm
 
 from ..errors import UserError
 from ..network.two_stage import TwoStageNetwork
@@ -67,9 +68,14 @@ class SpineSegDiffPredictor(nnUNetPredictor):
             list_of_lists_or_source_folder, *args, **kwargs
         )
         reader = self.plans_manager.image_reader_writer_class()
-        reasons = [why_unfit(files, reader) for files in inputs]
+        checked = tqdm(inputs, desc="Checking", unit="case", disable=not self.allow_tqdm)
+        reasons = [why_unfit(files, reader) for files in checked]
         self.failures += [reason for reason in reasons if reason is not None]
         fit = [i for i, reason in enumerate(reasons) if reason is None]
+        if outputs is not None:
+            for output in (outputs[i] for i, reason in enumerate(reasons) if reason is not None):
+                # An earlier prediction of that name would pass for one of the scan that is there now.
+                Path(output + self.dataset_json["file_ending"]).unlink(missing_ok=True)
         return [inputs[i] for i in fit], outputs and [outputs[i] for i in fit], [previous[i] for i in fit]
 
 

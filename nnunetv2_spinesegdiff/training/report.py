@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 
 
-def compare(stage1_summary: Path, refined_summary: Path, labels: dict[str, Any]) -> dict[str, Any]:
+def compare(
+    stage1_summary: Path, refined_summary: Path, labels: dict[str, Any], fold: int | str
+) -> dict[str, Any]:
     """Dice a class of both, from two `summary.json` of nnU-Net over the same cases.
 
     Args:
         labels: `labels` of the dataset.json, for the names.
+        fold: of the training; that of fold "all" has no cases of its own to validate on.
 
     Returns:
-        {"cases": n, "dice": {class name: {"stage1": .., "refined": .., "difference": ..}}}. NaN becomes
-        None: a class that occurs in no case has no Dice. "mean" is over the classes that have one.
+        {"fold": .., "cases": n, "dice": {class name: {"stage1": .., "refined": .., "difference": ..}}}.
+        NaN becomes None: a class that occurs in no case has no Dice. "mean" is over those that have one.
     """
     summaries = [json.loads(path.read_text()) for path in (stage1_summary, refined_summary)]
     names = {_key(value): name for name, value in labels.items()}
@@ -25,12 +28,14 @@ def compare(stage1_summary: Path, refined_summary: Path, labels: dict[str, Any])
     known = [pair for pair in pairs.values() if not np.isnan(pair).any()]
     dice = {names.get(key, key): _row(*pair) for key, pair in pairs.items()}
     dice["mean"] = _row(*(np.mean(known, axis=0) if known else (np.nan, np.nan)))
-    return {"cases": len(summaries[1]["metric_per_case"]), "dice": dice}
+    return {"fold": fold, "cases": len(summaries[1]["metric_per_case"]), "dice": dice}
 
 
 def as_lines(report: dict[str, Any]) -> list[str]:
     """The comparison as a small table, one line a class."""
-    lines = [f"Dice on {report['cases']} validation cases    stage 1    refined    difference"]
+    kind = "training" if report["fold"] == "all" else "validation"
+    title = f"Dice on {report['cases']} {kind} cases"
+    lines = [f"{title:<32} stage 1    refined    difference"]
     for name, row in report["dice"].items():
         shown = [
             "     n/a" if v is None else f"{v:8.4f}"

@@ -265,7 +265,8 @@ class nnUNetTrainerSpineSegDiff(SuffixedTrainer):
     def _report_refinement(self) -> None:
         folder = Path(self.output_folder)
         stage1, refined = (folder / part / "validation" / "summary.json" for part in ("stage1", "."))
-        report = compare(stage1, refined, self.dataset_json["labels"])
+        report = compare(stage1, refined, self.dataset_json["labels"], self.fold)
+        report["epoch"] = self.current_epoch
         report["stage1_frozen"] = self.two_stage.stage1_frozen
         report["sampler"] = vars(self.two_stage.sampler)
         save_json(report, folder / "refinement.json")

@@ -133,6 +133,14 @@ def test_unfit_cases_are_left_out_of_all_lists(predictor, folder):
     assert "b_0000.nii.gz: is constant" in predictor.failures[0]
 
 
+def test_a_mask_from_before_does_not_pass_for_one_of_a_scan_that_was_left_out(predictor, folder):
+    Path(folder.output).mkdir()
+    for name in "ab":
+        (Path(folder.output) / f"{name}.nii.gz").touch()
+    predictor._manage_input_and_output_lists(folder.images, folder.output)
+    assert [path.name for path in Path(folder.output).iterdir()] == ["a.nii.gz"]
+
+
 def test_lists_without_outputs_stay_without(predictor, folder):
     files = [[str(p)] for p in sorted(Path(folder.images).iterdir())]
     inputs, outputs, _ = predictor._manage_input_and_output_lists(files, None)

@@ -25,8 +25,9 @@ def summary(tmp_path, name, mean, foreground_mean, cases=3):
 def test_classes_are_named_and_compared(tmp_path):
     stage1 = summary(tmp_path, "stage1", {"1": 0.5, "2": 0.75}, 0.625)
     refined = summary(tmp_path, "refined", {"1": 0.75, "2": 0.5}, 0.625)
-    report = compare(stage1, refined, {"background": 0, "canal": 1, "disc": 2, "ignore": 3})
+    report = compare(stage1, refined, {"background": 0, "canal": 1, "disc": 2, "ignore": 3}, 0)
     assert report == {
+        "fold": 0,
         "cases": 3,
         "dice": {
             "canal": {"stage1": 0.5, "refined": 0.75, "difference": 0.25},
@@ -43,15 +44,23 @@ def test_classes_are_named_and_compared(tmp_path):
     ]
 
 
+def test_fold_all_is_said_to_be_measured_on_its_own_training_cases(tmp_path):
+    first, second = (summary(tmp_path, name, {"1": 0.5}, 0.5) for name in ("a", "b"))
+    lines = [as_lines(compare(first, second, {"disc": 1}, fold))[0] for fold in ("all", 0)]
+    assert lines[0].startswith("Dice on 3 training cases ")
+    assert lines[1].startswith("Dice on 3 validation cases ")
+    assert len(lines[0]) == len(lines[1])
+
+
 def test_regions_are_named(tmp_path):
     first, second = (summary(tmp_path, name, {"(1, 2, 3)": 0.5, "3": 0.5}, 0.5) for name in ("a", "b"))
-    report = compare(first, second, {"background": 0, "spine": [1, 2, 3], "disc": 3})
+    report = compare(first, second, {"background": 0, "spine": [1, 2, 3], "disc": 3}, 0)
     assert set(report["dice"]) == {"spine", "disc", "mean"}
 
 
 def test_a_class_that_never_occurs_has_no_dice(tmp_path):
     first, second = (summary(tmp_path, name, {"1": math.nan}, math.nan) for name in ("a", "b"))
-    report = compare(first, second, {"canal": 1})
+    report = compare(first, second, {"canal": 1}, 0)
     assert report["dice"]["canal"] == {"stage1": None, "refined": None, "difference": None}
     json.loads(json.dumps(report, allow_nan=False))
     assert as_lines(report)[1].split() == ["canal", "n/a", "n/a", "n/a"]
@@ -60,11 +69,11 @@ def test_a_class_that_never_occurs_has_no_dice(tmp_path):
 def test_the_mean_is_over_the_classes_that_both_have(tmp_path):
     stage1 = summary(tmp_path, "stage1", {"1": math.nan, "2": 0.5, "3": 0.25}, math.nan)
     refined = summary(tmp_path, "refined", {"1": 0.0, "2": 1.0, "3": 0.75}, 0.5)
-    report = compare(stage1, refined, {"canal": 1, "bone": 2, "disc": 3})
+    report = compare(stage1, refined, {"canal": 1, "bone": 2, "disc": 3}, 0)
     assert report["dice"]["mean"] == {"stage1": 0.375, "refined": 0.875, "difference": 0.5}
 
 
 def test_the_summaries_must_be_of_the_same_classes(tmp_path):
     stage1, refined = summary(tmp_path, "a", {"1": 0.5}, 0.5), summary(tmp_path, "b", {"2": 0.5}, 0.5)
     with pytest.raises(KeyError):
-        compare(stage1, refined, {"canal": 1})
+        compare(stage1, refined, {"canal": 1}, 0)

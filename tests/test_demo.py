@@ -1,0 +1,101 @@
+"""The demo without its long commands: what it would run, in which environment, and what it shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from scipy.special import entr
+
+from nnunetv2_spinesegdiff import demo
+from nnunetv2_spinesegdiff.cli import build_parser, main
+from nnunetv2_spinesegdiff.environment import COMMANDS, TRAINERS
+from nnunetv2_spinesegdiff.errors import UserError
+
+
+def test_every_command_of_ours_has_words_that_our_parser_takes(tmp_path):
+    commands = [shlex.split(line) for line in demo._commands(demo.DemoFolders(tmp_path), "cpu", 3)]
+    ours = [words[1:] for words in commands if words[0] == "spinesegdiff"]
+    assert [words[0] for words in ours] == ["phantom", "phantom", "convert", "convert"]
+    for words in ours:
+        build_parser().parse_args(words)
+    assert [words[0] for words in commands[4:6]] == ["nnUNetv2_plan_and_preprocess", "nnUNetv2_train"]
+    predictions = [words for words in commands if words[0] == "nnUNetv2_predict"]
+    assert ["--no_refine" in words for words in predictions] == [True, False]
+    assert ["--refine" in words for words in predictions] == [False, True]
+
+
+def test_the_unseen_patients_are_others(tmp_path):
+    cohort, unseen = (shlex.split(line) for line in demo._commands(demo.DemoFolders(tmp_path), "cpu", 3)[:2])
+    assert cohort[cohort.index("--seed") + 1] != unseen[unseen.index("--seed") + 1]
+
+
+def test_the_environment_is_the_demos_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("spinesegdiff_stage1", "nnUNetTrainerStage1_250epochs")
+    monkeypatch.setenv("nnUNet_results", "/the/users/own")
+    environment = demo._environment(demo.DemoFolders(tmp_path))
+    assert "spinesegdiff_stage1" not in environment
+    assert environment["nnUNet_results"] == str(tmp_path / "nnUNet_results")
+    assert environment["PATH"].split(os.pathsep)[0] == str(COMMANDS)
+    assert str(TRAINERS) in environment["nnUNet_extTrainer"].split(os.pathsep)
+
+
+def test_a_command_that_fails_ends_the_demo_with_its_last_line(tmp_path, monkeypatch, capsys):
+    lines = ["sh -c 'echo first'", "sh -c 'echo some; echo why; exit 3'", "sh -c 'touch never'"]
+    monkeypatch.setattr(demo, "_commands", lambda *args: lines)
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "-o", "out"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "01_sh.txt" in error
+    assert "ended with status 3 (why)" in error
+    assert len(error.splitlines()) == 1
+    assert (tmp_path / "out" / "logs" / "00_sh.txt").read_text() == "first\n"
+    assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "full folder"])
+def test_only_a_new_folder_is_taken(tmp_path, kind):
+    output = tmp_path / "out"
+    if kind == "file":
+        output.touch()
+    else:
+        output.mkdir()
+        (output / "something").touch()
+    with pytest.raises(UserError, match="no empty folder"):
+        demo.run_demo(output)
+
+
+def test_the_end_is_a_table_and_a_picture(tmp_path, capsys):
+    folders = demo.DemoFolders(tmp_path)
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, (1, 16, 16)).astype(np.uint8)
+    probabilities = rng.dirichlet(np.ones(4), (1, 16, 16)).transpose(3, 0, 1, 2)
+    for path, array in (
+        (folders.unseen / "labelsTr" / "case.nii.gz", labels),
+        (folders.unseen / "imagesTr" / "case_0000.nii.gz", labels * 10.0),
+        (folders.predictions("no_refine") / "case.nii.gz", labels),
+        (folders.predictions("refine") / "case.nii.gz", labels),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
+    for how, dice in (("no_refine", 0.25), ("refine", 0.75)):
+        means = {str(value): {"Dice": dice} for value in (1, 2, 3)}
+        (folders.predictions(how) / "summary.json").write_text(json.dumps({"mean": means}))
+    np.savez(folders.predictions("refine") / "case.npz", probabilities=probabilities)
+    demo._show(folders)
+    shown = capsys.readouterr().out
+    rows = [line.split() for line in shown.splitlines() if line.startswith(("ivd", "mean"))]
+    assert rows == [["ivd", "0.250", "0.750"], ["mean", "0.250", "0.750"]]
+    assert str(tmp_path / "demo.png") in shown
+    assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_uncertainty_is_the_largest_entropy_of_a_class():
+    p = np.random.default_rng(0).dirichlet(np.ones(3), (5, 6)).transpose(2, 0, 1)
+    np.testing.assert_allclose(demo._entropy(p), entr(p).max(0))
+    assert not demo._entropy(np.zeros((2, 3, 3))).any()
