@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from nnunetv2_spinesegdiff.errors import UserError
 
+from . import defaults
 from .cases import CaseFacts, CaseSettings, convert_case, finished_case, last_line
 from .dataset_folder import (
     check_can_be_written,
@@ -40,12 +40,6 @@ from .published_splits import (
 )
 from .series import CONTRASTS, T2_SOURCES, Series
 from .spider import Listing, SpiderSeries, find_series
-
-DEFAULT_MAX_OBLIQUE_DEG = 10.0
-"""The paper leaves 18 oblique series out of its evaluation but names no angle. Planning along the spine turns
-a sagittal series by a few degrees; at 10, a slice strays 17 mm sideways within 10 cm: out of the canal."""
-
-DEFAULT_NUM_PROCESSES = min(8, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -86,16 +80,16 @@ def convert(
     spider: Path,
     dataset_id: int,
     *,
-    dataset_name: str = "SPIDER",
-    contrast: str = "t1t2",
-    t2_source: str = "t2",
-    partial_vertebrae: str = "vertebra",
-    max_oblique_deg: float = DEFAULT_MAX_OBLIQUE_DEG,
+    dataset_name: str = defaults.DATASET_NAME,
+    contrast: str = defaults.CONTRAST,
+    t2_source: str = defaults.T2_SOURCE,
+    partial_vertebrae: str = defaults.PARTIAL_VERTEBRAE,
+    max_oblique_deg: float = defaults.MAX_OBLIQUE_DEG,
     splits: Path | None = None,
-    slices: str = "middle",
-    dim: str = "2d",
-    num_processes: int = DEFAULT_NUM_PROCESSES,
-    seed: int = 12345,
+    slices: str = defaults.SLICES,
+    dim: str = defaults.DIM,
+    num_processes: int = defaults.NUM_PROCESSES,
+    seed: int = defaults.SEED,
     nnunet_raw: Path,
     nnunet_preprocessed: Path,
     nnunet_results: Path | None = None,

@@ -68,6 +68,16 @@ class Grid:
         a, b, c = self.position(np.asarray(index)).tolist()
         return replace(self, size=(i, j, k), spacing=(x, y, z), origin=(a, b, c))
 
+    def orthonormal(self) -> Grid:
+        """The grid with the nearest axes of unit length at right angles and the same first voxel.
+
+        Headers hold rounded cosines, and NIfTI has no place for axes that are not orthonormal.
+        """
+        if np.abs(self.cosines.T @ self.cosines - np.eye(3)).max() < 1e-9:
+            return self
+        left, _, right = np.linalg.svd(self.cosines)
+        return replace(self, direction=tuple((left @ right).ravel().tolist()))
+
     def image(self, array: np.ndarray) -> sitk.Image:
         """SimpleITK image on this grid of a NumPy array (z, y, x)."""
         image = sitk.GetImageFromArray(array)

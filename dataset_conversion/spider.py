@@ -21,6 +21,9 @@ from .series import Series, parse_series, select_series
 MAX_MASK_SHIFT_MM = 0.1
 """Headers round; a mask may lie this far from its image before it counts as another grid."""
 
+MAX_SKEW_MM = 0.5
+"""Rounded direction cosines are put right; that may move a corner of the volume this far."""
+
 _EXPECTED = "expected names such as 1_t1.mha, 1_t2.mha, 1_t2_SPACE.mha"
 
 # MetaIO tells of damaged data on stderr only, and hands out an image all the same.
@@ -134,10 +137,10 @@ def read_image_and_mask(files: SpiderSeries) -> tuple[sitk.Image, sitk.Image]:
 
 
 def read_volume(path: Path) -> sitk.Image:
-    """Read one scalar 3D volume.
+    """Read one scalar 3D volume; its axes are made orthonormal where the header rounds them.
 
     Raises:
-        UserError: missing, damaged or of another kind; the message names the file.
+        UserError: missing, damaged, of another kind or on a skewed grid; the message names the file.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
@@ -154,6 +157,14 @@ def read_volume(path: Path) -> sitk.Image:
             f"{path}: expected a scalar 3D volume, found {image.GetDimension()} dimensions and "
             f"{values} values a voxel: export it again"
         )
+    grid = Grid.of(image)
+    skew = grids_differ_by_mm(grid, grid.orthonormal())
+    if not skew <= MAX_SKEW_MM:
+        raise UserError(
+            f"{path}: its axes are not at right angles, voxels would move by {skew:.1f} mm: "
+            "resample it to a grid without skew"
+        )
+    image.SetDirection(grid.orthonormal().direction)
     return image
 
 

@@ -120,29 +120,31 @@ def _phantom(options: argparse.Namespace) -> None:
 
 
 def _add_convert(commands: argparse._SubParsersAction) -> None:
+    from .dataset_conversion import defaults
+
     p = _add_command(commands, "convert", "Convert SPIDER to an nnU-Net raw dataset with folds by patient.")
     p.add_argument(
         "-i", type=Path, required=True, metavar="SPIDER", help="folder that holds images/ and masks/"
     )
     p.add_argument("-d", type=int, required=True, metavar="ID", help="nnU-Net dataset id, 1 to 999")
-    p.add_argument("--name", default="SPIDER", help="dataset name: Dataset<ID>_<name>")
-    p.add_argument("--contrast", choices=["t1", "t2", "t1t2"], default="t1t2", help="which series")
+    p.add_argument("--name", default=defaults.DATASET_NAME, help="dataset name: Dataset<ID>_<name>")
+    p.add_argument("--contrast", choices=["t1", "t2", "t1t2"], default=defaults.CONTRAST, help="which series")
     p.add_argument(
         "--t2_source",
         choices=["t2", "space"],
-        default="t2",
+        default=defaults.T2_SOURCE,
         help="which series is T2w where a patient has both",
     )
     p.add_argument(
         "--partial_vertebrae",
         choices=["vertebra", "background", "ignore"],
-        default="vertebra",
+        default=defaults.PARTIAL_VERTEBRAE,
         help="what partially visible vertebrae (SPIDER 101 to 125) become",
     )
     p.add_argument(
         "--max_oblique_deg",
         type=float,
-        default=10.0,
+        default=defaults.MAX_OBLIQUE_DEG,
         metavar="DEG",
         help="series whose slice normal is further than this from left-right, in degrees, are never "
         "validated on",
@@ -151,19 +153,27 @@ def _add_convert(commands: argparse._SubParsersAction) -> None:
         "--splits", type=Path, metavar="FILE", help="published folds (JSON) instead of seeded ones"
     )
     p.add_argument(
-        "--slices", choices=["middle", "all"], default="middle", help="sagittal slices of a 2D dataset"
+        "--slices",
+        choices=["middle", "all"],
+        default=defaults.SLICES,
+        help="sagittal slices of a case; for --dim 2d, a 3d volume always holds all",
     )
     p.add_argument(
-        "--dim", choices=["2d", "3d"], default="2d", help="slices of 320 x 320, or 64 x 320 x 320 volumes"
+        "--dim",
+        choices=["2d", "3d"],
+        default=defaults.DIM,
+        help="slices of 320 x 320, or 64 x 320 x 320 volumes",
     )
-    p.add_argument("--seed", type=int, default=12345, help="seed of the folds")
+    p.add_argument("--seed", type=int, default=defaults.SEED, help="seed of the folds")
     _add_processes(p)
-    p.set_defaults(run=_convert)
+    p.set_defaults(run=_convert, np=defaults.NUM_PROCESSES)
 
 
 def _convert(options: argparse.Namespace) -> int:
     from .dataset_conversion.convert import convert
 
+    # Only training needs it, but nnU-Net looks for the id there, too.
+    results = os.environ.get("nnUNet_results")
     report = convert(
         options.i,
         options.d,
@@ -179,11 +189,15 @@ def _convert(options: argparse.Namespace) -> int:
         seed=options.seed,
         nnunet_raw=folder_of("nnUNet_raw"),
         nnunet_preprocessed=folder_of("nnUNet_preprocessed"),
+        nnunet_results=Path(results) if results else None,
     )
     for note in report.notes:
         print(note)
     for failure in report.failures:
         print(f"error: {failure}", file=sys.stderr)
+    if not report.cases:
+        print("error: no series could be converted, so there is no dataset: see above", file=sys.stderr)
+        return 1
     patients = len({case.patient for case in report.cases})
     print(f"{len(report.cases)} cases of {patients} patients in {report.dataset}")
     return 1 if report.failures else 0

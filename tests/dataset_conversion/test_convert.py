@@ -522,6 +522,43 @@ def test_a_mask_whose_header_was_rounded_is_taken_to_lie_on_the_image(own_cohort
     assert grids_differ_by_mm(Grid.of(image), Grid.of(label)) == 0
 
 
+def _skew(path: Path, cosines: np.ndarray) -> None:
+    def change(image: sitk.Image) -> sitk.Image:
+        image.SetDirection(cosines.ravel().tolist())
+        return image
+
+    _edit(path, change)
+
+
+def test_rounded_cosines_leave_the_slice_in_its_place(own_cohort, tmp_path, capfd):
+    exact = rotation((3, 14, 20)) @ SLICES_LAST
+    rounded = np.round(exact, 3)
+    for folder in ("images", "masks"):
+        _skew(own_cohort / folder / "3_t1.mha", rounded)
+    report = run(own_cohort, tmp_path, contrast="t1")
+    assert report.failures == []
+    assert "coerced" not in capfd.readouterr().err
+    left, _, right = np.linalg.svd(rounded)
+    scan = sitk.ReadImage(str(own_cohort / "images" / "3_t1.mha"))
+    scan.SetDirection((left @ right).ravel().tolist())
+    expected = Grid.of(extract_slice(scan).image)
+    for file in ("imagesTr/SPIDER_003_t1_0000.nii.gz", "labelsTr/SPIDER_003_t1.nii.gz"):
+        written = Grid.of(sitk.ReadImage(str(report.dataset / file)))
+        assert grids_differ_by_mm(written, expected) < 1e-3
+    scan.SetDirection(exact.ravel().tolist())
+    assert grids_differ_by_mm(written, Grid.of(extract_slice(scan).image)) < 0.5
+
+
+@pytest.mark.parametrize("folder", ["images", "masks"])
+def test_a_skewed_volume_is_refused(own_cohort, tmp_path, folder):
+    path = own_cohort / folder / "3_t1.mha"
+    skewed = SLICES_LAST.copy()
+    skewed[0, 0] = 0.03
+    _skew(path, skewed)
+    (failure,) = run(own_cohort, tmp_path, contrast="t1").failures
+    assert str(failure).startswith(f"{path}: its axes are not at right angles, voxels would move by")
+
+
 def test_bad_series_from_workers(own_cohort, tmp_path):
     _truncated(own_cohort)
     report = run(own_cohort, tmp_path, contrast="t1", num_processes=2)
@@ -553,7 +590,7 @@ def test_a_full_disk_is_a_failure_of_the_case(cohort, tmp_path, monkeypatch, fol
 
         return write_until_full
 
-    error = RuntimeError("sitk::ERROR\nNo space left on device")
+    error: Exception = RuntimeError("sitk::ERROR\nNo space left on device")
     if folder == "conversion":
         error = OSError(errno.ENOSPC, "No space left on device")
         monkeypatch.setattr(cases, "save_json", full(cases.save_json))

@@ -225,6 +225,17 @@ def test_what_is_not_a_scalar_volume_is_refused():
         extract_slice(sitk.Image([8, 8, 8], sitk.sitkUInt8), slices="some")
 
 
+@given(st.tuples(ANGLE, ANGLE, ANGLE), st.booleans(), st.integers(2, 6))
+def test_rounded_axes_become_orthonormal(degrees, mirrored, decimals):
+    exact = rotation(degrees) @ SLICES_LAST * (-1 if mirrored else 1)
+    rounded = Grid((9, 9, 9), (1, 1, 1), (1, 2, 3), tuple(np.round(exact, decimals).ravel().tolist()))
+    righted = rounded.orthonormal()
+    assert np.allclose(righted.cosines.T @ righted.cosines, np.eye(3), atol=1e-8)
+    assert np.abs(righted.cosines - exact).max() < 2 * 10.0**-decimals
+    assert righted.origin == rounded.origin
+    assert righted.orthonormal() is righted
+
+
 def test_grids_are_compared_at_their_corners():
     a = volume(np.zeros((41, 41, 5), np.uint8), SLICES_LAST, (1, 1, 4), (0, 0, 0))
     b = volume(np.zeros((41, 41, 5), np.uint8), SLICES_LAST, (1.01, 1, 4), (0, 0, 0))
