@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -71,8 +73,14 @@ def test_the_defaults_are_those_of_the_function(called, folders, monkeypatch):
     }
 
 
-def test_no_more_than_eight_workers_unless_asked_for():
-    assert build_parser().parse_args(["convert", "-i", "scans", "-d", "77"]).np == defaults.NUM_PROCESSES <= 8
+@pytest.mark.parametrize(("cores", "workers"), [(64, 8), (3, 3), (None, 1)])
+def test_no_more_than_eight_workers_unless_asked_for(monkeypatch, cores, workers):
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "cpu_count", lambda: cores)
+        importlib.reload(defaults)
+        options = build_parser().parse_args(["convert", "-i", "scans", "-d", "77"])
+    importlib.reload(defaults)
+    assert options.np == workers
 
 
 def test_a_truncated_series_is_one_line_and_status_1(tmp_path, folders, capsys):
