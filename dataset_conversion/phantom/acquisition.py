@@ -23,8 +23,13 @@ _SERIES = (
 # The file's array axes, slowest first, as axes of (slices, rows, columns).
 _AXIS_ORDERS = ((0, 1, 2), (1, 2, 0))
 
-_OBLIQUE_SHARE = 0.08
+# Half of the oblique series are so because the patient lies askew and the slices follow the spine; in the
+# other half somebody turned the slices away from the spine.
+_ASKEW_SHARE = 0.04
+_MISALIGNED_SHARE = 0.04
 _OBLIQUE_DEG = (8.0, 20.0)
+# Seen from the front, slices turned further than this would miss one end of the spine.
+_MOST_LEAN_DEG = 4.0
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,12 @@ class Acquisition:
     def obliquity_deg(self) -> float:
         """Angle between the slice normal and the left-right axis of the world."""
         normal = self.pose.rotation @ self.lattice.steps[0]
-        return float(np.degrees(np.arccos(min(1.0, abs(normal[0]) / np.linalg.norm(normal)))))
+        return _degrees_from_left(normal)
+
+    @property
+    def misalignment_deg(self) -> float:
+        """Angle between the slice normal and the left-right axis of the patient."""
+        return _degrees_from_left(self.lattice.steps[0])
 
     def to_file_axes(self, array: np.ndarray) -> np.ndarray:
         """Permute and flip an array (slices, rows, columns) into the file's axes."""
@@ -130,7 +140,7 @@ def draw_series_names(rng: np.random.Generator) -> tuple[str, ...]:
 def draw_acquisitions(rng: np.random.Generator, anatomy: Anatomy, spine: Spine) -> tuple[Acquisition, ...]:
     """Draw all series of a patient: one scanner and one pose, each series with its own field of view."""
     names = draw_series_names(rng)
-    shares = np.array([scanner.share for scanner in SCANNERS])
+    shares = np.array([s.space_patients if "t2_SPACE" in names else s.patients for s in SCANNERS], float)
     scanner = SCANNERS[int(rng.choice(len(SCANNERS), p=shares / shares.sum()))]
     pose = _draw_pose(rng)
     order = _AXIS_ORDERS[int(rng.integers(2))]
@@ -145,12 +155,16 @@ def rotation(axis: np.ndarray, degrees: float) -> np.ndarray:
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
 
 
+def _degrees_from_left(direction: np.ndarray) -> float:
+    return float(np.degrees(np.arccos(min(1.0, abs(direction[0]) / np.linalg.norm(direction)))))
+
+
 def _draw_pose(rng: np.random.Generator) -> Pose:
     around = rng.uniform(0, 2 * np.pi)
     # About an axis across left-right, so that the whole angle shows between slice normal and left-right.
     axis = np.array([0, np.cos(around), np.sin(around)])
-    oblique = rng.random() < _OBLIQUE_SHARE
-    degrees = rng.uniform(*_OBLIQUE_DEG) if oblique else abs(rng.normal(0, 1.5))
+    askew = rng.random() < _ASKEW_SHARE
+    degrees = rng.uniform(*_OBLIQUE_DEG) if askew else abs(rng.normal(0, 1.5))
     return Pose(rotation(axis, degrees), rng.uniform((-40, -80, -60), (40, 60, 60)))
 
 
@@ -159,9 +173,8 @@ def _draw_acquisition(
     anatomy: Anatomy, spine: Spine,
 ) -> Acquisition:  # fmt: skip
     protocol = SPACE if name == "t2_SPACE" else getattr(scanner, name)
-    # Whoever placed the slices did not always hit the spine's own plane.
-    misfit = rng.normal(0, 1.5) if rng.random() < 0.25 else 0.0
-    turn = rotation(np.array([0, rng.normal(), rng.normal()]), misfit)
+    askew = _degrees_from_left(pose.rotation[:, 0]) >= _OBLIQUE_DEG[0]
+    turn = _draw_turn(rng, 0.0 if askew else _MISALIGNED_SHARE)
     zoom = 2 if protocol.pixel < FINEST_RENDERED_PIXEL else 1
     lattice = _draw_lattice(rng, protocol, protocol.pixel * zoom, turn, anatomy, spine)
     return Acquisition(
@@ -175,6 +188,17 @@ def _draw_acquisition(
         zoom=zoom,
         quality=_draw_quality(rng, name, scanner),
     )
+
+
+def _draw_turn(rng: np.random.Generator, misaligned_share: float) -> np.ndarray:
+    """Rotation of a series' slices against the spine's own plane, which whoever placed them did not hit."""
+    misfit = rng.normal(0, 1.5) if rng.random() < 0.25 else 0.0
+    turn = rotation(np.array([0, rng.normal(), rng.normal()]), misfit)
+    if rng.random() < misaligned_share:
+        around = rng.choice([-1, 1]) * rng.uniform(*_OBLIQUE_DEG)
+        lean = rng.uniform(-_MOST_LEAN_DEG, _MOST_LEAN_DEG)
+        turn = rotation(np.array([0, 1, 0]), lean) @ rotation(np.array([0, 0, 1]), around)
+    return turn
 
 
 def _draw_lattice(
@@ -200,6 +224,9 @@ def _draw_lattice(
     across += protocol.slice_step / 2 * (1 - slices % 2)
     down = spine.top - pixel / 2 - (rows - 1) / 2 * pixel
     middle = np.array([across, last_column - deep / 2, down])
+    # Slices are turned about the spine, which stays in the middle one.
+    spinal = np.array([across, (spine.front.mean(0, spine.top) + spine.canal.mean(0, spine.top)) / 2, down])
+    middle = spinal + turn @ (middle - spinal)
     half = (np.array([slices, rows, columns]) - 1) / 2
     return Lattice((slices, rows, columns), middle - half @ steps, steps)
 

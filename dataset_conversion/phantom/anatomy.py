@@ -22,8 +22,8 @@ _DISC_WEDGE_DEG = (14.0, 11.0, 9.0, 6.5, 4.5, 2.0, 0.5, 0.0, 0.0, 0.0)
 # Disc height that is left at Pfirrmann 1..5.
 _HEIGHT_LEFT = (1.0, 0.97, 0.86, 0.64, 0.36)
 
-# SPIDER's numbers of vertebrae, as shares of its patients.
-_COUNTS, _COUNT_SHARES = (6, 7, 8, 9), (0.31, 0.43, 0.21, 0.05)
+# SPIDER's numbers of vertebrae, a partially visible one included, as shares of its patients.
+_COUNTS, _COUNT_SHARES = (6, 7, 8, 9), (0.34, 0.40, 0.22, 0.04)
 
 
 @dataclass(frozen=True)
@@ -176,8 +176,9 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
     """Draw one patient."""
     sex = str(rng.choice(["F", "M"], p=[0.62, 0.38]))
     size = float(np.clip(rng.normal(0.97 if sex == "F" else 1.06, 0.04), 0.86, 1.18))
-    visible = int(rng.choice(_COUNTS, p=_COUNT_SHARES))
+    count = int(rng.choice(_COUNTS, p=_COUNT_SHARES))
     partial = float(rng.uniform(0.3, 0.75)) if rng.random() < 0.3 else 0.0
+    visible = count - (partial > 0)
     levels = visible + 1
     gradings = draw_gradings(rng, levels)
     lordosis = float(np.clip(rng.normal(1.0, 0.18), 0.55, 1.4))

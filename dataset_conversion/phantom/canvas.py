@@ -142,13 +142,14 @@ class Canvas:
         if tall is None:
             yield None
             return
-        x, y, z = (np.broadcast_to(p, self._shape(tall)) for p in self.lattice.points(tall))
+        px, py, pz = self.lattice.points(tall)
+        x, y, z = (np.broadcast_to(p, self._shape(tall)) for p in (px, py, pz))
         width = min(round(2 * radii[1] / self.lattice.pixel), y.shape[2])
-        # The first column of every row, taken from the middle slice.
-        middle = y.shape[0] // 2
-        first = np.abs(y[middle] - course(z[middle])).argmin(axis=1) - width // 2
-        columns = np.clip(first, 0, y.shape[2] - width)[:, None] + np.arange(width)
-        at = (slice(None), np.arange(y.shape[1])[:, None], columns)
+        # The first column of every row; of every slice, too, where the slices are turned against the curve.
+        first = np.abs(py - course(pz)).argmin(axis=2) - width // 2
+        columns = np.clip(first, 0, y.shape[2] - width)[:, :, None] + np.arange(width)
+        slices, rows = (np.arange(n) for n in y.shape[:2])
+        at = (slices[:, None, None], rows[:, None], columns)
         px, py, pz = x[at], y[at], z[at]
         signal, label = self.signal[tall], self.label[tall]
         patch = Patch((px - self._sideways(pz), py, pz), signal[at], label[at], self.lattice.pixel)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from .patient import Patient, draw_patient
 from .render import render
 from .tables import write_tables
 
-MODEL_VERSION = 1
+MODEL_VERSION = 2
 """Raised whenever the same seed gives other images."""
 
 NOTE = "phantom.json"
@@ -40,8 +41,9 @@ def make_phantom(
     image's exact geometry), `overview.csv` and `radiological_gradings.csv` with SPIDER's columns, and
     `phantom.json`. Patient p of seed s is bit-identical whatever else is made, and by how many processes.
 
-    A folder that an earlier run with the same seed made, finished or not, is continued: series that are there
-    stay, missing ones are added, and the tables list all of them.
+    A folder that an earlier run with the same seed made, finished or not, is continued: series whose image
+    and mask are there stay, others are made, files that an interrupted run left half written are removed, and
+    the tables list all series.
 
     Args:
         output: folder, made if missing.
@@ -54,39 +56,52 @@ def make_phantom(
         The images of the patients asked for, in order.
 
     Raises:
-        UserError: a number is out of range, or the folder holds something else or another seed's patients.
+        UserError: a number is out of range, or the folder cannot be written or holds something else or
+            another seed's patients.
     """
     _check_numbers(patients, seed, first_patient)
     output = Path(output)
-    _claim(output, seed)
+    with _one_line_if_not_writable(output):
+        _claim(output, seed)
+        _remove_half_written(output)
     cohort = [draw_patient(seed, first_patient + k) for k in range(patients)]
     stems = [patient.stem(acquisition) for patient in cohort for acquisition in patient.acquisitions]
-    images = {stem: _image_path(output, stem) for stem in stems}
     jobs = [
         (output, seed, patient.number, acquisition.sequence)
         for patient in cohort
         for acquisition in patient.acquisitions
-        if not images[patient.stem(acquisition)].exists()
+        if not _is_whole(output, patient.stem(acquisition))
     ]
-    bar = tqdm(total=len(images), initial=len(images) - len(jobs), desc="Making phantoms", unit="series")
+    bar = tqdm(total=len(stems), initial=len(stems) - len(jobs), desc="Making phantoms", unit="series")
     with bar:
         for _ in _run(jobs, num_processes or os.cpu_count() or 1):
             bar.update()
-    _write_tables(output, seed, cohort)
-    return list(images.values())
+    with _one_line_if_not_writable(output):
+        _write_tables(output, seed, cohort)
+    return [_image_path(output, stem) for stem in stems]
 
 
 def write_series(output: Path, patient: Patient, acquisition: Acquisition) -> Path:
-    """Render a series and write its mask, then its image: an image that is there has its mask."""
+    """Render a series and write its mask, then its image; returns the image's path."""
     image, mask = render(patient.anatomy, patient.spine, acquisition)
     stem = patient.stem(acquisition)
-    _write_volume(output / "masks" / f"{stem}.mha", mask, acquisition)
+    _write_volume(_mask_path(output, stem), mask, acquisition)
     _write_volume(_image_path(output, stem), image, acquisition)
     return _image_path(output, stem)
 
 
 def _image_path(output: Path, stem: str) -> Path:
     return output / "images" / f"{stem}.mha"
+
+
+def _mask_path(output: Path, stem: str) -> Path:
+    return output / "masks" / f"{stem}.mha"
+
+
+def _is_whole(output: Path, stem: str) -> bool:
+    """Whether a series has its image and its mask, neither of them empty."""
+    paths = _image_path(output, stem), _mask_path(output, stem)
+    return all(path.is_file() and path.stat().st_size > 0 for path in paths)
 
 
 def _write_volume(path: Path, array: np.ndarray, acquisition: Acquisition) -> None:
@@ -126,6 +141,24 @@ def _claim(output: Path, seed: int) -> None:
         raise UserError(f"{output}: holds patients of another seed or version: choose another folder")
 
 
+def _remove_half_written(output: Path) -> None:
+    # A run that was killed had no chance to remove its temporary files.
+    for folder in ("images", "masks"):
+        for path in (output / folder).glob(".*.part*"):
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _one_line_if_not_writable(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        cause = error.strerror or error
+        raise UserError(
+            f"{output}: cannot be written ({cause}): make it writable or choose another"
+        ) from error
+
+
 def _run(jobs: list[Job], num_processes: int) -> Iterator[None]:
     if num_processes == 1 or len(jobs) < 2:
         for job in jobs:
@@ -152,12 +185,13 @@ def _start_worker() -> None:
 def _work(job: Job) -> None:
     output, seed, number, sequence = job
     patient = draw_patient(seed, number)
-    write_series(output, patient, next(a for a in patient.acquisitions if a.sequence == sequence))
+    with _one_line_if_not_writable(output):
+        write_series(output, patient, next(a for a in patient.acquisitions if a.sequence == sequence))
 
 
 def _write_tables(output: Path, seed: int, cohort: list[Patient]) -> None:
     # An earlier run may have left other patients of this seed here.
-    stems = {path.stem for path in (output / "images").glob("[!.]*.mha")}
+    stems = {path.stem for path in (output / "images").glob("[!.]*.mha") if _is_whole(output, path.stem)}
     known = {patient.number: patient for patient in cohort}
     numbers = {int(stem.split("_")[0]) for stem in stems if stem.split("_")[0].isdecimal()}
     everyone = (known.get(number) or draw_patient(seed, number) for number in sorted(numbers))

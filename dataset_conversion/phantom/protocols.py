@@ -29,14 +29,16 @@ class Scanner:
     """A scanner with its protocols.
 
     Attributes:
-        share: how many of all patients were examined on it.
+        patients: how many of SPIDER's patients without a SPACE series were examined on it.
+        space_patients: how many of those with one; scanners that SPIDER has once count with their like.
         field: in tesla.
         level: signal of the brightest tissue, in the scanner's units.
         surface_coil: 0..1, how much of the fall of signal away from the back it leaves uncorrected.
         noise: standard deviation of noise, relative to the brightest tissue.
     """
 
-    share: float
+    patients: int
+    space_patients: int
     manufacturer: str
     model: str
     field: float
@@ -48,22 +50,22 @@ class Scanner:
 
 
 SCANNERS = (
-    Scanner(0.40, "Philips Healthcare", "Ingenia", 3.0, 1700, 0.25, 0.012,
+    Scanner(90, 0, "Philips Healthcare", "Ingenia", 3.0, 1700, 0.25, 0.012,
             Protocol(0.625, 3.3, 3.0, 13.837, 716.2, 7), Protocol(0.625, 3.3, 3.0, 120.0, 3563.1, 25)),
-    Scanner(0.16, "Philips Medical Systems", "Ingenia", 1.5, 1250, 0.35, 0.016,
+    Scanner(19, 0, "Philips Medical Systems", "Ingenia", 1.5, 1250, 0.35, 0.016,
             Protocol(0.5859375, 3.3, 3.0, 8.0, 600.0, 5), Protocol(0.5859375, 3.3, 3.0, 100.0, 3000.0, 17)),
-    Scanner(0.14, "SIEMENS", "Avanto_fit", 1.5, 520, 0.55, 0.020,
+    Scanner(25, 39, "SIEMENS", "Avanto_fit", 1.5, 520, 0.55, 0.020,
             Protocol(0.7291667, 4.4, 4.0, 11.0, 550.0, 3), Protocol(0.7291667, 4.4, 4.0, 114.0, 3500.0, 17)),
-    Scanner(0.14, "SIEMENS", "SymphonyTim", 1.5, 430, 0.75, 0.026,
+    Scanner(21, 0, "SIEMENS", "SymphonyTim", 1.5, 430, 0.75, 0.026,
             Protocol(0.875, 4.8, 4.0, 12.0, 456.0, 2), Protocol(0.67708333, 4.8, 4.0, 102.0, 4000.0, 19)),
-    Scanner(0.12, "SIEMENS", "Aera", 1.5, 640, 0.45, 0.016,
+    Scanner(17, 0, "SIEMENS", "Aera", 1.5, 640, 0.45, 0.016,
             Protocol(0.47826087, 4.4, 4.0, 9.8, 600.0, 3), Protocol(0.47826087, 4.4, 4.0, 95.0, 3800.0, 17)),
-    Scanner(0.04, "SIEMENS", "Skyra_fit", 3.0, 900, 0.40, 0.014,
+    Scanner(5, 2, "SIEMENS", "Skyra_fit", 3.0, 900, 0.40, 0.014,
             Protocol(0.3125, 4.4, 4.0, 9.8, 497.0, 5), Protocol(0.36458333, 4.4, 4.0, 102.0, 4200.0, 21)),
 )  # fmt: skip
 
-SPACE = Protocol(0.9375, 1.0, 0.9, 124.0, 1000.0, 60)
-"""The near-isotropic 3D T2 protocol, the same on every scanner."""
+SPACE = Protocol(0.46875, 1.0, 0.9, 124.0, 1000.0, 60)
+"""The 3D T2 protocol, the same on every scanner that has it."""
 
-FINEST_RENDERED_PIXEL = 0.45
+FINEST_RENDERED_PIXEL = 0.47
 """Finer images are interpolated from twice the spacing, as scanners do by zero-filling, in mm."""

@@ -48,10 +48,10 @@ def test_layout_is_spiders(phantom):
 
 
 def test_converter_reads_it_and_masks_have_the_images_geometry(phantom):
-    found, ignored = find_series(phantom, "t1t2", "t2")
-    assert len(found) == 4
-    assert not ignored
-    for files in found:
+    found = find_series(phantom, "t1t2", "t2")
+    assert len(found.sources) == 4
+    assert not found.ignored
+    for files in found.sources:
         image, mask = read_image_and_mask(files)
         raw = sitk.ReadImage(str(files.mask))
         assert raw.GetOrigin() == image.GetOrigin()
@@ -101,9 +101,51 @@ def test_resuming_adds_only_what_is_missing(phantom, tmp_path, monkeypatch):
 
     monkeypatch.setattr(cohort, "write_series", counted)
     make_phantom(output, patients=2, seed=SEED, num_processes=1)
-    (output / "images" / ".1_t1.abc.part.mha").unlink()
     assert made == ["1_t1"]
     assert _digests(output) == whole
+
+
+def _lost(path: Path) -> None:
+    path.unlink()
+
+
+def _emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [_lost, _emptied])
+@pytest.mark.parametrize("folder", ["images", "masks"])
+def test_a_series_without_its_image_or_mask_is_made_again(phantom, tmp_path, folder, damage):
+    output = tmp_path / "cohort"
+    shutil.copytree(phantom, output)
+    damage(output / folder / "2_t2.mha")
+    make_phantom(output, patients=2, seed=SEED, num_processes=1)
+    assert _digests(output) == _digests(phantom)
+
+
+def test_only_temporary_files_are_removed(phantom, tmp_path):
+    output = tmp_path / "cohort"
+    shutil.copytree(phantom, output)
+    for name in ("images/.1_t1.abc.part.mha", "masks/.2_t2.x_y.part.mha", "masks/notes.part.txt"):
+        (output / name).write_bytes(b"left behind")
+    make_phantom(output, patients=1, seed=SEED, num_processes=1)
+    assert set(_digests(output)) - set(_digests(phantom)) == {"masks/notes.part.txt"}
+
+
+def test_tables_leave_out_series_without_a_mask(phantom, tmp_path):
+    output = tmp_path / "cohort"
+    shutil.copytree(phantom, output)
+    (output / "masks" / "2_t2.mha").unlink()
+    make_phantom(output, patients=1, seed=SEED, num_processes=1)
+    names = [row["new_file_name"] for row in _rows(output / "overview.csv")]
+    assert names == ["1_t1", "1_t2", "2_t1"]
+
+
+@pytest.mark.parametrize("name", ["overview.csv", "radiological_gradings.csv"])
+def test_lines_of_tables_end_as_spiders(phantom, name):
+    content = (phantom / name).read_bytes()
+    assert b"\r" not in content
+    assert content.endswith(b"\n")
 
 
 def test_tables_list_what_earlier_runs_left(phantom, tmp_path):
@@ -141,6 +183,25 @@ def test_foreign_folders_and_other_seeds_are_refused(phantom, tmp_path):
     with pytest.raises(UserError, match="another seed"):
         make_phantom(phantom, patients=1, seed=SEED + 1)
     assert json.loads((phantom / cohort.NOTE).read_text())["seed"] == SEED
+
+
+def test_a_place_that_cannot_be_written_is_told_in_one_line():
+    with pytest.raises(UserError, match=r"^/dev/null/x: cannot be written \(.+\): .+$"):
+        make_phantom(Path("/dev/null/x"), patients=1, seed=SEED, num_processes=1)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path, processes):
+    output = tmp_path / "cohort"
+    output.mkdir()
+    cohort.save_json({**_note(), "seed": SEED}, output / cohort.NOTE)
+    (output / "masks").write_bytes(b"a file where the folder belongs")
+    with pytest.raises(UserError, match=r"cannot be written \(.+\)"):
+        make_phantom(output, patients=1, seed=SEED, num_processes=processes)
+
+
+def _note() -> dict[str, object]:
+    return {"made_by": "spinesegdiff phantom", "model_version": cohort.MODEL_VERSION}
 
 
 @pytest.mark.parametrize("wrong", [{"patients": 0}, {"seed": -1}, {"first_patient": 0}])

@@ -10,7 +10,7 @@ import pytest
 from nnunetv2_spinesegdiff.dataset_conversion.phantom.acquisition import Acquisition, rotation
 from nnunetv2_spinesegdiff.dataset_conversion.phantom.canvas import Lattice
 from nnunetv2_spinesegdiff.dataset_conversion.phantom.patient import Patient, draw_patient
-from nnunetv2_spinesegdiff.dataset_conversion.phantom.placement import place
+from nnunetv2_spinesegdiff.dataset_conversion.phantom.placement import Spine, place
 from nnunetv2_spinesegdiff.dataset_conversion.phantom.render import render
 
 PIXEL_MM = 1.5
@@ -150,17 +150,65 @@ def test_the_sacrum_carries_no_number(number):
             assert not series[acquisition.sequence][1][inside].any()
 
 
-@pytest.mark.parametrize("axis", [(0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (1.0, 2.0, -1.0)])
-def test_slices_may_be_tilted_against_the_patient(axis):
+def _turned(acquisition: Acquisition, spine: Spine, axis: tuple[float, float, float], degrees: float):
+    """The series with its slices turned about the middle of the spine."""
+    lattice = acquisition.lattice
+    turn = rotation(np.array(axis), degrees)
+    z = spine.top / 2
+    x, y = spine.sideways.mean(0, spine.top), spine.vertebrae[len(spine.vertebrae) // 2].frame.y
+    pivot = np.array([x, y, z])
+    origin = pivot + turn @ (lattice.origin - pivot)
+    return dataclasses.replace(acquisition, lattice=Lattice(lattice.shape, origin, lattice.steps @ turn.T))
+
+
+@pytest.mark.parametrize(
+    ("axis", "degrees"),
+    [
+        ((0.0, 1.0, 0.0), 6.0),
+        ((0.0, 0.0, 1.0), 6.0),
+        ((1.0, 0.0, 0.0), 6.0),
+        ((1.0, 2.0, -1.0), 6.0),
+        ((0.0, 0.0, 1.0), 20.0),
+        ((0.0, 0.2, -1.0), 20.0),
+    ],
+)
+def test_slices_may_be_tilted_against_the_patient(axis, degrees):
     patient = draw_patient(0, 3)
     straight = _coarse(patient.acquisitions[-1])
-    turn = rotation(np.array(axis), 6.0)
-    middle = straight.lattice.origin + (np.array(straight.lattice.shape) - 1) / 2 @ straight.lattice.steps
-    steps = straight.lattice.steps @ turn.T
-    origin = middle - (np.array(straight.lattice.shape) - 1) / 2 @ steps
-    tilted = dataclasses.replace(straight, lattice=Lattice(straight.lattice.shape, origin, steps))
+    tilted = _turned(straight, patient.spine, axis, degrees)
     _, mask = render(patient.anatomy, patient.spine, tilted)
     _, expected = render(patient.anatomy, patient.spine, straight)
     # The same voxel sizes sample the same spine: volumes agree, apart from what the edges cut.
     for number in (2, 3, 203, 100):
         assert (mask == number).sum() == pytest.approx((expected == number).sum(), rel=0.12)
+
+
+def _angle_in_mask(acquisition: Acquisition, mask: np.ndarray) -> float:
+    """Angle in degrees, seen from above, between the slices and the line from canal to spinous tips."""
+    angles = []
+    step = np.linalg.norm(acquisition.lattice.steps[0])
+    for number in (1, 2, 3, 4):
+        slices, rows, columns = np.nonzero(mask == number)
+        at_canal = np.isin(np.arange(mask.shape[1]), np.unique(rows))
+        canal_slices, _, canal_columns = np.nonzero((mask == 100) & at_canal[:, None])
+        tips = columns > columns.max() - 12 / PIXEL_MM
+        aside = (slices[tips].mean() - canal_slices.mean()) * step
+        behind = (columns[tips].mean() - canal_columns.mean()) * acquisition.lattice.pixel
+        angles.append(np.degrees(np.arctan2(aside, behind)))
+    return float(np.median(angles))
+
+
+def test_slices_turned_against_the_anatomy_show_it():
+    found, expected = [], []
+    for number in range(1, 40):
+        patient = draw_patient(0, number)
+        for acquisition in patient.acquisitions:
+            if acquisition.sequence != "t2_SPACE" and acquisition.misalignment_deg > 7:
+                coarse = _coarse(acquisition)
+                _, mask = render(patient.anatomy, patient.spine, coarse)
+                found.append(_angle_in_mask(coarse, mask))
+                # Backward along the midline, slices change by this much.
+                normal = coarse.lattice.steps[0] / np.linalg.norm(coarse.lattice.steps[0])
+                expected.append(np.degrees(np.arctan2(normal[1], normal[0])))
+    assert len(found) >= 3
+    np.testing.assert_allclose(found, expected, atol=6)
