@@ -137,14 +137,20 @@ def draw_series_names(rng: np.random.Generator) -> tuple[str, ...]:
     return _SERIES[int(rng.choice(len(_SERIES), p=counts / counts.sum()))][0]
 
 
-def draw_acquisitions(rng: np.random.Generator, anatomy: Anatomy, spine: Spine) -> tuple[Acquisition, ...]:
-    """Draw all series of a patient: one scanner and one pose, each series with its own field of view."""
+def draw_acquisitions(
+    rng: np.random.Generator, turns: np.random.Generator, anatomy: Anatomy, spine: Spine
+) -> tuple[Acquisition, ...]:
+    """Draw all series of a patient: one scanner and one pose, each series with its own field of view.
+
+    Args:
+        turns: says which slices are turned away from the spine, and how far; all else comes from `rng`.
+    """
     names = draw_series_names(rng)
     shares = np.array([s.space_patients if "t2_SPACE" in names else s.patients for s in SCANNERS], float)
     scanner = SCANNERS[int(rng.choice(len(SCANNERS), p=shares / shares.sum()))]
     pose = _draw_pose(rng)
     order = _AXIS_ORDERS[int(rng.integers(2))]
-    return tuple(_draw_acquisition(rng, name, scanner, pose, order, anatomy, spine) for name in names)
+    return tuple(_draw_acquisition(rng, turns, name, scanner, pose, order, anatomy, spine) for name in names)
 
 
 def rotation(axis: np.ndarray, degrees: float) -> np.ndarray:
@@ -169,12 +175,15 @@ def _draw_pose(rng: np.random.Generator) -> Pose:
 
 
 def _draw_acquisition(
-    rng: np.random.Generator, name: str, scanner: Scanner, pose: Pose, order: tuple[int, int, int],
-    anatomy: Anatomy, spine: Spine,
+    rng: np.random.Generator, turns: np.random.Generator, name: str, scanner: Scanner, pose: Pose,
+    order: tuple[int, int, int], anatomy: Anatomy, spine: Spine,
 ) -> Acquisition:  # fmt: skip
     protocol = SPACE if name == "t2_SPACE" else getattr(scanner, name)
-    askew = _degrees_from_left(pose.rotation[:, 0]) >= _OBLIQUE_DEG[0]
-    turn = _draw_turn(rng, 0.0 if askew else _MISALIGNED_SHARE)
+    # Whoever placed the slices did not always hit the spine's own plane.
+    misfit = rng.normal(0, 1.5) if rng.random() < 0.25 else 0.0
+    turn = rotation(np.array([0, rng.normal(), rng.normal()]), misfit)
+    if _degrees_from_left(pose.rotation[:, 0]) < _OBLIQUE_DEG[0]:
+        turn = _draw_turn(turns) @ turn
     zoom = 2 if protocol.pixel < FINEST_RENDERED_PIXEL else 1
     lattice = _draw_lattice(rng, protocol, protocol.pixel * zoom, turn, anatomy, spine)
     return Acquisition(
@@ -190,15 +199,13 @@ def _draw_acquisition(
     )
 
 
-def _draw_turn(rng: np.random.Generator, misaligned_share: float) -> np.ndarray:
-    """Rotation of a series' slices against the spine's own plane, which whoever placed them did not hit."""
-    misfit = rng.normal(0, 1.5) if rng.random() < 0.25 else 0.0
-    turn = rotation(np.array([0, rng.normal(), rng.normal()]), misfit)
-    if rng.random() < misaligned_share:
-        around = rng.choice([-1, 1]) * rng.uniform(*_OBLIQUE_DEG)
-        lean = rng.uniform(-_MOST_LEAN_DEG, _MOST_LEAN_DEG)
-        turn = rotation(np.array([0, 1, 0]), lean) @ rotation(np.array([0, 0, 1]), around)
-    return turn
+def _draw_turn(rng: np.random.Generator) -> np.ndarray:
+    """For most series none; for some a rotation of the slices far away from the spine's own plane."""
+    if rng.random() >= _MISALIGNED_SHARE:
+        return np.eye(3)
+    around = rng.choice([-1, 1]) * rng.uniform(*_OBLIQUE_DEG)
+    lean = rng.uniform(-_MOST_LEAN_DEG, _MOST_LEAN_DEG)
+    return rotation(np.array([0, 1, 0]), lean) @ rotation(np.array([0, 0, 1]), around)
 
 
 def _draw_lattice(

@@ -35,8 +35,10 @@ def draw_patient(seed: int, number: int) -> Patient:
 
     The same seed and number give the same patient, whoever else is drawn.
     """
-    for_anatomy, for_scans = np.random.SeedSequence((seed, number)).spawn(2)
-    anatomy = draw_anatomy(np.random.default_rng(for_anatomy))
+    for_anatomy, for_scans, for_turns = map(
+        np.random.default_rng, np.random.SeedSequence((seed, number)).spawn(3)
+    )
+    anatomy = draw_anatomy(for_anatomy)
     spine = place(anatomy)
-    acquisitions = draw_acquisitions(np.random.default_rng(for_scans), anatomy, spine)
+    acquisitions = draw_acquisitions(for_scans, for_turns, anatomy, spine)
     return Patient(number, anatomy, spine, acquisitions)
