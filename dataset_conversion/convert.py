@@ -183,18 +183,18 @@ class _Folds:
             if not any(fold["train"] and fold["val"] for fold in apply_published_folds(published, series)):
                 raise UserError(f"{file}: names none of the patients at hand: give the folds of this cohort")
             return cls(series, None, published, Path(file))
-        if len(listing.patients) < NUM_FOLDS:
+        if len(listing.contrasts) < NUM_FOLDS:
             raise UserError(
-                f"{len(listing.patients)} patients are too few for {NUM_FOLDS} folds: add some, "
+                f"{len(listing.contrasts)} patients are too few for {NUM_FOLDS} folds: add some, "
                 "or name folds of your own with --splits"
             )
-        drawn = patient_folds(listing.patients, seed)
+        drawn = patient_folds(listing.contrasts, seed, stratum=listing.stratum)
         at_hand = {s.patient for s in series}
         for number, fold in enumerate(drawn):
             if at_hand.isdisjoint(fold):
                 raise UserError(
                     f"fold {number} holds no patient with a series of contrast {contrast}: choose another "
-                    "--contrast or --seed, or name folds of your own with --splits"
+                    "--contrast, or name folds of your own with --splits"
                 )
         return cls(series, drawn, None, None)
 

@@ -7,19 +7,28 @@ patients it validates on. Hence a splits_final.json with every converted dataset
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 NUM_FOLDS = 5
 
 Splits = list[dict[str, list[str]]]
 
 
-def patient_folds(patients: Iterable[str], seed: int, num_folds: int = NUM_FOLDS) -> list[list[str]]:
+def patient_folds(
+    patients: Iterable[str],
+    seed: int,
+    num_folds: int = NUM_FOLDS,
+    stratum: Callable[[str], int] = lambda patient: 0,
+) -> list[list[str]]:
     """Deal patients into folds, at random but reproducibly.
 
     Patients are ordered by a hash of seed and name, so the folds depend on nothing but these: not on the
     order of the input or a library's random generator. Give all patients of a cohort, whichever contrast is
     converted: left out, a single one would move others to other folds.
+
+    Args:
+        stratum: of a patient. Strata are dealt one after the other, so the patients of neighbouring strata
+            are spread over the folds as evenly as all are.
 
     Returns:
         `num_folds` disjoint sorted lists whose lengths differ by at most 1.
@@ -28,8 +37,8 @@ def patient_folds(patients: Iterable[str], seed: int, num_folds: int = NUM_FOLDS
         ValueError: fewer patients than folds.
     """
 
-    def key(patient: str) -> tuple[str, str]:
-        return hashlib.sha256(f"{seed}:{patient}".encode()).hexdigest(), patient
+    def key(patient: str) -> tuple[int, str, str]:
+        return stratum(patient), hashlib.sha256(f"{seed}:{patient}".encode()).hexdigest(), patient
 
     shuffled = sorted(set(patients), key=key)
     if len(shuffled) < num_folds:

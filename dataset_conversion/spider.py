@@ -45,13 +45,17 @@ class Listing:
 
     Attributes:
         sources: the series that make up a dataset, by patient.
-        patients: everybody with a series of any contrast, in `images` or `masks`.
+        contrasts: of everybody with a series in `images` or `masks`, converted or not.
         ignored: files whose names are not SPIDER's, such as `images/4_T1.mha` or `masks/4_t1.MHA`.
     """
 
     sources: list[SpiderSeries]
-    patients: frozenset[str]
+    contrasts: dict[str, set[str]]
     ignored: list[str]
+
+    def stratum(self, patient: str) -> int:
+        """T1 alone, both, T2 alone: those with a T1 are neighbours in this order, and those with a T2."""
+        return [{"t1"}, {"t1", "t2"}, {"t2"}].index(self.contrasts[patient])
 
 
 def find_series(spider: Path, contrast: str, t2_source: str) -> Listing:
@@ -86,7 +90,7 @@ def find_series(spider: Path, contrast: str, t2_source: str) -> Listing:
         )
     return Listing(
         [SpiderSeries(series, images / series.file_name, masks / series.file_name) for series in chosen],
-        frozenset(series.patient for series in map(parse_series, names) if series is not None),
+        _contrasts(names),
         [
             f"{folder.name}/{name}"
             for folder, content in ((images, in_images), (masks, in_masks))
@@ -94,6 +98,14 @@ def find_series(spider: Path, contrast: str, t2_source: str) -> Listing:
             if parse_series(name) is None
         ],
     )
+
+
+def _contrasts(names: list[str]) -> dict[str, set[str]]:
+    contrasts: dict[str, set[str]] = {}
+    for series in map(parse_series, names):
+        if series is not None:
+            contrasts.setdefault(series.patient, set()).add(series.contrast)
+    return contrasts
 
 
 def _volumes_in(folder: Path) -> list[str]:

@@ -47,6 +47,16 @@ def test_the_seed_changes_the_folds_and_nothing_else_ever_does():
     assert patient_folds(patients, 12345) == RECORDED
 
 
+@given(st.lists(st.integers(0, 2), min_size=5, max_size=60), st.integers(0, 100))
+def test_the_patients_of_either_contrast_are_spread_evenly(strata, seed):
+    """0: T1 alone, 1: both, 2: T2 alone."""
+    of = {str(patient): stratum for patient, stratum in enumerate(strata)}
+    folds = patient_folds(of, seed, stratum=of.__getitem__)
+    for those in ({0, 1}, {1, 2}, {0, 1, 2}):
+        counts = [sum(of[patient] in those for patient in fold) for fold in folds]
+        assert max(counts) - min(counts) <= 1
+
+
 @pytest.mark.parametrize("count", range(5))
 def test_too_few_patients_are_refused(count):
     with pytest.raises(ValueError, match=f"{count} patients"):
@@ -83,7 +93,7 @@ def test_every_contrast_of_spider_has_the_same_folds(tmp_path):
         listing = find_series(tmp_path, contrast, "t2")
         at_hand = {source.series.patient for source in listing.sources}
         assert len(at_hand) == patients
-        for number, fold in enumerate(patient_folds(listing.patients, 12345)):
+        for number, fold in enumerate(patient_folds(listing.contrasts, 12345, stratum=listing.stratum)):
             for patient in at_hand & set(fold):
                 dealt.setdefault(patient, set()).add(number)
     assert {len(folds) for folds in dealt.values()} == {1}
