@@ -176,11 +176,11 @@ class nnUNetTrainerSpineSegDiff(SuffixedTrainer):
 
     def on_train_start(self) -> None:
         """Stock; what is frozen is as it was announced: -pretrained_weights are for the refiner only then."""
+        super().on_train_start()  # initialises what is not
         if self.frozen_weights:
             self.two_stage.stage1.load_state_dict(self.frozen_weights)
             self.frozen_weights = {}
         self.two_stage.heads_are_regions.fill_(self.label_manager.has_regions)
-        super().on_train_start()
 
     def _build_loss(self) -> nn.Module:
         """nnU-Net's loss for stage 1; its full-resolution part serves the refiner's loss too."""
