@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -18,6 +15,7 @@ from nnunetv2_spinesegdiff.errors import UserError
 
 from . import defaults
 from .cases import CaseFacts, CaseSettings, convert_case, finished_case, last_line
+from .cohort_folds import CohortFolds, final_splits, keep_other_splits
 from .dataset_folder import (
     check_can_be_written,
     check_folder_is_ours,
@@ -28,52 +26,11 @@ from .dataset_folder import (
     remove_leftovers,
     write_summaries,
 )
-from .folds import NUM_FOLDS, Splits, patient_folds, splits_by_patient, without_validation_of
 from .geometry import DIMS, SLICES
 from .label_rules import PARTIAL_VERTEBRAE
-from .published_splits import (
-    PublishedFold,
-    apply_published_folds,
-    names_without_series,
-    read_published_folds,
-    series_without_name,
-)
-from .series import CONTRASTS, T2_SOURCES, Series
-from .spider import Listing, SpiderSeries, find_series
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Something that was left out, with the reason and what to do, in one line that names the file."""
-
-    file: str
-    reason: str
-
-    def __str__(self) -> str:
-        return self.reason
-
-
-@dataclass
-class ConversionReport:
-    """What a conversion did.
-
-    Attributes:
-        dataset: folder of the raw dataset.
-        splits_file: the splits_final.json that training reads.
-        cases: the cases of the dataset, by patient; empty if there is no dataset.
-        failures: what is missing from it. Not empty means exit status 1, though the dataset stands.
-        notes: sentences for the log: everything that was decided about a case and is no failure.
-        counts: numbers behind the notes: `converted`, `kept` (whole from an earlier run), `removed` (of an
-            earlier run with other options), `oblique` (left out of validation), `not_in_splits`,
-            `only_in_splits`, `ignored_files`.
-    """
-
-    dataset: Path
-    splits_file: Path
-    cases: list[CaseFacts] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
+from .report import ConversionReport, Failure, note_ignored, note_removed
+from .series import CONTRASTS, T2_SOURCES
+from .spider import SpiderSeries, find_series
 
 
 def convert(
@@ -134,15 +91,15 @@ def convert(
     check_folder_is_ours(nnunet_raw / folder)
     listing = find_series(spider, contrast, t2_source)
     sources = listing.sources
-    folds = _Folds.plan(listing, contrast, seed, splits)
+    folds = CohortFolds.plan(listing, contrast, seed, splits)
     check_can_be_written(nnunet_raw / folder, nnunet_preprocessed / folder)
 
     report = ConversionReport(nnunet_raw / folder, nnunet_preprocessed / folder / "splits_final.json")
-    _note_ignored(report, spider, listing.ignored)
+    note_ignored(report, spider, listing.ignored)
     # Without dataset.json an earlier run was interrupted: what it changed, nobody knows any more.
     interrupted = not (report.dataset / "dataset.json").exists()
     before = recorded_cases(report.dataset)
-    _note_removed(report, remove_leftovers(report.dataset, [source.series.case for source in sources]))
+    note_removed(report, remove_leftovers(report.dataset, [source.series.case for source in sources]))
     settings = CaseSettings(partial_vertebrae, slices, dim)
     _convert_all(report, sources, settings, num_processes)
     lost = before - {case.case for case in report.cases}
@@ -151,57 +108,15 @@ def convert(
     if not report.cases:
         remove_if_empty(report.dataset)
         return report
-    final = _final_splits(report, folds, max_oblique_deg)
+    final = final_splits(report, folds, max_oblique_deg)
     try:
-        _keep_other_splits(report, final)
+        keep_other_splits(report, final)
         write_summaries(report.dataset, report.splits_file.parent, report.cases, final, partial_vertebrae)
     except OSError as error:
         raise UserError(
             f"{report.dataset}: cannot be finished ({last_line(error)}): check the disk, then run again"
         ) from error
     return report
-
-
-@dataclass(frozen=True)
-class _Folds:
-    """Folds over every patient of the cohort, before it is known which series are usable.
-
-    Dealt over the whole cohort, they stay the same when a broken file is repaired and converted later, and
-    whichever contrast is converted.
-    """
-
-    series: list[Series]
-    drawn: list[list[str]] | None
-    published: list[PublishedFold] | None
-    file: Path | None
-
-    @classmethod
-    def plan(cls, listing: Listing, contrast: str, seed: int, file: Path | None) -> _Folds:
-        series = [source.series for source in listing.sources]
-        if file is not None:
-            published = read_published_folds(Path(file))
-            if not any(fold["train"] and fold["val"] for fold in apply_published_folds(published, series)):
-                raise UserError(f"{file}: names none of the patients at hand: give the folds of this cohort")
-            return cls(series, None, published, Path(file))
-        if len(listing.contrasts) < NUM_FOLDS:
-            raise UserError(
-                f"{len(listing.contrasts)} patients are too few for {NUM_FOLDS} folds: add some, "
-                "or name folds of your own with --splits"
-            )
-        drawn = patient_folds(listing.contrasts, seed, stratum=listing.stratum)
-        at_hand = {s.patient for s in series}
-        for number, fold in enumerate(drawn):
-            if at_hand.isdisjoint(fold):
-                raise UserError(
-                    f"fold {number} holds no patient with a series of contrast {contrast}: choose another "
-                    "--contrast, or name folds of your own with --splits"
-                )
-        return cls(series, drawn, None, None)
-
-    def splits(self, patient_of: dict[str, str]) -> Splits:
-        if self.published is None:
-            return splits_by_patient(patient_of, self.drawn or [])
-        return apply_published_folds(self.published, [s for s in self.series if s.case in patient_of])
 
 
 def _check_options(
@@ -294,66 +209,6 @@ def _attempt(source: SpiderSeries, dataset: Path, settings: CaseSettings) -> Cas
         return Failure(source.series.file_name, reason)
 
 
-def _final_splits(report: ConversionReport, folds: _Folds, max_oblique_deg: float) -> Splits:
-    splits = folds.splits({case.case: case.patient for case in report.cases})
-    oblique = [case.case for case in report.cases if case.obliquity_deg > max_oblique_deg]
-    splits = without_validation_of(splits, oblique)
-    _note_oblique(report, oblique, max_oblique_deg)
-    if folds.published is not None:
-        _note_published(report, folds)
-    for number, fold in enumerate(splits):
-        for side in ("train", "val"):
-            if not fold[side]:
-                report.failures.append(
-                    Failure(
-                        str(report.splits_file),
-                        f"{report.splits_file}: fold {number} has no {side} case left and cannot be trained: "
-                        "repair the series that failed, raise --max_oblique_deg or choose other folds",
-                    )
-                )
-    return splits
-
-
-def _note_oblique(report: ConversionReport, oblique: list[str], max_oblique_deg: float) -> None:
-    report.counts["oblique"] = len(oblique)
-    report.notes.append(
-        f"{len(oblique)} of {len(report.cases)} series are more than {max_oblique_deg:g} degrees oblique: "
-        "they are trained on and in no validation list" + (f" ({', '.join(oblique)})" if oblique else "")
-    )
-
-
-def _note_published(report: ConversionReport, folds: _Folds) -> None:
-    published = folds.published or []
-    only_in_file = names_without_series(published, folds.series)
-    not_in_file = series_without_name(published, folds.series)
-    report.counts["only_in_splits"] = len(only_in_file)
-    report.counts["not_in_splits"] = len(not_in_file)
-    if only_in_file:
-        report.notes.append(f"{folds.file}: {len(only_in_file)} of its names have no series here: dropped")
-    if not_in_file:
-        report.notes.append(
-            f"{folds.file}: does not name {len(not_in_file)} of the cases, which are in no fold, neither "
-            f"trained nor validated on ({', '.join(not_in_file)})"
-        )
-
-
-def _note_ignored(report: ConversionReport, spider: Path, ignored: list[str]) -> None:
-    report.counts["ignored_files"] = len(ignored)
-    if ignored:
-        report.notes.append(
-            f"{spider}: {len(ignored)} files are not named like a series of SPIDER and were "
-            f"passed over ({', '.join(ignored)})"
-        )
-
-
-def _note_removed(report: ConversionReport, removed: list[str]) -> None:
-    report.counts["removed"] = len(removed)
-    if removed:
-        report.notes.append(
-            f"{report.dataset}: {len(removed)} cases of an earlier run with other options were removed"
-        )
-
-
 def _forget_fingerprint(report: ConversionReport) -> None:
     """Remove what nnU-Net would plan from again, though it was measured on other cases."""
     fingerprint = report.splits_file.parent / "dataset_fingerprint.json"
@@ -362,21 +217,4 @@ def _forget_fingerprint(report: ConversionReport) -> None:
         report.notes.append(
             f"{fingerprint}: was out of date and has been removed: run nnU-Net's planning and "
             "preprocessing again"
-        )
-
-
-def _keep_other_splits(report: ConversionReport, splits: Splits) -> None:
-    """Move differing folds of an earlier run, or edited by hand, out of the way of the new ones."""
-    try:
-        same = json.loads(report.splits_file.read_text(encoding="utf-8")) == splits
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError):
-        same = False
-    if not same:
-        kept = report.splits_file.with_name("splits_final.previous.json")
-        report.splits_file.replace(kept)
-        report.notes.append(
-            f"{report.splits_file}: held other folds, which are replaced and kept as {kept.name}: to train "
-            "with folds of your own, name their file with --splits"
         )

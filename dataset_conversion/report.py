@@ -1,0 +1,68 @@
+"""What a conversion did and left out, in sentences for its user."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .cases import CaseFacts
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Something that was left out, with the reason and what to do, in one line that names the file."""
+
+    file: str
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass
+class ConversionReport:
+    """What a conversion did.
+
+    Attributes:
+        dataset: folder of the raw dataset.
+        splits_file: the splits_final.json that training reads.
+        cases: the cases of the dataset, by patient; empty if there is no dataset.
+        failures: what is missing from it. Not empty means exit status 1, though the dataset stands.
+        notes: sentences for the log: everything that was decided about a case and is no failure.
+        counts: numbers behind the notes: `converted`, `kept` (whole from an earlier run), `removed` (of an
+            earlier run with other options), `oblique` (left out of validation), `not_in_splits`,
+            `only_in_splits`, `ignored_files`.
+    """
+
+    dataset: Path
+    splits_file: Path
+    cases: list[CaseFacts] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def note_oblique(report: ConversionReport, oblique: list[str], max_oblique_deg: float) -> None:
+    report.counts["oblique"] = len(oblique)
+    report.notes.append(
+        f"{len(oblique)} of {len(report.cases)} series are more than {max_oblique_deg:g} degrees oblique: "
+        "they are trained on and in no validation list" + (f" ({', '.join(oblique)})" if oblique else "")
+    )
+
+
+def note_ignored(report: ConversionReport, spider: Path, ignored: list[str]) -> None:
+    report.counts["ignored_files"] = len(ignored)
+    if ignored:
+        report.notes.append(
+            f"{spider}: {len(ignored)} files are not named like a series of SPIDER and were "
+            f"passed over ({', '.join(ignored)})"
+        )
+
+
+def note_removed(report: ConversionReport, removed: list[str]) -> None:
+    report.counts["removed"] = len(removed)
+    if removed:
+        report.notes.append(
+            f"{report.dataset}: {len(removed)} cases of an earlier run with other options were removed"
+        )
