@@ -1,0 +1,302 @@
+"""Temperatures and reliability, against direct loops and made-up pixels whose calibration is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import expit, log_softmax, softmax
+
+from nnunetv2_spinesegdiff.evaluation.calibration import (
+    MAX_TEMPERATURE,
+    fit_temperatures,
+    reliability,
+    temperature_scaled,
+)
+
+SEEDS = st.integers(0, 2**32 - 1)
+TEMPERATURES = st.lists(st.floats(0.1, 10), min_size=4, max_size=4).map(np.array)
+
+
+def some_probabilities(seed: int, regions: bool, n: int = 40) -> np.ndarray:
+    """(4, n) float64, from certain to undecided."""
+    logits = np.random.default_rng(seed).normal(0, 4, (4, n))
+    return expit(logits) if regions else softmax(logits, axis=0)
+
+
+def drawn_truth(probabilities: np.ndarray, regions: bool, rng: np.random.Generator) -> np.ndarray:
+    """Truth that is distributed just as `probabilities` (K, N) say."""
+    n = probabilities.shape[1]
+    if regions:
+        return (rng.random(probabilities.shape) < probabilities).astype(int)
+    return np.minimum((rng.random(n) > probabilities.cumsum(0)).sum(0), len(probabilities) - 1)
+
+
+def scaled_by_loops(probabilities, temperatures, regions):
+    result = np.empty_like(probabilities)
+    for n in range(probabilities.shape[1]):
+        column = [float(p) for p in probabilities[:, n]]
+        if regions:
+            odds = [(p / (1 - p)) ** (1 / t) for p, t in zip(column, temperatures, strict=True)]
+            result[:, n] = [o / (1 + o) for o in odds]
+        else:
+            powers = [p ** (1 / t) for p, t in zip(column, temperatures, strict=True)]
+            result[:, n] = [p / sum(powers) for p in powers]
+    return result
+
+
+def mean_nll(probabilities, truth, temperatures, regions):
+    """Straight from the definition."""
+    scaled = np.maximum(scaled_by_loops(probabilities, temperatures, regions), 1e-300)
+    if regions:
+        return -np.log(np.where(truth, scaled, np.maximum(1 - scaled, 1e-300))).mean()
+    return -np.log(scaled[truth, np.arange(len(truth))]).mean()
+
+
+@given(SEEDS, TEMPERATURES, st.booleans())
+def test_scaling_is_that_of_a_loop(seed, temperatures, regions):
+    probabilities = some_probabilities(seed, regions)
+    scaled = temperature_scaled(probabilities, temperatures, regions)
+    assert scaled.dtype == np.float32
+    np.testing.assert_allclose(scaled, scaled_by_loops(probabilities, temperatures, regions), atol=1e-5)
+
+
+@given(SEEDS, st.booleans(), st.sampled_from([np.float16, np.float32, np.float64]))
+def test_temperatures_of_1_give_the_input_back(seed, regions, dtype):
+    probabilities = some_probabilities(seed, regions).reshape(4, 5, 2, 4).astype(dtype)
+    scaled = temperature_scaled(probabilities, np.ones(4), regions)
+    # Rounded to float16, a softmax sums to 1 no better than this.
+    np.testing.assert_allclose(scaled, probabilities, atol=1e-3 if dtype == np.float16 else 1e-6)
+
+
+@given(SEEDS, TEMPERATURES)
+def test_a_scaled_softmax_sums_to_1(seed, temperatures):
+    scaled = temperature_scaled(some_probabilities(seed, False), temperatures, False)
+    np.testing.assert_allclose(scaled.sum(0), 1, atol=1e-6)
+
+
+@given(SEEDS, TEMPERATURES, st.floats(-50, 50))
+def test_a_constant_added_to_all_logits_does_not_matter(seed, temperatures, constant):
+    logits = np.random.default_rng(seed).normal(0, 4, (4, 30))
+    first, second = (
+        temperature_scaled(softmax(values, axis=0), temperatures, False)
+        for values in (logits, logits + constant)
+    )
+    np.testing.assert_allclose(first, second, atol=1e-6)
+
+
+@given(SEEDS, st.floats(0.1, 10))
+def test_one_temperature_for_all_classes_divides_the_logits(seed, temperature):
+    logits = np.random.default_rng(seed).normal(0, 4, (4, 30))
+    scaled = temperature_scaled(softmax(logits, axis=0), np.full(4, temperature), False)
+    np.testing.assert_allclose(scaled, softmax(logits / temperature, axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("temperature", [1 / MAX_TEMPERATURE, 1.0, 2.0])
+@pytest.mark.parametrize("regions", [False, True])
+def test_0_and_1_stay_what_they_are(regions, temperature, dtype):
+    certain = np.eye(3, dtype=dtype)
+    scaled = temperature_scaled(certain, np.full(3, temperature), regions)
+    np.testing.assert_allclose(scaled, certain, atol=3e-4)
+
+
+def test_an_underflowed_softmax_can_be_softened():
+    """A 0 of float32 is a logit at least 87 below: softened 20 times, some of it is seen again."""
+    scaled = temperature_scaled(np.array([[1.0], [0.0]], np.float32), np.full(2, 20.0), False)
+    assert 0.002 < scaled[1, 0] < 0.02
+
+
+@pytest.mark.parametrize("temperatures", [[1, 1], [1, 1, 0], [1, 1, -1], [1, 1, np.nan], [1, 1, np.inf], 1])
+def test_temperatures_that_make_no_sense_are_refused(temperatures):
+    with pytest.raises(ValueError, match="temperatures"):
+        temperature_scaled(np.full((3, 2), 1 / 3), np.array(temperatures), False)
+
+
+@pytest.mark.parametrize("regions", [False, True])
+@pytest.mark.parametrize("temperatures", [[2, 2, 2], [0.5, 1.5, 3], [1, 1, 1]])
+def test_known_temperatures_are_found(temperatures, regions):
+    """The truth is drawn from the prediction as it is once scaled."""
+    rng = np.random.default_rng(1)
+    logits = rng.normal(0, 3, (3, 40_000))
+    if regions:
+        predicted, calibrated = expit(logits), expit(logits / np.array(temperatures)[:, None])
+    else:
+        predicted = softmax(logits, axis=0)
+        calibrated = softmax(log_softmax(logits, axis=0) / np.array(temperatures)[:, None], axis=0)
+    truth = drawn_truth(calibrated, regions, rng)
+    np.testing.assert_allclose(fit_temperatures(predicted, truth, regions), temperatures, rtol=0.06)
+
+
+@settings(max_examples=40)
+@given(SEEDS, TEMPERATURES, st.booleans())
+def test_no_other_temperatures_are_more_likely(seed, others, regions):
+    """Neither 1, nor any, nor any nearby."""
+    probabilities = some_probabilities(seed, regions)
+    truth = drawn_truth(
+        some_probabilities(seed + 1, regions) * 0.5 + probabilities * 0.5,
+        regions,
+        np.random.default_rng(seed),
+    )
+    fitted = fit_temperatures(probabilities, truth, regions)
+    assert ((fitted >= 1 / MAX_TEMPERATURE) & (fitted <= MAX_TEMPERATURE)).all()
+    settled = [0 < np.mean(t) < 1 for t in (truth if regions else truth == np.arange(4)[:, None])]
+    least = mean_nll(probabilities, truth, fitted, regions)
+    for rival in (np.ones(4), others, fitted * 1.01, fitted / 1.01):
+        rival = np.where(settled, rival, 1.0).clip(1 / MAX_TEMPERATURE, MAX_TEMPERATURE)
+        assert least <= mean_nll(probabilities, truth, rival, regions) + 1e-6
+
+
+def test_fitting_twice_gives_the_same():
+    probabilities = some_probabilities(0, False, 500)
+    truth = drawn_truth(probabilities, False, np.random.default_rng(0))
+    first, second = (fit_temperatures(probabilities, truth, False) for _ in range(2))
+    assert first.tolist() == second.tolist()
+
+
+def test_a_region_does_not_care_for_the_others():
+    probabilities = some_probabilities(0, True, 500)
+    truth = drawn_truth(probabilities, True, np.random.default_rng(0))
+    together = fit_temperatures(probabilities, truth, True)
+    alone = [fit_temperatures(probabilities[k : k + 1], truth[k : k + 1], True)[0] for k in range(4)]
+    assert together.tolist() == alone
+
+
+def test_a_class_that_never_occurs_keeps_1_and_does_not_hinder_the_others():
+    rng = np.random.default_rng(2)
+    logits = rng.normal(0, 3, (3, 20_000))
+    logits[2] -= 30
+    truth = drawn_truth(softmax(logits[:2] / 2, axis=0), False, rng)
+    np.testing.assert_allclose(fit_temperatures(softmax(logits, axis=0), truth, False), [2, 2, 1], rtol=0.1)
+
+
+@pytest.mark.parametrize("everywhere", [0, 1])
+def test_a_region_of_no_or_all_pixels_keeps_1(everywhere):
+    probabilities = some_probabilities(0, True, 50)
+    assert fit_temperatures(probabilities, np.full((4, 50), everywhere), True).tolist() == [1, 1, 1, 1]
+
+
+def test_one_class_everywhere_leaves_all_at_1():
+    assert fit_temperatures(some_probabilities(0, False, 50), np.full(50, 2), False).tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("regions", [False, True])
+@pytest.mark.parametrize("right", [True, False])
+def test_certain_predictions_end_at_a_bound(right, regions):
+    predicted = np.eye(2, dtype=np.float32)[:, [0, 1] * 50]
+    classes = np.array([0, 1] * 50) if right else np.array([1, 0] * 50)
+    truth = np.eye(2, dtype=int)[:, classes] if regions else classes
+    bound = 1 / MAX_TEMPERATURE if right else MAX_TEMPERATURE
+    fitted = fit_temperatures(predicted, truth, regions)
+    assert np.isfinite(fitted).all()
+    if not right:
+        np.testing.assert_allclose(fitted, bound, rtol=1e-3)
+    else:
+        assert ((fitted >= bound) & (fitted <= 1)).all()
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "truth", "regions"),
+    [
+        (np.full((3, 4), 0.3), np.zeros(5, int), False),
+        (np.full((3, 4), 0.3), np.zeros((3, 4), int), False),
+        (np.full((3, 4), 0.3), np.zeros(4, int), True),
+        (np.full(4, 0.3), np.zeros((), int), False),
+        (np.zeros((3, 0)), np.zeros(0, int), False),
+        (np.zeros((3, 0)), np.zeros((3, 0), int), True),
+        (np.full((3, 4), np.nan), np.zeros(4, int), False),
+        (np.full((3, 4), np.inf), np.zeros((3, 4), int), True),
+        (np.full((3, 4), 1.5), np.zeros(4, int), False),
+        (np.full((3, 4), 0.3), np.full(4, 3), False),
+        (np.full((3, 4), 0.3), np.full(4, -1), False),
+        (np.full((3, 4), 0.3), np.full(4, np.nan), False),
+        (np.full((3, 4), 0.3), np.full((3, 4), 2), True),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused(probabilities, truth, regions):
+    with pytest.raises(ValueError, match=r"fit|pixels|finite|truth"):
+        fit_temperatures(probabilities, truth, regions)
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 1) | st.sampled_from([0.0, 0.5, 1.0]), st.booleans()), min_size=1, max_size=60
+    ),
+    st.integers(1, 20),
+)
+def test_reliability_is_that_of_a_loop(predictions, bins):
+    confidence, correct = (np.array(values) for values in zip(*predictions, strict=True))
+    diagram = reliability(confidence, correct, bins)
+    error = 0.0
+    for b in range(bins):
+        low, high = diagram.edges[b : b + 2]
+        inside = [(p, c) for p, c in predictions if low < p <= high or (b == 0 and p == 0)]
+        assert diagram.count[b] == len(inside)
+        if inside:
+            mean, right = (float(np.mean(values)) for values in zip(*inside, strict=True))
+            assert diagram.mean_confidence[b] == pytest.approx(mean)
+            assert diagram.accuracy[b] == pytest.approx(right)
+            error += abs(mean - right) * len(inside) / len(predictions)
+        else:
+            assert math.isnan(diagram.mean_confidence[b])
+            assert math.isnan(diagram.accuracy[b])
+    assert diagram.expected_calibration_error == pytest.approx(error, abs=1e-12)
+
+
+@given(SEEDS, st.integers(0, 100))
+def test_diagrams_of_cases_add_up_to_that_of_all(seed, cut):
+    rng = np.random.default_rng(seed)
+    confidence, correct = rng.random(100), rng.random(100) < 0.7
+    total = reliability(confidence[:cut], correct[:cut]) + reliability(confidence[cut:], correct[cut:])
+    whole = reliability(confidence.reshape(4, 25), correct.reshape(4, 25))
+    assert total.count.tolist() == whole.count.tolist()
+    np.testing.assert_allclose(total.mean_confidence, whole.mean_confidence)
+    np.testing.assert_allclose(total.accuracy, whole.accuracy)
+    assert total.expected_calibration_error == pytest.approx(whole.expected_calibration_error)
+
+
+def test_diagrams_of_other_bins_do_not_add_up():
+    with pytest.raises(ValueError, match="add up"):
+        reliability(np.ones(1), np.ones(1), 10) + reliability(np.ones(1), np.ones(1), 15)
+
+
+@pytest.mark.parametrize("regions", [False, True])
+def test_calibrated_predictions_have_no_error_and_sharpened_ones_do(regions):
+    rng = np.random.default_rng(3)
+    probabilities = some_probabilities(3, regions, 100_000)
+    truth = drawn_truth(probabilities, regions, rng)
+
+    def error_of(predicted: np.ndarray) -> float:
+        if regions:
+            return reliability(predicted, truth).expected_calibration_error
+        return reliability(predicted.max(0), predicted.argmax(0) == truth).expected_calibration_error
+
+    assert error_of(probabilities) < 0.005
+    sharpened = temperature_scaled(probabilities, np.full(4, 1 / 3), regions)
+    assert error_of(sharpened) > 0.03
+    mended = temperature_scaled(sharpened, fit_temperatures(sharpened, truth, regions), regions)
+    assert error_of(mended) < 0.006
+
+
+def test_no_prediction_has_no_error_and_adds_nothing():
+    empty, one = reliability(np.zeros(0), np.zeros(0)), reliability(np.array([0.75]), np.array([True]))
+    assert math.isnan(empty.expected_calibration_error)
+    assert (empty + one).expected_calibration_error == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "correct", "bins"),
+    [
+        ([0.5], [True, True], 15),
+        ([1.5], [True], 15),
+        ([-0.1], [True], 15),
+        ([np.nan], [True], 15),
+        ([0.5], [True], 0),
+    ],
+)
+def test_predictions_that_make_no_sense_are_refused(confidence, correct, bins):
+    with pytest.raises(ValueError, match=r"bins|confidences"):
+        reliability(np.array(confidence), np.array(correct), bins)
