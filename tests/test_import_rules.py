@@ -31,7 +31,7 @@ class Room:
     outside: tuple[str, ...] = ()
 
 
-LEAVES = ("labels", "errors", "files", "environment")
+LEAVES = ("labels", "errors", "files", "environment", "stored")
 EXPORTED_BY_NNUNET = ("nnunetv2.dataset_conversion.generate_dataset_json",)
 ROOMS = {
     # Importable by every room, so they import nothing of ours but each other, and no torch.
@@ -39,6 +39,7 @@ ROOMS = {
     "errors": Room(),
     "files": Room(),
     "environment": Room(inside=("errors",)),
+    "stored": Room(),
     # Pure functions and modules over tensors: no files.
     "diffusion": Room(inside=("labels", "errors"), outside=("torch",)),
     "network": Room(

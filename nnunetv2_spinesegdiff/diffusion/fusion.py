@@ -29,17 +29,17 @@ def fuse(step_logits: list[Tensor]) -> Tensor:
     return torch.stack([w * logits for w, logits in zip(weights, step_logits, strict=True)]).sum(0)
 
 
-def class_entropy(logits: Tensor, regions: bool) -> Tensor:
+def class_entropy(logits: Tensor, regions: bool, temperatures: Tensor | None = None) -> Tensor:
     """h = -p log p a class (paper eq. 4), shape of `logits`, in [0, 1/e] nats.
 
     0 log 0 counts as 0; the paper's entropy has one term a class, so the maximum is at p = 1/e.
     """
-    return torch.special.entr(probabilities(logits.float(), regions))
+    return torch.special.entr(probabilities(logits.float(), regions, temperatures))
 
 
-def uncertainty(step_logits: list[Tensor], regions: bool) -> Tensor:
+def uncertainty(step_logits: list[Tensor], regions: bool, temperatures: Tensor | None = None) -> Tensor:
     """The heatmap a class: the maximum of `class_entropy` over the last T_s steps (paper eq. 5)."""
-    heatmap = class_entropy(step_logits[0], regions)
+    heatmap = class_entropy(step_logits[0], regions, temperatures)
     for logits in step_logits[1:]:
-        heatmap = torch.maximum(heatmap, class_entropy(logits, regions))
+        heatmap = torch.maximum(heatmap, class_entropy(logits, regions, temperatures))
     return heatmap

@@ -10,9 +10,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def probabilities(logits: Tensor, regions: bool) -> Tensor:
-    """Probabilities in [0, 1] of logits (B, K, *spatial): softmax over K, or a sigmoid a region."""
-    return logits.sigmoid() if regions else logits.softmax(1)
+def probabilities(logits: Tensor, regions: bool, temperatures: Tensor | None = None) -> Tensor:
+    """Probabilities in [0, 1] of logits (B, K, *spatial): softmax over K, or a sigmoid a region.
+
+    Args:
+        temperatures: (K,), above 0, by which log probabilities (of regions: logits) are divided before they
+            are normalised again; None changes nothing.
+    """
+    if temperatures is None:
+        return logits.sigmoid() if regions else logits.softmax(1)
+    scale = temperatures.to(logits).view(-1, *[1] * (logits.ndim - 2))
+    return (logits / scale).sigmoid() if regions else (logits.log_softmax(1) / scale).softmax(1)
 
 
 def pred_x0_of(logits: Tensor, regions: bool) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -29,7 +30,7 @@ class CaseNoise:
     """
 
     @torch.compiler.disable
-    def __init__(self, images: Tensor, seed: int, samples: range):
+    def __init__(self, images: Tensor, seed: int, samples: Sequence[int]):
         """Args: images (B, C, *spatial); samples: the numbers of the chains, for instance range(0, S)."""
         self.device = images.device
         images = images.cpu()  # once, not once a chain

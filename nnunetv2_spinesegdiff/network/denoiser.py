@@ -88,7 +88,7 @@ class DenoisingUNet(nn.Module):
         for i, (stage, modulation) in enumerate(zip(encoder.stages, self.encoder_modulations, strict=True)):
             h = modulation(stage(h), embedding)
             if image_features is not None:
-                h = h + _repeat(image_features[i], chains)
+                h = _add_to_every_chain(h, image_features[i], chains)
             skips.append(h)
         return skips
 
@@ -101,6 +101,13 @@ class DenoisingUNet(nn.Module):
         for upsample, stage, modulation, skip in stages:
             h = modulation(stage(torch.cat([upsample(h), skip], dim=1)), embedding)
         return decoder.seg_layers[-1](h)
+
+
+def _add_to_every_chain(h: Tensor, features: Tensor, chains: int) -> Tensor:
+    """h (S * B, ...), chain by chain, plus features (B, ...), without a copy of the features for each."""
+    of_chains = h.view(chains, *features.shape)
+    # In place where autograd does not need it, for the reason that `TimeModulation` gives.
+    return (of_chains + features if torch.is_grad_enabled() else of_chains.add_(features)).view_as(h)
 
 
 def _repeat(x: Tensor, times: int) -> Tensor:

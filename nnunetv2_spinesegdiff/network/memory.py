@@ -1,0 +1,32 @@
+"""How many inputs of the denoiser fit side by side."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CPU_BYTES = 320 * 2**20
+"""More side by side than this is no faster on a CPU (measured: four slices of 320 x 320)."""
+GPU_SHARE = 0.5
+"""Of the free memory: what is planned with is an estimate, and results need room, too."""
+MOST_ITEMS = 32
+
+
+def items_that_fit(encoder: Any, image: Tensor) -> int:
+    """How many images like `image` (B, C, *spatial) the U-Net of `encoder` takes side by side, at least 1.
+
+    An estimate: the skips of all stages and four maps at full resolution. Who runs out of memory all the same
+    halves it.
+    """
+    size = prod(image.shape[2:])
+    elements = 4 * encoder.output_channels[0] * size
+    for channels, stride in zip(encoder.output_channels, encoder.strides, strict=True):
+        size //= prod(stride)
+        elements += channels * size
+    device = image.device.type
+    bytes_each = elements * (2 if torch.is_autocast_enabled(device) else 4)
+    budget = torch.cuda.mem_get_info(image.device)[0] * GPU_SHARE if device == "cuda" else CPU_BYTES
+    return max(1, min(int(budget // bytes_each), MOST_ITEMS))
