@@ -50,7 +50,8 @@ ROOMS = {
         outside=("torch", "numpy", "scipy", "nnunetv2", "batchgenerators"),
     ),
     "inference": Room(
-        inside=("network", "diffusion", "preflight", *LEAVES), outside=("torch", "numpy", "tqdm", "nnunetv2")
+        inside=("network", "diffusion", "evaluation", "preflight", *LEAVES),
+        outside=("torch", "numpy", "tqdm", "nnunetv2", "SimpleITK", "nibabel"),
     ),
     "preflight": Room(inside=("errors", "environment"), outside=("torch", "nnunetv2")),
     "evaluation": Room(inside=LEAVES, outside=("numpy", "scipy", "pandas")),
