@@ -1,0 +1,130 @@
+"""How far a predicted mask can be trusted: size, entropy and agreement of the stages, a row a structure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from ..files import written_whole
+
+Structures = Mapping[str, int | tuple[int, ...]]
+"""Name to label value, or to the label values whose union is a region."""
+
+COLUMNS = (
+    "case",
+    "structure",
+    "area_mm2",
+    "volume_mm3",
+    "mean_entropy_inside",
+    "mean_entropy_boundary",
+    "agreement",
+    "low_agreement",
+)
+RANGE_COLUMNS = ("area_low", "area_high")
+"""Bounds of the area in mm², after it in the table; written only where a row has them."""
+
+
+def structure_mask(mask: np.ndarray, labels: int | tuple[int, ...]) -> np.ndarray:
+    """Bool array of the shape of `mask`: where a structure, or any label of a region, is."""
+    return np.isin(mask, labels)
+
+
+def structure_rows(
+    mask: np.ndarray,
+    entropy: np.ndarray,
+    spacing: Sequence[float],
+    structures: Structures,
+    stage1_mask: np.ndarray | None = None,
+    flag_below: float = 0.8,
+) -> list[dict[str, Any]]:
+    """One row a structure, its keys those of `COLUMNS` without `case`.
+
+    `area_mm2` is given for a single slice (a mask with an axis of one voxel, whose spacing is left out),
+    `volume_mm3` for several slices; the other one is NaN. `mean_entropy_inside` is the mean over the
+    structure, `mean_entropy_boundary` over its boundary (see `boundary`), both in nats and NaN where there is
+    no such voxel. `agreement` is the Dice of stage 1's structure and this one, NaN without stage 1 or where
+    both have none; `low_agreement` says that it is below `flag_below`.
+
+    Args:
+        mask: label map (Z, Y, X).
+        entropy: (len(structures), Z, Y, X) in nats, [0, 1/e], in the order of `structures`.
+        spacing: (z, y, x) in mm.
+        stage1_mask: label map (Z, Y, X) of stage 1.
+        flag_below: Dice, [0, 1].
+
+    Raises:
+        ValueError: the shapes do not fit together.
+    """
+    if entropy.shape != (len(structures), *mask.shape):
+        raise ValueError(f"{len(structures)} structures in {mask.shape}, entropy of shape {entropy.shape}")
+    if stage1_mask is not None and stage1_mask.shape != mask.shape:
+        raise ValueError(f"mask of shape {mask.shape}, stage 1's of shape {stage1_mask.shape}")
+    rows = []
+    for (name, labels), values in zip(structures.items(), entropy, strict=True):
+        inside = structure_mask(mask, labels)
+        agreement = np.nan if stage1_mask is None else _dice(inside, structure_mask(stage1_mask, labels))
+        rows.append(
+            {
+                "structure": name,
+                **_size(inside, spacing),
+                "mean_entropy_inside": _mean(values, inside),
+                "mean_entropy_boundary": _mean(values, boundary(inside)),
+                "agreement": agreement,
+                "low_agreement": bool(agreement < flag_below),
+            }
+        )
+    return rows
+
+
+def boundary(inside: np.ndarray) -> np.ndarray:
+    """The voxels on either side of a structure's surface, bool, of the shape of `inside` (Z, Y, X).
+
+    A voxel is on the boundary where one of its face neighbours is on the other side: the structure without
+    its erosion, and the outer neighbours. What lies beyond the volume is no neighbour, so a structure that is
+    cut off by the volume's edge has no boundary there, and in a single slice only neighbours in plane count.
+    """
+    eroded = ndimage.binary_erosion(inside, border_value=1)
+    return ndimage.binary_dilation(inside) & ~eroded
+
+
+def write_confidence(rows: Sequence[Mapping[str, Any]], path: Path | str) -> None:
+    """Write rows as CSV, six significant digits, NaN as empty field. Whole or not at all.
+
+    The columns are `COLUMNS` in their order; `RANGE_COLUMNS` follow `volume_mm3` where a row has them.
+
+    Args:
+        rows: of `structure_rows`, each with its `case`.
+
+    Raises:
+        ValueError: a row has a key that is no column.
+    """
+    keys = {key for row in rows for key in row}
+    if unknown := keys - {*COLUMNS, *RANGE_COLUMNS}:
+        raise ValueError(f"no column for {sorted(unknown)}")
+    columns = list(COLUMNS)
+    after = columns.index("volume_mm3") + 1
+    columns[after:after] = [name for name in RANGE_COLUMNS if name in keys]
+    with written_whole(path) as temporary:
+        pd.DataFrame(list(rows), columns=columns).to_csv(temporary, index=False, float_format="%.6g")
+
+
+def _size(inside: np.ndarray, spacing: Sequence[float]) -> dict[str, float]:
+    voxels = int(inside.sum())
+    if 1 not in inside.shape:
+        return {"area_mm2": np.nan, "volume_mm3": voxels * float(np.prod(spacing))}
+    in_plane = np.delete(np.asarray(spacing, dtype=float), inside.shape.index(1))
+    return {"area_mm2": voxels * float(np.prod(in_plane)), "volume_mm3": np.nan}
+
+
+def _mean(values: np.ndarray, where: np.ndarray) -> float:
+    return float(values[where].mean(dtype=np.float64)) if where.any() else np.nan
+
+
+def _dice(a: np.ndarray, b: np.ndarray) -> float:
+    total = int(a.sum()) + int(b.sum())
+    return 2 * int((a & b).sum()) / total if total else np.nan
