@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 
 from ..files import written_whole
 from .calibration import Reliability
@@ -18,6 +22,11 @@ from .calibration import Reliability
 COLOURS = ("#0072b2", "#009e73", "#d55e00", "#cc79a7", "#f0e442", "#56b4e9")
 """Okabe and Ito's, apart for colour-blind eyes; the first three are the paper's: blue canal, green vertebrae,
 red discs."""
+
+LineStyle = Literal["-", "--", ":"]
+
+SHOWN_FROM = 0.02
+"""Entropy in nats below which a heatmap lets the slice through."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ def draw_cases(rows: Sequence[CaseRow], labels: Mapping[str, int], path: Path) -
         line[0].set_ylabel(row.title, fontsize=8)
         for axis, mask in zip(line[1:], row.masks.values(), strict=False):
             axis.imshow(_coloured(mask, labels))
-        shown = np.ma.masked_less(row.uncertainty, 0.02)
+        shown = np.ma.masked_less(row.uncertainty, SHOWN_FROM)
         heat = line[-1].imshow(shown, cmap="inferno", vmin=0, vmax=1 / np.e, alpha=0.85)
     for axis, title in zip(axes[0], columns, strict=True):
         axis.set_title(title, fontsize=10)
@@ -65,6 +74,100 @@ def draw_cases(rows: Sequence[CaseRow], labels: Mapping[str, int], path: Path) -
     figure.legend(handles=patches, loc="outside lower center", ncols=len(patches), frameon=False)
     with written_whole(path) as temporary:
         figure.savefig(temporary)
+
+
+def draw_overlay(
+    case: str,
+    image: np.ndarray,
+    mask: np.ndarray,
+    entropy: np.ndarray,
+    spacing: tuple[float, float],
+    letters: Sequence[str],
+    structures: Mapping[str, int | tuple[int, ...]],
+    path: Path,
+) -> None:
+    """One case: the slice with the mask's contours, and beside it the same under its entropy. Written as PNG,
+    whole or not at all.
+
+    Arrays are (H, W) with the picture's first row at the top, as `orientation.View` gives them.
+
+    Args:
+        case: the title.
+        image: intensities.
+        mask: label map.
+        entropy: nats, 0 to 1/e; what is below `SHOWN_FROM` is left transparent.
+        spacing: mm between rows, and between columns.
+        letters: of the patient's directions, at top, bottom, left and right.
+        structures: name to label value, or to the values whose union is a region; gives the legend.
+    """
+    aspect = spacing[0] / spacing[1]
+    height = float(np.clip(4.6 * image.shape[0] * aspect / image.shape[1], 2.0, 9.0))
+    figure = Figure(figsize=(10.4, height + 1.1), dpi=150, layout="compressed")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 2)
+    for axis in axes:
+        low, high = np.percentile(image, (0.5, 99))
+        axis.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=aspect)
+        axis.set(xticks=[], yticks=[])
+        _draw_letters(axis, letters)
+    shown = np.ma.masked_less(entropy, SHOWN_FROM)
+    heat = axes[1].imshow(shown, cmap="inferno", vmin=0, vmax=1 / np.e, aspect=aspect, alpha=0.85)
+    looks = _contour_looks(structures)
+    for name, labels in structures.items():
+        inside = np.isin(mask, labels)
+        # Just inside the structure, so that neighbours do not cover each other's outline.
+        _draw_contour(axes[0], inside, *looks[name], level=0.9, width=1.5)
+        # Not every structure's colour is apart from the heatmap's; light blue is.
+        _draw_contour(axes[1], inside, "#56b4e9", "-", level=0.5, width=0.5)
+    axes[0].set_title("mask", fontsize=10)
+    axes[1].set_title("uncertainty (mask outlined in light blue)", fontsize=10)
+    figure.suptitle(case, fontsize=11)
+    figure.colorbar(heat, ax=axes[1], shrink=0.8, label="entropy (nats), 0 to 1/e")
+    lines = [
+        Line2D([], [], color=colour, linestyle=line, linewidth=2, label=name.replace("_", " "))
+        for name, (colour, line) in looks.items()
+    ]
+    figure.legend(handles=lines, loc="outside lower center", ncols=min(len(lines), 6), frameon=False)
+    with written_whole(path) as temporary:
+        figure.savefig(temporary)
+
+
+def _contour_looks(names: Iterable[str]) -> dict[str, tuple[str, LineStyle]]:
+    """Colour and line style of each name, apart for as many as there are colours and styles."""
+    lines: tuple[LineStyle, ...] = ("-", "--", ":")
+    looks = ((colour, line) for line in cycle(lines) for colour in COLOURS)
+    return dict(zip(names, looks, strict=False))
+
+
+def _draw_contour(
+    axis: Axes, inside: np.ndarray, colour: str, line: LineStyle, level: float, width: float
+) -> None:
+    """The outline of a bool array (H, W), closed where it meets the picture's edge.
+
+    Args:
+        level: where between the centres of the last pixel inside (1) and the first one outside (0).
+        width: of the line, in points.
+    """
+    if not inside.any():
+        return
+    rows, columns = (np.arange(-1, size + 1) for size in inside.shape)
+    view = axis.get_xlim(), axis.get_ylim()
+    padded = np.pad(inside.astype(float), 1)
+    axis.contour(columns, rows, padded, [level], colors=[colour], linestyles=[line], linewidths=width)
+    axis.set(xlim=view[0], ylim=view[1])
+
+
+def _draw_letters(axis: Axes, letters: Sequence[str]) -> None:
+    places: list[tuple[float, float, Any, Any]] = [
+        (0.5, 0.985, "center", "top"),
+        (0.5, 0.015, "center", "bottom"),
+        (0.015, 0.5, "left", "center"),
+        (0.985, 0.5, "right", "center"),
+    ]
+    for letter, (x, y, horizontal, vertical) in zip(letters, places, strict=True):
+        text = axis.text(x, y, letter, transform=axis.transAxes, ha=horizontal, va=vertical)
+        text.set(color="white", fontsize=12, fontweight="bold")
+        text.set_path_effects([withStroke(linewidth=2.5, foreground="black")])
 
 
 def _coloured(mask: np.ndarray, labels: Mapping[str, int], alpha: float = 0.55) -> np.ndarray:
