@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"spinesegdiff {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_phantom, _add_convert, _add_train, _add_predict, _add_env):
+    for add in (_add_demo, _add_phantom, _add_convert, _add_train, _add_predict, _add_uncertainty, _add_env):
         add(commands)
     return parser
 
@@ -258,6 +258,31 @@ def _predict(options: argparse.Namespace) -> None:
         check_before_prediction(options.rest)
     make_trainers_known()
     predict(options.rest)
+
+
+def _add_uncertainty(commands: argparse._SubParsersAction) -> None:
+    p = _add_command(
+        commands,
+        "uncertainty",
+        "Entropy maps and confidence.csv of any nnU-Net prediction made with --save_probabilities.",
+    )
+    p.add_argument("-i", type=Path, required=True, metavar="FOLDER", help="output folder of the prediction")
+    p.add_argument("-o", type=Path, metavar="OUT", help="output folder instead of FOLDER/uncertainty")
+    p.add_argument(
+        "--images", type=Path, metavar="DIR", help="folder of the scans; with it, a picture a case is drawn"
+    )
+    _add_processes(p)
+    p.set_defaults(run=_uncertainty)
+
+
+def _uncertainty(options: argparse.Namespace) -> int:
+    from .inference.npz_uncertainty import uncertainty_of_folder
+
+    done = uncertainty_of_folder(options.i, options.o, options.images, options.np)
+    for failure in done.failures:
+        print(f"error: {failure}", file=sys.stderr)
+    print(f"{len({row['case'] for row in done.rows})} cases in {done.out}")
+    return 1 if done.failures else 0
 
 
 def _add_env(commands: argparse._SubParsersAction) -> None:

@@ -1,0 +1,273 @@
+"""Entropy maps of finished nnU-Net predictions, from the probabilities beside the masks.
+
+The geometry comes from the masks: the `.pkl` files that nnU-Net writes, too, are never opened, since
+unpickling a stranger's file runs what is in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from tqdm import tqdm
+
+from ..errors import UserError
+from ..evaluation.confidence import structure_rows, write_confidence
+from .finished import UNCERTAINTY, is_whole
+from .maps import check_supported, write_map, write_maps
+from .structures import Structures, channels_of, structures_of
+
+_AGAIN = "predict this case again with --save_probabilities"
+_TOLERANCE = 1e-3
+"""How far a probability may lie outside 0 to 1 for rounding's sake."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """An output folder of `nnUNetv2_predict --save_probabilities`, and where its maps go.
+
+    Attributes:
+        folder: holds `<case>.npz`, the masks, `plans.json` and `dataset.json`.
+        out: for maps, pictures and table.
+        images: holds the scans, for pictures; None draws none.
+        plans, dataset_json: the content of the two files.
+    """
+
+    folder: Path
+    out: Path
+    images: Path | None
+    plans: dict[str, Any]
+    dataset_json: dict[str, Any]
+
+    @property
+    def ending(self) -> str:
+        return self.dataset_json["file_ending"]
+
+    def cases(self) -> list[str]:
+        """All cases that have probabilities or a mask, in order."""
+        endings = (".npz", self.ending)
+        return sorted({p.name.removesuffix(e) for e in endings for p in self.folder.glob(f"[!.]*{e}")})
+
+    def outputs(self, case: str) -> tuple[Path, Path, Path]:
+        """Map over all structures, maps a structure, picture."""
+        endings = ("_uncertainty.nii.gz", "_uncertainty_per_class.nii.gz", "_overlay.png")
+        one, per_class, overlay = (self.out / f"{case}{ending}" for ending in endings)
+        return one, per_class, overlay
+
+
+@dataclass
+class Done:
+    """What came of a folder.
+
+    Attributes:
+        out: the folder that was written to.
+        rows: of confidence.csv, a case and structure each.
+        failures: one line for every case without maps, with file and reason.
+    """
+
+    out: Path
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+def uncertainty_of_folder(
+    folder: Path, out: Path | None = None, images: Path | None = None, num_processes: int = 1
+) -> Done:
+    """Write entropy maps, and confidence.csv over all cases; with `images` also a picture a case.
+
+    A case that cannot be done is a failure, its outputs of an earlier run are removed, the others are done.
+
+    Args:
+        folder: output folder of `nnUNetv2_predict --save_probabilities`.
+        out: default: the folder "uncertainty" in `folder`.
+        images: folder of the scans, `<case>_0000` with the dataset's file ending.
+
+    Raises:
+        UserError: there are no probabilities, plans or dataset.json, the reader of the scans does not tell
+            where they lie, or `out` is taken.
+    """
+    prediction = _opened(folder, out or folder / UNCERTAINTY, images)
+    done = Done(prediction.out)
+    results = dict(_all_cases(prediction, prediction.cases(), num_processes))
+    for case in sorted(results):
+        rows, failure = results[case]
+        done.rows += rows
+        done.failures += [failure] if failure else []
+    table = prediction.out / "confidence.csv"
+    if done.rows:
+        write_confidence(done.rows, table)
+    else:
+        table.unlink(missing_ok=True)
+    return done
+
+
+def entropy(probabilities: np.ndarray) -> np.ndarray:
+    """-p log p in nats, [0, 1/e], float32, of the shape of `probabilities`; 0 log 0 counts as 0."""
+    p = np.clip(probabilities.astype(np.float32, copy=False), np.finfo(np.float32).tiny, 1)
+    return np.abs(p * np.log(p))
+
+
+# --- folder ----------------------------------------------------------------------------------------------
+
+
+def _opened(folder: Path, out: Path, images: Path | None) -> Prediction:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: there is no such folder; name the output folder of nnUNetv2_predict")
+    if not any(folder.glob("*.npz")):
+        raise UserError(f"{folder}: holds no probabilities (.npz); predict with --save_probabilities")
+    if out.resolve() == folder.resolve():
+        raise UserError(
+            f"{out}: holds the masks, and maps beside them would be taken for masks; choose another -o"
+        )
+    if (out / ".rows").exists():
+        raise UserError(f"{out}: holds the maps of a prediction with --save_uncertainty; choose another -o")
+    if images is not None and not images.is_dir():
+        raise UserError(f"{images}: there is no such folder; name the one that holds the scans")
+    plans = _read(folder / "plans.json", "image_reader_writer")
+    check_supported(plans["image_reader_writer"])
+    return Prediction(folder, out, images, plans, _read(folder / "dataset.json", "labels", "file_ending"))
+
+
+def _read(path: Path, *keys: str) -> dict[str, Any]:
+    todo = "copy it from the folder of the trained model"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: is missing; {todo}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: is no JSON ({error}); {todo}") from error
+    for key in keys:
+        if not isinstance(content, dict) or key not in content:
+            raise UserError(f"{path}: has no {key!r}; {todo}")
+    return content
+
+
+Result = tuple[list[dict[str, Any]], str | None]
+"""Rows of a case, or none and its failure."""
+
+
+def _all_cases(prediction: Prediction, cases: list[str], num_processes: int) -> Iterator[tuple[str, Result]]:
+    if min(num_processes, len(cases)) == 1:
+        for case in tqdm(cases, desc="Uncertainty", unit="case", disable=None):
+            yield case, _attempt(prediction, case)
+        return
+    workers = min(num_processes, len(cases))
+    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker) as pool:
+        try:
+            jobs = {pool.submit(_attempt, prediction, case): case for case in cases}
+            for job in tqdm(as_completed(jobs), "Uncertainty", len(jobs), unit="case", disable=None):
+                yield jobs[job], job.result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a worker was killed, most likely for want of memory: run again with a smaller -np"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    # One process a core is enough; threads on top of that only get in each other's way.
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+
+
+# --- case ------------------------------------------------------------------------------------------------
+
+
+def _attempt(prediction: Prediction, case: str) -> Result:
+    try:
+        return _write_case(prediction, case), None
+    except UserError as error:
+        failure = str(error)
+    except Exception as error:
+        # Whatever it is, the other cases must not be lost over it.
+        todo = "run again with a smaller -np" if isinstance(error, MemoryError) else _AGAIN
+        failure = f"{prediction.folder / case}: {_told(error)}; {todo}"
+    for path in prediction.outputs(case):
+        path.unlink(missing_ok=True)
+    return [], failure
+
+
+def _write_case(prediction: Prediction, case: str) -> list[dict[str, Any]]:
+    plans = PlansManager(prediction.plans)
+    labels = plans.get_label_manager(prediction.dataset_json)
+    structures = structures_of(labels, prediction.dataset_json)
+    reader = plans.image_reader_writer_class()
+    mask, properties = _read_mask(prediction.folder / f"{case}{prediction.ending}", reader)
+    shape = (labels.num_segmentation_heads, *mask.shape)
+    probabilities = _read_probabilities(prediction.folder / f"{case}.npz", shape)
+    maps = entropy(probabilities[channels_of(labels)])
+    one, per_class, overlay = prediction.outputs(case)
+    if prediction.images is None:
+        overlay.unlink(missing_ok=True)
+    else:
+        scan = prediction.images / f"{case}_0000{prediction.ending}"
+        _draw(case, scan, reader, mask, maps.max(0), properties, structures, overlay)
+    write_map(maps.max(0), one, properties)
+    write_maps(maps, per_class, properties)
+    return [{"case": case, **row} for row in structure_rows(mask, maps, properties["spacing"], structures)]
+
+
+def _read_mask(path: Path, reader: Any) -> tuple[np.ndarray, dict[str, Any]]:
+    """Label map (Z, Y, X) and properties in the reader's order, which is that of the probabilities."""
+    if not path.is_file():
+        raise UserError(f"{path}: there is no mask; {_AGAIN}")
+    if not is_whole(path):
+        raise UserError(f"{path}: cannot be read, is it truncated? {_AGAIN}")
+    array, properties = reader.read_seg(str(path))
+    return array[0].round().astype(np.int64), properties
+
+
+def _read_probabilities(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """The array (heads, Z, Y, X) that nnU-Net saved, checked."""
+    if not path.is_file():
+        raise UserError(f"{path}: there are no probabilities; {_AGAIN}")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            array = archive["probabilities"]
+        low, high = float(array.min()), float(array.max())
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise UserError(f"{path}: cannot be read, is it damaged? ({_told(error)}); {_AGAIN}") from error
+    if array.shape != shape:
+        raise UserError(f"{path}: has shape {array.shape}, mask and labels ask for {shape}; {_AGAIN}")
+    # Written so that NaN fails.
+    if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):
+        raise UserError(f"{path}: holds {low:g} to {high:g}, no probabilities; {_AGAIN}")
+    return array
+
+
+def _draw(
+    case: str,
+    scan: Path,
+    reader: Any,
+    mask: np.ndarray,
+    heatmap: np.ndarray,
+    properties: dict[str, Any],
+    structures: Structures,
+    path: Path,
+) -> None:
+    from .export import draw_scan
+
+    if not scan.is_file():
+        raise UserError(f"{scan}: there is no scan of this name; check --images, or leave it out")
+    if not is_whole(scan):
+        raise UserError(f"{scan}: cannot be read, is it truncated? Check --images, or leave it out")
+    image = reader.read_images([str(scan)])[0][0]
+    if image.shape != mask.shape:
+        raise UserError(f"{scan}: has shape {image.shape}, its mask {mask.shape}; check --images")
+    draw_scan(case, image, mask, heatmap, properties, structures, path)
+
+
+def _told(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
