@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import os
 import statistics
 import sys
@@ -22,6 +21,7 @@ from pathlib import Path
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from nnunetv2_spinesegdiff.inference.memory import keep_freed_memory
 from nnunetv2_spinesegdiff.training import trainers
 
 FEATURES = [32, 64, 128, 256, 512, 512, 512]
@@ -90,15 +90,6 @@ def make_step(
     shrunk = [target[..., :: 2**i, :: 2**i] for i in range(len(FEATURES) - 1)]
     batch = {"data": torch.randn(batch_size, 1, size, size), "target": shrunk}
     return lambda: trainer.train_step(batch)
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep what is freed: fetching it anew at every turn would be measured with the step."""
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        m_trim_threshold, m_mmap_max = -1, -4
-        libc.mallopt(m_mmap_max, 0)
-        libc.mallopt(m_trim_threshold, 2**31 - 1)
 
 
 def measure(steps: dict[str, Callable[[], None]], iterations: int) -> dict[str, float]:

@@ -12,7 +12,7 @@ KEY = "spinesegdiff"
 
 
 def stored_in(plans: Mapping[str, Any]) -> dict[str, Any]:
-    """Our part of the plans: `sampler` and, after calibrating, `calibration`; empty where there is none."""
+    """Our part of the plans: `sampler` and, after calibrating, `calibrations`; empty where there is none."""
     return dict(plans.get(KEY, {}))
 
 

@@ -51,7 +51,10 @@ ROOMS = {
     ),
     "inference": Room(
         inside=("network", "diffusion", "evaluation", "preflight", *LEAVES),
-        outside=("torch", "numpy", "tqdm", "nnunetv2", "SimpleITK", "nibabel"),
+        outside=(
+            *("torch", "numpy", "tqdm", "nnunetv2", "SimpleITK", "nibabel"),
+            *("acvl_utils", "batchgenerators"),
+        ),
     ),
     "preflight": Room(inside=("errors", "environment"), outside=("torch", "nnunetv2")),
     "evaluation": Room(inside=LEAVES, outside=("numpy", "scipy", "pandas")),

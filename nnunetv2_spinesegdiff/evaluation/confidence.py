@@ -113,12 +113,18 @@ def write_confidence(rows: Sequence[Mapping[str, Any]], path: Path | str) -> Non
         pd.DataFrame(list(rows), columns=columns).to_csv(temporary, index=False, float_format="%.6g")
 
 
+def voxel_size(shape: Sequence[int], spacing: Sequence[float]) -> float:
+    """Area of a pixel (mm2) where an array of `shape` is a single slice, else volume of a voxel (mm3)."""
+    if 1 in shape:
+        slices = list(shape).index(1)
+        spacing = [*spacing[:slices], *spacing[slices + 1 :]]
+    return float(np.prod(spacing))
+
+
 def _size(inside: np.ndarray, spacing: Sequence[float]) -> dict[str, float]:
-    voxels = int(inside.sum())
-    if 1 not in inside.shape:
-        return {"area_mm2": np.nan, "volume_mm3": voxels * float(np.prod(spacing))}
-    in_plane = np.delete(np.asarray(spacing, dtype=float), inside.shape.index(1))
-    return {"area_mm2": voxels * float(np.prod(in_plane)), "volume_mm3": np.nan}
+    size = int(inside.sum()) * voxel_size(inside.shape, spacing)
+    single = 1 in inside.shape
+    return {"area_mm2": size if single else np.nan, "volume_mm3": np.nan if single else size}
 
 
 def _mean(values: np.ndarray, where: np.ndarray) -> float:

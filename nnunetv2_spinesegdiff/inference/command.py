@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any
 from unittest import mock
 
 from ..environment import make_trainers_known
 from ..errors import UserError
 from ..preflight import check_before_prediction
+from .flags import add_sampling_flags, sampling_choices
 
 
 def flags_parser() -> argparse.ArgumentParser:
@@ -16,19 +18,30 @@ def flags_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nnUNetv2_predict", add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS
     )
-    group = parser.add_argument_group("SpineSegDiff (models trained with a nnUNetTrainerSpineSegDiff)")
+    group = parser.add_argument_group(
+        "SpineSegDiff (models trained with a nnUNetTrainerSpineSegDiff)",
+        "With any of these, cases that cannot be read, hold NaN or Inf or are constant are left out and "
+        "reported; the exit status is then 1.",
+    )
+    absent: dict[str, Any] = {"default": argparse.SUPPRESS}
     choice = group.add_mutually_exclusive_group()
     choice.add_argument(
         "--refine",
         dest="refine",
-        action="store_const",
-        const=True,
-        help="Refine stage 1 with the diffusion network (what these models do without a flag, too). Cases "
-        "that cannot be read, hold NaN or Inf or are constant are left out and reported; the exit status is "
-        "then 1.",
+        action="store_true",
+        help="Refine stage 1 with the diffusion network (what these models do without a flag, too).",
+        **absent,
     )
     choice.add_argument(
-        "--no_refine", dest="refine", action="store_const", const=False, help="Stage 1 alone, unrefined."
+        "--no_refine", dest="refine", action="store_false", help="Stage 1 alone, unrefined.", **absent
+    )
+    add_sampling_flags(group)
+    group.add_argument(
+        "--save_uncertainty",
+        action="store_true",
+        help="Write into OUTPUT/uncertainty where not to trust the masks: maps over each scan, a picture of "
+        "each, and confidence.csv.",
+        **absent,
     )
     return parser
 
@@ -39,36 +52,40 @@ def predict(arguments: list[str]) -> None:
     Without any of our flags this is the stock command, untouched.
 
     Raises:
-        UserError: dataset, model or device is not there, the model has no refiner, nothing to predict was
-            found, or cases were left out.
+        UserError: dataset, model or device is not there, the model has no refiner, the flags ask for what
+            model or machine cannot do, nothing to predict was found, or cases were left out.
     """
     from nnunetv2.inference import predict_from_raw_data as stock
 
     ours, rest = flags_parser().parse_known_args(arguments)
-    if {"-h", "--help"} & set(rest):
+    asks_for_help = bool({"-h", "--help"} & set(rest))
+    if asks_for_help:
         print(flags_parser().format_help())
     with mock.patch.object(sys, "argv", ["nnUNetv2_predict", *rest]):
-        if ours.refine is None:
+        if asks_for_help or not vars(ours):
             stock.predict_entry_point()
             return
-        if not {"-h", "--help"} & set(rest):
-            check_before_prediction(rest)
-        _predict_with_our_predictor(ours.refine)
+        check_before_prediction(rest)
+        _predict_with_our_predictor(ours)
 
 
-def _predict_with_our_predictor(refine: bool) -> None:
+def _predict_with_our_predictor(ours: argparse.Namespace) -> None:
     from nnunetv2.inference import predict_from_raw_data as stock
 
+    from .memory import keep_freed_memory
     from .predictor import SpineSegDiffPredictor
+    from .settings import PredictionSettings
 
+    given = {name: value for name, value in vars(ours).items() if name in ("refine", "save_uncertainty")}
+    settings = PredictionSettings(**given, **sampling_choices(ours))
     made: list[SpineSegDiffPredictor] = []
 
     class Predictor(SpineSegDiffPredictor):
-        def __init__(self, *args: object, **kwargs: object):
-            super().__init__(*args, **kwargs)
-            self.refine = refine
+        def __init__(self, *args: Any, **kwargs: Any):
+            super().__init__(*args, settings=settings, **kwargs)
             made.append(self)
 
+    keep_freed_memory()
     # The stock entry point builds its predictor by this name and offers no other way to choose one.
     with mock.patch.object(stock, "nnUNetPredictor", Predictor):
         stock.predict_entry_point()

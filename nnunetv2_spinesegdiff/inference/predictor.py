@@ -1,32 +1,58 @@
-"""nnU-Net's predictor, with refinement as a choice and unfit scans told apart."""
+"""nnU-Net's predictor; refinement, its cost and its uncertainty are choices, unfit scans are told apart."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import torch
+from nnunetv2.inference import predict_from_raw_data as stock
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.inference.sliding_window_prediction import compute_gaussian
+from torch import Tensor
 from torch._dynamo import OptimizedModule
 from tqdm import tqdm
 
 from ..errors import UserError
 from ..network.two_stage import TwoStageNetwork
+from .calibrated import Calibration, stored_calibration
+from .confidence_table import collect_confidence
+from .export import CASE, CaseMaps, export_case
+from .finished import Outputs, keep_record
 from .inputs import why_unfit
+from .maps import check_supported
+from .mirrored import predict_mirrored
+from .settings import PredictionSettings, autocast, check_precision
+from .tiles import TileMaps
 
 
 class SpineSegDiffPredictor(nnUNetPredictor):
     """The stock predictor for two-stage models.
 
     Attributes:
-        refine: True refines, False gives stage 1 alone, None leaves the network as it is (it refines).
+        settings: how to predict.
         failures: one line for every case that was left out, with file and reason.
+        calibration: what `spinesegdiff calibrate` stored with the model, where it fits these settings.
     """
 
-    refine: bool | None = None
+    settings = PredictionSettings()
+    network: Any
+    export = staticmethod(export_case)
+    """What makes files of the logits of a case, in worker processes; `export_case`'s arguments."""
 
-    def __init__(self, *args: Any, **kwargs: Any):
+    def __init__(self, *args: Any, settings: PredictionSettings | None = None, **kwargs: Any):
         super().__init__(*args, **kwargs)
+        self.settings = settings or self.settings
         self.failures: list[str] = []
+        self.calibration: Calibration | None = None
+        self._tile_maps: TileMaps | None = None
+        self._fold_maps: list[list[Tensor]] = []
+        self._properties: dict[str, Any] = {}
+        self._inputs: dict[str, list[str]] = {}
+
+    # --- the model ---------------------------------------------------------------------------------------
 
     def initialize_from_trained_model_folder(
         self, model_training_output_dir: str, use_folds: Any, checkpoint_name: str = "checkpoint_final.pth"
@@ -34,28 +60,72 @@ class SpineSegDiffPredictor(nnUNetPredictor):
         """Stock; then sets the network to what was asked for.
 
         Raises:
-            UserError: there is no such trained model, or refinement was asked for or declined and the model
-                has no refiner.
+            UserError: there is no such trained model, it has no refiner, or model or machine cannot do what
+                the settings ask for.
         """
-        _check_trained(Path(model_training_output_dir), use_folds, checkpoint_name)
+        folder = Path(model_training_output_dir)
+        _check_trained(folder, use_folds, checkpoint_name)
         super().initialize_from_trained_model_folder(model_training_output_dir, use_folds, checkpoint_name)
-        if self.refine is None:
-            return
-        network = self.network._orig_mod if isinstance(self.network, OptimizedModule) else self.network
-        if not isinstance(network, TwoStageNetwork):
+        if isinstance(self.network, OptimizedModule):
+            # Compiled part by part: what runs here between the parts is not `forward`.
+            self.network = self.network._orig_mod
+            for part in (getattr(self.network, name, None) for name in ("stage1", "denoiser")):
+                if part is not None:
+                    part.compile()
+        if not isinstance(self.network, TwoStageNetwork):
             raise UserError(
                 f"{model_training_output_dir}: trained with {self.trainer_name}, which has no refiner; "
-                "leave out --refine and --no_refine, or predict with -tr nnUNetTrainerSpineSegDiff"
+                "leave out our flags, or predict with -tr nnUNetTrainerSpineSegDiff"
             )
-        network.refine_predictions = self.refine
+        check_precision(self.settings.precision, self.device)
+        if self.settings.save_uncertainty:
+            check_supported(self.plans_manager.image_reader_writer_class.__name__)
+        self.network.refine_predictions = self.settings.refine
+        if self.settings.refine:
+            self.network.configure_sampler(self.settings.sampler(self.network.sampler))
+        self.record = self._record(folder, use_folds, checkpoint_name)
+        self.calibration = self._stored_calibration()
+
+    @property
+    def wants_maps(self) -> bool:
+        """Whether the export needs the uncertainty and stage 1's logits of a case."""
+        return self.settings.save_uncertainty
+
+    def _stored_calibration(self) -> Calibration | None:
+        return stored_calibration(self.plans_manager.plans, self.record)
+
+    def _record(self, folder: Path, folds: Any, checkpoint_name: str) -> dict[str, Any]:
+        """How this predicts: what must be the same for masks that are to lie in one folder."""
+        return {
+            "dataset": self.plans_manager.dataset_name,
+            "model": folder.name,
+            "trainer": self.trainer_name,
+            "checkpoint": checkpoint_name,
+            "folds": [str(fold) for fold in folds] if folds else "all that are there",
+            "refine": self.settings.refine,
+            "sampler": vars(self.network.sampler) if self.settings.refine else None,
+            "mirroring": bool(self.use_mirroring and self.allowed_mirroring_axes),
+            "mirror_refinement": self.settings.mirror_refinement,
+            "precision": self.settings.precision,
+        }
+
+    # --- the cases ---------------------------------------------------------------------------------------
 
     def _manage_input_and_output_lists(
-        self, list_of_lists_or_source_folder: Any, *args: Any, **kwargs: Any
+        self,
+        list_of_lists_or_source_folder: Any,
+        output_folder_or_list_of_truncated_output_files: Any,
+        folder_with_segs_from_prev_stage: str | None = None,
+        overwrite: bool = True,
+        part_id: int = 0,
+        num_parts: int = 1,
+        save_probabilities: bool = False,
     ) -> tuple[list[list[str]], list[str] | None, list[str | None]]:
-        """Stock; then takes out the cases that are unfit and remembers why.
+        """Stock; then takes out finished cases and, remembering why, unfit ones.
 
         Raises:
-            UserError: the folder holds no case with the dataset's file ending.
+            UserError: the folder holds no case with the dataset's file ending, or masks that are to be kept
+                were predicted in another way.
         """
         if isinstance(list_of_lists_or_source_folder, str):
             ending = f"_0000{self.dataset_json['file_ending']}"
@@ -65,18 +135,118 @@ class SpineSegDiffPredictor(nnUNetPredictor):
                     f"in {ending} (one number a channel)"
                 )
         inputs, outputs, previous = super()._manage_input_and_output_lists(
-            list_of_lists_or_source_folder, *args, **kwargs
+            list_of_lists_or_source_folder,
+            output_folder_or_list_of_truncated_output_files,
+            folder_with_segs_from_prev_stage,
+            True,  # which cases are finished is asked below: stock takes a truncated file for a mask
+            part_id,
+            num_parts,
+            save_probabilities,
         )
+        wanted = self._unfinished(outputs, overwrite, save_probabilities) if outputs else range(len(inputs))
         reader = self.plans_manager.image_reader_writer_class()
-        checked = tqdm(inputs, desc="Checking", unit="case", disable=not self.allow_tqdm)
-        reasons = [why_unfit(files, reader) for files in checked]
-        self.failures += [reason for reason in reasons if reason is not None]
-        fit = [i for i, reason in enumerate(reasons) if reason is None]
-        if outputs is not None:
-            for output in (outputs[i] for i, reason in enumerate(reasons) if reason is not None):
-                # An earlier prediction of that name would pass for one of the scan that is there now.
-                Path(output + self.dataset_json["file_ending"]).unlink(missing_ok=True)
-        return [inputs[i] for i in fit], outputs and [outputs[i] for i in fit], [previous[i] for i in fit]
+        checked = tqdm(wanted, desc="Checking", unit="case", disable=not self.allow_tqdm)
+        reasons = {i: why_unfit(inputs[i], reader) for i in checked}
+        self.failures += [reason for reason in reasons.values() if reason is not None]
+        fit = [i for i, reason in reasons.items() if reason is None]
+        if outputs is None:
+            return [inputs[i] for i in fit], None, [previous[i] for i in fit]
+        for i in set(reasons) - set(fit):
+            # An earlier prediction of that name would pass for one of the scan that is there now.
+            self._outputs(outputs[i], save_probabilities).remove()
+        self._inputs = {outputs[i]: inputs[i] for i in fit}
+        if not fit:  # nothing to do, but the table may be what is missing
+            self._collect_confidence(outputs)
+        return [inputs[i] for i in fit], [outputs[i] for i in fit], [previous[i] for i in fit]
+
+    def _unfinished(self, outputs: list[str], overwrite: bool, save_probabilities: bool) -> list[int]:
+        record = {**self.record, "calibration": self.calibration and vars(self.calibration)}
+        keep_record(Path(outputs[0]).parent, record, overwrite, self.dataset_json["file_ending"])
+        if overwrite:
+            return list(range(len(outputs)))
+        left = [i for i, o in enumerate(outputs) if not self._outputs(o, save_probabilities).are_whole()]
+        print(f"{len(outputs) - len(left)} cases are finished already, {len(left)} are left")
+        return left
+
+    def _outputs(self, truncated: str, save_probabilities: bool) -> Outputs:
+        ending = self.dataset_json["file_ending"]
+        return Outputs(Path(truncated), ending, save_probabilities, self.settings.save_uncertainty)
+
+    def predict_from_data_iterator(
+        self, data_iterator: Iterable[dict], save_probabilities: bool = False, *args: Any, **kwargs: Any
+    ) -> list:
+        """Stock, with an export of ours: files appear whole, and with them what the user asked for."""
+        # The stock loop gives the work to this name and offers no other way to choose it.
+        with mock.patch.object(stock, "export_prediction_from_logits", self.export):
+            returned = super().predict_from_data_iterator(
+                self._remembering(data_iterator), save_probabilities, *args, **kwargs
+            )
+        self._collect_confidence(list(self._inputs))
+        return returned
+
+    def _collect_confidence(self, outputs: list[str]) -> None:
+        if self.settings.save_uncertainty and outputs:
+            collect_confidence(Path(outputs[0]).parent)
+
+    def _remembering(self, data_iterator: Iterable[dict]) -> Iterator[dict]:
+        """The same cases; what is known of each travels to the export in nnU-Net's own properties."""
+        for case in data_iterator:
+            self._properties = case["data_properties"]
+            self._properties[CASE] = self._case(case["ofile"])
+            yield case
+
+    def _case(self, output: str) -> CaseMaps:
+        return CaseMaps(self._inputs.get(output, []), self.calibration)
+
+    # --- one case ----------------------------------------------------------------------------------------
+
+    def predict_logits_from_preprocessed_data(self, data: Tensor) -> Tensor:
+        """Stock; the maps beside the logits are averaged over the folds, too."""
+        self._fold_maps = []
+        logits = super().predict_logits_from_preprocessed_data(data)
+        if self._fold_maps and CASE in self._properties:
+            means = [torch.stack(maps).mean(0).numpy() for maps in zip(*self._fold_maps, strict=True)]
+            self._properties[CASE].uncertainty, self._properties[CASE].stage1 = means
+        return logits
+
+    def predict_sliding_window_return_logits(self, input_image: Tensor) -> Tensor:
+        """Stock, in the precision that was asked for."""
+        with autocast(self.settings.precision, self.device):
+            logits = super().predict_sliding_window_return_logits(input_image)
+        if self._tile_maps is not None:
+            # nnU-Net pads to the patch size and cuts the padding off again without telling where it was.
+            _, crop = stock.pad_nd_image(
+                input_image[:1], self.configuration_manager.patch_size, "constant", {"value": 0}, True, None
+            )
+            inside = (slice(None), *crop[1:])
+            self._fold_maps.append([m[inside].cpu() for m in self._tile_maps.means()])
+        return logits
+
+    def _internal_predict_sliding_window_return_logits(
+        self, data: Tensor, slicers: list[tuple], do_on_device: bool = True
+    ) -> Tensor:
+        if self.wants_maps:
+            device = self.device if do_on_device else torch.device("cpu")
+            patch = tuple(self.configuration_manager.patch_size)
+            gaussian = compute_gaussian(patch, sigma_scale=1.0 / 8, value_scaling_factor=10, device=device)
+            self._tile_maps = TileMaps(slicers, data.shape[1:], gaussian if self.use_gaussian else 1, device)
+        return super()._internal_predict_sliding_window_return_logits(data, slicers, do_on_device)
+
+    @torch.inference_mode()
+    def _internal_maybe_mirror_and_predict(self, x: Tensor) -> Tensor:
+        with autocast(self.settings.precision, self.device):
+            predicted = predict_mirrored(
+                self.network,
+                x,
+                self.allowed_mirroring_axes if self.use_mirroring else None,
+                mirror_refinement=self.settings.mirror_refinement,
+                # In float32 a CPU gains nothing by it, and one by one the numbers are nnU-Net's own.
+                side_by_side=self.device.type == "cuda" or self.settings.precision == "bfloat16",
+            )
+        if self._tile_maps is not None:
+            temperatures = torch.tensor(self.calibration.temperatures) if self.calibration else None
+            self._tile_maps.add([predicted.steps.uncertainty(temperatures)[0], predicted.stage1[0]])
+        return predicted.logits
 
 
 def _check_trained(folder: Path, folds: Any, checkpoint_name: str) -> None:

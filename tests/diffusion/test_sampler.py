@@ -70,7 +70,7 @@ def test_sampling_is_algorithm_1(s, axes, regions, items, seed):
 @settings(max_examples=60)
 def test_neither_the_split_into_batches_nor_the_order_of_chains_changes_anything(s, regions, items, random):
     s = replace(s, num_samples=random.randint(2, 7))
-    # Sixteen pixels fill whole vector registers: torch's functions differ in the last bit in what is left over.
+    # Pixels fill whole vector registers: torch's functions differ in the last bit in what is left over.
     model, x_pre, images = toy_case(seed=random.randint(0, 999), shape=(8, 4))
 
     def denoise(x_t, t):  # one by one: matrix products of other sizes differ in the last bit, too
@@ -143,7 +143,7 @@ def test_memory_does_not_grow_with_the_number_of_chains():
     most = {}
     for chains in (2, 12):
         alive: list[weakref.ref] = []
-        seen = []
+        seen: list = []
         s = SamplerSettings(t_start=30, ddim_steps=5, fusion_steps=5, num_samples=chains)
         model, x_pre, images = toy_case()
         denoise = model.batch(images)

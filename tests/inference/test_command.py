@@ -12,6 +12,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.inference import command
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
+from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
 
 STOCK_WORDS = ["-i", "in", "-o", "out", "-d", "501", "-c", "2d", "-f", "0", "--disable_tta", "-npp", "0"]
 
@@ -48,8 +49,32 @@ def test_a_flag_chooses_our_predictor_and_is_taken_out(called, flag, refine, pos
     command.predict(words)
     assert called["words"] == ["nnUNetv2_predict", *STOCK_WORDS]
     assert isinstance(called["made"], SpineSegDiffPredictor)
-    assert called["made"].refine is refine
+    assert called["made"].settings.refine is refine
     assert stock.nnUNetPredictor is nnUNetPredictor
+
+
+def test_flags_of_the_sampler_reach_the_predictor(called):
+    flags = "--preset paper --num_samples 3 --t_start 20 --precision bfloat16 --save_uncertainty"
+    command.predict([*flags.split(), *STOCK_WORDS])
+    assert called["words"] == ["nnUNetv2_predict", *STOCK_WORDS]
+    assert called["made"].settings == PredictionSettings(
+        preset="paper",
+        changes={"num_samples": 3, "t_start": 20},
+        precision="bfloat16",
+        save_uncertainty=True,
+    )
+
+
+@pytest.mark.parametrize("flag", ["--save_uncertainty", "--seed 0", "--precision auto", "--preset fast"])
+def test_any_flag_of_ours_chooses_our_predictor(called, flag):
+    command.predict([*STOCK_WORDS, *flag.split()])
+    assert isinstance(called["made"], SpineSegDiffPredictor)
+    assert called["made"].settings.refine is True
+
+
+def test_sampling_without_refinement_is_refused(called):
+    with pytest.raises(UserError, match=r"--preset, --seed: nothing is sampled with --no_refine"):
+        command.predict([*STOCK_WORDS, "--no_refine", "--seed", "1", "--preset", "fast"])
 
 
 def test_flags_that_contradict_are_refused(called, capsys):

@@ -16,10 +16,12 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunetv2_spinesegdiff.environment import TRAINERS
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
+from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
 
 from ..small_plans import LABELS, build, small_plans
 
 CPU = torch.device("cpu")
+RECORD = {"trainer": "nnUNetTrainerSpineSegDiff", "refine": True}
 DATASET_JSON = {"channel_names": {"0": "MRI"}, "labels": LABELS, "file_ending": ".nii.gz"}
 
 
@@ -46,9 +48,9 @@ def model_folder(tmp_path, monkeypatch) -> Path:
     return folder
 
 
-def initialised(folder: Path, *, refine: bool | None, fold: int = 0) -> SpineSegDiffPredictor:
-    predictor = SpineSegDiffPredictor(device=CPU, allow_tqdm=False)
-    predictor.refine = refine
+def initialised(folder: Path, *, refine: bool = True, fold: int = 0) -> SpineSegDiffPredictor:
+    settings = PredictionSettings(refine=refine)
+    predictor = SpineSegDiffPredictor(device=CPU, allow_tqdm=False, settings=settings)
     predictor.initialize_from_trained_model_folder(str(folder), (fold,))
     return predictor
 
@@ -61,9 +63,9 @@ def logits_of(predictor: nnUNetPredictor, seed: int = 0) -> torch.Tensor:
     return predictor.predict_logits_from_preprocessed_data(torch.from_numpy(scan(seed)))
 
 
-@pytest.mark.parametrize(("refine", "refines"), [(True, True), (False, False), (None, True)])
-def test_the_flag_switches_the_network(model_folder, refine, refines):
-    assert initialised(model_folder, refine=refine).network.refine_predictions is refines
+@pytest.mark.parametrize("refine", [True, False])
+def test_the_flag_switches_the_network(model_folder, refine):
+    assert initialised(model_folder, refine=refine).network.refine_predictions is refine
 
 
 def test_refined_and_unrefined_logits_are_those_of_the_stock_predictor(model_folder):
@@ -89,7 +91,6 @@ def test_a_case_is_the_same_after_another(model_folder):
 def test_a_model_without_refiner_is_refused_where_a_flag_was_given(model_folder, refine):
     with pytest.raises(UserError, match="trained with nnUNetTrainer, which has no refiner"):
         initialised(model_folder, refine=refine, fold=1)
-    initialised(model_folder, refine=None, fold=1)
 
 
 def test_missing_models_folds_and_checkpoints_are_named(model_folder, tmp_path):
@@ -107,6 +108,7 @@ def predictor() -> SpineSegDiffPredictor:
     made = SpineSegDiffPredictor(device=CPU, allow_tqdm=False)
     made.plans_manager = PlansManager(small_plans())
     made.dataset_json = DATASET_JSON
+    made.record = RECORD
     return made
 
 
@@ -138,7 +140,7 @@ def test_a_mask_from_before_does_not_pass_for_one_of_a_scan_that_was_left_out(pr
     for name in "ab":
         (Path(folder.output) / f"{name}.nii.gz").touch()
     predictor._manage_input_and_output_lists(folder.images, folder.output)
-    assert [path.name for path in Path(folder.output).iterdir()] == ["a.nii.gz"]
+    assert [path.name for path in Path(folder.output).glob("*.nii.gz")] == ["a.nii.gz"]
 
 
 def test_lists_without_outputs_stay_without(predictor, folder):
@@ -155,11 +157,18 @@ def test_a_folder_without_cases_is_refused(predictor, folder, tmp_path):
         predictor._manage_input_and_output_lists(str(tmp_path / "empty"), folder.output)
 
 
+def finished(predictor, folder, names: str) -> None:
+    """As a prediction leaves its folder."""
+    predictor._manage_input_and_output_lists(folder.images, folder.output)
+    predictor.failures.clear()
+    for name in names:
+        image = sitk.GetImageFromArray(np.zeros((1, 21, 30), np.uint8))
+        sitk.WriteImage(image, str(Path(folder.output) / f"{name}.nii.gz"))
+
+
 def test_nothing_left_to_do_is_no_error(predictor, folder):
     """`--continue_prediction` after everything was predicted, and a part of more parts than cases."""
-    Path(folder.output).mkdir()
-    for name in "abc":
-        (Path(folder.output) / f"{name}.nii.gz").touch()
+    finished(predictor, folder, "abc")
     inputs, _, _ = predictor._manage_input_and_output_lists(folder.images, folder.output, None, False)
     assert inputs == []
     inputs, _, _ = predictor._manage_input_and_output_lists(
@@ -167,3 +176,22 @@ def test_nothing_left_to_do_is_no_error(predictor, folder):
     )
     assert inputs == []
     assert not predictor.failures
+
+
+def test_going_on_predicts_what_is_missing_or_truncated(predictor, folder):
+    finished(predictor, folder, "ac")
+    mask = Path(folder.output) / "c.nii.gz"
+    mask.write_bytes(mask.read_bytes()[:-9])
+    inputs, _, _ = predictor._manage_input_and_output_lists(folder.images, folder.output, None, False)
+    assert names(inputs) == ["c"]
+    assert len(predictor.failures) == 1  # b is still constant
+
+
+def test_going_on_in_another_way_is_refused(predictor, folder):
+    finished(predictor, folder, "a")
+    predictor.record = {**RECORD, "refine": False}
+    with pytest.raises(UserError, match=r"another kind \(refine True instead of False\); choose another"):
+        predictor._manage_input_and_output_lists(folder.images, folder.output, None, False)
+    (Path(folder.output) / "spinesegdiff_args.json").unlink()
+    with pytest.raises(UserError, match="predicted without --refine or another flag of ours"):
+        predictor._manage_input_and_output_lists(folder.images, folder.output, None, False)

@@ -1,0 +1,119 @@
+"""From logits to the files of one case, in nnU-Net's export workers: each whole or absent, the mask last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from batchgenerators.utilities.file_and_folder_operations import save_pickle
+from nnunetv2.configuration import default_num_processes
+
+from ..evaluation.calibration import temperature_scaled
+from ..evaluation.confidence import structure_rows
+from ..evaluation.conformal import area_bounds
+from ..evaluation.orientation import view_of
+from ..files import save_json, written_whole
+from .calibrated import Calibration
+from .finished import Outputs
+from .maps import direction_of, write_map, write_maps
+from .scan_grid import ScanGrid
+from .structures import Structures, channels_of, structures_of
+
+CASE = "spinesegdiff"
+"""Under this name `CaseMaps` travel in nnU-Net's properties of a case, from the predictor to the export."""
+
+
+@dataclass
+class CaseMaps:
+    """What the export needs to know of a case beside its logits.
+
+    Attributes:
+        inputs: the image files, one a channel.
+        calibration: of the model, where it fits.
+        uncertainty: eq. 5 a head (K, *spatial), float32, in the network's grid; None: no maps are wanted.
+        stage1: stage 1's logits (K, *spatial), float32, in the network's grid.
+    """
+
+    inputs: list[str] = field(default_factory=list)
+    calibration: Calibration | None = None
+    uncertainty: np.ndarray | None = None
+    stage1: np.ndarray | None = None
+
+
+def export_case(
+    logits: np.ndarray,
+    properties: dict[str, Any],
+    configuration: Any,
+    plans: Any,
+    dataset_json: dict[str, Any],
+    truncated: str,
+    save_probabilities: bool = False,
+    num_threads_torch: int = default_num_processes,
+) -> None:
+    """nnU-Net's `export_prediction_from_logits` with our extras; the same mask in the same file."""
+    case: CaseMaps = properties.pop(CASE)
+    labels = plans.get_label_manager(dataset_json)
+    grid = ScanGrid(plans, configuration, labels, properties, num_threads_torch)
+    outputs = Outputs(
+        Path(truncated), dataset_json["file_ending"], save_probabilities, case.uncertainty is not None
+    )
+    mask, probabilities = grid.segmentation(logits, save_probabilities)
+    if probabilities is not None:
+        if case.calibration is not None:
+            probabilities = temperature_scaled(
+                probabilities, np.array(case.calibration.temperatures), labels.has_regions
+            )
+        with written_whole(outputs.npz) as temporary:
+            np.savez_compressed(temporary, probabilities=probabilities)
+        with written_whole(outputs.pkl) as temporary:
+            save_pickle(properties, str(temporary))
+    if case.uncertainty is not None:
+        _export_uncertainty(case, mask, grid, dataset_json, outputs)
+    with written_whole(outputs.mask) as temporary:
+        plans.image_reader_writer_class().write_seg(mask, str(temporary), properties)
+    outputs.remove(unwanted_only=True)
+
+
+def _export_uncertainty(
+    case: CaseMaps, mask: np.ndarray, grid: ScanGrid, dataset_json: dict[str, Any], outputs: Outputs
+) -> None:
+    assert case.uncertainty is not None
+    assert case.stage1 is not None
+    structures = structures_of(grid.labels, dataset_json)
+    entropy = grid.placed(case.uncertainty)[channels_of(grid.labels)]
+    write_map(entropy.max(0), outputs.uncertainty_map, grid.properties)
+    write_maps(entropy, outputs.uncertainty_per_class, grid.properties)
+    stage1, _ = grid.segmentation(case.stage1)
+    rows = structure_rows(mask, entropy, grid.properties["spacing"], structures, stage1)
+    name = outputs.truncated.name
+    save_json([{"case": name, **row, **_bounds(row, case.calibration, grid)} for row in rows], outputs.rows)
+    images, _ = grid.plans.image_reader_writer_class().read_images(case.inputs)
+    draw_scan(name, images[0], mask, entropy.max(0), grid.properties, structures, outputs.overlay)
+
+
+def draw_scan(
+    name: str,
+    image: np.ndarray,
+    mask: np.ndarray,
+    heatmap: np.ndarray,
+    properties: dict[str, Any],
+    structures: Structures,
+    path: Path,
+) -> None:
+    """Draw the slice that shows most: image, mask and heatmap are (Z, Y, X) in the reader's order."""
+    from ..evaluation.plots import draw_overlay  # matplotlib takes a second to load
+
+    view = view_of(mask, direction_of(properties), properties["spacing"])
+    slices = view.of(np.stack([image, mask, heatmap]))
+    draw_overlay(name, slices[0], slices[1], slices[2], view.spacing, view.letters, structures, path)
+
+
+def _bounds(row: dict[str, Any], calibration: Calibration | None, grid: ScanGrid) -> dict[str, float]:
+    """Where the true area or volume of a structure lies, in its row's unit; empty where not calibrated."""
+    if calibration is None:
+        return {}
+    size = row["volume_mm3"] if np.isnan(row["area_mm2"]) else row["area_mm2"]
+    low, high = area_bounds(size, calibration.area_quantiles[row["structure"]], grid.voxel_size())
+    return {"area_low": float(low), "area_high": float(high)}

@@ -1,0 +1,162 @@
+"""Which cases of an output folder are finished, and in which way they were predicted."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+
+from ..errors import UserError
+from ..files import save_json
+
+RECORD = "spinesegdiff_args.json"
+UNCERTAINTY = "uncertainty"
+"""Maps lie in a folder of their own: nnU-Net's evaluation takes every image beside the masks for a mask."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files of one predicted case.
+
+    Attributes:
+        truncated: output folder and case, nnU-Net's `output_file_truncated`.
+        ending: the dataset's file ending.
+        probabilities, uncertainty: what is wanted beside the mask.
+    """
+
+    truncated: Path
+    ending: str
+    probabilities: bool = False
+    uncertainty: bool = False
+
+    @property
+    def mask(self) -> Path:
+        return self._beside(self.ending)
+
+    @property
+    def npz(self) -> Path:
+        return self._beside(".npz")
+
+    @property
+    def pkl(self) -> Path:
+        return self._beside(".pkl")
+
+    @property
+    def uncertainty_map(self) -> Path:
+        return self._below("_uncertainty.nii.gz")
+
+    @property
+    def uncertainty_per_class(self) -> Path:
+        return self._below("_uncertainty_per_class.nii.gz")
+
+    @property
+    def overlay(self) -> Path:
+        return self._below("_overlay.png")
+
+    @property
+    def rows(self) -> Path:
+        """This case's part of confidence.csv; hidden, and there so that a run that was stopped can go on."""
+        return self.truncated.parent / UNCERTAINTY / ".rows" / f"{self.truncated.name}.json"
+
+    def are_whole(self) -> bool:
+        """Whether everything that is wanted is there and not truncated."""
+        return all(is_whole(path) for path in self._wanted())
+
+    def remove(self, unwanted_only: bool = False) -> None:
+        """Remove all files of the case, or those of earlier predictions that are not wanted now."""
+        everything = {self.mask, *self._of_probabilities(), *self._of_uncertainty()}
+        for path in everything - (set(self._wanted()) if unwanted_only else set()):
+            path.unlink(missing_ok=True)
+
+    def _wanted(self) -> list[Path]:
+        return [
+            self.mask,
+            *(self._of_probabilities() if self.probabilities else ()),
+            *(self._of_uncertainty() if self.uncertainty else ()),
+        ]
+
+    def _of_probabilities(self) -> list[Path]:
+        return [self.npz, self.pkl]
+
+    def _of_uncertainty(self) -> list[Path]:
+        return [self.uncertainty_map, self.uncertainty_per_class, self.overlay, self.rows]
+
+    def _beside(self, ending: str) -> Path:
+        return self.truncated.with_name(self.truncated.name + ending)
+
+    def _below(self, ending: str) -> Path:
+        return self.truncated.parent / UNCERTAINTY / (self.truncated.name + ending)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file of a prediction can be read to its end. Nothing is unpickled for that."""
+    try:
+        if path.suffix == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                return archive.testzip() is None
+        if path.suffix == ".json":
+            return bool(json.loads(path.read_text()))
+        if path.suffix == ".png":
+            return path.read_bytes().endswith(b"IEND\xaeB`\x82")
+        if path.suffix == ".pkl":
+            return path.read_bytes().endswith(b".")  # the opcode that ends a pickle
+        return _is_whole_image(path)
+    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error):
+        return False
+
+
+def _is_whole_image(path: Path) -> bool:
+    if path.suffix == ".gz":
+        with gzip.open(path) as stream:
+            while stream.read(1 << 20):
+                continue
+    if path.suffix == ".mha" and not _mha_has_its_bytes(path):
+        return False
+    sitk.ReadImage(str(path))
+    return True
+
+
+def _mha_has_its_bytes(path: Path) -> bool:
+    """Whether the voxels that a MetaImage header announces follow it; ITK fills up what is missing."""
+    content = path.read_bytes()
+    header, _, voxels = content.partition(b"ElementDataFile = LOCAL\n")
+    fields = dict(line.split(" = ", 1) for line in header.decode("latin-1").splitlines() if " = " in line)
+    if fields.get("CompressedData") == "True":
+        zlib.decompress(voxels)
+        return True
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    image = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID())
+    count = reader.GetNumberOfComponents() * image.GetSizeOfPixelComponent()
+    for size in reader.GetSize():
+        count *= size
+    return len(voxels) >= count
+
+
+def keep_record(folder: Path, record: Mapping[str, Any], overwrite: bool, ending: str) -> None:
+    """Write how the masks of an output folder are predicted.
+
+    Raises:
+        UserError: earlier masks are to be kept (`overwrite` is False) that were predicted in another way.
+    """
+    path = folder / RECORD
+    if not overwrite and any(folder.glob(f"*{ending}")):
+        if not path.is_file():
+            raise UserError(
+                f"{folder}: holds masks that were predicted without --refine or another flag of ours; go on "
+                "without it, or choose another folder"
+            )
+        earlier = json.loads(path.read_text())
+        differing = [k for k in {**earlier, **record} if earlier.get(k) != record.get(k)]
+        if differing:
+            told = ", ".join(f"{k} {earlier.get(k)} instead of {record.get(k)}" for k in sorted(differing))
+            raise UserError(f"{folder}: holds masks of another kind ({told}); choose another folder")
+    save_json(record, path)

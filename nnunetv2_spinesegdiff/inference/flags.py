@@ -1,0 +1,44 @@
+"""The flags of a prediction, for every command that predicts."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+SAMPLER = {
+    "num_samples": (int, "S", "chains whose logits are averaged"),
+    "t_start": (int, "T", "depth to which the presegmentation is noised, at most the trained one"),
+    "ddim_steps": (int, "n", "denoising steps of a chain, 1 to T"),
+    "fusion_steps": (int, "T_s", "how many of the last steps are fused, 1 to n"),
+    "eta": (float, "ETA", "stochasticity of a step, 0 (DDIM) to 1"),
+    "seed": (int, "N", "seed of the noise"),
+}
+PRESETS = {
+    "fast": "refine once, in one step, from stage 1's mean over the mirrored copies",
+    "balanced": "two steps for every mirrored copy",
+    "paper": "15 chains of ten steps for every mirrored copy",
+}
+
+
+def add_sampling_flags(group: argparse._ActionsContainer) -> None:
+    """How to sample. A flag that is not given leaves no attribute: the model's own value stays."""
+    absent: dict[str, Any] = {"default": argparse.SUPPRESS}
+    told = "; ".join(f"{name}: {text}" for name, text in PRESETS.items())
+    group.add_argument("--preset", choices=list(PRESETS), help=f"A cost by name. {told}.", **absent)
+    for name, (kind, metavar, text) in SAMPLER.items():
+        group.add_argument(f"--{name}", type=kind, metavar=metavar, help=f"{text}.".capitalize(), **absent)
+    group.add_argument(
+        "--precision",
+        choices=["auto", "float32", "bfloat16"],
+        help="auto is nnU-Net's: float16 on CUDA, float32 elsewhere. bfloat16 takes about half the time on "
+        "CPUs that have it (AMX, AVX512-BF16) and changes a dozen pixels.",
+        **absent,
+    )
+
+
+def sampling_choices(options: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `PredictionSettings` that the flags of `add_sampling_flags` state."""
+    given = vars(options)
+    chosen: dict[str, Any] = {name: given[name] for name in ("preset", "precision") if name in given}
+    changes = {name: given[name] for name in SAMPLER if name in given}
+    return {**chosen, **({"changes": changes} if changes else {})}

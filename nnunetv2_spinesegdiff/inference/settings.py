@@ -1,0 +1,87 @@
+"""What a user may choose about a prediction, and whether model and machine can do it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ..diffusion.settings import PRESETS, SamplerSettings
+from ..errors import UserError
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class PredictionSettings:
+    """How to predict with a two-stage model.
+
+    Attributes:
+        refine: False gives stage 1 alone.
+        preset: one of `PRESETS`, or None for what the model was trained with.
+        changes: fields of `SamplerSettings` to set after that.
+        precision: "auto" is nnU-Net's own choice (float16 autocast on CUDA, float32 elsewhere).
+        save_uncertainty: write maps, pictures and numbers of the uncertainty beside the masks.
+
+    Raises:
+        UserError: the choices contradict each other.
+    """
+
+    refine: bool = True
+    preset: str | None = None
+    changes: dict[str, Any] = field(default_factory=dict)
+    precision: str = "auto"
+    save_uncertainty: bool = False
+
+    def __post_init__(self) -> None:
+        said = [f"--{name}" for name in (["preset"] if self.preset else []) + list(self.changes)]
+        if said and not self.refine:
+            raise UserError(f"{', '.join(said)}: nothing is sampled with --no_refine; leave one of them out")
+
+    @property
+    def mirror_refinement(self) -> bool:
+        """Whether every mirrored copy is refined, or their mean presegmentation once."""
+        return self.preset is None or PRESETS[self.preset].mirror_refinement
+
+    def sampler(self, trained: SamplerSettings) -> SamplerSettings:
+        """The sampler for a model whose own one is `trained`.
+
+        Raises:
+            UserError: a value is impossible, or T is above the depth that the model was trained to.
+        """
+        start = PRESETS[self.preset].applied_to(trained) if self.preset else trained
+        t_start = self.changes.get("t_start", 0)
+        if t_start > trained.t_start:
+            raise UserError(
+                f"--t_start {t_start} is deeper than {trained.t_start}, to which this model was trained; "
+                f"choose 1 to {trained.t_start}, or train with -tr nnUNetTrainerSpineSegDiff_T{t_start}"
+            )
+        try:
+            return start.changed(**self.changes)
+        except ValueError as error:
+            raise UserError(f"--{error}") from None
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raises UserError where the device computes in that precision not at all, or only slower."""
+    if precision == "bfloat16" and device.type == "cpu" and not _cpu_has_bfloat16():
+        raise UserError("--precision bfloat16: this CPU has no bfloat16 arithmetic; leave the flag out")
+    if precision == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
+        raise UserError("--precision bfloat16: this GPU has no bfloat16 arithmetic; leave the flag out")
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Whether the CPU multiplies in bfloat16 itself: oneDNN emulates it on others, slower than float32."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    if "AVX" in capability:
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager:
+    """The context in which a network is called; the noise process computes in float32 in any of them."""
+    if precision == "auto" or (precision == "float32" and device.type != "cuda"):
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
