@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"spinesegdiff {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_phantom, _add_convert, _add_train, _add_predict, _add_uncertainty, _add_env):
+    for add in COMMANDS:
         add(commands)
     return parser
 
@@ -240,6 +240,52 @@ def _train(options: argparse.Namespace) -> None:
     run_training_entry()
 
 
+def _add_calibrate(commands: argparse._SubParsersAction) -> None:
+    from .inference.flags import add_sampling_flags
+
+    p = _add_command(
+        commands,
+        "calibrate",
+        "Learn from the validation cases of the trained folds how far a model is to be trusted, and store it "
+        "with the model: predictions with the same flags then have calibrated probabilities and maps, and "
+        "bounds on every area.",
+    )
+    p.add_argument("-d", required=True, metavar="DATASET", help="dataset id or name")
+    p.add_argument("-c", default="2d", metavar="CONFIGURATION", help="configuration of the plans")
+    p.add_argument(
+        "-f",
+        type=int,
+        nargs="+",
+        metavar="FOLD",
+        default=argparse.SUPPRESS,
+        help="folds instead of all trained",
+    )
+    p.add_argument("-tr", default="nnUNetTrainerSpineSegDiff", metavar="TRAINER", help="its full name")
+    p.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="plans identifier")
+    p.add_argument("-chk", default="checkpoint_final.pth", metavar="NAME", help="checkpoint")
+    p.add_argument("-device", choices=["cpu", "cuda", "mps"], default="cuda", help="where to predict")
+    p.add_argument("--disable_tta", action="store_true", help="no mirroring, as in the predictions to come")
+    p.add_argument("--no_refine", action="store_true", help="calibrate stage 1 alone")
+    p.add_argument(
+        "-o",
+        type=Path,
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="diagram instead of MODEL/reliability.png",
+    )
+    add_sampling_flags(p)
+    _add_processes(p)
+    p.set_defaults(run=_calibrate)
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    check_device(options.device)
+    make_trainers_known()
+    from .inference.calibrate_command import run_calibration
+
+    return run_calibration(options)
+
+
 def _add_predict(commands: argparse._SubParsersAction) -> None:
     p = _add_command(
         commands,
@@ -293,6 +339,18 @@ def _add_env(commands: argparse._SubParsersAction) -> None:
         "nnUNetv2_predict knows --refine and --no_refine.",
     )
     p.set_defaults(run=lambda options: print(shell_lines(), end=""))
+
+
+COMMANDS = (
+    _add_demo,
+    _add_phantom,
+    _add_convert,
+    _add_train,
+    _add_calibrate,
+    _add_predict,
+    _add_uncertainty,
+    _add_env,
+)
 
 
 if __name__ == "__main__":

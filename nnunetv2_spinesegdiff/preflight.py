@@ -43,7 +43,7 @@ def check_before_prediction(arguments: Sequence[str]) -> None:
     words, _ = parser.parse_known_args(arguments)
     folder_of("nnUNet_results")
     if words.d is not None:
-        _name_of_dataset(words.d, "install its model or convert it first")
+        name_of_dataset(words.d, "install its model or convert it first")
     check_device(words.device)
 
 
@@ -51,7 +51,7 @@ def check_planned(dataset: str, configuration: str, plans: str) -> None:
     """Raises UserError where nnU-Net's folders are not set or the dataset is not planned and preprocessed."""
     for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         folder_of(variable)
-    name = _name_of_dataset(dataset, "convert it first")
+    name = name_of_dataset(dataset, "convert it first")
     plans_file = folder_of("nnUNet_preprocessed") / name / f"{plans}.json"
     advice = f"run `nnUNetv2_plan_and_preprocess -d {dataset} -c {configuration}` first"
     if not plans_file.is_file():
@@ -64,7 +64,8 @@ def check_planned(dataset: str, configuration: str, plans: str) -> None:
         raise UserError(f"{folder}: there is no such folder; {advice}")
 
 
-def _name_of_dataset(dataset: str, advice: str) -> str:
+def name_of_dataset(dataset: str, advice: str) -> str:
+    """nnU-Net's full name of a dataset; UserError, with `advice`, where its folders hold none."""
     from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 
     try:

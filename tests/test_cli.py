@@ -30,7 +30,16 @@ OPTIONS = {
         *("--slices", "--dim", "--seed", "-np"),
     ],
     "train": ["-d", "-c", "-f", "-tr", "-p", "-device", "--c", "--val", "-pretrained_weights"],
-    "predict": ["-i", "-o", "-d", "-c", "-f", "-tr", "-p", "-device", "--refine", "--no_refine", "-npp"],
+    "calibrate": [
+        *("-d", "-c", "-f", "-tr", "-p", "-chk", "-device", "--disable_tta", "--no_refine", "-o", "-np"),
+        *("--preset", "--num_samples", "--t_start", "--precision"),
+    ],
+    "predict": [
+        *("-i", "-o", "-d", "-c", "-f", "-tr", "-p", "-device", "--refine", "--no_refine", "-npp"),
+        *("--preset", "--num_samples", "--t_start", "--ddim_steps", "--fusion_steps", "--eta", "--seed"),
+        *("--precision", "--save_uncertainty"),
+    ],
+    "uncertainty": ["-i", "-o", "--images", "-np"],
     "env": ["eval"],
 }
 TRAIN = ["train", "-d", "501", "-f", "0", "-device", "cpu"]
