@@ -110,7 +110,8 @@ def main() -> None:
             print(f"$ {command}", flush=True)
             subprocess.run(command.split(), cwd=folder, env=environment(folder), check=True)
     told = (
-        f"`python {' '.join(sys.argv)}`: {options.patients} made-up patients, T2w, calibrated on five folds."
+        f"`python benchmarks/coverage.py --patients {options.patients} --unseen {options.unseen}`: T2w "
+        "phantoms, calibrated on the validation cases of five folds (level 90 %)."
     )
     options.o.write_text(f"{told}\n\n{table(folder)}\n")
     print(options.o.read_text())

@@ -86,7 +86,7 @@ def _commands(folders: DemoFolders, device: str, seed: int) -> list[str]:
         f"nnUNetv2_train {training}",
     ]
     for how in ("no_refine", "refine"):
-        target, save = _q(folders.predictions(how)), " --save_probabilities" if how == "refine" else ""
+        target, save = _q(folders.predictions(how)), " --save_uncertainty" if how == "refine" else ""
         images, labels = (_q(folders.unseen / part) for part in ("imagesTr", "labelsTr"))
         commands.append(f"nnUNetv2_predict -i {images} -o {target} {model} -npp 1 -nps 1 --{how}{save}")
         files = f"-djfile {target}/dataset.json -pfile {target}/plans.json"
@@ -148,6 +148,7 @@ def _show(folders: DemoFolders) -> None:
     print(f"\nDice against ground truth, mean of {len(cases)} series of {UNSEEN_PATIENTS} unseen patients:\n")
     print(table.to_string(float_format="{:.3f}".format))
     print(f"\nPicture: {picture}")
+    print(f"One a case, and where not to trust the masks: {folders.predictions('refine') / 'uncertainty'}")
 
 
 def _row(folders: DemoFolders, case: str) -> CaseRow:
@@ -159,14 +160,9 @@ def _row(folders: DemoFolders, case: str) -> CaseRow:
         "stage 1": read(folders.predictions("no_refine") / f"{case}.nii.gz"),
         "refined": read(folders.predictions("refine") / f"{case}.nii.gz"),
     }
-    with np.load(folders.predictions("refine") / f"{case}.npz") as archive:
-        p = archive["probabilities"][1:, 0].astype(np.float64)
-    return CaseRow(case, read(folders.unseen / "imagesTr" / f"{case}_0000.nii.gz"), masks, _entropy(p))
-
-
-def _entropy(p: np.ndarray) -> np.ndarray:
-    """Largest -p log p over the classes (paper eq. 4), (F, H, W) -> (H, W)."""
-    return (-p * np.log(np.clip(p, 1e-12, None))).max(0)
+    uncertainty = folders.predictions("refine") / "uncertainty" / f"{case}_uncertainty.nii.gz"
+    image = folders.unseen / "imagesTr" / f"{case}_0000.nii.gz"
+    return CaseRow(case, read(image), masks, read(uncertainty))
 
 
 def _q(path: Path) -> str:

@@ -9,7 +9,6 @@ import shlex
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from scipy.special import entr
 
 from nnunetv2_spinesegdiff import demo
 from nnunetv2_spinesegdiff.cli import build_parser, main
@@ -74,28 +73,23 @@ def test_the_end_is_a_table_and_a_picture(tmp_path, capsys):
     folders = demo.DemoFolders(tmp_path)
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 4, (1, 16, 16)).astype(np.uint8)
-    probabilities = rng.dirichlet(np.ones(4), (1, 16, 16)).transpose(3, 0, 1, 2)
+    refined = folders.predictions("refine")
     for path, array in (
         (folders.unseen / "labelsTr" / "case.nii.gz", labels),
         (folders.unseen / "imagesTr" / "case_0000.nii.gz", labels * 10.0),
         (folders.predictions("no_refine") / "case.nii.gz", labels),
-        (folders.predictions("refine") / "case.nii.gz", labels),
+        (refined / "case.nii.gz", labels),
+        (refined / "uncertainty" / "case_uncertainty.nii.gz", labels / 10.0),
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
     for how, dice in (("no_refine", 0.25), ("refine", 0.75)):
         means = {str(value): {"Dice": dice} for value in (1, 2, 3)}
         (folders.predictions(how) / "summary.json").write_text(json.dumps({"mean": means}))
-    np.savez(folders.predictions("refine") / "case.npz", probabilities=probabilities)
     demo._show(folders)
     shown = capsys.readouterr().out
     rows = [line.split() for line in shown.splitlines() if line.startswith(("ivd", "mean"))]
     assert rows == [["ivd", "0.250", "0.750"], ["mean", "0.250", "0.750"]]
     assert str(tmp_path / "demo.png") in shown
+    assert str(refined / "uncertainty") in shown
     assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_uncertainty_is_the_largest_entropy_of_a_class():
-    p = np.random.default_rng(0).dirichlet(np.ones(3), (5, 6)).transpose(2, 0, 1)
-    np.testing.assert_allclose(demo._entropy(p), entr(p).max(0))
-    assert not demo._entropy(np.zeros((2, 3, 3))).any()
