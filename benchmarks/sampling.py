@@ -14,23 +14,22 @@ pixels, in plane, of true structures. Make the model with nnU-Net's own commands
 from __future__ import annotations
 
 import argparse
-import ctypes
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from peak_memory import peak, reset_peak
 from scipy.special import entr
 
 from nnunetv2_spinesegdiff.environment import folder_of, make_trainers_known
 from nnunetv2_spinesegdiff.evaluation.calibration import fit_temperatures, reliability, temperature_scaled
 from nnunetv2_spinesegdiff.evaluation.ranking import error_auroc, near_foreground
-from nnunetv2_spinesegdiff.inference.export import CASE, CaseMaps
+from nnunetv2_spinesegdiff.inference.export import CaseMaps
 from nnunetv2_spinesegdiff.inference.held_out import HeldOutPredictor
 from nnunetv2_spinesegdiff.inference.held_out_cases import HeldOutCases
 from nnunetv2_spinesegdiff.inference.memory import keep_freed_memory
@@ -99,43 +98,12 @@ class TimedPredictor(HeldOutPredictor):
 
     def timed(self, case: Case) -> tuple[torch.Tensor, CaseMaps, float, float]:
         """Logits, maps, seconds and MB."""
-        self._properties = {CASE: CaseMaps()}
+        self._current = CaseMaps()
         before = reset_peak(self.device)
         start = time.perf_counter()
         logits = self.predict_logits_from_preprocessed_data(case.data)
         seconds = time.perf_counter() - start
-        return logits, self._properties[CASE], seconds, (peak(self.device) - before) / 1e6
-
-
-# --- memory ----------------------------------------------------------------------------------------------
-
-
-def reset_peak(device: torch.device) -> float:
-    """Start to watch the peak anew; bytes taken now."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.memory_allocated()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")
-    return _status("VmRSS")
-
-
-def peak(device: torch.device) -> float:
-    """Bytes at most since `reset_peak`; NaN where the system does not tell."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated()
-    return _status("VmHWM")
-
-
-def _status(name: str) -> float:
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith(f"{name}:"):
-                return float(line.split()[1]) * 1024
-    return float("nan")
+        return logits, self._current, seconds, (peak(self.device) - before) / 1e6
 
 
 # --- judging ---------------------------------------------------------------------------------------------
@@ -208,7 +176,8 @@ def run(options: argparse.Namespace) -> list[Row]:
     mean = Row(MEAN, replace(rows[-1].settings))
     reference = next(row for row in rows[2:] if "n 2" in row.name)
     for fold in options.f:
-        predictor = TimedPredictor(device=torch.device(options.device), settings=reference.settings)
+        settings = PredictionSettings(precision=options.precision)
+        predictor = TimedPredictor(device=torch.device(options.device), settings=settings)
         predictor.initialize_from_trained_model_folder(str(model), (fold,), "checkpoint_final.pth")
         trained = predictor.network.sampler
         cases = predictor.cases(held_out, held_out.of_fold(fold)[: options.cases])
@@ -250,7 +219,7 @@ def _predict_and_judge(predictor: TimedPredictor, case: Case, row: Row, fold: in
 
 
 def table(rows: Sequence[Row], told: str) -> str:
-    stage1 = np.mean(rows[0].seconds)
+    stage1 = np.median(rows[0].seconds)
     lines = [
         told,
         "",
@@ -259,7 +228,7 @@ def table(rows: Sequence[Row], told: str) -> str:
     ]
     for row in rows:
         lines.append(
-            f"| {row.name} | {np.mean(row.seconds):.2f} | {np.mean(row.seconds) / stage1:.1f} "
+            f"| {row.name} | {np.median(row.seconds):.2f} | {np.median(row.seconds) / stage1:.1f} "
             f"| {np.max(row.megabytes):.0f} | {np.nanmean(row.dice):.3f} | {np.nanmean(row.auroc):.3f} "
             f"| {error_of(row):.4f} | {error_of(row, temperatures_of_others=True):.4f} |"
         )
@@ -301,7 +270,7 @@ def main() -> None:
     p.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
     p.add_argument("--num_samples", type=int, nargs="+", default=[1, 15])
     p.add_argument("--ddim_steps", type=int, nargs="+", default=[1, 2, 10])
-    p.add_argument("--t_start", type=int, nargs="+", default=[10, 30])
+    p.add_argument("--t_start", type=int, nargs="+", default=[30, 10])
     options = p.parse_args()
     make_trainers_known()
     keep_freed_memory()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -49,7 +50,7 @@ class SpineSegDiffPredictor(nnUNetPredictor):
         self.calibration: Calibration | None = None
         self._tile_maps: TileMaps | None = None
         self._fold_maps: list[list[Tensor]] = []
-        self._properties: dict[str, Any] = {}
+        self._current = CaseMaps()
         self._inputs: dict[str, list[str]] = {}
 
     # --- the model ---------------------------------------------------------------------------------------
@@ -191,9 +192,34 @@ class SpineSegDiffPredictor(nnUNetPredictor):
     def _remembering(self, data_iterator: Iterable[dict]) -> Iterator[dict]:
         """The same cases; what is known of each travels to the export in nnU-Net's own properties."""
         for case in data_iterator:
-            self._properties = case["data_properties"]
-            self._properties[CASE] = self._case(case["ofile"])
+            self._current = case["data_properties"][CASE] = self._case(case["ofile"])
             yield case
+
+    def predict_from_files_sequential(
+        self,
+        list_of_lists_or_source_folder: Any,
+        output_folder_or_list_of_truncated_output_files: Any,
+        save_probabilities: bool = False,
+        overwrite: bool = True,
+        folder_with_segs_from_prev_stage: str | None = None,
+    ) -> list:
+        """Stock (`-npp 0 -nps 0`), with an export of ours. Its parameters must have the stock names."""
+
+        def export(logits: Any, properties: dict[str, Any], *rest: Any) -> None:
+            case, seen = self._case(rest[3]), self._current
+            properties[CASE] = replace(case, uncertainty=seen.uncertainty, stage1=seen.stage1)
+            self.export(logits, properties, *rest)
+
+        with mock.patch.object(stock, "export_prediction_from_logits", export):
+            returned = super().predict_from_files_sequential(
+                list_of_lists_or_source_folder,
+                output_folder_or_list_of_truncated_output_files,
+                save_probabilities,
+                overwrite,
+                folder_with_segs_from_prev_stage,
+            )
+        self._collect_confidence(list(self._inputs))
+        return returned
 
     def _case(self, output: str) -> CaseMaps:
         return CaseMaps(self._inputs.get(output, []), self.calibration)
@@ -204,15 +230,14 @@ class SpineSegDiffPredictor(nnUNetPredictor):
         """Stock; the maps beside the logits are averaged over the folds, too."""
         self._fold_maps = []
         logits = super().predict_logits_from_preprocessed_data(data)
-        if self._fold_maps and CASE in self._properties:
+        if self._fold_maps:
             means = [torch.stack(maps).mean(0).numpy() for maps in zip(*self._fold_maps, strict=True)]
-            self._properties[CASE].uncertainty, self._properties[CASE].stage1 = means
+            self._current.uncertainty, self._current.stage1 = means
         return logits
 
     def predict_sliding_window_return_logits(self, input_image: Tensor) -> Tensor:
-        """Stock, in the precision that was asked for."""
-        with autocast(self.settings.precision, self.device):
-            logits = super().predict_sliding_window_return_logits(input_image)
+        """Stock; the maps beside the logits lose nnU-Net's padding, too."""
+        logits = super().predict_sliding_window_return_logits(input_image)
         if self._tile_maps is not None:
             # nnU-Net pads to the patch size and cuts the padding off again without telling where it was.
             _, crop = stock.pad_nd_image(
