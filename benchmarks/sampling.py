@@ -275,8 +275,9 @@ def main() -> None:
     make_trainers_known()
     keep_freed_memory()
     rows = run(options)
-    command = " ".join(["python", *sys.argv])
-    told = f"{options.title}\n\n`{command}`: {len(rows[0].dice)} cases, {torch.get_num_threads()} threads."
+    command = f"python benchmarks/sampling.py -d {options.d} -tr {options.tr}"
+    machine = f"{len(rows[0].dice)} cases, {torch.get_num_threads()} threads, median of the cases' seconds"
+    told = f"{options.title}\n\n`{command}`: {machine}."
     options.o.write_text(table(rows, told.strip()) + "\n")
     print(options.o.read_text())
 

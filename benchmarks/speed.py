@@ -85,15 +85,15 @@ def plain_algorithm1(network: TwoStageNetwork, image: Tensor) -> tuple[Tensor, T
     return fused, (-p * p.clamp_min(1e-30).log()).amax(0)
 
 
-def check_equal(network: TwoStageNetwork, image: Tensor) -> float:
-    """Largest difference between the two; raises where they are not the same algorithm."""
+def check_equal(network: TwoStageNetwork, image: Tensor) -> None:
+    """Raises where the two are not the same algorithm."""
+    network.configure_sampler(SamplerSettings(num_samples=3, ddim_steps=4, fusion_steps=3))
     sampled = network.refine(image)
     logits, heatmap = plain_algorithm1(network, image)
     difference = float((sampled.logits - logits).abs().max())
     difference = max(difference, float((sampled.uncertainty() - heatmap).abs().max()))
-    if difference > 1e-3 * max(1.0, float(logits.abs().max())):
+    if difference > 1e-4 * max(1.0, float(logits.abs().max())):
         raise RuntimeError(f"the sampler and the plain Algorithm 1 differ by {difference}")
-    return difference
 
 
 # --- measuring -------------------------------------------------------------------------------------------
@@ -247,9 +247,9 @@ def main() -> None:
     ]
     for width in options.widths:
         network = build(width, options.size, device)
-        difference = check_equal(network, image)
+        check_equal(network, image)
         lines += ["", f"## Width {width} percent", ""]
-        lines += [f"Both samplers give the same result (largest difference of logits {difference:.0e})."]
+        lines += ["Both samplers give the same logits and heatmap."]
         lines += presets_table(network, image, options)
         lines += sampler_table(network, image, options)
         lines += memory_table(network, image, options.samples)

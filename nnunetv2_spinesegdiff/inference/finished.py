@@ -8,9 +8,11 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import SimpleITK as sitk
 
 from ..errors import UserError
@@ -117,14 +119,17 @@ def _is_whole_image(path: Path) -> bool:
         with gzip.open(path) as stream:
             while stream.read(1 << 20):
                 continue
+    # ITK fills up what is missing in these, and says nothing.
     if path.suffix == ".mha" and not _mha_has_its_bytes(path):
+        return False
+    if path.suffix == ".nii" and not _nii_has_its_bytes(path):
         return False
     sitk.ReadImage(str(path))
     return True
 
 
 def _mha_has_its_bytes(path: Path) -> bool:
-    """Whether the voxels that a MetaImage header announces follow it; ITK fills up what is missing."""
+    """Whether the voxels that a MetaImage header announces follow it."""
     content = path.read_bytes()
     header, _, voxels = content.partition(b"ElementDataFile = LOCAL\n")
     fields = dict(line.split(" = ", 1) for line in header.decode("latin-1").splitlines() if " = " in line)
@@ -139,6 +144,15 @@ def _mha_has_its_bytes(path: Path) -> bool:
     for size in reader.GetSize():
         count *= size
     return len(voxels) >= count
+
+
+def _nii_has_its_bytes(path: Path) -> bool:
+    """Whether the voxels that a NIfTI header announces follow it."""
+    try:
+        voxels: Any = nib.Nifti1Image.from_filename(path).dataobj
+    except (nib.filebasedimages.ImageFileError, nib.wrapstruct.WrapStructError):
+        return False
+    return path.stat().st_size >= voxels.offset + prod(voxels.shape) * voxels.dtype.itemsize
 
 
 def keep_record(folder: Path, record: Mapping[str, Any], overwrite: bool, ending: str) -> None:

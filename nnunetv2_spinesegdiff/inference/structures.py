@@ -13,13 +13,16 @@ def structures_of(labels: Any, dataset_json: dict[str, Any]) -> Structures:
     Args:
         labels: nnU-Net's label manager of the dataset.
     """
-    names = {
-        tuple(value) if isinstance(value, list | tuple) else value: name
-        for name, value in dataset_json["labels"].items()
-    }
-    if labels.has_regions:
-        return {names[region]: region for region in labels.foreground_regions}
-    return {names[label]: label for label in labels.foreground_labels}
+    names = {_plain(value): name for name, value in dataset_json["labels"].items()}
+    heads = labels.foreground_regions if labels.has_regions else labels.foreground_labels
+    return {names[_plain(head)]: _plain(head) for head in heads}
+
+
+def _plain(value: Any) -> int | tuple[int, ...]:
+    """A label, or the labels of a region; nnU-Net takes [1] for 1 where there are no regions."""
+    if isinstance(value, list | tuple):
+        return tuple(value) if len(value) > 1 else value[0]
+    return value
 
 
 def channels_of(labels: Any) -> list[int]:

@@ -1,0 +1,133 @@
+"""Which cases are finished: files are read to their end, and a folder holds masks of one kind."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.evaluation.calibration import reliability
+from nnunetv2_spinesegdiff.evaluation.plots import draw_reliability
+from nnunetv2_spinesegdiff.inference.confidence_table import collect_confidence
+from nnunetv2_spinesegdiff.inference.finished import Outputs, is_whole, keep_record
+
+VOXELS = np.random.default_rng(0).integers(0, 4, (3, 20, 30)).astype(np.uint8)
+RECORD = {"trainer": "nnUNetTrainerSpineSegDiff", "refine": True, "sampler": {"t_start": 30}}
+
+
+def image(path: Path, compress: bool = False) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(VOXELS), str(path), useCompression=compress)
+
+
+WRITERS: dict[str, Callable[[Path], Any]] = {
+    "mask.nii.gz": image,
+    "mask.nii": image,
+    "mask.nrrd": image,
+    "mask.mha": image,
+    "compressed.mha": lambda path: image(path, compress=True),
+    "case.npz": lambda path: np.savez_compressed(path, probabilities=VOXELS.astype(np.float32)),
+    "case.pkl": lambda path: path.write_bytes(pickle.dumps({"spacing": [1.0, 2.0, 3.0]})),
+    "case.json": lambda path: path.write_text(json.dumps([{"case": "a", "structure": "ivd"}])),
+    "case.png": lambda path: draw_reliability({"a": reliability(np.ones(3), np.ones(3, bool))}, path),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_truncation_shows(name, tmp_path):
+    path = tmp_path / name
+    WRITERS[name](path)
+    content = path.read_bytes()
+    assert is_whole(path)
+    lengths = {0, 1, len(content) // 2, *range(max(0, len(content) - 12), len(content))}
+    lengths |= set(np.linspace(0, len(content) - 1, 25).astype(int).tolist())
+    for length in sorted(lengths):
+        path.write_bytes(content[:length])
+        assert not is_whole(path), f"{length} of {len(content)} bytes"
+    path.unlink()
+    assert not is_whole(path)
+
+
+@pytest.fixture
+def outputs(tmp_path) -> Outputs:
+    """All files of one case, whole."""
+    made = Outputs(tmp_path / "case", ".nii.gz", probabilities=True, uncertainty=True)
+    made.rows.parent.mkdir(parents=True)
+    for path in (made.mask, made.uncertainty_map, made.uncertainty_per_class):
+        image(path)
+    for path in (made.npz, made.pkl, made.overlay, made.rows):
+        WRITERS[f"case{path.suffix}"](path)
+    return made
+
+
+def test_a_case_is_finished_when_all_that_is_wanted_is_whole(outputs):
+    assert outputs.are_whole()
+    for path in (outputs.mask, outputs.npz, outputs.pkl, outputs.overlay, outputs.uncertainty_map):
+        content = path.read_bytes()
+        path.write_bytes(content[:-2])
+        assert not outputs.are_whole(), path
+        path.write_bytes(content)
+    outputs.rows.unlink()
+    assert not outputs.are_whole()
+    assert Outputs(outputs.truncated, ".nii.gz", probabilities=True).are_whole()
+
+
+def test_what_is_not_wanted_is_removed_or_everything(outputs, tmp_path):
+    Outputs(outputs.truncated, ".nii.gz", uncertainty=True).remove(unwanted_only=True)
+    assert not outputs.npz.exists()
+    assert not outputs.pkl.exists()
+    assert outputs.overlay.exists()
+    outputs.remove()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_other_cases_keep_their_files(outputs):
+    image(outputs.truncated.with_name("case2.nii.gz"))
+    outputs.remove()
+    assert outputs.truncated.with_name("case2.nii.gz").is_file()
+
+
+def test_masks_of_one_kind_can_be_gone_on_with(tmp_path):
+    keep_record(tmp_path, RECORD, overwrite=True, ending=".nii.gz")
+    image(tmp_path / "a.nii.gz")
+    keep_record(tmp_path, RECORD, overwrite=False, ending=".nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"refine": False}, r"refine True instead of False"),
+        ({"sampler": {"t_start": 10}}, r"sampler \{'t_start': 30\} instead of \{'t_start': 10\}"),
+        ({"precision": "bfloat16"}, r"precision None instead of bfloat16"),
+    ],
+)
+def test_masks_of_another_kind_are_refused_in_one_line(tmp_path, changes, told):
+    keep_record(tmp_path, RECORD, overwrite=True, ending=".nii.gz")
+    image(tmp_path / "a.nii.gz")
+    with pytest.raises(UserError, match=told) as refused:
+        keep_record(tmp_path, {**RECORD, **changes}, overwrite=False, ending=".nii.gz")
+    assert "\n" not in str(refused.value)
+    keep_record(tmp_path, {**RECORD, **changes}, overwrite=True, ending=".nii.gz")
+
+
+def test_a_folder_without_masks_can_be_begun_whatever_was_tried_before(tmp_path):
+    keep_record(tmp_path, RECORD, overwrite=True, ending=".nii.gz")
+    keep_record(tmp_path, {**RECORD, "refine": False}, overwrite=False, ending=".nii.gz")
+
+
+def test_the_table_holds_the_rows_of_all_parts(tmp_path):
+    """As with -num_parts: every part collects what is there when it ends."""
+    rows = tmp_path / "uncertainty" / ".rows"
+    rows.mkdir(parents=True)
+    for case in ("b", "a"):
+        row = {"case": case, "structure": "ivd", "area_mm2": 12.5, "agreement": 0.9, "low_agreement": False}
+        (rows / f"{case}.json").write_text(json.dumps([row]))
+        table = collect_confidence(tmp_path)
+    lines = table.read_text().splitlines()
+    assert [line.split(",")[:3] for line in lines[1:]] == [["a", "ivd", "12.5"], ["b", "ivd", "12.5"]]
