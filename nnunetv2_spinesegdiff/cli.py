@@ -290,7 +290,7 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:
     p = _add_command(
         commands,
         "predict",
-        "nnUNetv2_predict with our trainers known, and --refine or --no_refine. All its options are passed "
+        "nnUNetv2_predict with our trainers and flags (-h tells them). All its own options are passed "
         "on to it.",
         add_help=False,
     )
@@ -336,7 +336,7 @@ def _add_env(commands: argparse._SubParsersAction) -> None:
         commands,
         "env",
         'Print shell lines: after `eval "$(spinesegdiff env)"` nnUNetv2_train knows our trainers and '
-        "nnUNetv2_predict knows --refine and --no_refine.",
+        "nnUNetv2_predict our flags.",
     )
     p.set_defaults(run=lambda options: print(shell_lines(), end=""))
 

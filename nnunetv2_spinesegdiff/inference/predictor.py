@@ -166,7 +166,7 @@ class SpineSegDiffPredictor(nnUNetPredictor):
         if overwrite:
             return list(range(len(outputs)))
         left = [i for i, o in enumerate(outputs) if not self._outputs(o, save_probabilities).are_whole()]
-        print(f"{len(outputs) - len(left)} cases are finished already, {len(left)} are left")
+        print(f"{len(outputs) - len(left)} of {len(outputs)} cases are finished already")
         return left
 
     def _outputs(self, truncated: str, save_probabilities: bool) -> Outputs:
