@@ -37,10 +37,10 @@ from nnunetv2_spinesegdiff.inference.scan_grid import ScanGrid
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
 from nnunetv2_spinesegdiff.preflight import name_of_dataset
 
-NOTE = """Within 10 pixels, in plane, of true structures: AUROC is the share of pairs in which a wrong pixel is more uncertain
-than a right one (mean of the cases), ECE the expected calibration error (all pixels together), the last column the
-same with temperatures fitted on the other folds. The refiner is a second network that was trained, too: training
-stage 1 for longer may narrow the differences."""
+NOTE = """Within 10 pixels, in plane, of true structures: AUROC is the share of pairs in which a wrong pixel
+is more uncertain than a right one (mean of the cases), ECE the expected calibration error (all
+pixels together), the last column the same with temperatures fitted on the other folds. The refiner
+is a second network that was trained, too: training stage 1 for longer may narrow the differences."""
 STAGE1 = "stage 1 alone"
 MEAN = "mean of stage 1 and refined"
 FIT_PIXELS = 200_000
