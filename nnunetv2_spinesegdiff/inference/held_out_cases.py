@@ -61,7 +61,9 @@ class HeldOutCases:
                 f"{self.splits}: holds {len(splits)} folds, no fold {fold}; choose others with -f"
             )
         cases = sorted(splits[fold]["val"])
-        missing = [case for case in cases if case not in self.images]
-        if missing:
-            raise UserError(f"{missing[0]}: a validation case of fold {fold} without image in nnUNet_raw")
+        for case in cases:
+            if case not in self.images or not Path(self.labels[case]).is_file():
+                raise UserError(
+                    f"{case}: a validation case of fold {fold} without image or label in nnUNet_raw"
+                )
         return cases

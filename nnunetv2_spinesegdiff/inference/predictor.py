@@ -161,7 +161,7 @@ class SpineSegDiffPredictor(nnUNetPredictor):
         return [inputs[i] for i in fit], [outputs[i] for i in fit], [previous[i] for i in fit]
 
     def _unfinished(self, outputs: list[str], overwrite: bool, save_probabilities: bool) -> list[int]:
-        record = {**self.record, "calibration": self.calibration and vars(self.calibration)}
+        record = {**self.record, "temperatures": self.calibration and self.calibration.temperatures}
         keep_record(Path(outputs[0]).parent, record, overwrite, self.dataset_json["file_ending"])
         if overwrite:
             return list(range(len(outputs)))

@@ -71,8 +71,11 @@ def cases(tmp_path) -> HeldOutCases:
     names = [f"case{i:02d}" for i in range(12)]
     splits = [{"train": [], "val": names[4 * fold : 4 * fold + 4]} for fold in range(3)]
     (tmp_path / "splits_final.json").write_text(json.dumps(splits))
+    labels = {name: str(tmp_path / f"{name}.nii.gz") for name in names}
+    for file in labels.values():
+        Path(file).touch()
     files = {name: [f"{name}_0000.nii.gz"] for name in names}
-    return HeldOutCases(tmp_path / "splits_final.json", files, {name: f"{name}.nii.gz" for name in names})
+    return HeldOutCases(tmp_path / "splits_final.json", files, labels)
 
 
 @pytest.fixture
@@ -223,6 +226,9 @@ def test_folds_and_cases_that_are_not_there_are_refused(model, cases, predicted,
         run(model, cases, (7,))
     with pytest.raises(UserError, match="case00: a validation case of fold 0 without image"):
         run(model, replace(cases, images={}), (0,))
+    Path(cases.labels["case06"]).unlink()
+    with pytest.raises(UserError, match="case06: a validation case of fold 1 without image or label"):
+        run(model, cases)
     with pytest.raises(UserError, match=r"nothing\.json: there is no such file"):
         run(model, replace(cases, splits=tmp_path / "nothing.json"), (0,))
 
