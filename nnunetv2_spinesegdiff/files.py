@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +20,8 @@ def written_whole(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    ending = "".join(path.suffixes[-2:]) if path.name.endswith(".gz") else path.suffix
-    handle, name = tempfile.mkstemp(
-        prefix=f".{path.name.removesuffix(ending)}.", suffix=f".part{ending}", dir=path.parent
-    )
+    prefix, suffix = _around_random_part(path)
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -34,6 +33,18 @@ def written_whole(path: Path | str) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def half_written(path: Path) -> list[Path]:
+    """What `written_whole` left of `path` in processes that were killed, or has of it in one that writes."""
+    prefix, suffix = map(re.escape, _around_random_part(path))
+    temporary = re.compile(rf"{prefix}[^.]+{suffix}")
+    return [other for other in path.parent.glob(".*") if temporary.fullmatch(other.name)]
+
+
+def _around_random_part(path: Path) -> tuple[str, str]:
+    ending = "".join(path.suffixes[-2:]) if path.name.endswith(".gz") else path.suffix
+    return f".{path.name.removesuffix(ending)}.", f".part{ending}"
 
 
 def save_json(content: Any, path: Path | str) -> None:

@@ -16,7 +16,7 @@ import nibabel as nib
 import SimpleITK as sitk
 
 from ..errors import UserError
-from ..files import save_json
+from ..files import half_written, save_json
 
 RECORD = "spinesegdiff_args.json"
 UNCERTAINTY = "uncertainty"
@@ -72,9 +72,13 @@ class Outputs:
         return all(is_whole(path) for path in self._wanted())
 
     def remove(self, unwanted_only: bool = False) -> None:
-        """Remove all files of the case, or those of earlier predictions that are not wanted now."""
+        """Remove all files of the case, or those of earlier predictions that are not wanted now.
+
+        What a killed run left half-written goes in any case: nnU-Net's evaluation takes it for a mask.
+        """
         everything = {self.mask, *self._of_probabilities(), *self._of_uncertainty()}
-        for path in everything - (set(self._wanted()) if unwanted_only else set()):
+        unwanted = everything - (set(self._wanted()) if unwanted_only else set())
+        for path in unwanted.union(*map(half_written, everything)):
             path.unlink(missing_ok=True)
 
     def _wanted(self) -> list[Path]:
@@ -162,15 +166,31 @@ def keep_record(folder: Path, record: Mapping[str, Any], overwrite: bool, ending
         UserError: earlier masks are to be kept (`overwrite` is False) that were predicted in another way.
     """
     path = folder / RECORD
-    if not overwrite and any(folder.glob(f"*{ending}")):
+    if not overwrite and any(folder.glob(f"[!.]*{ending}")):
         if not path.is_file():
             raise UserError(
                 f"{folder}: holds masks that were predicted without --refine or another flag of ours; go on "
                 "without it, or choose another folder"
             )
-        earlier = json.loads(path.read_text())
-        differing = [k for k in {**earlier, **record} if earlier.get(k) != record.get(k)]
+        differing = _differing(path, record)
         if differing:
-            told = ", ".join(f"{k} {earlier.get(k)} instead of {record.get(k)}" for k in sorted(differing))
-            raise UserError(f"{folder}: holds masks of another kind ({told}); choose another folder")
+            raise UserError(f"{folder}: holds masks of another kind ({differing}); choose another folder")
     save_json(record, path)
+
+
+def are_of_this_kind(folder: Path, record: Mapping[str, Any]) -> bool:
+    """Whether the masks of an output folder, if there are any, were predicted in this way."""
+    try:
+        return not _differing(folder / RECORD, record)
+    except (OSError, UserError):
+        return False
+
+
+def _differing(path: Path, record: Mapping[str, Any]) -> str:
+    """What differs from the record in a file, in words; nothing where they agree."""
+    try:
+        earlier = json.loads(path.read_text())
+    except ValueError:
+        raise UserError(f"{path}: cannot be read, is it truncated? Choose another folder") from None
+    differing = [k for k in {**earlier, **record} if earlier.get(k) != record.get(k)]
+    return ", ".join(f"{k} {earlier.get(k)} instead of {record.get(k)}" for k in sorted(differing))

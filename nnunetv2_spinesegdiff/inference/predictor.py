@@ -21,7 +21,7 @@ from ..network.two_stage import TwoStageNetwork
 from .calibrated import Calibration, stored_calibration
 from .confidence_table import collect_confidence
 from .export import CASE, CaseMaps, export_case
-from .finished import Outputs, keep_record
+from .finished import Outputs, are_of_this_kind, keep_record
 from .inputs import why_unfit
 from .maps import check_supported
 from .mirrored import predict_mirrored
@@ -162,7 +162,12 @@ class SpineSegDiffPredictor(nnUNetPredictor):
 
     def _unfinished(self, outputs: list[str], overwrite: bool, save_probabilities: bool) -> list[int]:
         record = {**self.record, "temperatures": self.calibration and self.calibration.temperatures}
-        keep_record(Path(outputs[0]).parent, record, overwrite, self.dataset_json["file_ending"])
+        folder = Path(outputs[0]).parent
+        if overwrite and not are_of_this_kind(folder, record):
+            # Stopped half way and gone on with, this prediction would take them for its own.
+            for output in outputs:
+                self._outputs(output, save_probabilities).remove()
+        keep_record(folder, record, overwrite, self.dataset_json["file_ending"])
         if overwrite:
             return list(range(len(outputs)))
         left = [i for i, o in enumerate(outputs) if not self._outputs(o, save_probabilities).are_whole()]
@@ -186,7 +191,7 @@ class SpineSegDiffPredictor(nnUNetPredictor):
         return returned
 
     def _collect_confidence(self, outputs: list[str]) -> None:
-        if self.settings.save_uncertainty and outputs:
+        if outputs:
             collect_confidence(Path(outputs[0]).parent)
 
     def _remembering(self, data_iterator: Iterable[dict]) -> Iterator[dict]:

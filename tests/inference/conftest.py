@@ -30,16 +30,18 @@ class Model:
     folder: Path
     labels: dict[str, Any]
 
-    def predictor(self, kind: type, **kwargs: Any) -> Any:
+    def predictor(self, kind: type, folds: tuple[int, ...] = (0,), **kwargs: Any) -> Any:
         """A predictor of that class, ready to predict on the CPU."""
         made = kind(device=torch.device("cpu"), allow_tqdm=False, **kwargs)
-        made.initialize_from_trained_model_folder(str(self.folder), (0,))
+        made.initialize_from_trained_model_folder(str(self.folder), folds)
         return made
 
 
-def whole_plans(reader: str = "SimpleITKIO") -> dict[str, Any]:
+def whole_plans(
+    reader: str = "SimpleITKIO", axes: int = 2, transpose: tuple[int, ...] = (0, 1, 2)
+) -> dict[str, Any]:
     """Small plans with all that preprocessing and export read."""
-    plans = small_plans()
+    plans = small_plans(axes)
     configuration = plans["configurations"]["small"]
     for name, kwargs in RESAMPLING.items():
         configuration[f"resampling_fn_{name}"] = "resample_data_or_seg_to_shape"
@@ -47,35 +49,43 @@ def whole_plans(reader: str = "SimpleITKIO") -> dict[str, Any]:
     return {
         **plans,
         "image_reader_writer": reader,
-        "transpose_forward": [0, 1, 2],
-        "transpose_backward": [0, 1, 2],
+        "transpose_forward": list(transpose),
+        "transpose_backward": np.argsort(transpose).tolist(),
         "foreground_intensity_properties_per_channel": {"0": {}},
     }
 
 
 @pytest.fixture
 def make_model(tmp_path, monkeypatch):
-    """Makes a `Model`: make_model(labels=..., reader=..., **more_of_dataset_json)."""
+    """Makes a `Model` of two folds: make_model(labels=..., reader=..., **more_of_dataset_json)."""
     monkeypatch.setenv("nnUNet_extTrainer", str(TRAINERS))
 
-    def make(labels: dict[str, Any] | None = None, reader: str = "SimpleITKIO", **more: Any) -> Model:
+    def make(
+        labels: dict[str, Any] | None = None,
+        reader: str = "SimpleITKIO",
+        axes: int = 2,
+        transpose: tuple[int, ...] = (0, 1, 2),
+        **more: Any,
+    ) -> Model:
         labels = LABELS if labels is None else labels
         regions = any(isinstance(value, list) for value in labels.values())
         heads = len([n for n in labels if n not in ("background", "ignore")]) + (0 if regions else 1)
         folder = tmp_path / "model"
-        (folder / "fold_0").mkdir(parents=True)
-        (folder / "plans.json").write_text(json.dumps(whole_plans(reader)))
+        folder.mkdir()
+        (folder / "plans.json").write_text(json.dumps(whole_plans(reader, axes, transpose)))
         dataset = {"channel_names": {"0": "MRI"}, "labels": labels, "file_ending": ".nii.gz", **more}
         (folder / "dataset.json").write_text(json.dumps(dataset))
-        network = build(heads=heads, seed=3)
-        network.heads_are_regions.fill_(regions)
-        checkpoint = {
-            "network_weights": network.state_dict(),
-            "trainer_name": "nnUNetTrainerSpineSegDiff",
-            "init_args": {"configuration": "small"},
-            "inference_allowed_mirroring_axes": (0, 1),
-        }
-        torch.save(checkpoint, folder / "fold_0" / "checkpoint_final.pth")
+        for fold in (0, 1):
+            network = build(axes, heads=heads, seed=3 + fold)
+            network.heads_are_regions.fill_(regions)
+            checkpoint = {
+                "network_weights": network.state_dict(),
+                "trainer_name": "nnUNetTrainerSpineSegDiff",
+                "init_args": {"configuration": "small"},
+                "inference_allowed_mirroring_axes": (0, 1),
+            }
+            (folder / f"fold_{fold}").mkdir()
+            torch.save(checkpoint, folder / f"fold_{fold}" / "checkpoint_final.pth")
         return Model(folder, labels)
 
     return make

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +21,8 @@ from nnunetv2_spinesegdiff.inference.calibrated import Calibration
 from nnunetv2_spinesegdiff.inference.mirrored import Predicted
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
+
+from ..small_plans import image
 
 REGIONS = {"background": 0, "whole": [1, 2], "core": [2]}
 
@@ -41,6 +44,12 @@ def array(path: Path) -> np.ndarray:
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
 
+def affine_of(path: Path) -> np.ndarray:
+    affine = nibabel.Nifti1Image.from_filename(path).affine
+    assert affine is not None
+    return affine
+
+
 @pytest.mark.parametrize("labels", [None, REGIONS], ids=["classes", "regions"])
 @pytest.mark.parametrize("reader", ["SimpleITKIO", "NibabelIO", "NibabelIOWithReorient"])
 def test_masks_and_probabilities_are_those_of_the_stock_predictor(
@@ -54,6 +63,8 @@ def test_masks_and_probabilities_are_those_of_the_stock_predictor(
         assert (stock / f"{name}.nii.gz").read_bytes() == (found / f"{name}.nii.gz").read_bytes()
         first, second = (np.load(folder / f"{name}.npz")["probabilities"] for folder in (stock, found))
         assert np.array_equal(first, second)
+        # nnU-Net's ensembling reads these
+        assert (stock / f"{name}.pkl").read_bytes() == (found / f"{name}.pkl").read_bytes()
         heatmap = array(found / "uncertainty" / f"{name}_uncertainty.nii.gz")
         assert heatmap.shape == (3, 25, 40)
         assert 0 < heatmap.max() <= 1 / np.e + 1e-6
@@ -81,21 +92,40 @@ def test_calibration_changes_probabilities_maps_and_bounds_and_no_mask(make_mode
         assert np.allclose(some["area_high"], high, rtol=1e-5)
 
 
-@pytest.mark.parametrize("reader", ["SimpleITKIO", "NibabelIO"])
-def test_every_voxel_of_a_map_lies_where_the_scan_has_it(make_model, tmp_path, monkeypatch, reader):
+@pytest.mark.parametrize(
+    ("reader", "axes", "transpose"),
+    [
+        ("SimpleITKIO", 2, (0, 1, 2)),
+        ("SimpleITKIOWithReorient", 2, (0, 1, 2)),
+        ("NibabelIO", 2, (0, 1, 2)),
+        ("NibabelIOWithReorient", 2, (0, 1, 2)),
+        ("SimpleITKIO", 2, (1, 2, 0)),
+        ("NibabelIOWithReorient", 2, (2, 0, 1)),
+        ("SimpleITKIO", 3, (0, 1, 2)),
+        ("SimpleITKIOWithReorient", 3, (2, 0, 1)),
+    ],
+)
+def test_every_voxel_of_a_map_lies_where_the_scan_has_it(
+    make_model, tmp_path, monkeypatch, reader, axes, transpose
+):
     """Bright spots in an oblique, anisotropic, flipped volume with an empty border: the made-up network is
     unsure exactly where the image is bright, so the map must be bright at the spots' places in the world."""
     scan, spots = _scan_with_spots()
     (tmp_path / "scans").mkdir()
     sitk.WriteImage(scan, str(tmp_path / "scans" / "a_0000.nii.gz"))
     monkeypatch.setattr(predictor_module, "predict_mirrored", _unsure_where_bright)
-    found = predicted(ours(make_model(reader=reader)), tmp_path / "scans", tmp_path / "out")
+    model = make_model(reader=reader, axes=axes, transpose=transpose)
+    found = predicted(ours(model), tmp_path / "scans", tmp_path / "out")
 
     heatmap = sitk.ReadImage(str(found / "uncertainty" / "a_uncertainty.nii.gz"))
     assert heatmap.GetPixelID() == sitk.sitkFloat32
     written = sitk.ReadImage(str(tmp_path / "scans" / "a_0000.nii.gz"))  # as NIfTI rounds the directions
+    assert heatmap.GetSize() == written.GetSize()
+    for path in (found / "uncertainty" / "a_uncertainty.nii.gz", found / "a.nii.gz"):
+        assert np.allclose(affine_of(path), affine_of(tmp_path / "scans" / "a_0000.nii.gz"), atol=1e-4)
     hot = sitk.GetArrayFromImage(heatmap) > 0.17
-    near_spots = ndimage.binary_dilation(spots, np.ones((1, 3, 3)))
+    # Where slices are resampled, too, a spot may grow by one of them.
+    near_spots = ndimage.binary_dilation(spots, np.ones((3 if axes == 3 or transpose[0] else 1, 3, 3)))
     assert hot.sum() > 0.5 * spots.sum()
     for z, y, x in np.argwhere(hot).tolist():
         point = heatmap.TransformIndexToPhysicalPoint((x, y, z))
@@ -110,6 +140,9 @@ def test_every_voxel_of_a_map_lies_where_the_scan_has_it(make_model, tmp_path, m
     per_class = sitk.ReadImage(str(found / "uncertainty" / "a_uncertainty_per_class.nii.gz"))
     assert per_class.GetSize()[:3] == heatmap.GetSize()
     assert np.allclose(sitk.GetArrayFromImage(per_class).max(0), sitk.GetArrayFromImage(heatmap))
+    vertebrae = pd.read_csv(found / "uncertainty" / "confidence.csv")["volume_mm3"][1]
+    voxels = (array(found / "a.nii.gz") == 2).sum()
+    assert vertebrae == pytest.approx(voxels * 0.8 * 1.3 * 3.7, rel=1e-4)
 
 
 def _scan_with_spots() -> tuple[sitk.Image, np.ndarray]:
@@ -130,11 +163,53 @@ def _scan_with_spots() -> tuple[sitk.Image, np.ndarray]:
 
 
 def _unsure_where_bright(network, image, axes, **kwargs) -> Predicted:
-    """Half background, half vertebrae where the image is bright, sure of the background elsewhere."""
+    """Hardly more vertebrae than background where the image is bright, background for sure elsewhere."""
     bright = (image[:, :1] > 3).float()
     zero = torch.zeros_like(bright)
-    logits = torch.cat([9 - 9 * bright, zero - 9, zero, zero - 9], 1)
+    logits = torch.cat([9 - 9.1 * bright, zero - 9, zero, zero - 9], 1)
     return Predicted(logits, logits, Sampled([logits], False))
+
+
+def test_a_file_of_two_axes_gets_maps_of_two_axes_and_areas(make_model, tmp_path):
+    pixels = np.random.default_rng(0).normal(100, 20, (25, 40)).astype(np.float32)
+    scan = sitk.GetImageFromArray(pixels)
+    scan.SetSpacing((1.0, 1.25))
+    (tmp_path / "scans").mkdir()
+    sitk.WriteImage(scan, str(tmp_path / "scans" / "a_0000.nii.gz"))
+    predictor = ours(make_model())
+    predictor.calibration = Calibration([1.0] * 4, {"spinal_canal": 0.1, "vertebrae": 0.1, "ivd": 0.1})
+    found = predicted(predictor, tmp_path / "scans", tmp_path / "out")
+    heatmap = sitk.ReadImage(str(found / "uncertainty" / "a_uncertainty.nii.gz"))
+    assert (heatmap.GetSize(), heatmap.GetSpacing()) == ((40, 25), (1.0, 1.25))
+    rows, mask = pd.read_csv(found / "uncertainty" / "confidence.csv"), array(found / "a.nii.gz")
+    assert rows["volume_mm3"].isna().all()
+    assert np.allclose(rows["area_mm2"], [(mask == label).sum() * 1.25 for label in (1, 2, 3)])
+    low, high = area_bounds(rows["area_mm2"].to_numpy(), 0.1, 1.25)
+    assert np.allclose(rows[["area_low", "area_high"]], np.stack([low, high], 1), rtol=1e-5)
+
+
+def test_maps_are_means_over_the_folds(make_model):
+    model, scan = make_model(), image(1, 2, 20, 30)
+    maps = []
+    for folds in ((0,), (1,), (0, 1)):
+        predictor = model.predictor(
+            SpineSegDiffPredictor, folds, settings=PredictionSettings(save_uncertainty=True)
+        )
+        predictor.predict_logits_from_preprocessed_data(scan)
+        maps.append(np.stack([predictor._current.uncertainty, predictor._current.stage1]))
+    assert not np.allclose(maps[0], maps[1], atol=0.01)
+    assert np.allclose(maps[2], (maps[0] + maps[1]) / 2, atol=1e-5)
+
+
+def test_an_array_in_memory_is_segmented_as_by_the_stock_predictor(make_model):
+    """nnU-Net's way of predicting from Python, without files."""
+    model, pixels = make_model(), image(1, 1, 25, 40).numpy()
+    masks = [
+        made.predict_single_npy_array(pixels, {"spacing": [1.0, 1.0, 1.0]})
+        for made in (model.predictor(nnUNetPredictor), model.predictor(SpineSegDiffPredictor))
+    ]
+    assert masks[0].any()
+    assert np.array_equal(*masks)
 
 
 def test_going_on_predicts_again_what_is_truncated_and_nothing_else(make_model, two_scans, tmp_path):
@@ -157,9 +232,56 @@ def test_nothing_of_an_earlier_prediction_stays_beside_a_new_mask(make_model, tw
     output = predicted(ours(model), two_scans, tmp_path / "out")
     again = model.predictor(SpineSegDiffPredictor, settings=PredictionSettings())
     again.predict_from_files_sequential(str(two_scans), str(output), False, True)
-    assert not list((output / "uncertainty").glob("*.nii.gz"))
+    assert not (output / "uncertainty").exists()
     assert not list(output.glob("*.npz"))
     assert len(list(output.glob("*.nii.gz"))) == 2
+
+
+def test_a_table_loses_the_rows_of_cases_that_have_no_maps_now(make_model, two_scans, tmp_path):
+    model = make_model()
+    output = predicted(ours(model), two_scans, tmp_path / "out")
+    (two_scans / "b_0000.nii.gz").unlink()
+    again = model.predictor(SpineSegDiffPredictor, settings=PredictionSettings())
+    again.predict_from_files_sequential(str(two_scans), str(output), False, True)
+    assert set(pd.read_csv(output / "uncertainty" / "confidence.csv")["case"]) == {"b"}
+
+
+def test_a_run_in_another_way_that_is_stopped_and_gone_on_with_mixes_no_masks(
+    make_model, two_scans, tmp_path, monkeypatch
+):
+    model = make_model()
+    unrefined = PredictionSettings(refine=False, save_uncertainty=True)
+    expected = predicted(
+        model.predictor(SpineSegDiffPredictor, settings=unrefined), two_scans, tmp_path / "expected"
+    )
+    output = predicted(ours(model), two_scans, tmp_path / "out")
+    assert (output / "b.nii.gz").read_bytes() != (expected / "b.nii.gz").read_bytes()
+
+    class Killed(SpineSegDiffPredictor):
+        def export(self, logits, properties, configuration, plans, dataset_json, truncated, *rest):
+            if Path(truncated).name == "b":
+                raise KeyboardInterrupt
+            SpineSegDiffPredictor.export(
+                logits, properties, configuration, plans, dataset_json, truncated, *rest
+            )
+
+    with pytest.raises(KeyboardInterrupt):
+        predicted(model.predictor(Killed, settings=unrefined), two_scans, output)
+    predicted(model.predictor(SpineSegDiffPredictor, settings=unrefined), two_scans, output, overwrite=False)
+    for name in ("a.nii.gz", "b.nii.gz", "b.npz", "uncertainty/b_uncertainty.nii.gz"):
+        assert (output / name).read_bytes() == (expected / name).read_bytes(), name
+
+
+def test_a_scan_that_became_unfit_loses_its_files_and_its_rows(make_model, two_scans, tmp_path):
+    model = make_model()
+    output = predicted(ours(model), two_scans, tmp_path / "out")
+    blank = sitk.ReadImage(str(two_scans / "a_0000.nii.gz")) * 0
+    sitk.WriteImage(blank, str(two_scans / "a_0000.nii.gz"))
+    predictor = ours(model)
+    predicted(predictor, two_scans, output)
+    assert "a_0000.nii.gz: is constant" in predictor.failures[0]
+    assert not [path for path in output.rglob("*") if path.name.startswith("a")]
+    assert set(pd.read_csv(output / "uncertainty" / "confidence.csv")["case"]) == {"b"}
 
 
 def test_a_case_whose_export_fails_leaves_no_mask(make_model, two_scans, tmp_path, monkeypatch):

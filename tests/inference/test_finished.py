@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import SimpleITK as sitk
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.evaluation.calibration import reliability
 from nnunetv2_spinesegdiff.evaluation.plots import draw_reliability
+from nnunetv2_spinesegdiff.files import written_whole
+from nnunetv2_spinesegdiff.inference import confidence_table
 from nnunetv2_spinesegdiff.inference.confidence_table import collect_confidence
 from nnunetv2_spinesegdiff.inference.finished import Outputs, is_whole, keep_record
 
@@ -93,6 +96,25 @@ def test_other_cases_keep_their_files(outputs):
     assert outputs.truncated.with_name("case2.nii.gz").is_file()
 
 
+def killed_while_writing(path: Path) -> Path:
+    """What is left of `path` where its process was killed, with no time to take its temporary file away."""
+    with suppress(KeyboardInterrupt), written_whole(path) as temporary:
+        raise KeyboardInterrupt
+    temporary.write_bytes(b"half of it")
+    return temporary
+
+
+@pytest.mark.parametrize("unwanted_only", [True, False])
+def test_what_a_killed_run_left_half_written_goes_with_its_case(outputs, unwanted_only):
+    """nnU-Net's evaluation takes a hidden file for a mask, too."""
+    halves = [killed_while_writing(p) for p in (outputs.mask, outputs.npz, outputs.overlay, outputs.rows)]
+    others = [killed_while_writing(outputs.mask.with_name(n)) for n in ("case.2.nii.gz", "acase.nii.gz")]
+    outputs.remove(unwanted_only)
+    assert not any(half.exists() for half in halves)
+    assert all(other.exists() for other in others)
+    assert outputs.are_whole() is unwanted_only
+
+
 def test_masks_of_one_kind_can_be_gone_on_with(tmp_path):
     keep_record(tmp_path, RECORD, overwrite=True, ending=".nii.gz")
     image(tmp_path / "a.nii.gz")
@@ -121,13 +143,85 @@ def test_a_folder_without_masks_can_be_begun_whatever_was_tried_before(tmp_path)
     keep_record(tmp_path, {**RECORD, "refine": False}, overwrite=False, ending=".nii.gz")
 
 
+def test_a_mask_that_is_being_written_is_none_yet(tmp_path):
+    keep_record(tmp_path, RECORD, overwrite=True, ending=".nii.gz")
+    killed_while_writing(tmp_path / "a.nii.gz")
+    keep_record(tmp_path, {**RECORD, "refine": False}, overwrite=False, ending=".nii.gz")
+
+
+def test_a_damaged_record_is_one_line(tmp_path):
+    keep_record(tmp_path, RECORD, overwrite=True, ending=".nii.gz")
+    image(tmp_path / "a.nii.gz")
+    path = tmp_path / "spinesegdiff_args.json"
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(UserError, match=r"spinesegdiff_args\.json: cannot be read.*Choose another folder"):
+        keep_record(tmp_path, RECORD, overwrite=False, ending=".nii.gz")
+    keep_record(tmp_path, RECORD, overwrite=True, ending=".nii.gz")
+    keep_record(tmp_path, RECORD, overwrite=False, ending=".nii.gz")
+
+
+# --- confidence.csv --------------------------------------------------------------------------------------
+
+
+def rows_of(folder: Path, case: str) -> Path:
+    """The part of confidence.csv that the export of a case leaves."""
+    path = Outputs(folder / case, ".nii.gz").rows
+    path.parent.mkdir(parents=True, exist_ok=True)
+    row = {"case": case, "structure": "ivd", "area_mm2": 12.5, "agreement": 0.9, "low_agreement": False}
+    path.write_text(json.dumps([row]))
+    return path
+
+
+def collected(folder: Path) -> list[str]:
+    """Cases of confidence.csv, collected now."""
+    collect_confidence(folder)
+    lines = (folder / "uncertainty" / "confidence.csv").read_text().splitlines()
+    assert all(line.split(",")[1:3] == ["ivd", "12.5"] for line in lines[1:])
+    return [line.split(",")[0] for line in lines[1:]]
+
+
 def test_the_table_holds_the_rows_of_all_parts(tmp_path):
     """As with -num_parts: every part collects what is there when it ends."""
-    rows = tmp_path / "uncertainty" / ".rows"
-    rows.mkdir(parents=True)
-    for case in ("b", "a"):
-        row = {"case": case, "structure": "ivd", "area_mm2": 12.5, "agreement": 0.9, "low_agreement": False}
-        (rows / f"{case}.json").write_text(json.dumps([row]))
-        table = collect_confidence(tmp_path)
-    lines = table.read_text().splitlines()
-    assert [line.split(",")[:3] for line in lines[1:]] == [["a", "ivd", "12.5"], ["b", "ivd", "12.5"]]
+    rows_of(tmp_path, "b")
+    assert collected(tmp_path) == ["b"]
+    rows_of(tmp_path, "a")
+    assert collected(tmp_path) == ["a", "b"]
+
+
+def test_rows_that_another_part_is_writing_are_not_read(tmp_path):
+    """Nor those that a killed run left half-written: they would stop every later run."""
+    killed_while_writing(rows_of(tmp_path, "b"))
+    killed_while_writing(tmp_path / "uncertainty" / ".rows" / "a.json")
+    assert collected(tmp_path) == ["b"]
+
+
+def test_rows_that_appear_or_vanish_meanwhile_are_collected_or_left_out(tmp_path, monkeypatch):
+    """Another part ends with its case, or predicts one again, while this one writes the table."""
+    first, write = rows_of(tmp_path, "a"), confidence_table.write_confidence
+    changes: list[Callable[[], Any]] = [lambda: rows_of(tmp_path, "b"), first.unlink]
+
+    def writing(*args):
+        write(*args)
+        if changes:
+            changes.pop(0)()
+
+    monkeypatch.setattr(confidence_table, "write_confidence", writing)
+    assert collected(tmp_path) == ["b"]
+
+
+def test_a_table_without_rows_goes(tmp_path):
+    rows = rows_of(tmp_path, "a")
+    assert collected(tmp_path) == ["a"]
+    rows.unlink()
+    collect_confidence(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_table_that_was_not_collected_stays(tmp_path):
+    """`spinesegdiff uncertainty` writes one of its own."""
+    (tmp_path / "uncertainty").mkdir()
+    (tmp_path / "uncertainty" / "confidence.csv").write_text("case\n")
+    collect_confidence(tmp_path)
+    assert (tmp_path / "uncertainty" / "confidence.csv").is_file()
+    collect_confidence(tmp_path / "elsewhere")
+    assert not (tmp_path / "elsewhere").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunetv2_spinesegdiff.environment import TRAINERS
 from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.inference import settings as settings_module
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
 
@@ -48,8 +50,8 @@ def model_folder(tmp_path, monkeypatch) -> Path:
     return folder
 
 
-def initialised(folder: Path, *, refine: bool = True, fold: int = 0) -> SpineSegDiffPredictor:
-    settings = PredictionSettings(refine=refine)
+def initialised(folder: Path, *, fold: int = 0, **settings_of: Any) -> SpineSegDiffPredictor:
+    settings = PredictionSettings(**settings_of)
     predictor = SpineSegDiffPredictor(device=CPU, allow_tqdm=False, settings=settings)
     predictor.initialize_from_trained_model_folder(str(folder), (fold,))
     return predictor
@@ -100,6 +102,45 @@ def test_missing_models_folds_and_checkpoints_are_named(model_folder, tmp_path):
         initialised(model_folder, refine=True, fold=3)
 
 
+def test_maps_are_refused_before_any_computing_where_the_reader_does_not_tell_where_a_scan_lies(model_folder):
+    plans = {**small_plans(), "image_reader_writer": "NaturalImage2DIO"}
+    (model_folder / "plans.json").write_text(json.dumps(plans))
+    with pytest.raises(UserError, match="NaturalImage2DIO: this reader does not keep where a scan lies"):
+        initialised(model_folder, save_uncertainty=True)
+    initialised(model_folder)
+
+
+def test_what_model_or_machine_cannot_do_is_refused_before_any_computing(model_folder, monkeypatch):
+    with pytest.raises(UserError, match="--t_start 31 is deeper than 30"):
+        initialised(model_folder, changes={"t_start": 31})
+    monkeypatch.setattr(settings_module, "_cpu_has_bfloat16", lambda: False)
+    with pytest.raises(UserError, match="--precision bfloat16"):
+        initialised(model_folder, precision="bfloat16")
+
+
+def test_the_sampler_is_what_was_asked_for_and_stage_1_alone_has_none(model_folder):
+    made = initialised(model_folder, preset="paper", changes={"num_samples": 2, "seed": 7})
+    sampler = made.network.sampler
+    assert (sampler.num_samples, sampler.ddim_steps, sampler.fusion_steps, sampler.seed) == (2, 10, 10, 7)
+    assert made.record["sampler"] == vars(sampler)
+    assert json.loads(json.dumps(made.record)) == made.record  # as a later run reads it
+    assert initialised(model_folder, refine=False).record["sampler"] is None
+
+
+@pytest.mark.parametrize("refine", [True, False])
+def test_bfloat16_changes_little_but_something(model_folder, monkeypatch, refine):
+    monkeypatch.setattr(settings_module, "_cpu_has_bfloat16", lambda: True)
+    kwargs = {"refine": refine, "save_uncertainty": True}
+    exact, rough = (
+        initialised(model_folder, **kwargs),
+        initialised(model_folder, precision="bfloat16", **kwargs),
+    )
+    difference = (logits_of(exact).float() - logits_of(rough).float()).abs()
+    assert 0 < difference.mean() < 0.02
+    maps = [np.asarray(predictor._current.uncertainty) for predictor in (exact, rough)]
+    assert np.abs(maps[0] - maps[1]).mean() < 0.01
+
+
 # --- cases -----------------------------------------------------------------------------------------------
 
 
@@ -126,6 +167,19 @@ def names(inputs: list[list[str]]) -> list[str]:
     return [Path(files[0]).name[0] for files in inputs]
 
 
+def masks_in(folder) -> list[str]:
+    return sorted(path.name for path in Path(folder.output).glob("*.nii.gz"))
+
+
+def finished(predictor, folder, names: str) -> None:
+    """As a prediction leaves its folder."""
+    predictor._manage_input_and_output_lists(folder.images, folder.output)
+    predictor.failures.clear()
+    for name in names:
+        image = sitk.GetImageFromArray(np.zeros((1, 21, 30), np.uint8))
+        sitk.WriteImage(image, str(Path(folder.output) / f"{name}.nii.gz"))
+
+
 def test_unfit_cases_are_left_out_of_all_lists(predictor, folder):
     inputs, outputs, previous = predictor._manage_input_and_output_lists(folder.images, folder.output)
     assert names(inputs) == ["a", "c"]
@@ -136,11 +190,25 @@ def test_unfit_cases_are_left_out_of_all_lists(predictor, folder):
 
 
 def test_a_mask_from_before_does_not_pass_for_one_of_a_scan_that_was_left_out(predictor, folder):
-    Path(folder.output).mkdir()
-    for name in "ab":
-        (Path(folder.output) / f"{name}.nii.gz").touch()
+    finished(predictor, folder, "ab")
     predictor._manage_input_and_output_lists(folder.images, folder.output)
-    assert [path.name for path in Path(folder.output).glob("*.nii.gz")] == ["a.nii.gz"]
+    assert masks_in(folder) == ["a.nii.gz"]
+
+
+@pytest.mark.parametrize("earlier", ["of another kind", "by the stock predictor"])
+def test_masks_of_another_kind_go_before_they_are_overwritten(predictor, folder, earlier):
+    """Else a run that is stopped at once and gone on with takes them for its own."""
+    finished(predictor, folder, "ac")
+    foreign = Path(folder.output) / "z.nii.gz"  # of a scan that is not predicted now
+    foreign.write_bytes((Path(folder.output) / "a.nii.gz").read_bytes())
+    if earlier == "of another kind":
+        predictor.record = {**RECORD, "refine": False}
+    else:
+        (Path(folder.output) / "spinesegdiff_args.json").unlink()
+    predictor._manage_input_and_output_lists(folder.images, folder.output)
+    assert masks_in(folder) == ["z.nii.gz"]
+    inputs, _, _ = predictor._manage_input_and_output_lists(folder.images, folder.output, None, False)
+    assert names(inputs) == ["a", "c"]
 
 
 def test_lists_without_outputs_stay_without(predictor, folder):
@@ -155,15 +223,6 @@ def test_a_folder_without_cases_is_refused(predictor, folder, tmp_path):
     (tmp_path / "empty" / "a_0000.mha").touch()
     with pytest.raises(UserError, match=r"no case to predict.*_0000\.nii\.gz"):
         predictor._manage_input_and_output_lists(str(tmp_path / "empty"), folder.output)
-
-
-def finished(predictor, folder, names: str) -> None:
-    """As a prediction leaves its folder."""
-    predictor._manage_input_and_output_lists(folder.images, folder.output)
-    predictor.failures.clear()
-    for name in names:
-        image = sitk.GetImageFromArray(np.zeros((1, 21, 30), np.uint8))
-        sitk.WriteImage(image, str(Path(folder.output) / f"{name}.nii.gz"))
 
 
 def test_nothing_left_to_do_is_no_error(predictor, folder):
