@@ -1,7 +1,7 @@
 """What refinement costs: the presets against stage 1 alone, and the sampler against a plain Algorithm 1.
 
-All with the network that nnU-Net plans for slices of that size and random weights, in one process, taking
-turns: the ratios of the medians are what counts.
+All with the network that nnU-Net plans for slices of that size and random weights. What is compared takes
+turns in one process: the ratios of the medians are what counts. Peaks of memory are those of fresh processes.
 
     python benchmarks/speed.py -o benchmarks/speed.md
 """
@@ -12,11 +12,13 @@ import argparse
 import contextlib
 import itertools
 import math
+import multiprocessing
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,9 @@ WIDTHS: dict[int, Any] = {
     50: trainers.nnUNetTrainerSpineSegDiff_width50,
 }
 MIRROR_AXES = (0, 1)
+STAGE1 = "stage 1 alone, as stock does it"
+TOLERANCE = 1e-4
+"""Between logits, and between heatmaps, in float32."""
 Work = Callable[[], object]
 
 
@@ -85,61 +90,110 @@ def plain_algorithm1(network: TwoStageNetwork, image: Tensor) -> tuple[Tensor, T
     return fused, (-p * p.clamp_min(1e-30).log()).amax(0)
 
 
+SAMPLERS: dict[str, Callable[[TwoStageNetwork, Tensor], object]] = {
+    "plain Algorithm 1": plain_algorithm1,
+    "this sampler": TwoStageNetwork.refine,
+}
+
+
 def check_equal(network: TwoStageNetwork, image: Tensor) -> None:
-    """Raises where the two are not the same algorithm."""
-    network.configure_sampler(SamplerSettings(num_samples=3, ddim_steps=4, fusion_steps=3))
-    sampled = network.refine(image)
-    logits, heatmap = plain_algorithm1(network, image)
-    difference = float((sampled.logits - logits).abs().max())
-    difference = max(difference, float((sampled.uncertainty() - heatmap).abs().max()))
-    if difference > 1e-4 * max(1.0, float(logits.abs().max())):
-        raise RuntimeError(f"the sampler and the plain Algorithm 1 differ by {difference}")
+    """Raises RuntimeError where the two are not the same algorithm.
+
+    Five chains are more than one batch on a CPU. Without TF32, which rounds more coarsely than that.
+    """
+    network.configure_sampler(SamplerSettings(num_samples=5, ddim_steps=4, fusion_steps=3))
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        sampled = network.refine(image)
+        logits, heatmap = plain_algorithm1(network, image)
+    differences = (sampled.logits - logits, sampled.uncertainty() - heatmap)
+    largest = max(float(difference.abs().max()) for difference in differences)
+    if not largest <= TOLERANCE:
+        raise RuntimeError(f"the sampler and the plain Algorithm 1 differ by {largest}")
 
 
 # --- measuring -------------------------------------------------------------------------------------------
 
 
-def medians(works: dict[str, Work], repeats: int, device: torch.device) -> dict[str, float]:
-    """Median seconds; they take turns, so that a busy machine slows all alike."""
+def take_turns(works: dict[str, Work], repeats: int, device: torch.device) -> dict[str, list[float]]:
+    """Seconds of every repeat; all work is done once before the next repeat, so noise hits all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(repeats):
         for name, work in works.items():
             seconds[name].append(timed(work, device))
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return seconds
 
 
 def timed(work: Work, device: torch.device) -> float:
+    synchronize(device)
     started = time.perf_counter()
     work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    synchronize(device)
     return time.perf_counter() - started
 
 
-def megabytes(work: Work, device: torch.device) -> float:
+def synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def megabytes_afresh(*arguments: Any) -> float:
+    """`megabytes` in a process of its own, where no earlier work left anything behind."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
+        return fresh.submit(megabytes, *arguments).result()
+
+
+@torch.inference_mode()
+def megabytes(width: int, size: int, device: torch.device, threads: int, sampler: str, chains: int) -> float:
+    """Peak of a float32 run with n = 2 above what the model takes, in this process, behind a warm-up.
+
+    Not with `getrusage`: a new process starts with the peak of the one that started it.
+    """
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    network, image = build(width, size, device), make_image(size, device)
+    sampling_work(network, image, SamplerSettings(), "float32", SAMPLERS[sampler])()
+    work = sampling_work(network, image, SamplerSettings(num_samples=chains), "float32", SAMPLERS[sampler])
     before = reset_peak(device)
     work()
     return (peak(device) - before) / 1e6
 
 
+def make_image(size: int, device: torch.device) -> Tensor:
+    return torch.randn(1, 1, size, size, generator=torch.Generator().manual_seed(0)).to(device)
+
+
 def precisions(device: torch.device) -> list[str]:
+    """What the device computes in; float32 first. On CUDA, "auto" is nnU-Net's float16."""
+    names = ["float32"]
     with contextlib.suppress(UserError):
         check_precision("bfloat16", device)
-        return ["float32", "bfloat16"]
-    return ["float32"]
+        names.append("bfloat16")
+    return [*names, "auto"] if device.type == "cuda" else names
 
 
-def stage1_alone(network: TwoStageNetwork, image: Tensor, device: torch.device) -> Work:
+@contextlib.contextmanager
+def as_predicted(precision: str, device: torch.device) -> Iterator[None]:
+    """The contexts in which `nnUNetv2_predict` calls the network: nnU-Net's autocast, in it ours."""
+    with torch.autocast(device.type, enabled=device.type == "cuda"), autocast(precision, device):
+        yield
+
+
+def stage1_alone(network: TwoStageNetwork, image: Tensor) -> Work:
     """nnU-Net's own mirroring of stage 1."""
-    predictor = nnUNetPredictor(device=device)
+    predictor = nnUNetPredictor(device=image.device)
     predictor.network, predictor.allowed_mirroring_axes = network.stage1, MIRROR_AXES
-    return lambda: predictor._internal_maybe_mirror_and_predict(image)
+
+    def work() -> None:
+        with as_predicted("auto", image.device):
+            predictor._internal_maybe_mirror_and_predict(image)
+
+    return work
 
 
 def preset_work(network: TwoStageNetwork, image: Tensor, name: str, precision: str) -> Work:
     def work() -> None:
         network.configure_sampler(PRESETS[name].applied_to(SamplerSettings()))
-        with autocast(precision, image.device):
+        with as_predicted(precision, image.device):
             predict_mirrored(
                 network,
                 image,
@@ -160,7 +214,7 @@ def sampling_work(
 ) -> Work:
     def work() -> None:
         network.configure_sampler(settings)
-        with autocast(precision, image.device):
+        with as_predicted(precision, image.device):
             run(network, image)
 
     return work
@@ -170,43 +224,57 @@ def sampling_work(
 
 
 def presets_table(network: TwoStageNetwork, image: Tensor, options: argparse.Namespace) -> Iterable[str]:
-    device = image.device
-    works: dict[str, Work] = {"stage 1 alone, as stock does it": stage1_alone(network, image, device)}
+    works: dict[str, Work] = {STAGE1: stage1_alone(network, image)}
     slow: dict[str, Work] = {}
-    for precision, name in itertools.product(precisions(device), options.presets):
+    for precision, name in itertools.product(precisions(image.device), options.presets):
         # Hundreds of steps even each other out: once is enough, and long enough.
-        (slow if name == "paper" else works)[f"{name}, {precision}"] = preset_work(
-            network, image, name, precision
-        )
-    seconds = {**medians(works, options.repeats, device), **medians(slow, 1, device)}
-    first = next(iter(seconds.values()))
-    yield from header("with both axes mirrored", "seconds a slice", "stage 1 alone = 1")
-    for name, value in seconds.items():
-        yield f"| {name} | {value:.2f} | {value / first:.2f} |"
+        kind = slow if name == "paper" else works
+        kind[f"{name}, {shown(precision)}"] = preset_work(network, image, name, precision)
+    take_turns(works, 1, image.device)  # the first call of each has more to do
+    seconds = take_turns(works, options.repeats, image.device) | take_turns(slow, 1, image.device)
+    yield from header("with both axes mirrored", "seconds a slice, lowest to highest", "stage 1 alone = 1")
+    for name, values in seconds.items():
+        yield f"| {name} | {spread(values)} | {times(values, seconds[STAGE1])} |"
 
 
 def sampler_table(network: TwoStageNetwork, image: Tensor, options: argparse.Namespace) -> Iterable[str]:
     s = SamplerSettings(num_samples=options.num_samples, ddim_steps=10, fusion_steps=10)
-    works: dict[str, Work] = {}
-    for precision in precisions(image.device):
-        for name, run in (("plain Algorithm 1", plain_algorithm1), ("this sampler", TwoStageNetwork.refine)):
-            works[f"{name}, {precision}"] = sampling_work(network, image, s, precision, run)
-    seconds = medians(works, max(1, options.repeats // 3), image.device)
-    slowest = next(iter(seconds.values()))
-    yield from header(f"S = {s.num_samples}, n = 10, not mirrored", "seconds a slice", "times as fast")
-    for name, value in seconds.items():
-        yield f"| {name} | {value:.2f} | {slowest / value:.2f} |"
+    names = list(itertools.product(precisions(image.device), SAMPLERS))
+    works = {
+        f"{name}, {shown(precision)}": sampling_work(network, image, s, precision, SAMPLERS[name])
+        for precision, name in names
+    }
+    seconds = take_turns(works, (options.repeats + 1) // 2, image.device)
+    columns = ("seconds a slice, lowest to highest", "times as fast", "than plain in that precision")
+    yield from header(f"S = {s.num_samples}, n = 10, not mirrored", *columns)
+    plain = seconds["plain Algorithm 1, float32"]
+    for (precision, _), (name, values) in zip(names, seconds.items(), strict=True):
+        alike = seconds[f"plain Algorithm 1, {shown(precision)}"]
+        yield f"| {name} | {spread(values)} | {times(plain, values)} | {times(alike, values)} |"
 
 
-def memory_table(network: TwoStageNetwork, image: Tensor, samples: Sequence[int]) -> Iterable[str]:
-    yield from header("S, n = 2, float32", "peak MB, this sampler", "peak MB, plain Algorithm 1")
-    for count in samples:
-        s = SamplerSettings(num_samples=count)
-        ours, plain = (
-            megabytes(sampling_work(network, image, s, "float32", run), image.device)
-            for run in (TwoStageNetwork.refine, plain_algorithm1)
+def memory_table(width: int, device: torch.device, options: argparse.Namespace) -> Iterable[str]:
+    yield from header("S, n = 2, float32", *(f"peak MB, {name}" for name in SAMPLERS))
+    for chains in options.samples:
+        peaks = (
+            megabytes_afresh(width, options.size, device, torch.get_num_threads(), name, chains)
+            for name in SAMPLERS
         )
-        yield f"| {count} | {ours:.0f} | {plain:.0f} |"
+        yield f"| {chains} | {' | '.join(f'{mb:.0f}' for mb in peaks)} |"
+
+
+def shown(precision: str) -> str:
+    return "float16" if precision == "auto" else precision
+
+
+def spread(seconds: list[float]) -> str:
+    """Median, lowest and highest: a machine that did something else meanwhile shows."""
+    middle = f"{statistics.median(seconds):.2f}"
+    return middle if len(seconds) == 1 else f"{middle} ({min(seconds):.2f} to {max(seconds):.2f})"
+
+
+def times(seconds: list[float], unit: list[float]) -> str:
+    return f"{statistics.median(seconds) / statistics.median(unit):.2f}"
 
 
 def header(*names: str) -> list[str]:
@@ -231,13 +299,18 @@ def main() -> None:
     p.add_argument("--size", type=int, default=320, help="height and width, pixels")
     p.add_argument("--widths", type=int, nargs="+", default=[100, 50], choices=[100, 50], help="percent")
     p.add_argument("--presets", nargs="+", default=list(PRESETS), choices=list(PRESETS))
-    p.add_argument("--repeats", type=int, default=9, help="of the presets; a third as many of the sampler")
+    p.add_argument("--threads", type=int, help="of the CPU; torch's choice where not given")
+    p.add_argument("--repeats", type=int, default=9, help="of the presets; half as many of the sampler")
     p.add_argument("--num_samples", type=int, default=15, help="S of the sampler")
     p.add_argument("--samples", type=int, nargs="+", default=[1, 4, 15, 60], help="S of the memory table")
     options = p.parse_args()
+    if options.size < 128 or options.size % 64:
+        p.error("--size: the network halves six times; give 128, 192, 256, ...")
+    if options.threads:
+        torch.set_num_threads(options.threads)
     keep_freed_memory()
     device = torch.device(options.device)
-    image = torch.randn(1, 1, options.size, options.size, device=device)
+    image = make_image(options.size, device)
     command = " ".join(["python", *sys.argv])
     lines = [
         "# What refinement costs",
@@ -249,10 +322,10 @@ def main() -> None:
         network = build(width, options.size, device)
         check_equal(network, image)
         lines += ["", f"## Width {width} percent", ""]
-        lines += ["Both samplers give the same logits and heatmap."]
+        lines += [f"Both samplers give the same logits and heatmap, within {TOLERANCE}, in float32."]
         lines += presets_table(network, image, options)
         lines += sampler_table(network, image, options)
-        lines += memory_table(network, image, options.samples)
+        lines += memory_table(width, device, options)
     options.o.write_text("\n".join(lines) + "\n")
     print(options.o.read_text())
 

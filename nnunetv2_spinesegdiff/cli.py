@@ -247,8 +247,8 @@ def _add_calibrate(commands: argparse._SubParsersAction) -> None:
         commands,
         "calibrate",
         "Learn from the validation cases of the trained folds how far a model is to be trusted, and store it "
-        "with the model: predictions with the same flags then have calibrated probabilities and maps, and "
-        "bounds on every area.",
+        "with the model: predictions with the same flags, and at least one flag of ours (--refine does), "
+        "then have calibrated probabilities and maps, and bounds on every area.",
     )
     p.add_argument("-d", required=True, metavar="DATASET", help="dataset id or name")
     p.add_argument("-c", default="2d", metavar="CONFIGURATION", help="configuration of the plans")

@@ -63,6 +63,7 @@ def calibrate(
     Raises:
         UserError: model, folds or cases are not there, or none could be predicted.
     """
+    folds = sorted(set(folds))
     measured: list[Measured] = []
     groups: list[int] = []
     failures: list[str] = []
@@ -77,7 +78,7 @@ def calibrate(
     if not measured:
         raise UserError(f"{model}: no validation case could be predicted. " + " | ".join(failures))
     if len(set(groups)) == 1:
-        # In the order of their names: a patient's cases stay together.
+        # In the order of their names: nearly all patients have their cases in one block.
         groups = [i * BLOCKS // len(measured) for i in range(len(measured))]
     labels = predictor.plans_manager.get_label_manager(predictor.dataset_json)
     structures = list(structures_of(labels, predictor.dataset_json))

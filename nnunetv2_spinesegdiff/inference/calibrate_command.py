@@ -45,6 +45,9 @@ def run_calibration(options: argparse.Namespace) -> int:
     draw_reliability(fitted.diagrams, diagram)
     print(report(fitted))
     print(f"\nStored in {model / 'plans.json'}; diagram: {diagram}")
+    print(
+        "It is used by predictions with the same flags and at least one flag of ours, --refine for instance"
+    )
     for failure in fitted.failures:
         print(f"error: {failure}", file=sys.stderr)
     return 1 if fitted.failures else 0

@@ -21,13 +21,20 @@ def collect_confidence(output: Path) -> None:
     if not rows_folder.is_dir():
         return
     written = None
-    # Hidden files are not whole yet, or never will be.
-    while written != (files := sorted(rows_folder.glob("[!.]*.json"))):
-        rows = [row for path in files for row in json.loads(path.read_text())]
-        write_confidence(rows, table)
-        written = files
-    if not files:
+    while written != (found := _rows_by_file(rows_folder)):
+        write_confidence([row for rows in found.values() for row in rows], table)
+        written = found
+    if not found:
         table.unlink(missing_ok=True)
         with suppress(OSError):  # not empty: another part has begun to write there
             rows_folder.rmdir()
             folder.rmdir()
+
+
+def _rows_by_file(folder: Path) -> dict[str, list[dict]]:
+    rows = {}
+    # Hidden files are not whole yet, or never will be.
+    for path in sorted(folder.glob("[!.]*.json")):
+        with suppress(FileNotFoundError):  # another part is just predicting that case anew
+            rows[path.name] = json.loads(path.read_text())
+    return rows

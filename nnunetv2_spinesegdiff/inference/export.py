@@ -30,7 +30,7 @@ class CaseMaps:
     """What the export needs to know of a case beside its logits.
 
     Attributes:
-        inputs: the image files, one a channel.
+        inputs: the image files, one a channel; none for an array in memory, which gets no overlay.
         calibration: of the model, where it fits.
         uncertainty: eq. 5 a head (K, *spatial), float32, in the network's grid; None: no maps are wanted.
         stage1: stage 1's logits (K, *spatial), float32, in the network's grid.
@@ -89,6 +89,8 @@ def _export_uncertainty(
     rows = structure_rows(mask, entropy, grid.properties["spacing"], structures, stage1)
     name = outputs.truncated.name
     save_json([{"case": name, **row, **_bounds(row, case.calibration, grid)} for row in rows], outputs.rows)
+    if not case.inputs:
+        return
     images, _ = grid.plans.image_reader_writer_class().read_images(case.inputs)
     draw_scan(name, images[0], mask, entropy.max(0), grid.properties, structures, outputs.overlay)
 

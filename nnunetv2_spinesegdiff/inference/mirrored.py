@@ -85,10 +85,12 @@ class _MeanOverCopies:
         def add_copies(numbers: Sequence[int]) -> None:
             flips = [self.mirrorings[i] for i in numbers]
             results = run(torch.cat([torch.flip(self.image, dims) for dims in flips]))
-            for back in [
-                [torch.flip(result[i : i + 1], dims) for result in results] for i, dims in enumerate(flips)
-            ]:
-                sums[:] = [a + b for a, b in zip(sums, back, strict=True)] if sums else back
+            total = list(sums)
+            for i, dims in enumerate(flips):
+                back = [torch.flip(result[i : i + 1], dims) for result in results]
+                total = [a + b for a, b in zip(total, back, strict=True)] if total else back
+            # Only now, with nothing left that could run out of memory half way.
+            sums[:] = total
 
         self.limit.run(add_copies, range(len(self.mirrorings)), 1)
         return [total / len(self.mirrorings) for total in sums]

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch._dynamo import OptimizedModule
 from tqdm import tqdm
 
+from ..diffusion.fusion import class_entropy
 from ..errors import UserError
 from ..network.two_stage import TwoStageNetwork
 from .calibrated import Calibration, stored_calibration
@@ -48,6 +49,7 @@ class SpineSegDiffPredictor(nnUNetPredictor):
         self.settings = settings or self.settings
         self.failures: list[str] = []
         self.calibration: Calibration | None = None
+        self.record: dict[str, Any] = {}
         self._tile_maps: TileMaps | None = None
         self._fold_maps: list[list[Tensor]] = []
         self._current = CaseMaps()
@@ -65,6 +67,7 @@ class SpineSegDiffPredictor(nnUNetPredictor):
                 the settings ask for.
         """
         folder = Path(model_training_output_dir)
+        use_folds = [use_folds] if isinstance(use_folds, str) else use_folds
         _check_trained(folder, use_folds, checkpoint_name)
         super().initialize_from_trained_model_folder(model_training_output_dir, use_folds, checkpoint_name)
         if isinstance(self.network, OptimizedModule):
@@ -92,6 +95,14 @@ class SpineSegDiffPredictor(nnUNetPredictor):
         """Whether the export needs the uncertainty and stage 1's logits of a case."""
         return self.settings.save_uncertainty
 
+    @property
+    def _temperatures(self) -> Tensor | None:
+        return torch.tensor(self.calibration.temperatures) if self.calibration else None
+
+    @property
+    def _regions(self) -> bool:
+        return bool(self.network.heads_are_regions)
+
     def _stored_calibration(self) -> Calibration | None:
         return stored_calibration(self.plans_manager.plans, self.record)
 
@@ -105,6 +116,7 @@ class SpineSegDiffPredictor(nnUNetPredictor):
             "folds": [str(fold) for fold in folds] if folds else "all that are there",
             "refine": self.settings.refine,
             "sampler": vars(self.network.sampler) if self.settings.refine else None,
+            "tile_step_size": self.tile_step_size,
             "mirroring": bool(self.use_mirroring and self.allowed_mirroring_axes),
             "mirror_refinement": self.settings.mirror_refinement,
             "precision": self.settings.precision,
@@ -128,6 +140,7 @@ class SpineSegDiffPredictor(nnUNetPredictor):
             UserError: the folder holds no case with the dataset's file ending, or masks that are to be kept
                 were predicted in another way.
         """
+        self._inputs = {}
         if isinstance(list_of_lists_or_source_folder, str):
             ending = f"_0000{self.dataset_json['file_ending']}"
             if not any(Path(list_of_lists_or_source_folder).glob(f"*{ending}")):
@@ -182,22 +195,28 @@ class SpineSegDiffPredictor(nnUNetPredictor):
         self, data_iterator: Iterable[dict], save_probabilities: bool = False, *args: Any, **kwargs: Any
     ) -> list:
         """Stock, with an export of ours: files appear whole, and with them what the user asked for."""
+        outputs: list[str] = []
         # The stock loop gives the work to this name and offers no other way to choose it.
         with mock.patch.object(stock, "export_prediction_from_logits", self.export):
             returned = super().predict_from_data_iterator(
-                self._remembering(data_iterator), save_probabilities, *args, **kwargs
+                self._remembering(data_iterator, outputs), save_probabilities, *args, **kwargs
             )
-        self._collect_confidence(list(self._inputs))
+        self._collect_confidence(outputs)
         return returned
 
     def _collect_confidence(self, outputs: list[str]) -> None:
         if outputs:
             collect_confidence(Path(outputs[0]).parent)
 
-    def _remembering(self, data_iterator: Iterable[dict]) -> Iterator[dict]:
-        """The same cases; what is known of each travels to the export in nnU-Net's own properties."""
+    def _remembering(self, data_iterator: Iterable[dict], outputs: list[str]) -> Iterator[dict]:
+        """The same cases; what is known of each travels to the export in nnU-Net's own properties.
+
+        An array that is predicted for its mask alone has no output.
+        """
         for case in data_iterator:
-            self._current = case["data_properties"][CASE] = self._case(case["ofile"])
+            output = case["ofile"]
+            self._current = case["data_properties"][CASE] = self._case(output) if output else CaseMaps()
+            outputs += [output] if output else []
             yield case
 
     def predict_from_files_sequential(
@@ -236,8 +255,12 @@ class SpineSegDiffPredictor(nnUNetPredictor):
         self._fold_maps = []
         logits = super().predict_logits_from_preprocessed_data(data)
         if self._fold_maps:
-            means = [torch.stack(maps).mean(0).numpy() for maps in zip(*self._fold_maps, strict=True)]
-            self._current.uncertainty, self._current.stage1 = means
+            uncertainty, stage1 = (torch.stack(maps).mean(0) for maps in zip(*self._fold_maps, strict=True))
+            if len(self._fold_maps) > 1:
+                # Folds that contradict each other may each be sure; what they say together is not.
+                together = class_entropy(logits[None].cpu(), self._regions, self._temperatures)[0]
+                uncertainty = torch.maximum(uncertainty, together)
+            self._current.uncertainty, self._current.stage1 = uncertainty.numpy(), stage1.numpy()
         return logits
 
     def predict_sliding_window_return_logits(self, input_image: Tensor) -> Tensor:
@@ -249,7 +272,8 @@ class SpineSegDiffPredictor(nnUNetPredictor):
                 input_image[:1], self.configuration_manager.patch_size, "constant", {"value": 0}, True, None
             )
             inside = (slice(None), *crop[1:])
-            self._fold_maps.append([m[inside].cpu() for m in self._tile_maps.means()])
+            self._fold_maps.append([m[inside] for m in self._tile_maps.means()])
+            self._tile_maps = None
         return logits
 
     def _internal_predict_sliding_window_return_logits(
@@ -274,8 +298,7 @@ class SpineSegDiffPredictor(nnUNetPredictor):
                 side_by_side=self.device.type == "cuda" or self.settings.precision == "bfloat16",
             )
         if self._tile_maps is not None:
-            temperatures = torch.tensor(self.calibration.temperatures) if self.calibration else None
-            self._tile_maps.add([predicted.steps.uncertainty(temperatures)[0], predicted.stage1[0]])
+            self._tile_maps.add([predicted.steps.uncertainty(self._temperatures)[0], predicted.stage1[0]])
         return predicted.logits
 
 

@@ -77,7 +77,7 @@ def _cpu_has_bfloat16() -> bool:
     capability = torch.backends.cpu.get_cpu_capability()
     if "AVX" in capability:
         return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager:

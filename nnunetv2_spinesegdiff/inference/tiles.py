@@ -35,5 +35,6 @@ class TileMaps:
         self._total[tile[1:]] += self._weights
 
     def means(self) -> list[Tensor]:
-        """The maps (K, *size), float32."""
-        return [total / self._total for total in self._sums]
+        """The maps (K, *size), float32, on the CPU: a GPU that holds the sums may hold no more."""
+        weights = self._total.cpu()
+        return [total.cpu() / weights for total in self._sums]

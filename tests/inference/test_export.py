@@ -34,6 +34,11 @@ def predicted(predictor: nnUNetPredictor, scans: Path, output: Path, overwrite: 
     return output
 
 
+ITK_PLACE = {
+    "sitk_stuff": {"spacing": (1.0, 1.25, 4.0), "origin": (0.0,) * 3, "direction": tuple(np.eye(3).ravel())}
+}
+
+
 def ours(model, **settings) -> SpineSegDiffPredictor:
     return model.predictor(
         SpineSegDiffPredictor, settings=PredictionSettings(save_uncertainty=True, **settings)
@@ -188,17 +193,44 @@ def test_a_file_of_two_axes_gets_maps_of_two_axes_and_areas(make_model, tmp_path
     assert np.allclose(rows[["area_low", "area_high"]], np.stack([low, high], 1), rtol=1e-5)
 
 
-def test_maps_are_means_over_the_folds(make_model):
+@pytest.mark.parametrize("temperatures", [None, [2.0, 0.5, 1.5, 1.0]])
+def test_maps_over_folds_are_their_mean_or_what_they_say_together_where_that_is_less_sure(
+    make_model, temperatures
+):
     model, scan = make_model(), image(1, 2, 20, 30)
     maps = []
     for folds in ((0,), (1,), (0, 1)):
         predictor = model.predictor(
             SpineSegDiffPredictor, folds, settings=PredictionSettings(save_uncertainty=True)
         )
-        predictor.predict_logits_from_preprocessed_data(scan)
-        maps.append(np.stack([predictor._current.uncertainty, predictor._current.stage1]))
-    assert not np.allclose(maps[0], maps[1], atol=0.01)
-    assert np.allclose(maps[2], (maps[0] + maps[1]) / 2, atol=1e-5)
+        if temperatures:
+            predictor.calibration = Calibration(temperatures, {})
+        logits = predictor.predict_logits_from_preprocessed_data(scan)
+        maps.append((predictor._current.uncertainty, predictor._current.stage1))
+    p = temperature_scaled(logits.float().softmax(0).numpy(), np.array(temperatures or [1.0] * 4), False)
+    together = -p * np.log(p)
+    mean = (maps[0][0] + maps[1][0]) / 2
+    assert (together > mean + 0.01).any()
+    assert (together < mean - 0.01).any()
+    assert np.allclose(maps[2][0], np.maximum(mean, together), atol=2e-3)  # nnU-Net adds up in float16
+    assert np.allclose(maps[2][1], (maps[0][1] + maps[1][1]) / 2, atol=1e-5)
+
+
+def test_folds_that_contradict_each_other_are_unsure_together(make_model, monkeypatch):
+    """Each fold is sure, of another class: no mean of their maps would tell."""
+    predictor = make_model().predictor(
+        SpineSegDiffPredictor, (0, 1), settings=PredictionSettings(save_uncertainty=True)
+    )
+    ways = iter([0, 1])
+
+    def sure(network, x, axes, **kwargs):
+        logits = torch.zeros(1, 4, *x.shape[2:])
+        logits[:, next(ways)] = 12.0
+        return Predicted(logits, logits, Sampled([logits], False))
+
+    monkeypatch.setattr(predictor_module, "predict_mirrored", sure)
+    predictor.predict_logits_from_preprocessed_data(image(1, 1, 16, 24))
+    assert predictor._current.uncertainty.max(0).min() > 0.3
 
 
 def test_an_array_in_memory_is_segmented_as_by_the_stock_predictor(make_model):
@@ -210,6 +242,24 @@ def test_an_array_in_memory_is_segmented_as_by_the_stock_predictor(make_model):
     ]
     assert masks[0].any()
     assert np.array_equal(*masks)
+
+
+def test_an_array_in_memory_gets_maps_and_rows_and_no_overlay(make_model, tmp_path):
+    predictor = ours(make_model())
+    arrays = [image(1, 1, 25, 40).numpy()] * 2
+    properties = [{**ITK_PLACE, "spacing": [4.0, 1.25, 1.0]}] * 2
+    (tmp_path / "out").mkdir()
+    outputs = [str(tmp_path / "out" / name) for name in "ab"]
+    predictor.predict_from_list_of_npy_arrays(
+        arrays, None, properties, outputs, 1, num_processes_segmentation_export=1
+    )
+    found = {path.name for path in (tmp_path / "out" / "uncertainty").iterdir()}
+    assert found == {
+        ".rows",
+        "confidence.csv",
+        *(f"{name}_uncertainty{kind}.nii.gz" for name in "ab" for kind in ("", "_per_class")),
+    }
+    assert set(pd.read_csv(tmp_path / "out" / "uncertainty" / "confidence.csv")["case"]) == {"a", "b"}
 
 
 def test_going_on_predicts_again_what_is_truncated_and_nothing_else(make_model, two_scans, tmp_path):

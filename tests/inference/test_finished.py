@@ -209,6 +209,33 @@ def test_rows_that_appear_or_vanish_meanwhile_are_collected_or_left_out(tmp_path
     assert collected(tmp_path) == ["b"]
 
 
+def test_rows_that_change_meanwhile_are_collected_anew(tmp_path, monkeypatch):
+    rows, write = rows_of(tmp_path, "a"), confidence_table.write_confidence
+    changes: list[Callable[[], Any]] = [lambda: rows.write_text(rows.read_text().replace('"a"', '"z"'))]
+
+    def writing(*args):
+        write(*args)
+        if changes:
+            changes.pop()()
+
+    monkeypatch.setattr(confidence_table, "write_confidence", writing)
+    assert collected(tmp_path) == ["z"]
+
+
+def test_rows_that_vanish_between_listing_and_reading_are_left_out(tmp_path, monkeypatch):
+    gone = rows_of(tmp_path, "a")
+    rows_of(tmp_path, "b")
+    read = Path.read_text
+
+    def reading(path, *args, **kwargs):
+        if path == gone:
+            gone.unlink(missing_ok=True)
+        return read(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", reading)
+    assert collected(tmp_path) == ["b"]
+
+
 def test_a_table_without_rows_goes(tmp_path):
     rows = rows_of(tmp_path, "a")
     assert collected(tmp_path) == ["a"]

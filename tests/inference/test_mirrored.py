@@ -101,6 +101,33 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(fits, monkeypatch):
     assert torch.allclose(found.logits, expected.logits, atol=1e-5)
 
 
+def test_a_batch_that_ran_out_of_memory_behind_its_first_copy_counts_once(monkeypatch):
+    """Turning the results back takes memory, too: what a batch had added by then must not stay."""
+    network, scan = build(), image(*SHAPES[2])
+    expected = predicted(network, scan, (0, 1), side_by_side=True)
+    plain, batches = network.refine, []
+
+    def refine(x, *rest, **kwargs):
+        found = plain(x, *rest, **kwargs)
+        batches.append(len(x))
+        return found
+
+    turned: list[int] = []
+    flip = torch.flip
+
+    def failing_flip(x, dims):
+        turned.append(1)
+        if len(batches) == 1 and len(turned) == 4 + 4 * 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return flip(x, dims)
+
+    monkeypatch.setattr(network, "refine", refine)
+    monkeypatch.setattr(torch, "flip", failing_flip)
+    found = predicted(network, scan, (0, 1), side_by_side=True)
+    assert len(batches) > 1
+    assert torch.allclose(found.logits, expected.logits, atol=1e-5)
+
+
 def test_an_error_that_is_none_of_memory_is_not_swallowed(monkeypatch):
     network, scan = build(), image(*SHAPES[2])
 
