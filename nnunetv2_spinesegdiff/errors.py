@@ -13,6 +13,10 @@ class UserError(Exception):
     """
 
 
+class NotSupportedError(UserError, NotImplementedError):
+    """Something that nnU-Net can do and this part of the package cannot."""
+
+
 def show_user_errors_in_one_line() -> None:
     """Make an uncaught `UserError` print as one line; other exceptions keep their traceback."""
     previous = sys.excepthook

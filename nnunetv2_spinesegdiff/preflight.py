@@ -31,7 +31,8 @@ def check_trainer(name: str) -> None:
             recursive_find_trainer_class_by_name(name)
     except RuntimeError:
         raise UserError(
-            f"trainer {name}: not found; ours are nnUNetTrainerSpineSegDiff and nnUNetTrainerStage1"
+            f"trainer {name}: not found; ours are nnUNetTrainerSpineSegDiff, nnUNetTrainerStage1 "
+            "and the others that README lists"
         ) from None
 
 

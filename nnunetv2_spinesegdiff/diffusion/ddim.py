@@ -1,9 +1,10 @@
-"""The reverse process: a short DDIM chain (Song et al. 2020, arXiv 2010.02502) with x_0 prediction."""
+"""The reverse process: a DDIM chain (Song et al. 2020, arXiv 2010.02502); with eta = 1 it is DDPM's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,7 +12,22 @@ from torch import Tensor
 from .masks import pred_x0_of
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
-"""(x_t of shape (B, K, *spatial), t of shape (B,)) -> logits of the clean mask, (B, K, *spatial)."""
+"""(x_t of shape (B, K, *spatial), t of shape (B,)) -> model output (B, K, *spatial)."""
+
+PREDICTION_TYPES = ("sample", "epsilon")
+"""What the network predicts, as diffusers names it: logits of the clean mask x_0, or the noise."""
+
+
+class StepOutput(NamedTuple):
+    """What one step of a chain says.
+
+    Attributes:
+        model_output: of the network, (B, K, *spatial), float32.
+        pred_x0: the clean mask that follows from it, of the same shape, in [-1, 1], float32.
+    """
+
+    model_output: Tensor
+    pred_x0: Tensor
 
 
 def ddim_pairs(t_start: int, ddim_steps: int) -> list[tuple[int, int]]:
@@ -55,6 +71,15 @@ def ddim_step(
     return x_prev
 
 
+def pred_x0_of_noise(noise: Tensor, x_t: Tensor, t: int, alphas_cumprod: Tensor) -> Tensor:
+    """x_0 = (x_t - sqrt(1 - alpha_bar_t) noise) / sqrt(alpha_bar_t), clipped into [-1, 1], float32.
+
+    DDPM (Ho et al. 2020, arXiv 2006.11239), eq. 15. Shapes (B, K, *spatial).
+    """
+    kept = float(alphas_cumprod[t])
+    return ((x_t.float() - (1 - kept) ** 0.5 * noise.float()) / kept**0.5).clamp(-1, 1)
+
+
 def ddim_chain(
     denoise: Denoiser,
     x_t: Tensor,
@@ -62,25 +87,31 @@ def ddim_chain(
     alphas_cumprod: Tensor,
     *,
     regions: bool = False,
+    prediction_type: str = "sample",
     eta: float = 0.0,
     draw_noise: Callable[[], Tensor] | None = None,
-) -> Iterator[Tensor]:
-    """Run the chain and give the logits of every step, noisiest first.
+) -> Iterator[StepOutput]:
+    """Run the chain and give what every step says, noisiest first.
 
     Args:
         denoise: the model, see `Denoiser`.
         x_t: the state at the first t of `pairs`, shape (B, K, *spatial).
         pairs: see `ddim_pairs`.
-        regions: sigmoid heads instead of softmax.
+        regions: sigmoid heads instead of softmax, where the model predicts logits.
+        prediction_type: one of `PREDICTION_TYPES`.
         draw_noise: called once a step where eta is above 0; gives noise of the shape of `x_t`.
 
     Yields:
-        float32 logits (B, K, *spatial), one tensor a step; the last one is the chain's prediction.
+        One `StepOutput` a step; the last one is the chain's prediction.
     """
     for t, t_prev in pairs:
         steps = torch.full((x_t.shape[0],), t, device=x_t.device, dtype=torch.long)
-        logits = denoise(x_t, steps).float()
-        yield logits
+        output = denoise(x_t, steps).float()
+        if prediction_type == "epsilon":
+            pred_x0 = pred_x0_of_noise(output, x_t, t, alphas_cumprod)
+        else:
+            pred_x0 = pred_x0_of(output, regions)
+        yield StepOutput(output, pred_x0)
         if t_prev > 0:
             noise = draw_noise() if eta > 0 and draw_noise is not None else None
-            x_t = ddim_step(x_t, pred_x0_of(logits, regions), t, t_prev, alphas_cumprod, eta, noise)
+            x_t = ddim_step(x_t, pred_x0, t, t_prev, alphas_cumprod, eta, noise)

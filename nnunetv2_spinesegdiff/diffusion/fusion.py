@@ -1,11 +1,98 @@
-"""What the last steps of S chains say together: the fused segmentation and where not to trust it."""
+"""What the last steps of S chains say together: the segmentation and where not to trust it."""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
 
-from .masks import probabilities
+from .ddim import StepOutput
+from .masks import logits_of, probabilities
+
+
+class Fusion(ABC):
+    """How the last steps of S chains become one segmentation and a map of its uncertainty.
+
+    Of every step some tensors are kept, and of those only their means over the chains: `means` is the list of
+    them, noisiest step first, each (B, K, *spatial), float32. Means over mirrored copies are as good.
+    """
+
+    needs_logits = False
+    """Whether only a network that predicts logits of x_0 can be fused this way."""
+    last_step_only = False
+    """Whether more than the last step is never fused."""
+    is_entropy = True
+    """Whether the uncertainty is an entropy, so that what several models say together has one, too."""
+
+    @abstractmethod
+    def kept(self, step: StepOutput) -> list[Tensor]:
+        """The tensors of one step whose means over the chains are wanted."""
+
+    @abstractmethod
+    def logits(self, means: list[Tensor], regions: bool) -> Tensor:
+        """Logits (B, K, *spatial) of the segmentation."""
+
+    @abstractmethod
+    def uncertainty(self, means: list[Tensor], regions: bool, temperatures: Tensor | None) -> Tensor:
+        """A map a class (B, K, *spatial); `temperatures` (K,) calibrate the probabilities it is of."""
+
+
+class Exponential(Fusion):
+    """SpineSegDiff: weighted sum of the steps' mean logits, the cleanest weighing most (paper eqs. 3-5)."""
+
+    needs_logits = True
+
+    def kept(self, step: StepOutput) -> list[Tensor]:
+        return [step.model_output]
+
+    def logits(self, means: list[Tensor], regions: bool) -> Tensor:
+        return fuse(means)
+
+    def uncertainty(self, means: list[Tensor], regions: bool, temperatures: Tensor | None) -> Tensor:
+        return uncertainty(means, regions, temperatures)
+
+
+class StepUncertainty(Fusion):
+    """Diff-UNet: steps weigh more the later and the surer they are (arXiv 2303.10326, section 2.3).
+
+    With the chains' mean probability p_i of step i = 1..T_s and u_i = -p_i log p_i, the segmentation is the
+    sum over i of w_i p_i, w_i = exp(sigmoid(i / T_s) (1 - u_i)), pixel for pixel and class for class.
+    """
+
+    def kept(self, step: StepOutput) -> list[Tensor]:
+        return [(step.pred_x0 + 1) / 2]
+
+    def logits(self, means: list[Tensor], regions: bool) -> Tensor:
+        total, weights = torch.zeros_like(means[0]), torch.zeros_like(means[0])
+        for i, p in enumerate(means, 1):
+            weight = torch.exp(torch.sigmoid(torch.tensor(i / len(means))) * (1 - torch.special.entr(p)))
+            total, weights = total + weight * p, weights + weight
+        # Classes compete for a pixel with their sums; a region stands alone, so its weights must sum to 1.
+        return logits_of(total / weights, True) if regions else logits_of(total, False)
+
+    def uncertainty(self, means: list[Tensor], regions: bool, temperatures: Tensor | None) -> Tensor:
+        """The largest u_i of the steps."""
+        return uncertainty([logits_of(p, regions) for p in means], regions, temperatures)
+
+
+class Ensemble(Fusion):
+    """Implicit segmentation ensemble: mean and variance of the chains' last masks (arXiv 2112.03145)."""
+
+    last_step_only = True
+    is_entropy = False
+
+    def kept(self, step: StepOutput) -> list[Tensor]:
+        mask = (step.pred_x0 + 1) / 2
+        return [mask, mask**2]
+
+    def logits(self, means: list[Tensor], regions: bool) -> Tensor:
+        return logits_of(means[0], regions)
+
+    def uncertainty(self, means: list[Tensor], regions: bool, temperatures: Tensor | None) -> Tensor:
+        """Variance of the masks, in [0, 1/4]; it is of no probability, so temperatures leave it alone."""
+        mean, mean_square = means
+        return (mean_square - mean**2).clamp(min=0)
 
 
 def fusion_weights(fusion_steps: int) -> Tensor:
@@ -43,3 +130,10 @@ def uncertainty(step_logits: list[Tensor], regions: bool, temperatures: Tensor |
     for logits in step_logits[1:]:
         heatmap = torch.maximum(heatmap, class_entropy(logits, regions, temperatures))
     return heatmap
+
+
+FUSIONS: dict[str, Fusion] = {
+    "exponential": Exponential(),
+    "step_uncertainty": StepUncertainty(),
+    "ensemble": Ensemble(),
+}

@@ -6,8 +6,12 @@ or one channel a region (sigmoid).
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+LEAST = 1e-5
+"""The smallest probability that becomes a logit."""
 
 
 def probabilities(logits: Tensor, regions: bool, temperatures: Tensor | None = None) -> Tensor:
@@ -29,6 +33,16 @@ def pred_x0_of(logits: Tensor, regions: bool) -> Tensor:
     The logits themselves are never clamped into [-1, 1]: that would cap the confidence at e^2 : 1.
     """
     return probabilities(logits.float(), regions) * 2 - 1
+
+
+def logits_of(probabilities: Tensor, regions: bool) -> Tensor:
+    """Logits of which nnU-Net's softmax (regions: sigmoid) gives `probabilities` (B, K, *spatial) in [0, 1].
+
+    Heads of classes need not sum to 1, they are normalised. What is below `LEAST` counts as `LEAST`: nnU-Net
+    adds logits up in half precision.
+    """
+    likely = probabilities.float().clamp(LEAST, 1 - LEAST if regions else None)
+    return torch.logit(likely) if regions else (likely / likely.sum(1, keepdim=True)).log()
 
 
 def one_hot_channels(labels: Tensor, num_channels: int) -> Tensor:

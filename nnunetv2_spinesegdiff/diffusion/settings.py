@@ -7,7 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
+from .ddim import PREDICTION_TYPES
+from .fusion import FUSIONS
 from .schedules import SCHEDULES, alphas_cumprod_of
+
+STARTS = ("presegmentation", "noise")
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,9 @@ class SamplerSettings:
         fusion_steps: T_s in 1..n, how many of the last steps are fused.
         eta: stochasticity of DDIM in [0, 1].
         seed: the user's seed of the noise.
+        start: "presegmentation", or "noise": a chain begins with nothing but noise, so T = N.
+        prediction_type: "sample", the network predicts logits of the clean mask, or "epsilon", the noise.
+        fusion: how steps and chains become one segmentation, see `fusion.FUSIONS`.
 
     Raises:
         ValueError: one of the bounds above does not hold; the message says which.
@@ -37,16 +44,42 @@ class SamplerSettings:
     fusion_steps: int = 2
     eta: float = 0.0
     seed: int = 0
+    start: str = "presegmentation"
+    prediction_type: str = "sample"
+    fusion: str = "exponential"
 
     def __post_init__(self) -> None:
+        for name, known in (
+            ("schedule", SCHEDULES),
+            ("start", STARTS),
+            ("prediction_type", PREDICTION_TYPES),
+            ("fusion", tuple(FUSIONS)),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} = {getattr(self, name)} is outside {' | '.join(known)}")
+        last_only = FUSIONS[self.fusion].last_step_only
         bounds = [
-            (self.schedule in SCHEDULES, "schedule", " | ".join(SCHEDULES)),
             (1 <= self.t_start <= self.num_train_timesteps, "t_start", f"1..{self.num_train_timesteps}"),
             (1 <= self.ddim_steps <= self.t_start, "ddim_steps", f"1..t_start = 1..{self.t_start}"),
             (
                 1 <= self.fusion_steps <= self.ddim_steps,
                 "fusion_steps",
                 f"1..ddim_steps = 1..{self.ddim_steps}",
+            ),
+            (
+                self.start != "noise" or self.t_start == self.num_train_timesteps,
+                "t_start",
+                f"{self.num_train_timesteps}, where chains from noise begin",
+            ),
+            (
+                self.fusion_steps == 1 or not last_only,
+                "fusion_steps",
+                f"1: {self.fusion} takes the last step",
+            ),
+            (
+                self.prediction_type == "sample" or not FUSIONS[self.fusion].needs_logits,
+                "fusion",
+                "those that need no logits; a network that predicts noise has none",
             ),
             (self.num_samples >= 1, "num_samples", "1, 2, ..."),
             (0 <= self.eta <= 1, "eta", "[0, 1]"),

@@ -33,7 +33,7 @@ class CaseMaps:
         inputs: the image files, one a channel; none for an array in memory, which gets no overlay.
         calibration: of the model, where it fits.
         uncertainty: eq. 5 a head (K, *spatial), float32, in the network's grid; None: no maps are wanted.
-        stage1: stage 1's logits (K, *spatial), float32, in the network's grid.
+        stage1: stage 1's logits (K, *spatial), float32, in the network's grid; None without a stage 1.
     """
 
     inputs: list[str] = field(default_factory=list)
@@ -85,7 +85,7 @@ def _export_uncertainty(
     entropy = grid.placed(case.uncertainty)[channels_of(grid.labels)]
     write_map(entropy.max(0), outputs.uncertainty_map, grid.properties)
     write_maps(entropy, outputs.uncertainty_per_class, grid.properties)
-    stage1, _ = grid.segmentation(case.stage1)
+    stage1 = None if case.stage1 is None else grid.segmentation(case.stage1)[0]
     rows = structure_rows(mask, entropy, grid.properties["spacing"], structures, stage1)
     name = outputs.truncated.name
     save_json([{"case": name, **row, **_bounds(row, case.calibration, grid)} for row in rows], outputs.rows)

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..diffusion.batching import BatchLimit
 from ..diffusion.masks import hard_masks
 from ..diffusion.sampler import Sampled
+from ..network.diffusion_network import DiffusionNetwork
 from ..network.two_stage import TwoStageNetwork
 
 
@@ -21,12 +22,12 @@ class Predicted:
 
     Attributes:
         logits: final logits (1, K, *spatial).
-        stage1: stage 1's logits (1, K, *spatial).
-        steps: the mean logits of every fused step, from which eqs. 4 and 5 follow; of stage 1 alone, its own.
+        stage1: stage 1's logits (1, K, *spatial); None where there is no stage 1.
+        steps: what is fused of the steps, from which eqs. 4 and 5 follow; of stage 1 alone, its own logits.
     """
 
     logits: Tensor
-    stage1: Tensor
+    stage1: Tensor | None
     steps: Sampled
 
 
@@ -37,7 +38,7 @@ def mirrorings(axes: Sequence[int] | None) -> list[tuple[int, ...]]:
 
 
 def predict_mirrored(
-    network: TwoStageNetwork,
+    network: DiffusionNetwork,
     image: Tensor,
     axes: Sequence[int] | None,
     *,
@@ -48,12 +49,15 @@ def predict_mirrored(
 
     Args:
         axes: nnU-Net's `allowed_mirroring_axes`; None mirrors nothing.
-        mirror_refinement: refine every copy from its own presegmentation, or once from their mean.
+        mirror_refinement: refine every copy from its own presegmentation, or once from their mean. Without
+            a stage 1 every copy is segmented.
         side_by_side: put copies into one batch, as many as memory holds. One by one gives nnU-Net's own
             numbers to the bit, which other batch sizes do not.
     """
     limit = network.batch_limit(image)
     turned = _MeanOverCopies(image, axes, limit if side_by_side else BatchLimit(1))
+    if not isinstance(network, TwoStageNetwork):
+        return _from_noise(network, turned, limit)
     regions = bool(network.heads_are_regions)
     if not network.refine_predictions:
         (stage1,) = turned.mean(lambda copies: [network.presegment(copies)])
@@ -66,10 +70,19 @@ def predict_mirrored(
     def both_stages(copies: Tensor) -> list[Tensor]:
         stage1 = network.presegment(copies)
         refined = network.refine(copies, hard_masks(stage1, regions), limit)
-        return [refined.logits, stage1, *refined.step_logits]
+        return [refined.logits, stage1, *refined.means]
 
-    logits, stage1, *step_logits = turned.mean(both_stages)
-    return Predicted(logits, stage1, Sampled(step_logits, regions))
+    logits, stage1, *means = turned.mean(both_stages)
+    return Predicted(logits, stage1, Sampled(means, regions, network.fusion))
+
+
+def _from_noise(network: DiffusionNetwork, turned: _MeanOverCopies, limit: BatchLimit) -> Predicted:
+    def segment(copies: Tensor) -> list[Tensor]:
+        segmented = network.segment(copies, limit=limit)
+        return [segmented.logits, *segmented.means]
+
+    logits, *means = turned.mean(segment)
+    return Predicted(logits, None, Sampled(means, bool(network.heads_are_regions), network.fusion))
 
 
 class _MeanOverCopies:

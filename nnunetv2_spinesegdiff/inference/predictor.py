@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ..diffusion.fusion import class_entropy
 from ..errors import UserError
+from ..network.diffusion_network import DiffusionNetwork
 from ..network.two_stage import TwoStageNetwork
 from .calibrated import Calibration, stored_calibration
 from .confidence_table import collect_confidence
@@ -31,7 +32,7 @@ from .tiles import TileMaps
 
 
 class SpineSegDiffPredictor(nnUNetPredictor):
-    """The stock predictor for two-stage models.
+    """The stock predictor for our models.
 
     Attributes:
         settings: how to predict.
@@ -76,19 +77,31 @@ class SpineSegDiffPredictor(nnUNetPredictor):
             for part in (getattr(self.network, name, None) for name in ("stage1", "denoiser")):
                 if part is not None:
                     part.compile()
-        if not isinstance(self.network, TwoStageNetwork):
-            raise UserError(
-                f"{model_training_output_dir}: trained with {self.trainer_name}, which has no refiner; "
-                "leave out our flags, or predict with -tr nnUNetTrainerSpineSegDiff"
-            )
+        self._check_network(folder)
         check_precision(self.settings.precision, self.device)
         if self.settings.save_uncertainty:
             check_supported(self.plans_manager.image_reader_writer_class.__name__)
-        self.network.refine_predictions = self.settings.refine
+        if isinstance(self.network, TwoStageNetwork):
+            self.network.refine_predictions = self.settings.refine
         if self.settings.refine:
             self.network.configure_sampler(self.settings.sampler(self.network.sampler))
         self.record = self._record(folder, use_folds, checkpoint_name)
         self.calibration = self._stored_calibration()
+
+    def _check_network(self, folder: Path) -> None:
+        if not isinstance(self.network, DiffusionNetwork):
+            raise UserError(
+                f"{folder}: trained with {self.trainer_name}, which has no refiner; "
+                "leave out our flags, or predict with -tr nnUNetTrainerSpineSegDiff"
+            )
+        if isinstance(self.network, TwoStageNetwork):
+            return
+        for flag, given in (("--no_refine", not self.settings.refine), ("--preset", self.settings.preset)):
+            if given:
+                raise UserError(
+                    f"{flag}: {folder} was trained with {self.trainer_name}, which starts from noise "
+                    "and refines nothing; leave it out, --num_samples and --ddim_steps choose the cost"
+                )
 
     @property
     def wants_maps(self) -> bool:
@@ -255,12 +268,13 @@ class SpineSegDiffPredictor(nnUNetPredictor):
         self._fold_maps = []
         logits = super().predict_logits_from_preprocessed_data(data)
         if self._fold_maps:
-            uncertainty, stage1 = (torch.stack(maps).mean(0) for maps in zip(*self._fold_maps, strict=True))
-            if len(self._fold_maps) > 1:
+            uncertainty, *stage1 = (torch.stack(maps).mean(0) for maps in zip(*self._fold_maps, strict=True))
+            if len(self._fold_maps) > 1 and self.network.fusion.is_entropy:
                 # Folds that contradict each other may each be sure; what they say together is not.
                 together = class_entropy(logits[None].cpu(), self._regions, self._temperatures)[0]
                 uncertainty = torch.maximum(uncertainty, together)
-            self._current.uncertainty, self._current.stage1 = uncertainty.numpy(), stage1.numpy()
+            self._current.uncertainty = uncertainty.numpy()
+            self._current.stage1 = stage1[0].numpy() if stage1 else None
         return logits
 
     def predict_sliding_window_return_logits(self, input_image: Tensor) -> Tensor:
@@ -298,7 +312,8 @@ class SpineSegDiffPredictor(nnUNetPredictor):
                 side_by_side=self.device.type == "cuda" or self.settings.precision == "bfloat16",
             )
         if self._tile_maps is not None:
-            self._tile_maps.add([predicted.steps.uncertainty(self._temperatures)[0], predicted.stage1[0]])
+            maps = [predicted.steps.uncertainty(self._temperatures), predicted.stage1]
+            self._tile_maps.add([m[0] for m in maps if m is not None])
         return predicted.logits
 
 

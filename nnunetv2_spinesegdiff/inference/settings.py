@@ -16,7 +16,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 @dataclass(frozen=True)
 class PredictionSettings:
-    """How to predict with a two-stage model.
+    """How to predict with a model of ours.
 
     Attributes:
         refine: False gives stage 1 alone.
@@ -57,6 +57,10 @@ class PredictionSettings:
             raise UserError(
                 f"--t_start {t_start} is deeper than {trained.t_start}, to which this model was trained; "
                 f"choose 1 to {trained.t_start}, or train with -tr nnUNetTrainerSpineSegDiff_T{t_start}"
+            )
+        if trained.start == "noise" and t_start not in (0, trained.t_start):
+            raise UserError(
+                f"--t_start {t_start}: chains of this model start from noise, at {trained.t_start}"
             )
         try:
             return start.changed(**self.changes)

@@ -7,6 +7,7 @@ two stages that learn at different rates need two optimisers, each with its own 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import cos, pi
 from typing import Any
 
 import torch
@@ -73,3 +74,23 @@ class StageSchedules:
     def step(self, epoch: int) -> None:
         for stage in self.optimizers.stages.values():
             stage.lr_scheduler.step(epoch)
+
+
+class WarmUpAndCosine:
+    """Linear warm-up over the first tenth of the epochs, then half a cosine towards 0, as in Diff-UNet's code."""
+
+    def __init__(self, optimizer: Optimizer, lr: float, num_epochs: int):
+        self.optimizer, self.lr = optimizer, lr
+        self.num_epochs, self.warm_up = num_epochs, num_epochs // 10
+        self.step(0)
+
+    def rate(self, epoch: int) -> float:
+        """Of an epoch 0..num_epochs - 1; above 0 in all of them."""
+        if epoch < self.warm_up:
+            return self.lr * (epoch + 1) / (self.warm_up + 1)
+        done = (epoch - self.warm_up) / max(1, self.num_epochs - self.warm_up)
+        return self.lr * (1 + cos(pi * done)) / 2
+
+    def step(self, epoch: int) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate(epoch)

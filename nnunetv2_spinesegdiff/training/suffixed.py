@@ -42,6 +42,6 @@ class SuffixedTrainer(nnUNetTrainer):
 class nnUNetTrainerStage1(SuffixedTrainer):
     """nnU-Net's own trainer with our suffixes, for baselines of the same length.
 
-    `_T<depth>` and `_width<percent>` are accepted, so that one list of suffixes serves every row of a table;
-    they describe the refiner, and this trainer has none.
+    The suffixes of depth, steps, chains and width are accepted, so that one list of suffixes serves every row
+    of a table; they describe a diffusion network, and this trainer has none.
     """

@@ -11,10 +11,24 @@ from typing import Any
 from ..errors import UserError
 from .names import parse_suffixes, split_base
 from .suffixed import SuffixedTrainer, nnUNetTrainerStage1
+from .systems import (
+    nnUNetTrainerDiffUNet,
+    nnUNetTrainerIISDM,
+    nnUNetTrainerSpineSegDiffFromNoise,
+    nnUNetTrainerSpineSegDiffNoIE,
+)
 from .trainer import nnUNetTrainerSpineSegDiff
 
 BASES: dict[str, type[SuffixedTrainer]] = {
-    cls.__name__: cls for cls in (nnUNetTrainerSpineSegDiff, nnUNetTrainerStage1)
+    cls.__name__: cls
+    for cls in (
+        nnUNetTrainerSpineSegDiff,
+        nnUNetTrainerSpineSegDiffFromNoise,
+        nnUNetTrainerSpineSegDiffNoIE,
+        nnUNetTrainerDiffUNet,
+        nnUNetTrainerIISDM,
+        nnUNetTrainerStage1,
+    )
 }
 
 

@@ -104,7 +104,7 @@ def test_whole_chain(schedule, length, seed, eta, regions, data):
     chain = ddim_chain(
         model, start, pairs, bars, regions=regions, eta=eta, draw_noise=lambda: next(remaining)
     )
-    ours = list(chain)
+    ours = [step.model_output for step in chain]
 
     scheduler = scheduler_of(DDIMScheduler, schedule, length)
     x_t = start.double()

@@ -21,7 +21,7 @@ from nnunetv2_spinesegdiff.diffusion.masks import one_hot_channels
 from nnunetv2_spinesegdiff.environment import external_trainers
 from nnunetv2_spinesegdiff.labels import IVD, SPINAL_CANAL, VERTEBRAE
 from nnunetv2_spinesegdiff.network.two_stage import TwoStageNetwork
-from nnunetv2_spinesegdiff.training.trainer import scale_features
+from nnunetv2_spinesegdiff.training.diffusion_trainer import scale_features
 
 from .conftest import DATASET, Workspace
 

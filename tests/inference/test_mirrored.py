@@ -51,15 +51,15 @@ def test_side_by_side_is_the_same_as_one_by_one(axes, mirrored, mirror_refinemen
 def test_stage1_and_the_steps_are_means_over_copies_turned_back():
     network, scan = build(), image(*SHAPES[2])
     found = predicted(network, scan, (0, 1))
-    stage1, steps = torch.zeros_like(found.stage1), [torch.zeros_like(s) for s in found.steps.step_logits]
+    stage1, steps = torch.zeros_like(found.stage1), [torch.zeros_like(s) for s in found.steps.means]
     with torch.inference_mode():
         for dims in [(), (2,), (3,), (2, 3)]:
             copy = torch.flip(scan, dims)
             stage1 += torch.flip(network.presegment(copy), dims) / 4
-            for total, logits in zip(steps, network.refine(copy).step_logits, strict=True):
+            for total, logits in zip(steps, network.refine(copy).means, strict=True):
                 total += torch.flip(logits, dims) / 4
     assert torch.allclose(found.stage1, stage1, atol=1e-5)
-    for total, logits in zip(steps, found.steps.step_logits, strict=True):
+    for total, logits in zip(steps, found.steps.means, strict=True):
         assert torch.allclose(total, logits, atol=1e-5)
 
 

@@ -105,7 +105,7 @@ def test_the_uncertainty_of_overlapping_tiles_is_their_mean(make_model, use_gaus
             tile = scan[:, :, :, x : x + 24].swapaxes(0, 1)[0][None]
             means: list = []
             for dims in [(), (2,), (3,), (2, 3)]:
-                steps = predictor.network.refine(torch.flip(tile, dims)).step_logits
+                steps = predictor.network.refine(torch.flip(tile, dims)).means
                 means.append([torch.flip(s, dims) for s in steps])
             of_steps = [torch.stack(s).mean(0).softmax(1) for s in zip(*means, strict=True)]
             entropy = torch.stack([-p * p.log() for p in of_steps]).amax(0)[0]

@@ -29,9 +29,16 @@ def counted_calls(module: nn.Module) -> Iterator[list]:
     handle.remove()
 
 
-def noised(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def noised(
+    target: torch.Tensor, logits: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A stand-in for the trainer's `make_noised_mask`."""
-    return encode_masks(hard_masks(logits, False)), torch.full((logits.shape[0],), 7)
+    assert logits is not None
+    x_t = encode_masks(hard_masks(logits, False))
+    return x_t, torch.full((logits.shape[0],), 7), torch.zeros_like(x_t)
+
+
+TARGET = torch.zeros(2, 1, 16, 24)
 
 
 @torch.no_grad()
@@ -193,19 +200,19 @@ def test_deep_supervision_is_switched_where_nnunet_switches_it():
     wrapped = predict(network, scan)
     assert isinstance(wrapped, list)
     assert [w.shape for w in wrapped] == [(2, 4, 16, 24)]
-    stage1 = network.train()(scan, noised).stage1
+    stage1 = network.train()(scan, noised, TARGET).stage1
     assert [tuple(s.shape) for s in stage1] == [(2, 4, 16, 24), (2, 4, 8, 12)]
     network.eval().decoder.deep_supervision = False
     plain = predict(network, scan)
     assert torch.equal(plain, wrapped[0])
-    assert torch.is_tensor(network(scan, noised).stage1)
+    assert torch.is_tensor(network(scan, noised, TARGET).stage1)
 
 
 def test_every_weight_of_the_refiner_is_reached_by_its_loss():
     """DDP stops on weights without a gradient."""
     network = build(deep_supervision=True).train()
     network.freeze_stage1()
-    network(image(2, 1, 16, 24), noised).refined.square().mean().backward()
+    network(image(2, 1, 16, 24), noised, TARGET).model_output.square().mean().backward()
     without = [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
     assert not without
 
@@ -216,17 +223,18 @@ def test_frozen_stage_1_gets_no_gradient_and_stays_in_eval_mode():
     network.train()
     assert network.denoiser.training
     assert not any(m.training for m in network.stage1.modules())
-    output = network(image(2, 1, 16, 24), noised)
+    output = network(image(2, 1, 16, 24), noised, TARGET)
     assert isinstance(output, TrainingOutput)
+    assert isinstance(output.stage1, list | torch.Tensor)
     assert not any(s.requires_grad for s in output.stage1)
-    output.refined.square().mean().backward()
+    output.model_output.square().mean().backward()
     assert all(p.grad is None and not p.requires_grad for p in network.stage1.parameters())
 
 
 def test_the_refiners_loss_does_not_train_stage_1():
     network = build(deep_supervision=True).train()
-    output = network(image(2, 1, 16, 24), noised)
-    output.refined.square().mean().backward()
+    output = network(image(2, 1, 16, 24), noised, TARGET)
+    output.model_output.square().mean().backward()
     assert all(p.grad is None for p in network.stage1.parameters())
     sum(s.square().mean() for s in output.stage1).backward()
     assert all(p.grad is not None for p in network.stage1.parameters())
@@ -256,8 +264,8 @@ def test_compiled_network_predicts_the_same_and_trains():
     torch.testing.assert_close(predict(compiled, scan), network.presegment(scan), atol=1e-5, rtol=1e-5)
     network.freeze_stage1()
     compiled.train()
-    output = compiled(scan, noised)
-    output.refined.square().mean().backward()
+    output = compiled(scan, noised, TARGET)
+    output.model_output.square().mean().backward()
     assert all(p.grad is not None for p in network.denoiser.parameters())
     assert all(p.grad is None for p in network.stage1.parameters())
     torch._dynamo.reset()

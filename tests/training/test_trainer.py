@@ -18,7 +18,8 @@ from nnunetv2_spinesegdiff.diffusion.masks import encode_masks, hard_masks
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.training import trainers
 from nnunetv2_spinesegdiff.training.corruption import Empty
-from nnunetv2_spinesegdiff.training.trainer import nnUNetTrainerSpineSegDiff, scale_features
+from nnunetv2_spinesegdiff.training.diffusion_trainer import scale_features
+from nnunetv2_spinesegdiff.training.trainer import nnUNetTrainerSpineSegDiff
 
 from ..small_plans import LABELS, image, small_plans
 
@@ -112,7 +113,7 @@ def test_a_finished_stage_1_is_loaded_and_never_changes():
     checkpoint, weights = finished_stage1()
     trainer = ready()
     assert trainer.two_stage.stage1_frozen
-    assert set(trainer.optimizer.stages) == {"refiner"}
+    assert set(trainer.optimizer.stages) == {"denoiser"}
     before = weights_of(trainer.two_stage.denoiser)
     for seed in range(3):
         trainer.train_step(batch_of(trainer, seed))
@@ -125,7 +126,7 @@ def test_a_finished_stage_1_is_loaded_and_never_changes():
 def test_without_one_both_stages_are_trained_together():
     trainer = ready()
     assert not trainer.two_stage.stage1_frozen
-    assert set(trainer.optimizer.stages) == {"refiner", "stage1"}
+    assert set(trainer.optimizer.stages) == {"denoiser", "stage1"}
     before = weights_of(trainer.two_stage.stage1), weights_of(trainer.two_stage.denoiser)
     trainer.train_step(batch_of(trainer))
     assert changed(before[0], trainer.two_stage.stage1)
@@ -206,12 +207,13 @@ def test_presegmentations_are_noised_to_a_uniform_step(kind):
     trainer.corruption_strength = 0.0
     heads = trainer.label_manager.num_segmentation_heads
     logits = image(400, heads, 8, 8)
-    x_t, t = trainer.make_noised_mask(logits)
+    x_t, t, drawn = trainer.make_noised_mask(torch.zeros(400, 1, 8, 8), logits)
     assert sorted(set(t.tolist())) == [1, 2, 3, 4, 5]
     assert (torch.bincount(t)[1:] > 50).all()
     kept = trainer.two_stage.alphas_cumprod[t].view(-1, 1, 1, 1)
     masks = encode_masks(hard_masks(logits, kind == "regions"))
     noise = (x_t - kept.sqrt() * masks) / (1 - kept).sqrt()
+    torch.testing.assert_close(noise.float(), drawn, atol=1e-3, rtol=1e-3)
     assert abs(float(noise.mean())) < 0.02
     assert float(noise.std()) == pytest.approx(1, abs=0.02)
 
@@ -221,7 +223,7 @@ def test_presegmentations_are_damaged_before_they_are_noised(monkeypatch):
     monkeypatch.setattr(
         "nnunetv2_spinesegdiff.training.trainer.draw_damage", lambda *args: [Empty(0, (0.0, 0.0), (1, 1))]
     )
-    x_t, _ = trainer.make_noised_mask(image(4, 4, 8, 8))
+    x_t, _, _ = trainer.make_noised_mask(torch.zeros(4, 1, 8, 8), image(4, 4, 8, 8))
     assert float(x_t[:, 0].mean()) == pytest.approx(1, abs=0.1)
     assert float(x_t[:, 1:].mean()) == pytest.approx(-1, abs=0.1)
 
@@ -237,7 +239,8 @@ def test_damage_is_drawn_for_the_foreground_with_the_trainers_settings(monkeypat
     for kind, foreground in (("classes", 3), ("regions", 3)):
         trainer = ready(kind=kind)
         trainer.corruption_strength, trainer.clean_share = 2.0, 0.5
-        trainer.make_noised_mask(image(2, trainer.label_manager.num_segmentation_heads, 8, 8))
+        heads = trainer.label_manager.num_segmentation_heads
+        trainer.make_noised_mask(torch.zeros(2, 1, 8, 8), image(2, heads, 8, 8))
         assert drawn == [(foreground, trainer.configuration_manager.spacing, 2.0, 0.5)] * 2
         drawn.clear()
 
@@ -267,7 +270,7 @@ def test_validation_has_the_loss_that_the_refiner_is_trained_on(kind):
     trainer.network.eval()
     trainer.two_stage.configure_sampler(num_samples=1, ddim_steps=1, fusion_steps=1)
     with torch.no_grad():
-        expected = trainer.refiner_loss(trainer.two_stage.refine(batch["data"]).logits, target)
+        expected = trainer.mask_loss(trainer.two_stage.refine(batch["data"]).logits, target)
         assert trainer.validation_step(batch)["loss"] == pytest.approx(float(expected), rel=1e-5)
     assert trainer.loss is stage1_loss
 
@@ -305,7 +308,7 @@ def test_the_name_states_length_depth_and_width():
 @pytest.mark.parametrize(("name", "rate"), [("", 1e-4), ("_100epochs", 1e-4), ("_99epochs", 1e-3)])
 def test_short_trainings_have_the_higher_rate(name, rate):
     trainer = ready("nnUNetTrainerSpineSegDiff" + name)
-    assert trainer.optimizer.stages["refiner"].optimizer.param_groups[0]["lr"] == rate
+    assert trainer.optimizer.stages["denoiser"].optimizer.param_groups[0]["lr"] == rate
     assert trainer.optimizer.stages["stage1"].optimizer.param_groups[0]["lr"] == 1e-2
 
 
