@@ -35,7 +35,7 @@ def run(workspace: Workspace, commands: Sequence[str], **environment: str) -> st
 def train_resume_predict_and_install(
     workspace: Workspace, system: str, dataset: str, configuration: str, images: Path, out: Path
 ) -> None:
-    """Two epochs, a third after a stop, prediction by the stock command, and the same from a zip elsewhere."""
+    """Two epochs, a third after a stop, prediction by the stock command, the same from a zip elsewhere."""
     two, three = (f"{system}_{n}epochs_2iters{SYSTEMS[system]}" for n in (2, 3))
     (name,) = (path.name for path in (workspace.root / "raw").glob(f"Dataset{dataset}_*"))
 
