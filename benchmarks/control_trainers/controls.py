@@ -11,7 +11,6 @@ from nnunetv2_spinesegdiff.network.two_stage import TwoStageNetwork
 from nnunetv2_spinesegdiff.training.trainer import nnUNetTrainerSpineSegDiff
 from nnunetv2_spinesegdiff.training.trainers import with_suffixes
 
-
 BASE = "nnUNetTrainerWithoutPresegmentation"
 
 
