@@ -268,10 +268,10 @@ def _row(name: str, costs: list[str], scores: list[float]) -> str:
 
 
 NOTE = f"""Fold 0, {EPOCHS * ITERS} iterations (the control of stage 1: {2 * EPOCHS * ITERS}), all networks
-with a quarter of the planned features. SpineSegDiff and its control have stage 1 of the first row, frozen: their
-{EPOCHS * ITERS} iterations come on top of its own. From noise: four chains of ten steps; IISDM: four of
-fifty. Seconds on two CPU cores, medians, all systems taking turns; of a case with mirroring, without
-reading and writing.
+with a quarter of the planned features. SpineSegDiff and its control have stage 1 of the first row,
+frozen: their {EPOCHS * ITERS} iterations come on top of its own. From noise: four chains of ten steps;
+IISDM: four of fifty. Seconds on two CPU cores, medians, all systems taking turns; of a case with
+mirroring, without reading and writing.
 
 What it shows: that every system trains, samples and validates through the same commands, and what each
 costs. What it does not: which one is better. One fold, a few cases, and trainings some hundred times

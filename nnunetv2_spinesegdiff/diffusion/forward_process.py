@@ -17,6 +17,16 @@ def append_dims(values: Tensor, like: Tensor) -> Tensor:
     return values.view(-1, *[1] * (like.ndim - 1))
 
 
+def roots(t: Tensor, alphas_cumprod: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t) of steps t (B,), float32, to multiply `like` (B, ...) with."""
+    # The roots are taken in float64 where the schedule lies: not every device has float64.
+    signal, spread = (
+        append_dims(root.float().to(like.device)[t], like)
+        for root in (alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt())
+    )
+    return signal, spread
+
+
 def q_sample(x_start: Tensor, t: Tensor, noise: Tensor, alphas_cumprod: Tensor) -> Tensor:
     """x_t = sqrt(alpha_bar_t) * x_start + sqrt(1 - alpha_bar_t) * noise (paper eq. 1).
 
@@ -29,9 +39,14 @@ def q_sample(x_start: Tensor, t: Tensor, noise: Tensor, alphas_cumprod: Tensor) 
     Returns:
         x_t in float32; autocast around it changes nothing, it leaves sums and products alone.
     """
-    # The roots are taken in float64 where the schedule lies: not every device has float64.
-    signal, spread = (
-        append_dims(root.float().to(x_start.device)[t], x_start)
-        for root in (alphas_cumprod.sqrt(), (1 - alphas_cumprod).sqrt())
-    )
+    signal, spread = roots(t, alphas_cumprod, x_start)
     return signal * x_start.float() + spread * noise.float()
+
+
+def noise_in(x_t: Tensor, velocity: Tensor, t: Tensor, alphas_cumprod: Tensor) -> Tensor:
+    """The noise in x_t where `velocity` is v = sqrt(alpha_bar_t) noise - sqrt(1 - alpha_bar_t) x_start.
+
+    Salimans & Ho 2022 (arXiv 2202.00512), appendix D. Shapes (B, K, *spatial), t (B,); float32.
+    """
+    signal, spread = roots(t, alphas_cumprod, x_t)
+    return spread * x_t.float() + signal * velocity.float()

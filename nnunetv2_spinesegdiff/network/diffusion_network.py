@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..diffusion.batching import BatchLimit
+from ..diffusion.forward_process import noise_in
 from ..diffusion.fusion import FUSIONS, Fusion
 from ..diffusion.masks import encode_masks
 from ..diffusion.sampler import Sampled, sample
@@ -120,7 +121,7 @@ class DiffusionNetwork(nn.Module):
         features = self.denoiser.encode_image(padded)
 
         def denoise(x_t: Tensor, t: Tensor) -> Tensor:
-            return self.denoiser(x_t, t, padded, features)
+            return self._model_output(x_t, t, padded, features)
 
         sampled = sample(
             denoise,
@@ -144,7 +145,17 @@ class DiffusionNetwork(nn.Module):
         return TrainingOutput(None, self._denoised(x_t, t, image), noise)
 
     def _denoised(self, x_t: Tensor, t: Tensor, image: Tensor) -> Tensor:
-        return self.denoiser(x_t, t, image, self.denoiser.encode_image(image))
+        return self._model_output(x_t, t, image, self.denoiser.encode_image(image))
+
+    def _model_output(
+        self, x_t: Tensor, t: Tensor, image: Tensor, image_features: list[Tensor] | None
+    ) -> Tensor:
+        output = self.denoiser(x_t, t, image, image_features)
+        if self.sampler.prediction_type == "epsilon":
+            # Most of the noise is in x_t already, but instance norm takes away how much: with x_t passed on
+            # beside the network, and weighted as if the network gave v, it needs to learn the rest only.
+            return noise_in(x_t, output, t, self.alphas_cumprod)
+        return output
 
 
 def total_strides(strides: list) -> list[int]:

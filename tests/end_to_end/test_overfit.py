@@ -29,27 +29,26 @@ BUDGETS = {
     "nnUNetTrainerDiffUNet_n5_S1": 250,
     "nnUNetTrainerIISDM_n50_S1": 1000,
 }
-SIZE = 128
+STRIDE = 32
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def four_slices(planned: Workspace) -> tuple[Tensor, Tensor]:
-    """Preprocessed images (4, 1, H, W) at 2 mm, cropped around the spine, and labels (4, 1, H, W)."""
+    """Preprocessed images (4, 1, H, W) at 2 mm and labels (4, 1, H, W), padded to what the network halves."""
     folder = str(planned.preprocessed / "nnUNetPlans_2d")
     kind = infer_dataset_class(folder)
-    images, labels = [], []
-    for case in sorted(kind.get_identifiers(folder))[:4]:
-        data, seg, *_ = kind(folder, [case]).load_case(case)
-        truth = np.asarray(seg[:])[0, 0]
-        corner = [
-            int(np.clip((i.min() + i.max()) // 2 - SIZE // 2, 0, n - SIZE))
-            for i, n in zip(np.nonzero(truth > 0), truth.shape, strict=True)
-        ]
-        window = tuple(slice(start, start + SIZE) for start in corner)
-        images.append(torch.from_numpy(np.asarray(data[:])[0, 0][window].copy()))
-        labels.append(torch.from_numpy(truth[window].clip(0).astype(np.int64)))
-    return torch.stack(images)[:, None], torch.stack(labels)[:, None]
+    loaded = [kind(folder, [case]).load_case(case) for case in sorted(kind.get_identifiers(folder))[:4]]
+    images = [torch.from_numpy(np.asarray(data[:])[:, 0]) for data, *_ in loaded]
+    labels = [
+        torch.from_numpy(np.asarray(seg[:])[:, 0].astype(np.int64)).clamp(min=0) for _, seg, *_ in loaded
+    ]
+    size = [-(-max(image.shape[axis] for image in images) // STRIDE) * STRIDE for axis in (1, 2)]
+
+    def padded(x: Tensor) -> Tensor:
+        return F.pad(x, (0, size[1] - x.shape[2], 0, size[0] - x.shape[1]))
+
+    return torch.stack([padded(x) for x in images]), torch.stack([padded(x) for x in labels])
 
 
 @pytest.fixture
@@ -76,7 +75,9 @@ def make_trainer(planned: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 def batch_of(trainer: Any, images: Tensor, labels: Tensor) -> dict[str, Any]:
     targets = [
-        F.interpolate(labels.float(), [round(SIZE * s) for s in scale]).long()
+        F.interpolate(
+            labels.float(), [round(n * s) for n, s in zip(labels.shape[2:], scale, strict=True)]
+        ).long()
         for scale in trainer._get_deep_supervision_scales()
     ]
     return {"data": images, "target": targets}
