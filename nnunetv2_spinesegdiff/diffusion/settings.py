@@ -12,6 +12,8 @@ from .fusion import FUSIONS
 from .schedules import SCHEDULES, alphas_cumprod_of
 
 STARTS = ("presegmentation", "noise")
+MOST_SIGNAL = 0.01
+"""Chains may start from noise where alpha_bar at the end of the schedule is below that."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class SamplerSettings:
         fusion_steps: T_s in 1..n, how many of the last steps are fused.
         eta: stochasticity of DDIM in [0, 1].
         seed: the user's seed of the noise.
-        start: "presegmentation", or "noise": a chain begins with nothing but noise, so T = N.
+        start: "presegmentation", or "noise": a chain begins with nothing but noise, so T = N, and N is long
+            enough for the schedule to leave nothing else.
         prediction_type: "sample", the network predicts logits of the clean mask, or "epsilon", the noise.
         fusion: how steps and chains become one segmentation, see `fusion.FUSIONS`.
 
@@ -81,6 +84,12 @@ class SamplerSettings:
                 "fusion",
                 "those that need no logits; a network that predicts noise has none",
             ),
+            (
+                self.start != "noise" or self._signal_left() < MOST_SIGNAL,
+                "num_train_timesteps",
+                f"those at whose end the {self.schedule} schedule leaves noise only (alpha_bar below "
+                f"{MOST_SIGNAL}); chains that start from noise need that",
+            ),
             (self.num_samples >= 1, "num_samples", "1, 2, ..."),
             (0 <= self.eta <= 1, "eta", "[0, 1]"),
         ]
@@ -98,6 +107,9 @@ class SamplerSettings:
             if name not in stated:
                 values[name] = max(1, min(values[name], values[bound]))
         return SamplerSettings(**values)
+
+    def _signal_left(self) -> float:
+        return float(self.alphas_cumprod()[-1]) if self.num_train_timesteps >= 1 else 1.0
 
     def alphas_cumprod(self) -> Tensor:
         """The schedule, shape (N + 1,), float64."""

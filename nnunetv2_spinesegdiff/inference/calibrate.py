@@ -37,7 +37,8 @@ class Fitted:
     Attributes:
         stored: what was put into the model's plans.json.
         heads: names of the segmentation heads, in the order of the temperatures.
-        diagrams: stage 1, refined and calibrated; the last with temperatures of the other folds.
+        diagrams: stage 1, refined and calibrated; the last with temperatures of the other folds. Without a
+            stage 1, as predicted and calibrated.
         failures: one line for every case that was left out.
     """
 
@@ -118,15 +119,19 @@ def _diagrams(
     """Before and after. Every case is calibrated with temperatures that the other folds gave."""
     empty = reliability(np.zeros(0), np.zeros(0, bool))
     stage1, before, after = empty, empty, empty
+    with_stage1 = measured[0].stage1 is not None
     for group in np.unique(groups):
         others = [m for m, g in zip(measured, groups, strict=True) if g != group]
         temperatures = _fit(others, regions) if others else None
         for m in (m for m, g in zip(measured, groups, strict=True) if g == group):
-            stage1 += _diagram(m.stage1, m.truth, regions)
+            if m.stage1 is not None:
+                stage1 += _diagram(m.stage1, m.truth, regions)
             before += _diagram(m.probabilities, m.truth, regions)
             if temperatures is not None:
                 scaled = temperature_scaled(m.probabilities, temperatures, regions)
                 after += _diagram(scaled, m.truth, regions)
+    if not with_stage1:
+        return {"predicted": before, "calibrated": after}
     return {"stage 1": stage1, **({"refined": before} if refined else {}), "calibrated": after}
 
 

@@ -32,7 +32,7 @@ class Measured:
 
     Attributes:
         case: its name.
-        probabilities, stage1: of N pixels (K, N), float32.
+        probabilities, stage1: of N pixels (K, N), float32; `stage1` is None where there is no stage 1.
         uncertainty: eq. 5 of these pixels, its maximum over the structures (N,).
         truth: class (N,), or of region heads (K, N) of 0 or 1.
         true, predicted: mm2 or mm3 of every structure (F,); NaN where the truth has ignored pixels.
@@ -41,7 +41,7 @@ class Measured:
 
     case: str
     probabilities: np.ndarray
-    stage1: np.ndarray
+    stage1: np.ndarray | None
     uncertainty: np.ndarray
     truth: np.ndarray
     true: np.ndarray
@@ -68,23 +68,26 @@ def measure_case(
 ) -> None:
     """Write `Measured` of a case instead of nnU-Net's `export_prediction_from_logits`."""
     case: HeldOutMaps = properties.pop(CASE)
-    assert case.stage1 is not None
     assert case.uncertainty is not None
     labels = plans.get_label_manager(dataset_json)
     grid = ScanGrid(plans, configuration, labels, properties, num_threads_torch)
     truth = plans.image_reader_writer_class().read_seg(case.label)[0][0]
     refined, probabilities = grid.segmentation(logits, return_probabilities=True)
-    stage1, stage1_probabilities = grid.segmentation(case.stage1, return_probabilities=True)
     uncertainty = grid.placed(case.uncertainty)[channels_of(labels)].max(0)
     structures = structures_of(labels, dataset_json)
     ignored = truth == labels.ignore_label if labels.has_ignore_label else np.zeros(truth.shape, bool)
-    masks = [np.where(ignored, 0, mask) for mask in (truth, refined, stage1)]
-    pixels = _drawn(near_foreground(*[mask > 0 for mask in masks]) & ~ignored, Path(truncated).name)
+    masks = [truth, refined]
+    of_stage1 = {}
+    if case.stage1 is not None:
+        stage1, of_stage1["stage1"] = grid.segmentation(case.stage1, return_probabilities=True)
+        masks.append(stage1)
+    structures_near = near_foreground(*[np.where(ignored, 0, mask) > 0 for mask in masks])
+    pixels = _drawn(structures_near & ~ignored, Path(truncated).name)
     with written_whole(_file_of(truncated)) as temporary:
         np.savez(
             temporary,
             probabilities=_of(probabilities, pixels),
-            stage1=_of(stage1_probabilities, pixels),
+            **{name: _of(maps, pixels) for name, maps in of_stage1.items()},
             uncertainty=uncertainty.ravel()[pixels],
             truth=_truth_of_heads(truth.ravel()[pixels], labels),
             true=_sizes(truth, structures, grid.voxel_size(), ignored),
@@ -139,7 +142,7 @@ def _file_of(truncated: str) -> Path:
 def _read(path: Path) -> Measured:
     with np.load(path, allow_pickle=False) as arrays:
         kept = dict(arrays)
-    return Measured(path.name.removesuffix(".npz"), **{**kept, "unit": float(kept["unit"])})
+    return Measured(path.name.removesuffix(".npz"), **{"stage1": None, **kept, "unit": float(kept["unit"])})
 
 
 def _drawn(where: np.ndarray, name: str) -> np.ndarray:

@@ -42,7 +42,7 @@ class DiffusionTrainer(SuffixedTrainer):
     """Of the validation during training, fifty batches an epoch."""
 
     denoiser_lr: ClassVar[float | None] = None
-    """AdamW's initial rate. None: 1e-4 (paper tables 4, 7, 8) in runs of at least 25,000 iterations, else 1e-3."""
+    """AdamW's initial rate. None: 1e-4 (tables 4, 7, 8) in runs of at least 25,000 iterations, else 1e-3."""
     denoiser_weight_decay: ClassVar[float] = 1e-2
     denoiser_max_grad_norm: ClassVar[float] = 1.0
     loss: Any

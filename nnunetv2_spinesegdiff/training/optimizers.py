@@ -77,7 +77,7 @@ class StageSchedules:
 
 
 class WarmUpAndCosine:
-    """Linear warm-up over the first tenth of the epochs, then half a cosine towards 0, as in Diff-UNet's code."""
+    """A tenth of the epochs of linear warm-up, then half a cosine towards 0, as in Diff-UNet's code."""
 
     def __init__(self, optimizer: Optimizer, lr: float, num_epochs: int):
         self.optimizer, self.lr = optimizer, lr

@@ -14,6 +14,8 @@ class SuffixedTrainer(nnUNetTrainer):
     """The stock trainer whose length its name may state; see `names`."""
 
     suffixes: ClassVar[Suffixes] = Suffixes()
+    default_epochs: ClassVar[int | None] = None
+    """Epochs where the name states none; None: nnU-Net's 1000."""
     num_iterations_per_epoch: int
     num_val_iterations_per_epoch: int
     output_folder: str
@@ -31,8 +33,9 @@ class SuffixedTrainer(nnUNetTrainer):
         device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature, which it inspects
     ):
         super().__init__(plans, configuration, fold, dataset_json, device)
-        if self.suffixes.epochs is not None:
-            self.num_epochs = self.suffixes.epochs
+        epochs = self.suffixes.epochs or self.default_epochs
+        if epochs is not None:
+            self.num_epochs = epochs
         if self.suffixes.iters is not None:
             stock_share = self.num_val_iterations_per_epoch / self.num_iterations_per_epoch
             self.num_iterations_per_epoch = self.suffixes.iters

@@ -6,6 +6,7 @@ pickled and imported like any class.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UserError
@@ -33,14 +34,24 @@ BASES: dict[str, type[SuffixedTrainer]] = {
 
 
 def __getattr__(name: str) -> type[SuffixedTrainer]:
-    base = split_base(name, list(BASES))
+    globals()[name] = trainer = with_suffixes(name, BASES, __name__)
+    return trainer
+
+
+def with_suffixes(name: str, bases: Mapping[str, type[SuffixedTrainer]], module: str) -> Any:
+    """The trainer of that name, a subclass of one of `bases` (by name) that is at home in `module`.
+
+    Raises:
+        AttributeError: the name is none of the bases' with suffixes.
+        UserError: a suffix is unknown or impossible for this trainer.
+    """
+    base = split_base(name, list(bases))
     if base is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
     suffixes = parse_suffixes(name, base)
-    trainer: Any = type(name, (BASES[base],), {"__module__": __name__, "suffixes": suffixes})
+    trainer: Any = type(name, (bases[base],), {"__module__": module, "suffixes": suffixes})
     try:
         trainer.check_suffixes()
     except ValueError as error:
         raise UserError(f"trainer {name}: {error}") from None
-    globals()[name] = trainer
     return trainer

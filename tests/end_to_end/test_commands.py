@@ -136,7 +136,7 @@ def test_a_finished_stock_training_is_frozen(planned: Workspace, stage1_trained:
     checkpoint = load(planned.results(refiner) / "fold_0" / "checkpoint_final.pth")
     for key, value in before.items():
         assert torch.equal(checkpoint["network_weights"][f"stage1.{key}"], value)
-    assert set(checkpoint["optimizer_state"]) == {"refiner"}
+    assert set(checkpoint["optimizer_state"]) == {"denoiser"}
     assert json.loads((planned.results(refiner) / "fold_0" / "refinement.json").read_text())["stage1_frozen"]
     assert "frozen, weights from" in log_of(planned.results(refiner) / "fold_0")
 
@@ -164,7 +164,7 @@ def test_training_continues_with_both_optimisers(trained: Workspace) -> None:
     assert "Epoch 2" in log
     assert "Epoch 1" not in log
     after = load(fold / "checkpoint_final.pth")
-    steps = {float(s["step"]) for s in after["optimizer_state"]["refiner"]["state"].values()}
+    steps = {float(s["step"]) for s in after["optimizer_state"]["denoiser"]["state"].values()}
     assert steps == {6.0}
     momentum = after["optimizer_state"]["stage1"]["state"]
     assert momentum

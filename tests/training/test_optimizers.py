@@ -1,4 +1,4 @@
-"""Two stages, two optimisers: each with its own clipping, schedule and state."""
+"""Two stages, two optimisers: each with its own clipping, schedule and state; warm-up and cosine decay."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from torch import nn
 
-from nnunetv2_spinesegdiff.training.optimizers import Stage, StageOptimizers, StageSchedules
+from nnunetv2_spinesegdiff.training.optimizers import Stage, StageOptimizers, StageSchedules, WarmUpAndCosine
 
 
 def made(
@@ -108,3 +108,22 @@ def test_a_checkpoint_of_other_stages_is_refused():
     del state["stage1"]
     with pytest.raises(KeyError, match=r"\['refiner'\].*\['refiner', 'stage1'\]"):
         optimizers.load_state_dict(state)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 9, 10, 100, 2500])
+def test_warm_up_grows_evenly_and_the_cosine_falls_to_nearly_nothing(epochs):
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], 5.0)
+    schedule = WarmUpAndCosine(optimizer, 1e-3, epochs)
+    rates = [optimizer.param_groups[0]["lr"]]
+    for epoch in range(1, epochs):
+        schedule.step(epoch)
+        rates.append(optimizer.param_groups[0]["lr"])
+    warm = epochs // 10
+    assert all(rate > 0 for rate in rates)
+    assert rates[warm] == max(rates) == pytest.approx(1e-3)
+    for epoch in range(warm):
+        assert rates[epoch] == pytest.approx(1e-3 * (epoch + 1) / (warm + 1))
+    assert all(a > b for a, b in zip(rates[warm:], rates[warm + 1 :], strict=False))
+    middle = warm + (epochs - warm) // 2
+    if (epochs - warm) % 2 == 0:
+        assert rates[middle] == pytest.approx(5e-4)
