@@ -251,8 +251,8 @@ def _add_presegment(commands: argparse._SubParsersAction) -> None:
         commands,
         "presegment",
         "Collect what every fold of a stock training (made with --npz) predicted of its validation cases "
-        "into the preprocessed dataset: nnUNetTrainerSpineSegDiff then learns from presegmentations of cases that "
-        "their stage 1 has not seen.",
+        "into the preprocessed dataset: nnUNetTrainerSpineSegDiff then learns from presegmentations that a "
+        "stage 1 made of cases it has not seen.",
     )
     p.add_argument("-d", required=True, metavar="DATASET", help="dataset id or name")
     p.add_argument("-c", default="2d", metavar="CONFIGURATION", help="configuration of the plans")

@@ -194,6 +194,8 @@ def _fold_of_cases(splits: Path) -> dict[str, int]:
     for fold, cases in enumerate(validated):
         for case in cases:
             fold_of.setdefault(case, fold)
+    if not fold_of:
+        raise UserError(f"{splits}: holds no fold with a validation case")
     return fold_of
 
 
