@@ -121,23 +121,20 @@ def make_small(
         **more,
     }
     small = Small(root, plans_json, dataset_json, {})
-    small.cases_folder.mkdir(parents=True, exist_ok=True)
-    for path in small.cases_folder.iterdir():
-        path.unlink()
+    small.cases_folder.mkdir(parents=True)
     contents = {"smallPlans": plans_json, "dataset": dataset_json, "dataset_fingerprint": {"spacings": []}}
     for name, content in {**contents, "splits_final": splits}.items():
         (small.preprocessed / f"{name}.json").write_text(json.dumps(content))
-    for fold in range(len(splits)):
+    rng = np.random.default_rng(0)
+    preprocessed = {case: preprocess(small, case, shape, scan_spacing, rng) for case in cases}
+    for fold, split in enumerate(splits):
         path = small.model / f"fold_{fold}" / "checkpoint_final.pth"
         path.parent.mkdir(parents=True)
         (checkpoint or write_bytes)(small, fold, path)
-    rng = np.random.default_rng(0)
-    for case in cases:
-        properties, truth = preprocess(small, case, shape, scan_spacing, rng)
-        for fold, split in enumerate(splits):
-            if case in split["val"]:
-                small.logits[case] = make_logits(truth, rng)
-                export(small, case, fold, properties)
+        for case in split["val"]:
+            properties, truth = preprocessed[case]
+            small.logits[case] = make_logits(truth, rng)
+            export(small, case, fold, properties)
     return small
 
 
@@ -152,7 +149,7 @@ def preprocess(
     scan_spacing: Sequence[float],
     rng: np.random.Generator,
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Write one preprocessed case: noise in a black margin of three rows and two columns, and random boxes."""
+    """Write one preprocessed case: noise in a black margin, and a box of every label."""
     configuration = small.plans.get_configuration("small")
     scan = np.zeros((1, *shape), np.float32)
     scan[:, :, 3:-1, 2:-2] = rng.normal(100, 20, scan[:, :, 3:-1, 2:-2].shape)

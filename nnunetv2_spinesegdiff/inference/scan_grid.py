@@ -74,8 +74,8 @@ class ScanGrid:
             shape: of the preprocessed case.
         """
         turned = maps.transpose([0, *(axis + 1 for axis in self.plans.transpose_forward)])
-        box = bounding_box_to_slice(self.properties["bbox_used_for_cropping"])
-        cropped = np.ascontiguousarray(turned[(slice(None), *box)], np.float32)
+        box = (slice(None), *bounding_box_to_slice(self.properties["bbox_used_for_cropping"]))
+        cropped = np.ascontiguousarray(turned[box], np.float32)
         network_spacing, scan_spacing = self._spacings()
         return np.asarray(
             self.configuration.resampling_fn_probabilities(cropped, shape, scan_spacing, network_spacing),

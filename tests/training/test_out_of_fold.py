@@ -1,4 +1,4 @@
-"""Out-of-fold presegmentations in training: found or refused, through the loader, and into the noised mask."""
+"""Out-of-fold presegmentations in training: found or refused, through the loader, into the noised mask."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .test_trainer import KINDS, changed, weights_of
 
 CPU = torch.device("cpu")
 SMALLER_THAN_THE_PATCH = (1, 14, 22)
-"""So every patch is a whole case: 10 x 18 pixels without the margin, in the middle of 16 x 24."""
+"""A scan of 10 x 18 pixels without its margin, for a patch of 16 x 24."""
 
 
 @pytest.fixture(autouse=True)
@@ -78,13 +78,20 @@ def log_of(trainer: Any) -> str:
 
 @pytest.fixture
 def without_augmentation(monkeypatch) -> None:
-    """nnU-Net's transforms of validation in the place of those of training."""
+    """nnU-Net's transforms of validation in the place of those of training, and its patch size."""
 
     def transforms(patch_size, rotation, scales, *args: Any, **kwargs: Any) -> Any:
         kwargs.pop("use_mask_for_norm", None)
         return nnUNetTrainer.get_validation_transforms(scales, **kwargs)
 
+    configure = nnUNetTrainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size
+
+    def configured(trainer: Any) -> tuple[Any, ...]:
+        rotation, dummy, _, mirrored = configure(trainer)
+        return rotation, dummy, trainer.configuration_manager.patch_size, mirrored
+
     monkeypatch.setattr(nnUNetTrainer, "get_training_transforms", staticmethod(transforms))
+    monkeypatch.setattr(nnUNetTrainer, configure.__name__, configured)
 
 
 @contextmanager
@@ -114,6 +121,17 @@ def calls_of_stage1(trainer: Any) -> Iterator[list[int]]:
     handle.remove()
 
 
+def placed(labels: np.ndarray, scan: np.ndarray, patch: np.ndarray) -> np.ndarray:
+    """The labels (Y, X) of a scan where the loader has cut the patch out of it; outside they are 0."""
+    wide = [np.pad(part, [(n, n) for n in patch.shape]) for part in (scan, labels)]
+    rows, columns = (big - n + 1 for big, n in zip(wide[0].shape, patch.shape, strict=True))
+    for y, x in np.ndindex(rows, columns):
+        window = slice(y, y + patch.shape[0]), slice(x, x + patch.shape[1])
+        if np.array_equal(wide[0][window], patch):
+            return wide[1][window]
+    raise AssertionError("the patch is no part of the scan")
+
+
 # --- what training starts from ---------------------------------------------------------------------------
 
 
@@ -129,10 +147,9 @@ def test_the_collected_masks_are_what_is_noised(tmp_path, without_augmentation, 
     assert not calls
     (start,) = seen
     assert start.shape == (2, trainer.label_manager.num_segmentation_heads, 16, 24)
-    for case, masks in zip(batch["keys"], start, strict=True):
-        collected = small.load(case, folder)[2][0]
-        expected = np.zeros((16, 24), np.uint8)  # outside of the case is background
-        expected[3:13, 3:21] = collected
+    for case, data, masks in zip(batch["keys"], batch["data"], start, strict=True):
+        scan, _, collected, _ = small.load(case, folder)
+        expected = placed(collected[0], scan[0, 0], data[0].numpy())
         regions = trainer.label_manager.foreground_regions if kind.startswith("regions") else range(4)
         for mask, labels in zip(masks, regions, strict=True):
             assert (mask.numpy() == np.isin(expected, labels)).all()
@@ -157,41 +174,44 @@ def test_presegmentations_are_augmented_like_the_truth(tmp_path, axes, kind):
     assert not collect(small.stock()).failures
     trainer = ready(small)
     regions, ignore = trainer.label_manager.has_regions, trainer.label_manager.ignore_label
-    found = 0.0
+    found = different = 0.0
     for _ in range(20):
         batch = next(trainer.dataloader_train)
         masks = heads_of(batch["data"][:, 1:], trainer.label_manager)
         target = batch["target"][0]
         assert set(torch.unique(masks).tolist()) <= {0.0, 1.0}
         if regions:
-            known = ~target[:, 3:].bool() if ignore else torch.ones_like(target[:, :1], dtype=torch.bool)
+            known = 1 - target[:, 3:].float() if ignore else torch.ones(())
             wanted = target[:, :3].float()
         else:
-            known = target != 4
+            known = (target != 4).float()
             wanted = torch.cat([(target == label).float() for label in range(4)], 1)
-        assert torch.equal(masks * known, wanted * known)
+        different += float(((masks != wanted) * known).any(1).float().mean()) / 20
         if ignore:
             background = (1 - masks.amax(1, keepdim=True)) if regions else masks[:, :1]
-            assert (background[~known] == 1).all()
+            assert (background[known == 0] == 1).all()
         found += float(wanted[:, -1].sum())
     assert found > 0
+    # Interpolated beside what is ignored, the truth and a background in its place can differ.
+    assert different == 0 if ignore is None else different < 0.01
 
 
 def test_our_damage_is_done_to_them_and_not_nnunets(tmp_path, monkeypatch):
     small = small_with_stage1(tmp_path)
     collect(small.stock())
     trainer = ready(small)
-    names = [
-        type(getattr(t, "transform", t)).__name__
-        for t in trainer.dataloader_train.data_loader.transforms.transforms
-    ]
+    composed = trainer.dataloader_train.data_loader.transforms
+    names = [type(getattr(t, "transform", t)).__name__ for t in composed.transforms]
     assert "MoveSegAsOneHotToDataTransform" in names
     assert "SpatialTransform" in names
     assert not [name for name in names if "BinaryOperator" in name or "ConnectedComponent" in name]
     drawn = []
-    monkeypatch.setattr(
-        "nnunetv2_spinesegdiff.training.trainer.draw_damage", lambda *args: drawn.append(args[1:]) or []
-    )
+
+    def draw_damage(*args: Any) -> list:
+        drawn.append(args[1:])
+        return []
+
+    monkeypatch.setattr("nnunetv2_spinesegdiff.training.trainer.draw_damage", draw_damage)
     trainer.corruption_strength, trainer.clean_share = 2.0, 0.5
     trainer.train_step(next(trainer.dataloader_train))
     assert drawn == [(3, [1.0, 1.0], 2.0, 0.5)] * 2
