@@ -253,16 +253,17 @@ def _row(name: str, costs: list[str], scores: list[float]) -> str:
     return f"| {' | '.join([name, *costs, *dice])} |"
 
 
-NOTE = f"""Fold 0, {EPOCHS * ITERS} iterations (the control of stage 1: {2 * EPOCHS * ITERS}), diffusion networks
-at {WIDTH} percent of the planned width, nnU-Net at full width. SpineSegDiff and its control have stage 1 of the
-first row, frozen, so that their {EPOCHS * ITERS} iterations come on top of its own. From noise: four chains of
-ten steps; IISDM: four of fifty. Seconds on two CPU cores, medians, all systems taking turns; of a case with
-mirroring, without reading and writing.
+NOTE = f"""Fold 0, {EPOCHS * ITERS} iterations (the control of stage 1: {2 * EPOCHS * ITERS}), diffusion
+networks at {WIDTH} percent of the planned width, nnU-Net at full width. SpineSegDiff and its control
+have stage 1 of the first row, frozen: their {EPOCHS * ITERS} iterations come on top of its own. From
+noise: four chains of ten steps; IISDM: four of fifty. Seconds on two CPU cores, medians, all systems
+taking turns; of a case with mirroring, without reading and writing.
 
-What it shows: that every system trains, samples and validates through the same commands, and what each costs.
-What it does not: which one is better. One fold, a few cases, and trainings some hundred times shorter than the
-paper's; networks that start from noise, and above all one that predicts noise, need far more iterations than
-one that starts from a mask. Where a control is as good as a system, the system has not earned its cost here."""
+What it shows: that every system trains, samples and validates through the same commands, and what each
+costs. What it does not: which one is better. One fold, a few cases, and trainings some hundred times
+shorter than the paper's; networks that start from noise, and above all one that predicts noise, need
+far more iterations than one that starts from a mask. Where a control is as good as a system, the
+system has not earned its cost here."""
 
 
 def main() -> None:

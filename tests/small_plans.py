@@ -59,7 +59,14 @@ def small_plans(axes: int = 2, *, residual: bool = False) -> dict[str, Any]:
     }
 
 
-def build(
+def build(*args: Any, **kwargs: Any) -> TwoStageNetwork:
+    """`build_any` of a trainer of two stages."""
+    network = build_any(*args, **kwargs)
+    assert isinstance(network, TwoStageNetwork)
+    return network
+
+
+def build_any(
     axes: int = 2,
     *,
     residual: bool = False,
@@ -67,14 +74,13 @@ def build(
     trainer: type[SuffixedTrainer] = nnUNetTrainerSpineSegDiff,
     heads: int = 4,
     seed: int = 0,
-) -> TwoStageNetwork:
-    """The network that our trainer builds from small plans, one image channel, in eval mode."""
+) -> Any:
+    """The network that a trainer of ours builds from small plans, one image channel, in eval mode."""
     plans = PlansManager(small_plans(axes, residual=residual))
     torch.manual_seed(seed)
     network = trainer.build_network_architecture(
         plans, plans.get_configuration("small"), 1, heads, deep_supervision
     )
-    assert isinstance(network, TwoStageNetwork)
     return network.eval()
 
 

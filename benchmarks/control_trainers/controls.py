@@ -11,6 +11,8 @@ from nnunetv2_spinesegdiff.network.two_stage import TwoStageNetwork
 from nnunetv2_spinesegdiff.training.trainer import nnUNetTrainerSpineSegDiff
 from nnunetv2_spinesegdiff.training.trainers import with_suffixes
 
+BASE = "nnUNetTrainerWithoutPresegmentation"
+
 
 class WithoutPresegmentation(TwoStageNetwork):
     """The refiner sees an image and, whatever stage 1 says, an empty mask."""
@@ -36,9 +38,7 @@ class nnUNetTrainerWithoutPresegmentation(nnUNetTrainerSpineSegDiff):
 
 
 def __getattr__(name: str) -> Any:
-    return with_suffixes(
-        name, {own.__name__: own for own in (nnUNetTrainerWithoutPresegmentation,)}, __name__
-    )
+    return with_suffixes(name, {BASE: nnUNetTrainerWithoutPresegmentation}, __name__)
 
 
 def _empty(masks: Tensor) -> Tensor:

@@ -80,7 +80,6 @@ def _export_uncertainty(
     case: CaseMaps, mask: np.ndarray, grid: ScanGrid, dataset_json: dict[str, Any], outputs: Outputs
 ) -> None:
     assert case.uncertainty is not None
-    assert case.stage1 is not None
     structures = structures_of(grid.labels, dataset_json)
     entropy = grid.placed(case.uncertainty)[channels_of(grid.labels)]
     write_map(entropy.max(0), outputs.uncertainty_map, grid.properties)

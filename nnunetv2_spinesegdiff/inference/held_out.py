@@ -76,18 +76,20 @@ def measure_case(
     uncertainty = grid.placed(case.uncertainty)[channels_of(labels)].max(0)
     structures = structures_of(labels, dataset_json)
     ignored = truth == labels.ignore_label if labels.has_ignore_label else np.zeros(truth.shape, bool)
-    masks = [truth, refined]
-    of_stage1 = {}
+    masks, stage1_probabilities = [truth, refined], None
     if case.stage1 is not None:
-        stage1, of_stage1["stage1"] = grid.segmentation(case.stage1, return_probabilities=True)
+        stage1, stage1_probabilities = grid.segmentation(case.stage1, return_probabilities=True)
         masks.append(stage1)
     structures_near = near_foreground(*[np.where(ignored, 0, mask) > 0 for mask in masks])
     pixels = _drawn(structures_near & ~ignored, Path(truncated).name)
+    of_stage1: dict[str, Any] = {}
+    if stage1_probabilities is not None:
+        of_stage1["stage1"] = _of(stage1_probabilities, pixels)
     with written_whole(_file_of(truncated)) as temporary:
         np.savez(
             temporary,
             probabilities=_of(probabilities, pixels),
-            **{name: _of(maps, pixels) for name, maps in of_stage1.items()},
+            **of_stage1,
             uncertainty=uncertainty.ravel()[pixels],
             truth=_truth_of_heads(truth.ravel()[pixels], labels),
             true=_sizes(truth, structures, grid.voxel_size(), ignored),

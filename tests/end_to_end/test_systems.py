@@ -29,7 +29,8 @@ DATASET_3D = "503"
 
 def run(workspace: Workspace, commands: Sequence[str], **environment: str) -> str:
     words = " ".join(shlex.quote(command) for command in commands)
-    return workspace.run(f"python {one_process.__file__} {words}", nnUNet_n_proc_DA="0", **environment)
+    line = f"nnUNet_n_proc_DA=0 python {one_process.__file__} {words}"
+    return workspace.run(line, fails=False, **environment)
 
 
 def train_resume_predict_and_install(

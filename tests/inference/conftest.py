@@ -1,4 +1,4 @@
-"""A trained two-stage model so small that predicting with it takes a moment, and scans for it."""
+"""A trained model so small that predicting with it takes a moment, and scans for it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import SimpleITK as sitk
 import torch
 
 from nnunetv2_spinesegdiff.environment import TRAINERS
+from nnunetv2_spinesegdiff.training import trainers
 
-from ..small_plans import LABELS, build, small_plans
+from ..small_plans import LABELS, build_any, small_plans
 
 RESAMPLING = {
     "data": {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None},
@@ -57,7 +58,7 @@ def whole_plans(
 
 @pytest.fixture
 def make_model(tmp_path, monkeypatch):
-    """Makes a `Model` of two folds: make_model(labels=..., reader=..., **more_of_dataset_json)."""
+    """Makes a `Model` of two folds: make_model(labels=..., trainer=..., **more_of_dataset_json)."""
     monkeypatch.setenv("nnUNet_extTrainer", str(TRAINERS))
 
     def make(
@@ -65,6 +66,7 @@ def make_model(tmp_path, monkeypatch):
         reader: str = "SimpleITKIO",
         axes: int = 2,
         transpose: tuple[int, ...] = (0, 1, 2),
+        trainer: str = "nnUNetTrainerSpineSegDiff",
         **more: Any,
     ) -> Model:
         labels = LABELS if labels is None else labels
@@ -76,11 +78,11 @@ def make_model(tmp_path, monkeypatch):
         dataset = {"channel_names": {"0": "MRI"}, "labels": labels, "file_ending": ".nii.gz", **more}
         (folder / "dataset.json").write_text(json.dumps(dataset))
         for fold in (0, 1):
-            network = build(axes, heads=heads, seed=3 + fold)
+            network = build_any(axes, heads=heads, seed=3 + fold, trainer=getattr(trainers, trainer))
             network.heads_are_regions.fill_(regions)
             checkpoint = {
                 "network_weights": network.state_dict(),
-                "trainer_name": "nnUNetTrainerSpineSegDiff",
+                "trainer_name": trainer,
                 "init_args": {"configuration": "small"},
                 "inference_allowed_mirroring_axes": (0, 1),
             }

@@ -123,6 +123,14 @@ def test_temperatures_undo_what_made_the_model_too_sure(model, cases, predicted)
     assert errors["calibrated"] < 0.02 < errors["refined"] < errors["stage 1"]
 
 
+def test_a_model_without_a_stage_1_is_calibrated_too(model, cases, predicted):
+    predicted["made"] = lambda case, seed: replace(measured(case, seed), stage1=None)
+    fitted = run(model, cases)
+    errors = fitted.stored["expected_calibration_error"]
+    assert list(errors) == list(fitted.diagrams) == ["predicted", "calibrated"]
+    assert errors["calibrated"] < 0.02 < errors["predicted"]
+
+
 def test_the_calibrated_diagram_comes_from_temperatures_of_other_folds(model, cases, predicted):
     """Folds that need different temperatures: fitted on all of them, the error would look smaller."""
 

@@ -65,6 +65,7 @@ def test_pixels_and_sizes_are_those_of_the_prediction(make_model, two_scans, tru
         assert np.allclose(m.true, [(truth == label).sum() * VOXEL for label in (1, 2, 3)])
         assert np.allclose(m.predicted, [(mask == label).sum() * VOXEL for label in (1, 2, 3)])
         assert m.unit == pytest.approx(VOXEL)
+        assert m.stage1 is not None
         assert not np.allclose(m.stage1, m.probabilities, atol=1e-3)
         assert m.uncertainty.shape == m.truth.shape
 
