@@ -17,8 +17,12 @@ STOCK = "nnUNetTrainerStage1_1epochs_1iters"
 REFINER = "nnUNetTrainerSpineSegDiff_1epochs_2iters_width25"
 COLLECT = f"spinesegdiff presegment -d {DATASET} -c 2d -tr {STOCK}"
 TRAIN = f"nnUNetv2_train {DATASET} 2d 0 -tr {REFINER} -device cpu"
-FEW_WORKERS = {"nnUNet_n_proc_DA": "0", "nnUNet_def_n_proc": "1"}
-"""Starting them takes longer than all that they do here."""
+
+
+def run(workspace: Workspace, command: str, fails: bool = False) -> str:
+    """With few workers, for starting them takes longer than all that they do here."""
+    few = f"export nnUNet_n_proc_DA=0 nnUNet_def_n_proc=1 spinesegdiff_stage1={STOCK}"
+    return workspace.run(f"{few} && {command}", fails=fails)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +33,7 @@ def five_folds(planned: Workspace, tmp_path_factory: pytest.TempPathFactory) -> 
     workspace = Workspace(root)
     folds = [f"nnUNetv2_train {DATASET} 2d {fold} -tr {STOCK} -device cpu --npz" for fold in range(5)]
     words = " ".join(shlex.quote(command) for command in folds)
-    workspace.run(f"python {one_process.__file__} {words}", **FEW_WORKERS)
+    run(workspace, f"python {one_process.__file__} {words}")
     return workspace
 
 
@@ -51,7 +55,7 @@ def test_collected_used_and_refused_when_stale(five_folds: Workspace) -> None:
     lost = splits[2]["val"][0]
     npz = five_folds.results(STOCK) / "fold_2" / "validation" / f"{lost}.npz"
     npz.rename(npz.with_suffix(".lost"))
-    output = five_folds.run(f"{COLLECT} -np 1", fails=True)
+    output = run(five_folds, f"{COLLECT} -np 1", fails=True)
     assert f"({lost}); run `nnUNetv2_train {DATASET} 2d 2 -tr {STOCK} --val --npz`" in output
     assert f"7 out-of-fold presegmentations of {STOCK}" in output
     assert "incomplete and not used" in last_error(output)
@@ -59,7 +63,7 @@ def test_collected_used_and_refused_when_stale(five_folds: Workspace) -> None:
 
     # Complete: every case on the grid of its preprocessed image.
     npz.with_suffix(".lost").rename(npz)
-    assert f"8 out-of-fold presegmentations of {STOCK}" in five_folds.run(f"{COLLECT} -np 2")
+    assert f"8 out-of-fold presegmentations of {STOCK}" in run(five_folds, f"{COLLECT} -np 2")
     manifest = json.loads((collection(five_folds) / "manifest.json").read_text())
     assert manifest["cases"] == cases
     assert sorted(manifest["sources"]["checkpoints"]) == ["0", "1", "2", "3", "4"]
@@ -68,7 +72,7 @@ def test_collected_used_and_refused_when_stale(five_folds: Workspace) -> None:
         assert np.allclose(archive["probabilities"].astype(float).sum(0), 1, atol=0.01)
 
     # Used: the refiner of fold 0 says so, and validates as ever.
-    five_folds.run(TRAIN, spinesegdiff_stage1=STOCK, **FEW_WORKERS)
+    run(five_folds, TRAIN)
     fold = five_folds.results(REFINER) / "fold_0"
     log = "".join(path.read_text() for path in fold.glob("training_log*.txt"))
     assert f"Presegmentations: out of fold, 8 cases from {collection(five_folds)}." in log
@@ -77,6 +81,6 @@ def test_collected_used_and_refused_when_stale(five_folds: Workspace) -> None:
     # Stale: one fold is another training's now.
     checkpoint = five_folds.results(STOCK) / "fold_3" / "checkpoint_final.pth"
     shutil.copy(five_folds.results(STOCK) / "fold_4" / "checkpoint_final.pth", checkpoint)
-    told = last_error(five_folds.run(TRAIN, fails=True, spinesegdiff_stage1=STOCK, **FEW_WORKERS))
+    told = last_error(run(five_folds, TRAIN, fails=True))
     assert "stale, fold 3 of stage 1 was trained again since" in told
     assert f"`spinesegdiff presegment -d {DATASET} -c 2d -tr {STOCK}` again" in told
