@@ -93,11 +93,12 @@ def make_step(
     trainer.set_deep_supervision_enabled(True)
     target = torch.randint(0, len(LABELS), (batch_size, 1, size, size)).float()
     shrunk = [target[..., :: 2**i, :: 2**i] for i in range(len(FEATURES) - 1)]
-    batch = {"data": torch.randn(batch_size, 1, size, size), "target": shrunk, "keys": ["case"] * batch_size}
+    data = torch.randn(batch_size, 1, size, size)
     if collected:
         trainer.out_of_fold = OutOfFold(folder, 1, frozenset())
         foreground = [(target == label).float() for label in range(1, len(LABELS))]
-        batch["data"] = torch.cat([batch["data"], *foreground], 1)
+        data = torch.cat([data, *foreground], 1)
+    batch = {"data": data, "target": shrunk, "keys": ["case"] * batch_size}
     return lambda: trainer.train_step(batch)
 
 

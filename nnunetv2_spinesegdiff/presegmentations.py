@@ -121,8 +121,8 @@ class Manifest:
     Attributes:
         sources: what it was made from.
         cases: those with an out-of-fold presegmentation.
-        never_held_out: those that no fold is validated on: every stage 1 but those of folds that leave them
-            out altogether has seen them, and their label maps are empty.
+        never_held_out: those that no fold is validated on, so that there is no such presegmentation: their
+            label maps are empty.
     """
 
     sources: Sources

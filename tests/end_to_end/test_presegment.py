@@ -21,7 +21,7 @@ TRAIN = f"nnUNetv2_train {DATASET} 2d 0 -tr {REFINER} -device cpu"
 
 def run(workspace: Workspace, command: str, fails: bool = False) -> str:
     """With few workers, for starting them takes longer than all that they do here."""
-    few = f"export nnUNet_n_proc_DA=0 nnUNet_def_n_proc=1 spinesegdiff_stage1={STOCK}"
+    few = f"export nnUNet_def_n_proc=1 spinesegdiff_stage1={STOCK}"
     return workspace.run(f"{few} && {command}", fails=fails)
 
 
@@ -33,7 +33,7 @@ def five_folds(planned: Workspace, tmp_path_factory: pytest.TempPathFactory) -> 
     workspace = Workspace(root)
     folds = [f"nnUNetv2_train {DATASET} 2d {fold} -tr {STOCK} -device cpu --npz" for fold in range(5)]
     words = " ".join(shlex.quote(command) for command in folds)
-    run(workspace, f"python {one_process.__file__} {words}")
+    run(workspace, f"nnUNet_n_proc_DA=0 python {one_process.__file__} {words}")
     return workspace
 
 
