@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import blosc2
 import numpy as np
 import pytest
 import torch
@@ -300,6 +302,7 @@ def test_a_joint_training_does_not_use_them(tmp_path, monkeypatch):
     monkeypatch.setenv("spinesegdiff_stage1", "joint")
     trainer = ready(small)
     assert trainer.out_of_fold is None
+    assert "Presegmentations" not in log_of(trainer)
     batch = next(trainer.dataloader_train)
     assert batch["data"].shape[1] == 1
     with calls_of_stage1(trainer) as calls:
@@ -322,6 +325,21 @@ def test_another_stage_1_does_not_use_them(tmp_path, monkeypatch):
     assert ready(small).out_of_fold is not None
 
 
+def add_collection_of_another_stage1(small: Small) -> None:
+    """Of nnUNetTrainer, which is found by convention before the one that is there."""
+    model = small.results / "nnUNetTrainer__smallPlans__small"
+    shutil.copytree(small.model, model)
+    checkpoint = model / "fold_0" / "checkpoint_final.pth"
+    content = torch.load(checkpoint, weights_only=False)
+    for value in content["network_weights"].values():
+        value += 1
+    torch.save(content, checkpoint)
+    for prediction in model.glob("fold_0/validation/*.npz"):
+        prediction.touch()
+    assert not collect(small.stock("nnUNetTrainer")).failures
+    assert ready(small).out_of_fold.folder.name.startswith("nnUNetTrainer__")
+
+
 @pytest.mark.parametrize("another", [False, True])
 def test_a_continued_training_goes_on_with_those_of_its_own_stage_1(tmp_path, another):
     small = small_with_stage1(tmp_path)
@@ -330,14 +348,7 @@ def test_a_continued_training_goes_on_with_those_of_its_own_stage_1(tmp_path, an
     stopped = tmp_path / "checkpoint_latest.pth"
     first.save_checkpoint(str(stopped))
     if another:
-        fold = small.results / "nnUNetTrainer__smallPlans__small" / "fold_0"
-        fold.mkdir(parents=True)
-        torch.manual_seed(9)
-        finished(small, 0, fold / "checkpoint_final.pth")
-        other = torch.load(fold / "checkpoint_final.pth", weights_only=False)
-        for value in other["network_weights"].values():
-            value += 1
-        torch.save(other, fold / "checkpoint_final.pth")
+        add_collection_of_another_stage1(small)
     second = made(small)
     second.load_checkpoint(str(stopped))
     second.get_dataloaders()
@@ -397,10 +408,7 @@ def add_case(small: Small, folder: Path) -> None:
 def change_shape(small: Small, folder: Path) -> None:
     path = small.cases_folder / "c.b2nd"
     path.unlink()
-    small_image = np.zeros((1, 1, 5, 5), np.float32)
-    import blosc2
-
-    blosc2.asarray(small_image, urlpath=str(path))
+    blosc2.asarray(np.zeros((1, 1, 5, 5), np.float32), urlpath=str(path))
 
 
 @pytest.mark.parametrize(
