@@ -27,11 +27,12 @@ import SimpleITK as sitk
 from nnunetv2_spinesegdiff.environment import COMMANDS, external_trainers
 
 CONTROLS = Path(__file__).resolve().parent / "control_trainers"
-EPOCHS, ITERS, WIDTH = 8, 40, 50
+EPOCHS, ITERS = 8, 40
 LENGTH = f"{EPOCHS}epochs_{ITERS}iters"
 STAGE1 = f"nnUNetTrainerStage1_{LENGTH}"
-REFINER = f"nnUNetTrainerSpineSegDiff_{LENGTH}_width{WIDTH}"
-FOLD = "fold_0"
+REFINER = f"nnUNetTrainerSpineSegDiff_{LENGTH}"
+PLANS, SCALE = "nnUNetPlansQuarter", 0.25
+"""Of the features that nnU-Net plans: what two CPU cores can train 32 times."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,11 @@ class System:
 SYSTEMS = (
     System("nnU-Net (stage 1)", STAGE1),
     System("SpineSegDiff", REFINER, refined=True),
-    System("SpineSegDiff from noise", f"nnUNetTrainerSpineSegDiffFromNoise_{LENGTH}_S4_width{WIDTH}"),
-    System("SpineSegDiff w/o IE", f"nnUNetTrainerSpineSegDiffNoIE_{LENGTH}_S4_width{WIDTH}"),
-    System("Diff-UNet", f"nnUNetTrainerDiffUNet_{LENGTH}_width{WIDTH}"),
-    System("IISDM", f"nnUNetTrainerIISDM_{LENGTH}_n50_S4_width{WIDTH}"),
-    System("control: no presegmentation", f"nnUNetTrainerWithoutPresegmentation_{LENGTH}_width{WIDTH}", True),
+    System("SpineSegDiff from noise", f"nnUNetTrainerSpineSegDiffFromNoise_{LENGTH}_S4"),
+    System("SpineSegDiff w/o IE", f"nnUNetTrainerSpineSegDiffNoIE_{LENGTH}_S4"),
+    System("Diff-UNet", f"nnUNetTrainerDiffUNet_{LENGTH}"),
+    System("IISDM", f"nnUNetTrainerIISDM_{LENGTH}_n50_S4"),
+    System("control: no presegmentation", f"nnUNetTrainerWithoutPresegmentation_{LENGTH}", True),
     System("control: stage 1, twice as long", f"nnUNetTrainerStage1_{2 * EPOCHS}epochs_{ITERS}iters"),
 )
 MEAN = "control: mean of stage 1 and SpineSegDiff"
@@ -93,8 +94,10 @@ def commands(patients: int, real: Path | None) -> list[tuple[str, str]]:
     for data in datasets(real):
         plan = f"nnUNetv2_plan_and_preprocess -d {data.number} -c 2d -npfp 2 -np 2 {data.planning}"
         made.append((f"pre/{data.name}/nnUNetPlans_2d", plan))
+        scale = f"{sys.executable} {__file__} -w . --scale {data.name}"
+        made.append((f"pre/{data.name}/{PLANS}.json", scale))
         for system in SYSTEMS:
-            train = f"nnUNetv2_train {data.number} 2d 0 -tr {system.trainer} -device cpu --npz"
+            train = f"nnUNetv2_train {data.number} 2d 0 -tr {system.trainer} -p {PLANS} -device cpu --npz"
             made.append((f"{fold_of(data, system)}/validation/summary.json", train))
     return made
 
@@ -104,13 +107,24 @@ def datasets(real: Path | None) -> list[Data]:
 
 
 def fold_of(data: Data, system: System) -> str:
-    return f"res/{data.name}/{system.trainer}__nnUNetPlans__2d/{FOLD}"
+    return f"res/{data.name}/{system.trainer}__{PLANS}__2d/fold_0"
+
+
+def scale_plans(folder: Path) -> None:
+    """Narrower plans beside those of a preprocessed dataset."""
+    from nnunetv2_spinesegdiff.training.diffusion_trainer import scale_features
+
+    plans = json.loads((folder / "nnUNetPlans.json").read_text())
+    architecture = plans["configurations"]["2d"]["architecture"]
+    architecture["arch_kwargs"] = scale_features(architecture["arch_kwargs"], SCALE)
+    (folder / f"{PLANS}.json").write_text(json.dumps({**plans, "plans_name": PLANS}))
 
 
 def environment(folder: Path, command: str = "") -> dict[str, str]:
     refined = any(system.refined and f" {system.trainer} " in command for system in SYSTEMS)
     return {
         "nnUNet_n_proc_DA": "1",
+        "nnUNet_def_n_proc": "2",
         **os.environ,
         "nnUNet_raw": str(folder / "raw"),
         "nnUNet_preprocessed": str(folder / "pre"),
@@ -158,7 +172,7 @@ def training_step(data: Data, system: System) -> Callable[[], object]:
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
     folder = Path(os.environ["nnUNet_preprocessed"]) / data.name
-    plans = json.loads((folder / "nnUNetPlans.json").read_text())
+    plans = json.loads((folder / f"{PLANS}.json").read_text())
     dataset_json = json.loads((folder / "dataset.json").read_text())
     os.environ["spinesegdiff_stage1"] = STAGE1 if system.refined else ""
     kind: Any = recursive_find_trainer_class_by_name(system.trainer)
@@ -253,11 +267,11 @@ def _row(name: str, costs: list[str], scores: list[float]) -> str:
     return f"| {' | '.join([name, *costs, *dice])} |"
 
 
-NOTE = f"""Fold 0, {EPOCHS * ITERS} iterations (the control of stage 1: {2 * EPOCHS * ITERS}), diffusion
-networks at {WIDTH} percent of the planned width, nnU-Net at full width. SpineSegDiff and its control
-have stage 1 of the first row, frozen: their {EPOCHS * ITERS} iterations come on top of its own. From
-noise: four chains of ten steps; IISDM: four of fifty. Seconds on two CPU cores, medians, all systems
-taking turns; of a case with mirroring, without reading and writing.
+NOTE = f"""Fold 0, {EPOCHS * ITERS} iterations (the control of stage 1: {2 * EPOCHS * ITERS}), all networks
+with a quarter of the planned features. SpineSegDiff and its control have stage 1 of the first row, frozen: their
+{EPOCHS * ITERS} iterations come on top of its own. From noise: four chains of ten steps; IISDM: four of
+fifty. Seconds on two CPU cores, medians, all systems taking turns; of a case with mirroring, without
+reading and writing.
 
 What it shows: that every system trains, samples and validates through the same commands, and what each
 costs. What it does not: which one is better. One fold, a few cases, and trainings some hundred times
@@ -275,12 +289,16 @@ def main() -> None:
     p.add_argument("--rounds", type=int, default=8, help="timed iterations of each trainer")
     p.add_argument("--train_only", action="store_true", help="leave times and table for later")
     p.add_argument("--time", help=argparse.SUPPRESS)
+    p.add_argument("--scale", help=argparse.SUPPRESS)
     options = p.parse_args()
     folder = options.w.resolve()
     if options.time:
         data = next(d for d in datasets(folder) if d.name == options.time)
         times = measure_times(data, options.rounds)
         (folder / f"times_{data.name}.json").write_text(json.dumps(times))
+        return
+    if options.scale:
+        scale_plans(folder / "pre" / options.scale)
         return
     folder.mkdir(parents=True, exist_ok=True)
     for result, command in commands(options.patients, options.real):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +26,6 @@ IN_3D = ("nnUNetTrainerStage1", "nnUNetTrainerDiffUNet", "nnUNetTrainerSpineSegD
 DATASET_3D = "503"
 
 
-def run(workspace: Workspace, commands: Sequence[str], **environment: str) -> str:
-    words = " ".join(shlex.quote(command) for command in commands)
-    line = f"nnUNet_n_proc_DA=0 python {one_process.__file__} {words}"
-    return workspace.run(line, fails=False, **environment)
-
-
 def train_resume_predict_and_install(
     workspace: Workspace, system: str, dataset: str, configuration: str, images: Path, out: Path
 ) -> None:
@@ -47,24 +40,20 @@ def train_resume_predict_and_install(
     predict = f"nnUNetv2_predict -i {images} {model} -device cpu -npp 0 -nps 0 -o"
     archive, elsewhere = out / "model.zip", out / "elsewhere"
     elsewhere.mkdir(parents=True)
-    run(workspace, [f"nnUNetv2_train {dataset} {configuration} 0 -tr {two} -device cpu"])
     fold(three).mkdir(parents=True)
-    stopped = fold(three) / "checkpoint_latest.pth"
-    stopped.write_bytes((fold(two) / "checkpoint_final.pth").read_bytes())
-    run(
-        workspace,
-        [
-            f"nnUNetv2_train {dataset} {configuration} 0 -tr {three} -device cpu --c",
-            f"{predict} {out / 'here'}",
-            f"nnUNetv2_export_model_to_zip {model} -o {archive}",
-        ],
-    )
-    run(
-        workspace,
-        [f"nnUNetv2_install_pretrained_model_from_zip {archive}", f"{predict} {out / 'there'}"],
-        nnUNet_results=str(elsewhere),
-    )
+    commands = [
+        f"nnUNetv2_train {dataset} {configuration} 0 -tr {two} -device cpu",
+        f"cp {fold(two) / 'checkpoint_final.pth'} {fold(three) / 'checkpoint_latest.pth'}",
+        f"nnUNetv2_train {dataset} {configuration} 0 -tr {three} -device cpu --c",
+        f"{predict} {out / 'here'}",
+        f"nnUNetv2_export_model_to_zip {model} -o {archive}",
+        f"nnUNet_results={elsewhere} nnUNetv2_install_pretrained_model_from_zip {archive}",
+        f"{predict} {out / 'there'}",
+    ]
+    words = " ".join(shlex.quote(command) for command in commands)
+    workspace.run(f"nnUNet_n_proc_DA=0 python {one_process.__file__} {words}")
 
+    assert (elsewhere / name / fold(three).parent.name / "plans.json").is_file()
     log = "".join(path.read_text() for path in fold(three).glob("training_log*.txt"))
     assert "Epoch 2" in log
     assert "Epoch 1" not in log
