@@ -23,6 +23,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_spinesegdiff.inference.memory import keep_freed_memory
 from nnunetv2_spinesegdiff.training import trainers
+from nnunetv2_spinesegdiff.training.out_of_fold import OutOfFold
 
 FEATURES = [32, 64, 128, 256, 512, 512, 512]
 LABELS = {"background": 0, "spinal_canal": 1, "vertebrae": 2, "ivd": 3}
@@ -73,9 +74,13 @@ def plans(batch_size: int, size: int) -> dict:
 
 
 def make_step(
-    trainer_class: type[nnUNetTrainer], batch_size: int, size: int, device: str
+    trainer_class: type[nnUNetTrainer], batch_size: int, size: int, device: str, collected: bool
 ) -> Callable[[], None]:
-    """One training iteration of a trainer on a batch that stays the same."""
+    """One training iteration of a trainer on a batch that stays the same.
+
+    Args:
+        collected: the batch comes with out-of-fold presegmentations.
+    """
     dataset = {"channel_names": {"0": "MRI"}, "labels": LABELS, "file_ending": ".nii.gz"}
     trainer = trainer_class(plans(batch_size, size), "2d", 0, dataset, torch.device(device))
     folder = Path(trainer.preprocessed_dataset_folder)
@@ -88,7 +93,12 @@ def make_step(
     trainer.set_deep_supervision_enabled(True)
     target = torch.randint(0, len(LABELS), (batch_size, 1, size, size)).float()
     shrunk = [target[..., :: 2**i, :: 2**i] for i in range(len(FEATURES) - 1)]
-    batch = {"data": torch.randn(batch_size, 1, size, size), "target": shrunk}
+    data = torch.randn(batch_size, 1, size, size)
+    if collected:
+        trainer.out_of_fold = OutOfFold(folder, 1, frozenset())
+        foreground = [(target == label).float() for label in range(1, len(LABELS))]
+        data = torch.cat([data, *foreground], 1)
+    batch = {"data": data, "target": shrunk, "keys": ["case"] * batch_size}
     return lambda: trainer.train_step(batch)
 
 
@@ -113,16 +123,19 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=320, help="height and width, pixels")
     parser.add_argument("-device", default="cpu", choices=["cpu", "cuda"])
     options = parser.parse_args()
-    names = {
-        "nnU-Net, stock": nnUNetTrainer,
-        "SpineSegDiff, frozen stage 1, full width": trainers.nnUNetTrainerSpineSegDiff,
-        "SpineSegDiff, frozen stage 1, half width": trainers.nnUNetTrainerSpineSegDiff_width50,
+    full, half = trainers.nnUNetTrainerSpineSegDiff, trainers.nnUNetTrainerSpineSegDiff_width50
+    kinds = {
+        "nnU-Net, stock": (nnUNetTrainer, False),
+        "SpineSegDiff, frozen stage 1, full width": (full, False),
+        "SpineSegDiff, frozen stage 1, half width": (half, False),
+        "SpineSegDiff, collected presegmentations, full width": (full, True),
+        "SpineSegDiff, collected presegmentations, half width": (half, True),
     }
     keep_freed_memory()
     with contextlib.redirect_stdout(sys.stderr):  # nnU-Net's greetings
         steps = {
-            name: make_step(cls, options.batch_size, options.size, options.device)
-            for name, cls in names.items()
+            name: make_step(cls, options.batch_size, options.size, options.device, collected)
+            for name, (cls, collected) in kinds.items()
         }
     seconds = measure(steps, options.iterations)
     stock = next(iter(seconds.values()))

@@ -12,7 +12,13 @@ from typing import Any
 from . import __version__
 from .environment import folder_of, make_trainers_known, shell_lines
 from .errors import UserError
-from .preflight import check_before_prediction, check_device, check_planned, check_trainer
+from .preflight import (
+    check_before_prediction,
+    check_device,
+    check_planned,
+    check_trainer,
+    name_of_dataset,
+)
 
 # Imports of torch and SimpleITK wait until a subcommand needs them: `spinesegdiff -h` answers at once.
 
@@ -240,6 +246,45 @@ def _train(options: argparse.Namespace) -> None:
     run_training_entry()
 
 
+def _add_presegment(commands: argparse._SubParsersAction) -> None:
+    p = _add_command(
+        commands,
+        "presegment",
+        "Collect what every fold of a stock training (made with --npz) predicted of its validation cases "
+        "into the preprocessed dataset: nnUNetTrainerSpineSegDiff then learns from presegmentations that a "
+        "stage 1 made of cases it has not seen.",
+    )
+    p.add_argument("-d", required=True, metavar="DATASET", help="dataset id or name")
+    p.add_argument("-c", default="2d", metavar="CONFIGURATION", help="configuration of the plans")
+    p.add_argument(
+        "-tr",
+        metavar="TRAINER",
+        default=argparse.SUPPRESS,
+        help="the stock training's full name; without it nnUNetTrainer, else nnUNetTrainerStage1",
+    )
+    p.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="plans identifier")
+    _add_processes(p)
+    p.set_defaults(run=_presegment)
+
+
+def _presegment(options: argparse.Namespace) -> int:
+    check_planned(options.d, options.c, options.p)
+    from .inference.presegment import collect, find_stock
+
+    dataset = name_of_dataset(options.d, "convert it first")
+    results, preprocessed = (folder_of(f"nnUNet_{name}") / dataset for name in ("results", "preprocessed"))
+    stock = find_stock(results, preprocessed, options.c, options.p, vars(options).get("tr"))
+    collected = collect(stock, options.np)
+    for failure in collected.failures:
+        print(f"error: {failure}", file=sys.stderr)
+    print(f"{len(collected.cases)} out-of-fold presegmentations of {stock.trainer} in {collected.folder}")
+    if collected.never_held_out:
+        print(f"{len(collected.never_held_out)} cases have none, for no fold is validated on them")
+    if collected.failures:
+        print("error: they are incomplete and not used until that is mended: see above", file=sys.stderr)
+    return 1 if collected.failures else 0
+
+
 def _add_calibrate(commands: argparse._SubParsersAction) -> None:
     from .inference.flags import add_sampling_flags
 
@@ -346,6 +391,7 @@ COMMANDS = (
     _add_phantom,
     _add_convert,
     _add_train,
+    _add_presegment,
     _add_calibrate,
     _add_predict,
     _add_uncertainty,

@@ -30,6 +30,7 @@ OPTIONS = {
         *("--slices", "--dim", "--seed", "-np"),
     ],
     "train": ["-d", "-c", "-f", "-tr", "-p", "-device", "--c", "--val", "-pretrained_weights"],
+    "presegment": ["-d", "-c", "-tr", "-p", "-np"],
     "calibrate": [
         *("-d", "-c", "-f", "-tr", "-p", "-chk", "-device", "--disable_tta", "--no_refine", "-o", "-np"),
         *("--preset", "--num_samples", "--t_start", "--precision"),

@@ -31,7 +31,7 @@ class Room:
     outside: tuple[str, ...] = ()
 
 
-LEAVES = ("labels", "errors", "files", "environment", "stored")
+LEAVES = ("labels", "errors", "files", "environment", "stored", "presegmentations")
 EXPORTED_BY_NNUNET = ("nnunetv2.dataset_conversion.generate_dataset_json",)
 ROOMS = {
     # Importable by every room, so they import nothing of ours but each other, and no torch.
@@ -40,6 +40,7 @@ ROOMS = {
     "files": Room(),
     "environment": Room(inside=("errors",)),
     "stored": Room(),
+    "presegmentations": Room(inside=("errors", "files")),
     # Pure functions and modules over tensors: no files.
     "diffusion": Room(inside=("labels", "errors"), outside=("torch",)),
     "network": Room(
@@ -47,7 +48,7 @@ ROOMS = {
     ),
     "training": Room(
         inside=("network", "diffusion", "inference", *LEAVES),
-        outside=("torch", "numpy", "scipy", "nnunetv2", "batchgenerators"),
+        outside=("torch", "numpy", "scipy", "nnunetv2", "batchgenerators", "batchgeneratorsv2"),
     ),
     "inference": Room(
         inside=("network", "diffusion", "evaluation", "preflight", *LEAVES),
@@ -185,7 +186,9 @@ def test_what_is_allowed_is_not_found(module, source):
     assert not violations(module, source)
 
 
-@pytest.mark.parametrize("module", ["cli", "labels", "errors", "files", "environment", "preflight"])
+@pytest.mark.parametrize(
+    "module", ["cli", "labels", "errors", "files", "environment", "presegmentations", "preflight"]
+)
 def test_the_command_starts_without_torch(module):
     """`spinesegdiff -h` answers at once."""
     slow = "{'torch', 'nnunetv2', 'SimpleITK'}"

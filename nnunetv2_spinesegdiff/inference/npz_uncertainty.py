@@ -7,28 +7,23 @@ unpickling a stranger's file runs what is in it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
-from tqdm import tqdm
 
 from ..errors import UserError
 from ..evaluation.confidence import structure_rows, write_confidence
 from .finished import UNCERTAINTY, is_whole
 from .maps import check_supported, write_map, write_maps
+from .pool import each_case
+from .probabilities import read_probabilities, told
 from .structures import Structures, channels_of, structures_of
 
 _AGAIN = "predict this case again with --save_probabilities"
-_TOLERANCE = 1e-3
-"""How far a probability may lie outside 0 to 1 for rounding's sake."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +92,8 @@ def uncertainty_of_folder(
     """
     prediction = _opened(folder, out or folder / UNCERTAINTY, images)
     done = Done(prediction.out)
-    results = dict(_all_cases(prediction, prediction.cases(), num_processes))
+    work = partial(_attempt, prediction)
+    results = dict(each_case(work, prediction.cases(), num_processes, "Uncertainty"))
     for case in sorted(results):
         rows, failure = results[case]
         done.rows += rows
@@ -155,30 +151,6 @@ Result = tuple[list[dict[str, Any]], str | None]
 """Rows of a case, or none and its failure."""
 
 
-def _all_cases(prediction: Prediction, cases: list[str], num_processes: int) -> Iterator[tuple[str, Result]]:
-    if min(num_processes, len(cases)) == 1:
-        for case in tqdm(cases, desc="Uncertainty", unit="case", disable=None):
-            yield case, _attempt(prediction, case)
-        return
-    workers = min(num_processes, len(cases))
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker) as pool:
-        try:
-            jobs = {pool.submit(_attempt, prediction, case): case for case in cases}
-            for job in tqdm(as_completed(jobs), "Uncertainty", len(jobs), unit="case", disable=None):
-                yield jobs[job], job.result()
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a worker was killed, most likely for want of memory: run again with a smaller -np"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    # One process a core is enough; threads on top of that only get in each other's way.
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-
-
 # --- case ------------------------------------------------------------------------------------------------
 
 
@@ -190,7 +162,7 @@ def _attempt(prediction: Prediction, case: str) -> Result:
     except Exception as error:
         # Whatever it is, the other cases must not be lost over it.
         todo = "run again with a smaller -np" if isinstance(error, MemoryError) else _AGAIN
-        failure = f"{prediction.folder / case}: {_told(error)}; {todo}"
+        failure = f"{prediction.folder / case}: {told(error)}; {todo}"
     for path in prediction.outputs(case):
         path.unlink(missing_ok=True)
     return [], failure
@@ -203,7 +175,7 @@ def _write_case(prediction: Prediction, case: str) -> list[dict[str, Any]]:
     reader = plans.image_reader_writer_class()
     mask, properties = _read_mask(prediction.folder / f"{case}{prediction.ending}", reader)
     shape = (labels.num_segmentation_heads, *mask.shape)
-    probabilities = _read_probabilities(prediction.folder / f"{case}.npz", shape)
+    probabilities = read_probabilities(prediction.folder / f"{case}.npz", shape, _AGAIN)
     maps = entropy(probabilities[channels_of(labels)])
     one, per_class, overlay = prediction.outputs(case)
     if prediction.images is None:
@@ -226,26 +198,6 @@ def _read_mask(path: Path, reader: Any) -> tuple[np.ndarray, dict[str, Any]]:
     return array[0].round().astype(np.int64), properties
 
 
-def _read_probabilities(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """The array (heads, Z, Y, X) that nnU-Net saved, checked."""
-    if not path.is_file():
-        raise UserError(f"{path}: there are no probabilities; {_AGAIN}")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            array = archive["probabilities"]
-        low, high = float(array.min()), float(array.max())
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise UserError(f"{path}: cannot be read, is it damaged? ({_told(error)}); {_AGAIN}") from error
-    if array.shape != shape:
-        raise UserError(f"{path}: has shape {array.shape}, mask and labels ask for {shape}; {_AGAIN}")
-    # Written so that NaN fails.
-    if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):
-        raise UserError(f"{path}: holds {low:g} to {high:g}, no probabilities; {_AGAIN}")
-    return array
-
-
 def _draw(
     case: str,
     scan: Path,
@@ -266,8 +218,3 @@ def _draw(
     if image.shape != mask.shape:
         raise UserError(f"{scan}: has shape {image.shape}, its mask {mask.shape}; check --images")
     draw_scan(case, image, mask, heatmap, properties, structures, path)
-
-
-def _told(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__

@@ -1,12 +1,16 @@
-"""The way back from the network's grid to the scan's, as nnU-Net goes it."""
+"""Between the network's grid and the scan's, as nnU-Net goes there and back."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from acvl_utils.cropping_and_padding.bounding_boxes import insert_crop_into_image
+from acvl_utils.cropping_and_padding.bounding_boxes import (
+    bounding_box_to_slice,
+    insert_crop_into_image,
+)
 from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 
 from ..evaluation.confidence import voxel_size
@@ -28,10 +32,13 @@ class ScanGrid:
     properties: dict[str, Any]
     num_threads: int
 
+    def shape(self) -> tuple[int, ...]:
+        """(Z, Y, X) of the scan, in the reader's order."""
+        return tuple(int(self.properties["shape_before_cropping"][i]) for i in self.plans.transpose_backward)
+
     def voxel_size(self) -> float:
         """Area of a pixel (mm2) of a single slice, volume of a voxel (mm3) of several."""
-        shape = [self.properties["shape_before_cropping"][i] for i in self.plans.transpose_backward]
-        return voxel_size(shape, self.properties["spacing"])
+        return voxel_size(self.shape(), self.properties["spacing"])
 
     def segmentation(
         self, logits: np.ndarray, return_probabilities: bool = False
@@ -50,14 +57,34 @@ class ScanGrid:
 
     def placed(self, maps: np.ndarray) -> np.ndarray:
         """Maps (K, *spatial), resampled like logits, as (K, Z, Y, X) of the scan; 0 outside the crop."""
-        scan_spacing = [self.properties["spacing"][i] for i in self.plans.transpose_forward]
+        network_spacing, scan_spacing = self._spacings()
         shape = self.properties["shape_after_cropping_and_before_resampling"]
-        spacing = list(self.configuration.spacing)
-        if len(spacing) < len(shape):
-            spacing = [scan_spacing[0], *spacing]
         resampled = np.asarray(
-            self.configuration.resampling_fn_probabilities(maps, shape, spacing, scan_spacing), np.float32
+            self.configuration.resampling_fn_probabilities(maps, shape, network_spacing, scan_spacing),
+            np.float32,
         )
         whole = np.zeros((len(maps), *self.properties["shape_before_cropping"]), np.float32)
         whole = insert_crop_into_image(whole, resampled, self.properties["bbox_used_for_cropping"])
         return whole.transpose([0, *(axis + 1 for axis in self.plans.transpose_backward)])
+
+    def on_network_grid(self, maps: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+        """Maps (K, Z, Y, X) of the scan, in the reader's order, as float32 (K, *shape): undoes `placed`.
+
+        Args:
+            shape: of the preprocessed case.
+        """
+        turned = maps.transpose([0, *(axis + 1 for axis in self.plans.transpose_forward)])
+        box = (slice(None), *bounding_box_to_slice(self.properties["bbox_used_for_cropping"]))
+        cropped = np.ascontiguousarray(turned[box], np.float32)
+        network_spacing, scan_spacing = self._spacings()
+        return np.asarray(
+            self.configuration.resampling_fn_probabilities(cropped, shape, scan_spacing, network_spacing),
+            np.float32,
+        )
+
+    def _spacings(self) -> tuple[list[float], list[float]]:
+        """Of the network's grid and of the scan's, both in the network's order of axes."""
+        scan = [self.properties["spacing"][i] for i in self.plans.transpose_forward]
+        network = list(self.configuration.spacing)
+        # A 2D network takes the slices as far apart as they are.
+        return (network if len(network) == len(scan) else [scan[0], *network]), scan

@@ -25,7 +25,8 @@ class TrainingOutput(NamedTuple):
     """What a training step needs.
 
     Attributes:
-        stage1: stage 1's output (a list with deep supervision); None where there is no stage 1.
+        stage1: stage 1's output (a list with deep supervision); None where there is no stage 1, or nothing
+            for it to do.
         model_output: the denoiser's, (B, K, *spatial): logits of the clean mask, or the noise.
         noise: that the mask was noised with, (B, K, *spatial).
     """
@@ -36,8 +37,9 @@ class TrainingOutput(NamedTuple):
 
 
 MakeNoisedMask = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor, Tensor]]
-"""The ground truth as nnU-Net loads it, (B, 1 or more, *spatial), and stage 1's logits (B, K, *spatial) or,
-without a stage 1, None -> x_t (B, K, *spatial), t (B,), the noise in x_t."""
+"""The ground truth as nnU-Net loads it, (B, 1 or more, *spatial), and stage 1's logits (B, K, *spatial), or
+masks in {0, 1} in their place, or, without a stage 1, None
+-> x_t (B, K, *spatial), t (B,), the noise in x_t."""
 
 
 class DiffusionNetwork(nn.Module):
@@ -80,7 +82,11 @@ class DiffusionNetwork(nn.Module):
         self.alphas_cumprod = self.sampler.alphas_cumprod()
 
     def forward(
-        self, image: Tensor, make_noised_mask: MakeNoisedMask | None = None, target: Tensor | None = None
+        self,
+        image: Tensor,
+        make_noised_mask: MakeNoisedMask | None = None,
+        target: Tensor | None = None,
+        presegmentation: Tensor | None = None,
     ) -> Tensor | list[Tensor] | TrainingOutput:
         """Final logits of an image, or what a training step needs.
 
@@ -88,13 +94,14 @@ class DiffusionNetwork(nn.Module):
             image: (B, C, *spatial), any spatial size.
             make_noised_mask: how the training step noises a mask; see `MakeNoisedMask`. None predicts.
             target: the first argument of `make_noised_mask`.
+            presegmentation: masks in {0, 1} (B, K, *spatial) for its second; None leaves that to stage 1.
 
         Returns:
             Logits (B, K, *spatial), inside a list where deep supervision is switched on, as nnU-Net's
             networks do; a `TrainingOutput` where `make_noised_mask` is given.
         """
         if make_noised_mask is not None and target is not None:
-            return self._training_forward(image, make_noised_mask, target)
+            return self._training_forward(image, make_noised_mask, target, presegmentation)
         logits = self._predicted(image)
         return [logits] if self.decoder.deep_supervision else logits
 
@@ -139,9 +146,13 @@ class DiffusionNetwork(nn.Module):
         return BatchLimit(items_that_fit(self.denoiser.unet.encoder, image))
 
     def _training_forward(
-        self, image: Tensor, make_noised_mask: MakeNoisedMask, target: Tensor
+        self,
+        image: Tensor,
+        make_noised_mask: MakeNoisedMask,
+        target: Tensor,
+        presegmentation: Tensor | None,
     ) -> TrainingOutput:
-        x_t, t, noise = make_noised_mask(target, None)
+        x_t, t, noise = make_noised_mask(target, presegmentation)
         return TrainingOutput(None, self._denoised(x_t, t, image), noise)
 
     def _denoised(self, x_t: Tensor, t: Tensor, image: Tensor) -> Tensor:

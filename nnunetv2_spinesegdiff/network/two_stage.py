@@ -69,8 +69,14 @@ class TwoStageNetwork(DiffusionNetwork):
         return self.refine(image).logits if self.refine_predictions else self.presegment(image)
 
     def _training_forward(
-        self, image: Tensor, make_noised_mask: MakeNoisedMask, target: Tensor
+        self,
+        image: Tensor,
+        make_noised_mask: MakeNoisedMask,
+        target: Tensor,
+        presegmentation: Tensor | None,
     ) -> TrainingOutput:
+        if presegmentation is not None:
+            return super()._training_forward(image, make_noised_mask, target, presegmentation)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.stage1_frozen):
             stage1 = self.stage1(image)
         x_t, t, noise = make_noised_mask(target, _full_resolution(stage1).detach())

@@ -190,12 +190,16 @@ class DiffusionTrainer(SuffixedTrainer):
         target = _to_device(batch["target"], self.device)
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type) if self.device.type == "cuda" else dummy_context():
-            output = self.network(data, self.make_noised_mask, full_resolution(target))
+            output = self._training_output(data, full_resolution(target), batch)
             denoiser_loss = self._denoiser_loss(output, target)
             loss = denoiser_loss + self._stage1_loss(output, target)
         (loss if self.grad_scaler is None else self.grad_scaler.scale(loss)).backward()
         self.optimizer.step(self.grad_scaler)
         return {"loss": denoiser_loss.detach().cpu().numpy()}
+
+    def _training_output(self, data: Tensor, target: Tensor, batch: dict) -> TrainingOutput:
+        """The network's output for one batch, of which `data` and `target` are on the device already."""
+        return self.network(data, self.make_noised_mask, target)
 
     def _denoiser_loss(self, output: TrainingOutput, target: Tensor | list[Tensor]) -> Tensor:
         if self.sampler.prediction_type == "epsilon":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 from pathlib import Path
@@ -14,11 +13,10 @@ from nnunetv2.paths import nnUNet_results
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from ..errors import UserError
+from ..presegmentations import CHECKPOINT, STOCK_TRAINERS, preprocessing_of
 
 ENVIRONMENT_VARIABLE = "spinesegdiff_stage1"
 """A trainer name, the path of a checkpoint or of its fold folder, or "joint": train both stages together."""
-
-STOCK_TRAINERS = ("nnUNetTrainer", "nnUNetTrainerStage1")
 
 
 def find_stage1_checkpoint(plans: PlansManager, configuration: str, fold: int | str) -> Path | None:
@@ -38,7 +36,7 @@ def find_stage1_checkpoint(plans: PlansManager, configuration: str, fold: int | 
         return next((c for c in candidates if c.is_file()), None)
     path = Path(named)
     if path.is_dir() and os.sep in named:
-        path = path / "checkpoint_final.pth"
+        path = path / CHECKPOINT
     elif not path.is_file() and os.sep not in named:
         path = _checkpoint_of(named, plans, configuration, fold)
     if not path.is_file():
@@ -47,6 +45,15 @@ def find_stage1_checkpoint(plans: PlansManager, configuration: str, fold: int | 
             "train it to the end first, name another, or unset the variable"
         )
     return path
+
+
+def stock_trainer_of(
+    checkpoint_file: Path, plans: PlansManager, configuration: str, fold: int | str
+) -> str | None:
+    """The trainer whose training of this fold left the checkpoint; None of a file that lies elsewhere."""
+    trainer = checkpoint_file.resolve().parent.parent.name.split("__")[0]
+    expected = _checkpoint_of(trainer, plans, configuration, fold)
+    return trainer if expected.resolve() == checkpoint_file.resolve() else None
 
 
 def load_stage1_weights(
@@ -105,21 +112,13 @@ def _identity(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _preprocessing(arguments: dict[str, Any]) -> dict[str, Any]:
-    """What decides how an image reaches the network; plans of one name can differ in it."""
-    configuration = PlansManager(arguments["plans"]).get_configuration(arguments["configuration"])
-    names = ("spacing", "normalization_schemes", "use_mask_for_norm")
-    described = {name: _plain(getattr(configuration, name)) for name in names}
-    return {**described, "transpose_forward": _plain(arguments["plans"]["transpose_forward"])}
-
-
-def _plain(value: Any) -> Any:
-    """As JSON has it: plans come from a file here and from a checkpoint there."""
-    return json.loads(json.dumps(value, default=float))
+    plans = PlansManager(arguments["plans"])
+    return preprocessing_of(plans, plans.get_configuration(arguments["configuration"]))
 
 
 def _checkpoint_of(trainer: str, plans: PlansManager, configuration: str, fold: int | str) -> Path:
     folder = f"{trainer}__{plans.plans_name}__{configuration}"
-    return Path(str(nnUNet_results)) / plans.dataset_name / folder / f"fold_{fold}" / "checkpoint_final.pth"
+    return Path(str(nnUNet_results)) / plans.dataset_name / folder / f"fold_{fold}" / CHECKPOINT
 
 
 def _load_safely(checkpoint_file: Path) -> dict[str, Any]:

@@ -10,6 +10,10 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
+from batchgeneratorsv2.transforms.nnunet.random_binary_operator import ApplyRandomBinaryOperatorTransform
+from batchgeneratorsv2.transforms.nnunet.remove_connected_components import (
+    RemoveRandomConnectedComponentFromOneHotEncodingTransform,
+)
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor, nn
@@ -23,8 +27,9 @@ from ..network.two_stage import TwoStageNetwork
 from .corruption import corrupt, draw_damage
 from .diffusion_trainer import DiffusionTrainer
 from .optimizers import Stage
+from .out_of_fold import OutOfFold, find_out_of_fold, heads_of
 from .report import as_lines, compare
-from .stage1 import find_stage1_checkpoint, load_stage1_weights
+from .stage1 import find_stage1_checkpoint, load_stage1_weights, stock_trainer_of
 
 
 class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
@@ -32,7 +37,8 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
 
     Stage 1 comes from a finished stock training of the same dataset, plans, configuration and fold and stays
     frozen (see `stage1`); where there is none, both stages are trained in one run, the refiner on stage 1's
-    detached output of the same batch. At prediction the network gives refined logits.
+    detached output of the same batch. A frozen stage 1 is spared where its folds' presegmentations have been
+    collected (see `out_of_fold`). At prediction the network gives refined logits.
     """
 
     sampler = SamplerSettings()
@@ -41,6 +47,8 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
     clean_share: ClassVar[float] = 0.25
     """Share of the presegmentations that stay as they are."""
     resumed_as_frozen: bool | None = None
+    out_of_fold: OutOfFold | None = None
+    """Where training takes presegmentations from; None: from stage 1, as it goes."""
 
     # --- network -----------------------------------------------------------------------------------------
 
@@ -75,6 +83,7 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
         """AdamW for the refiner and, where stage 1 is trained too, nnU-Net's SGD for it."""
         self.rng = np.random.default_rng()
         self.frozen_weights: dict[str, Tensor] = {}
+        self.stage1_checkpoint: Path | None = None
         self._prepare_stage1()
         stages = super()._stages()
         if not self.two_stage.stage1_frozen:
@@ -118,7 +127,7 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
                 f"{checkpoint}: refused as stage 1, its network is not the one that the plans now describe; "
                 "train stage 1 again with these plans"
             ) from None
-        self.frozen_weights = weights
+        self.frozen_weights, self.stage1_checkpoint = weights, checkpoint
         self.two_stage.freeze_stage1()
         self.print_to_log_file(f"Stage 1: frozen, weights from {checkpoint}.")
 
@@ -129,10 +138,86 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
             self.two_stage.stage1.load_state_dict(self.frozen_weights)
             self.frozen_weights = {}
 
+    # --- presegmentations --------------------------------------------------------------------------------
+
+    def get_dataloaders(self) -> tuple[Any, Any]:
+        """Stock; training cases come with their out-of-fold presegmentations where these were collected."""
+        if self.two_stage.stage1_frozen:
+            self.out_of_fold = self._find_out_of_fold()
+        return super().get_dataloaders()
+
+    def _find_out_of_fold(self) -> OutOfFold | None:
+        checkpoint = self.stage1_checkpoint or self._checkpoint_of_resumed()
+        arguments = (self.plans_manager, self.configuration_name)
+        trainer = checkpoint and stock_trainer_of(checkpoint, *arguments, self.fold)
+        found = None
+        if checkpoint and trainer and not self.is_cascaded:
+            model, preprocessed = checkpoint.parent.parent, Path(self.preprocessed_dataset_folder_base)
+            found = find_out_of_fold(trainer, model, preprocessed, *arguments)
+        self.print_to_log_file(
+            found.announced()
+            if found
+            else "Presegmentations: stage 1's own, though it has seen these cases. `spinesegdiff presegment` "
+            "collects those of the folds that have not."
+        )
+        return found
+
+    def _checkpoint_of_resumed(self) -> Path | None:
+        """Where the frozen stage 1 of a training that is continued came from, if it is still there."""
+        try:
+            checkpoint = find_stage1_checkpoint(self.plans_manager, self.configuration_name, self.fold)
+            if checkpoint is None:
+                return None
+            arguments = (self.plans_manager, self.configuration_name, self.fold, self.dataset_json)
+            weights = load_stage1_weights(checkpoint, *arguments)
+        except UserError:  # of no concern to a training that has its weights already
+            return None
+        own = self.two_stage.stage1.state_dict()
+        same = set(own) == set(weights) and all(torch.equal(own[k].cpu(), w) for k, w in weights.items())
+        return checkpoint if same else None
+
+    def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
+        """Stock; the training cases with the collected label maps, as of the first stage of a cascade.
+
+        Validation does without: it begins with stage 1, as prediction does.
+        """
+        training, validation = super().get_tr_and_val_datasets()
+        if self.out_of_fold is not None:
+            training.folder_with_segs_from_previous_stage = str(self.out_of_fold.folder)
+        return training, validation
+
+    def get_training_transforms(self, *args: Any, **kwargs: Any) -> Any:
+        """Stock; those of a cascade, which put the presegmentation behind the image, but for its damages."""
+        if self.out_of_fold is None:
+            return super().get_training_transforms(*args, **kwargs)
+        composed = super().get_training_transforms(*args, **{**kwargs, "is_cascaded": True})
+        # `corruption` does that here, and leaves a share of them clean.
+        damages = (
+            ApplyRandomBinaryOperatorTransform,
+            RemoveRandomConnectedComponentFromOneHotEncodingTransform,
+        )
+        composed.transforms = [
+            transform
+            for transform in composed.transforms
+            if not isinstance(getattr(transform, "transform", None), damages)
+        ]
+        return composed
+
     # --- one step ----------------------------------------------------------------------------------------
 
+    def _training_output(self, data: Tensor, target: Tensor, batch: dict) -> TrainingOutput:
+        if self.out_of_fold is None:
+            return super()._training_output(data, target, batch)
+        image = data[:, : self.num_input_channels].contiguous()
+        masks = heads_of(data[:, self.num_input_channels :], self.label_manager)
+        own = [i for i, case in enumerate(batch["keys"]) if case in self.out_of_fold.never_held_out]
+        if own:
+            with torch.no_grad():
+                masks[own] = hard_masks(self.two_stage.presegment(image[own]), self.label_manager.has_regions)
+        return self.network(image, self.make_noised_mask, target, masks)
+
     def _x_start(self, target: Tensor, stage1_logits: Tensor | None) -> Tensor:
-        """Damaged presegmentations (paper A.3)."""
+        """Damaged presegmentations (paper A.3); collected ones are masks already, which stay as they are."""
         assert stage1_logits is not None
         regions = self.label_manager.has_regions
         masks = hard_masks(stage1_logits, regions)
