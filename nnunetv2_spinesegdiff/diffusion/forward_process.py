@@ -18,7 +18,7 @@ def append_dims(values: Tensor, like: Tensor) -> Tensor:
 
 
 def roots(t: Tensor, alphas_cumprod: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    """sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t) of steps t (B,), float32, to multiply `like` (B, ...) with."""
+    """sqrt(alpha_bar_t) and sqrt(1 - alpha_bar_t) of steps t (B,), float32, as factors of `like` (B, ...)."""
     # The roots are taken in float64 where the schedule lies: not every device has float64.
     signal, spread = (
         append_dims(root.float().to(like.device)[t], like)
