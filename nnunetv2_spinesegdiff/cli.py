@@ -366,7 +366,9 @@ def _add_reproduce(commands: argparse._SubParsersAction) -> None:
         metavar="N",
         help="jobs into which every prediction is split; with another number predictions are made again",
     )
-    p.add_argument("-device", choices=["cpu", "cuda", "mps"], default="cuda", help="where to train and predict")
+    p.add_argument(
+        "-device", choices=["cpu", "cuda", "mps"], default="cuda", help="where to train and predict"
+    )
     how = p.add_mutually_exclusive_group()
     how.add_argument("--dry_run", action="store_true", help="list the jobs, run nothing")
     how.add_argument("--job", metavar="NAME", help="run this job alone, unless it is finished")

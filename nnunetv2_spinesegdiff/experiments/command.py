@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections import Counter
+from pathlib import Path
 
 from ..errors import UserError
 from ..preflight import check_device, check_trainer
@@ -36,7 +38,7 @@ def reproduce(choices: Choices, *, dry_run: bool = False, job: str | None = None
 
 
 def _check_before_hours_of_work(plan: Plan, device: str) -> None:
-    """Raises UserError where the device is not there, or nnU-Net does not know a trainer that is to be trained."""
+    """Raises UserError where the device is not there, or a trainer that is to be trained is unknown."""
     waiting = [job for name, job in plan.jobs.items() if plan.result(name) is None]
     if any(isinstance(job, Training | Prediction) for job in waiting):
         check_device(device)
@@ -47,11 +49,12 @@ def _check_before_hours_of_work(plan: Plan, device: str) -> None:
 def listing(plan: Plan) -> list[str]:
     """A line a job, with its command, and one that counts them."""
     finished = {name for name in plan.jobs if plan.result(name) is not None}
+    here = f"{Path.cwd()}{os.sep}"
     lines = []
     for name, job in plan.jobs.items():
         variables = [f"{key}={shlex.quote(value)}" for key, value in job.variables().items()]
-        words = " ".join([*variables, shlex.join(job.command())])
-        lines.append(f"{'finished' if name in finished else 'to do':8}  {name}  {words}")
+        words = " ".join([*variables, shlex.join(job.command()).replace(here, "")])
+        lines.append(f"{'finished' if name in finished else 'to do':8}  {name}  {words}".rstrip())
     kinds = Counter(job.kind for job in plan.jobs.values())
     counted = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
     return [*lines, f"{len(plan.jobs)} jobs ({counted}), {len(finished)} finished"]

@@ -122,7 +122,8 @@ def read_description(file: Path) -> Description:
     systems: list[System] = []
     for node in entries["systems"].items():
         systems.append(_system(node, names, systems))
-    _refuse_twice(entries["systems"], [system.slug for system in systems])
+    # Some file systems take no notice of case.
+    _refuse_twice(entries["systems"], [system.slug.lower() for system in systems])
     _refuse_two_stage1(entries["systems"], systems)
     folds = tuple(node.number() for node in entries["folds"].items())
     _refuse_twice(entries["folds"], [str(fold) for fold in folds])

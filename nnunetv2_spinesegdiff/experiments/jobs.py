@@ -34,7 +34,7 @@ class Job(ABC):
 
     @abstractmethod
     def command(self) -> list[str]:
-        """The words that do the work."""
+        """The words that do the work; none where this process does it."""
 
     def variables(self) -> dict[str, str]:
         """Beside the usual environment."""

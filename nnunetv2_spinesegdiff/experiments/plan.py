@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
-from .description import TABLES, Contrast, Description, System, read_description
+from .description import TABLES, Contrast, System, read_description
 from .evaluating import Evaluation
 from .jobs import Job
 from .predicting import Prediction

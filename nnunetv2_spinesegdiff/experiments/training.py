@@ -111,7 +111,7 @@ class Training(Job):
             raise UserError(f"{self.folder}: nnU-Net ended without a final checkpoint and its validation")
 
     def where_it_stopped(self) -> list[str]:
-        """nnU-Net's flags to go on; truncated checkpoints, on which it would stumble for ever, are removed."""
+        """nnU-Net's flags to go on; truncated checkpoints, on which it would always stumble, are removed."""
         for name in CHECKPOINTS:
             checkpoint = self.folder / name
             if checkpoint.is_file() and not is_whole_checkpoint(checkpoint):
@@ -124,7 +124,7 @@ class Training(Job):
 
 @dataclass(frozen=True)
 class Presegmenting(RecordedJob):
-    """Masks of all folds of a stage 1, each of cases that its fold was not trained on, for refiners to learn from."""
+    """Masks of all folds of a stage 1, each of the cases held out from it: refiners learn from them."""
 
     model: Model
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields
 
 from ..errors import UserError
 
-
 DIFFUSION_TRAINERS = (
     "nnUNetTrainerSpineSegDiff",
     "nnUNetTrainerSpineSegDiffFromNoise",
