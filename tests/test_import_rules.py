@@ -199,7 +199,6 @@ def test_what_is_allowed_is_not_found(module, source):
 
 @pytest.mark.parametrize(
     "module",
-    "module",
     ["cli", "labels", "errors", "files", "environment", "preflight", "experiments.command"],
 )
 def test_the_command_starts_without_torch(module):

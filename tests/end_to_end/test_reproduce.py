@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from .conftest import DATASET, Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
-STOCK, REFINED = "nnUNetTrainerStage1_1epochs_1iters", "nnUNetTrainerSpineSegDiff_1epochs_1iters_width25"
+TRAINER = "nnUNetTrainerDiffUNet_1epochs_1iters_width10_n1_S1"
 DESCRIPTION = f"""\
 title: A small table
 configuration: 2d
@@ -24,11 +25,11 @@ folds: [0, 1]
 contrasts:
   - {{name: T2w, convert: t2, dataset: 0}}
 systems:
-  - {{name: Refined, trainer: {REFINED}, stage1: Stock, predict: {{refine: true}}}}
+  - {{name: Two chains, trainer: {TRAINER}, predict: {{num_samples: 2}}}}
+  - {{name: Stock prediction, trainer: {TRAINER}}}
 """
-SYSTEMS = f"systems:\n  - {{name: Stock, trainer: {STOCK}}}\n"
-ENVIRONMENT = {"nnUNet_npp": "1", "nnUNet_nps": "1", "OMP_NUM_THREADS": "1"}
-"""Two workers would be three processes that import torch."""
+NO_WORKERS = {"nnUNet_npp": "0", "nnUNet_nps": "0", "nnUNet_n_proc_DA": "0", "nnUNet_def_n_proc": "1"}
+"""Every worker would be a process that imports torch."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Table:
         return f"reproduce --description {self.description} -d {DATASET} -o {self.out} -device cpu"
 
     def run(self) -> str:
-        return self.workspace.run(f"spinesegdiff {self.words}", **ENVIRONMENT)
+        return in_shell(self.workspace, f"spinesegdiff {self.words}")
 
     def finished(self) -> set[str]:
         listed = self.workspace.run(f"spinesegdiff {self.words} --dry_run").splitlines()
@@ -60,7 +61,7 @@ class Table:
         """Kill the runner and all that it started as soon as something has happened."""
         process = subprocess.Popen(
             ["spinesegdiff", *self.words.split()],
-            env=self.workspace.environment(**ENVIRONMENT),
+            env=self.workspace.environment(**NO_WORKERS),
             start_new_session=True,
             stdout=subprocess.DEVNULL,
         )
@@ -74,20 +75,20 @@ class Table:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
-    def log(self, job: str) -> Path:
-        return self.out / "logs" / f"{job}.txt"
+    def log_says(self, job: str, text: str) -> bool:
+        log = self.out / "logs" / f"{job}.txt"
+        return log.is_file() and text in log.read_text()
+
+    def has_first_mask(self, system: str, fold: int) -> bool:
+        """Of a prediction that is not finished yet."""
+        unfinished = self.out / "d501" / system / f"fold_{fold}" / "part_0_of_1.unfinished"
+        return any(unfinished.glob("[!.]*.nii.gz"))
 
     def files(self) -> dict[Path, tuple[int, int]]:
         """Checkpoints, masks and summaries, with what changes when a file is written anew."""
-        results = self.workspace.root / "results"
-        checkpoints = [
-            p for name in (STOCK, REFINED) for p in results.glob(f"*/{name}__*/fold_*/*_final.pth")
-        ]
-        found = [
-            *checkpoints,
-            *self.out.glob("d*/*/fold_*/part_0_of_1/*.nii.gz"),
-            *self.out.glob("d*/*/*/summary.json"),
-        ]
+        patterns = ("part_0_of_1/*.nii.gz", "summary.json")
+        found = list(self.workspace.results(TRAINER).glob("fold_*/checkpoint_final.pth"))
+        found += [path for pattern in patterns for path in self.out.glob(f"d501/*/fold_*/{pattern}")]
         return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
 
     def masks(self) -> dict[str, bytes]:
@@ -95,59 +96,69 @@ class Table:
         return {str(path.relative_to(self.out)): path.read_bytes() for path in found}
 
 
-@pytest.fixture(scope="module")
-def killed_twice(planned: Workspace) -> Table:
-    """Killed in the second training and in a refined prediction; then run to the end."""
-    description = planned.root / "small.yaml"
-    description.write_text(DESCRIPTION.replace("systems:\n", SYSTEMS))
-    table = Table(planned, description, planned.root / "killed")
-    second = f"train-d501-{STOCK}-f1"
-    table.run_until_killed(lambda: table.log(second).exists() and "Epoch 0" in table.log(second).read_text())
-    assert table.finished() == {f"train-d501-{STOCK}-f0"}
+def in_shell(workspace: Workspace, line: str) -> str:
+    exports = " ".join(f"{name}={value}" for name, value in NO_WORKERS.items())
+    return workspace.run(f"export {exports} && {line}")
 
-    predicting = "predict-d501-Refined-f1"
-    unfinished = table.out / "d501" / "Refined" / "fold_1" / "part_0_of_1.unfinished"
-    table.run_until_killed(lambda: any(unfinished.glob("*.nii.gz")))
+
+@pytest.fixture(scope="module")
+def killed(planned: Workspace) -> Table:
+    """Killed in a training, in a prediction of ours and in a stock one; then run to the end."""
+    description = planned.root / "small.yaml"
+    description.write_text(DESCRIPTION)
+    table = Table(planned, description, planned.root / "killed")
+    table.run_until_killed(lambda: table.log_says(f"train-d501-{TRAINER}-f1", "Epoch 0"))
+    assert table.finished() == {f"train-d501-{TRAINER}-f0"}
+
+    table.run_until_killed(lambda: table.has_first_mask("Two_chains", 1))
     before, finished = table.files(), table.finished()
-    assert predicting not in finished
-    assert "evaluate-d501-Refined-f0" in finished
-    assert len(finished) == 10  # four trainings, three predictions and three evaluations
+    assert len(finished) == 4  # two trainings, one prediction and its evaluation
+
+    table.run_until_killed(lambda: table.has_first_mask("Stock_prediction", 1))
+    assert before.items() <= table.files().items()
+    before, finished = table.files(), table.finished()
+    assert len(finished) == 8
+
     told = table.run()
-    after = table.files()
-    assert before.items() <= after.items()
-    assert not [name for name in finished if f"] {name}:" in told]
+    assert "8 of 11 jobs are finished already" in told
+    assert before.items() <= table.files().items()
     return table
 
 
-def test_a_table_that_was_killed_equals_one_that_was_not(killed_twice: Table) -> None:
-    through = Table(killed_twice.workspace, killed_twice.description, killed_twice.workspace.root / "through")
+def test_a_table_that_was_killed_equals_one_that_was_not(killed: Table) -> None:
+    through = Table(killed.workspace, killed.description, killed.workspace.root / "through")
     told = through.run()
-    assert "4 of 13 jobs are finished already" in told  # the trainings are nnU-Net's own, and shared
+    assert "2 of 11 jobs are finished already" in told  # the trainings are nnU-Net's, and shared
     assert len(through.masks()) >= 4
-    assert through.masks() == killed_twice.masks()
+    assert through.masks() == killed.masks()
     for name in ("table.csv", "table.md"):
-        assert (through.out / name).read_bytes() == (killed_twice.out / name).read_bytes()
+        assert (through.out / name).read_bytes() == (killed.out / name).read_bytes()
     assert (through.out / "table.md").read_text() in told
     assert len((through.out / "table.csv").read_text().splitlines()) == 3
 
 
-def test_a_second_run_has_nothing_to_do(killed_twice: Table) -> None:
-    before = killed_twice.files()
-    assert "13 of 13 jobs are finished already" in killed_twice.run()
-    assert killed_twice.files() == before
+def test_our_prediction_went_on_where_it_was_killed(killed: Table) -> None:
+    log = (killed.out / "logs" / "predict-d501-Two_chains-f1.txt").read_text()
+    assert re.findall(r"(\d) of 2 cases are finished already", log) in (["0", "1"], ["0", "2"])
+
+
+def test_a_second_run_has_nothing_to_do(killed: Table) -> None:
+    before = killed.files()
+    assert "11 of 11 jobs are finished already" in killed.run()
+    assert killed.files() == before
 
 
 @pytest.mark.skipif(
     shutil.which("snakemake") is None, reason="snakemake is not installed: the extra `workflow`"
 )
-def test_snakemake_runs_the_same_table(killed_twice: Table) -> None:
-    """In two shares; the trainings are finished, so their jobs end at once."""
-    planned = killed_twice.workspace
-    out = planned.root / "by_snakemake"
-    config = f"description={killed_twice.description} d={DATASET} o={out} device=cpu num_parts=2"
-    told = planned.run(
-        f"snakemake -s {ROOT / 'workflow' / 'Snakefile'} --cores 2 --config {config}", **ENVIRONMENT
-    )
-    assert "18 of 18 steps (100%) done" in told
-    assert (out / "table.csv").read_bytes() == (killed_twice.out / "table.csv").read_bytes()
-    assert len(list(out.glob("d501/Refined/fold_0/part_1_of_2/*.nii.gz"))) >= 1
+def test_snakemake_runs_the_same_table(killed: Table) -> None:
+    """The trainings are finished, so their jobs end at once."""
+    out = killed.workspace.root / "by_snakemake"
+    config = f"description={killed.description} d={DATASET} o={out} device=cpu"
+    snakefile = ROOT / "workflow" / "Snakefile"
+    told = in_shell(killed.workspace, f"snakemake -s {snakefile} --cores 2 --config {config}")
+    assert "12 of 12 steps (100%) done" in told
+    assert (out / "table.csv").read_bytes() == (killed.out / "table.csv").read_bytes()
+    config += " num_parts=2"
+    told = in_shell(killed.workspace, f"snakemake -s {snakefile} --cores 2 --dry-run --config {config}")
+    assert "predict_d501_Two_chains_f1_part1of2" in told
