@@ -20,6 +20,9 @@ def run_missing(plan: Plan) -> list[str]:
     """Run all jobs that are not finished; returns those that are not finished then, either.
 
     Prints a line when a job begins and one when it ends.
+
+    Raises:
+        UserError: Ctrl-C was pressed.
     """
     waiting = [name for name in plan.jobs if plan.result(name) is None]
     print(f"{len(plan.jobs) - len(waiting)} of {len(plan.jobs)} jobs are finished already", flush=True)
@@ -36,9 +39,11 @@ def run_missing(plan: Plan) -> list[str]:
         try:
             run_job(plan, name)
             print(f"  finished in {time.monotonic() - began:.0f} s", flush=True)
-        except UserError as error:
+        except (UserError, OSError) as error:
             print(f"  failed: {error}", flush=True)
             lost.append(name)
+        except KeyboardInterrupt:
+            raise UserError(f"stopped in {name}; the same command goes on from there") from None
     return lost
 
 

@@ -154,7 +154,7 @@ def test_a_second_run_has_nothing_to_do(killed: Table) -> None:
 def test_snakemake_runs_the_same_table(killed: Table) -> None:
     """The trainings are finished, so their jobs end at once."""
     out = killed.workspace.root / "by_snakemake"
-    config = f"description={killed.description} d={DATASET} o={out} device=cpu"
+    config = f"description={killed.description} dataset={DATASET} out={out} device=cpu"
     snakefile = ROOT / "workflow" / "Snakefile"
     told = in_shell(killed.workspace, f"snakemake -s {snakefile} --cores 2 --config {config}")
     assert "12 of 12 steps (100%) done" in told

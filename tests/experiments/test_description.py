@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
@@ -121,3 +124,15 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path):
 def test_ids_are_one_or_one_a_contrast(given, problem):
     with pytest.raises(UserError, match=problem):
         read_description(TABLES[1]).dataset_ids(given)
+
+
+def test_the_description_in_readme_is_one(tmp_path):
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    example = next(
+        block for block in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "systems" in block
+    )
+    file = tmp_path / "readme.yaml"
+    file.write_text(example)
+    stage1, refined = read_description(file).systems
+    assert refined.stage1 == stage1.name
+    assert refined.flags == ("--preset", "fast")

@@ -100,6 +100,27 @@ def test_a_command_that_is_not_there_is_one_line(lines):
         run_job(lines, "a")
 
 
+def test_ctrl_c_is_one_line(lines):
+    class Stopped(Line):
+        def work(self, made_of: Mapping[str, Any], shell: Shell) -> None:
+            raise KeyboardInterrupt
+
+    lines.jobs["b"] = Stopped("b", (), lines.out, "")
+    with pytest.raises(UserError, match="stopped in b; the same command goes on"):
+        run_missing(lines)
+    assert ran(lines) == "a"
+
+
+def test_a_full_disk_stops_one_job(lines, capsys):
+    class Full(Line):
+        def work(self, made_of: Mapping[str, Any], shell: Shell) -> None:
+            raise OSError(28, "No space left on device")
+
+    lines.jobs["b"] = Full("b", (), lines.out, "")
+    assert run_missing(lines) == ["b", "c", "d"]
+    assert "failed: [Errno 28] No space left on device" in capsys.readouterr().out
+
+
 def test_one_job_alone_needs_what_it_needs(lines):
     with pytest.raises(UserError, match="c: needs a, which is not finished"):
         run_job(lines, "c")
