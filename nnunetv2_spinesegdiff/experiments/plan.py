@@ -53,6 +53,8 @@ class Plan:
     def __init__(self, choices: Choices):
         """Raises UserError where the description or the ids cannot be."""
         which = choices.description
+        if isinstance(which, int) and which not in TABLES:
+            raise UserError(f"table {which}: only {', '.join(map(str, TABLES))} are there")
         self.description = read_description(TABLES[which] if isinstance(which, int) else which)
         self.ids = self.description.dataset_ids(choices.datasets)
         self.out = (choices.out or Path(self.description.name)).absolute()

@@ -85,6 +85,8 @@ def _held(path: Path) -> Iterator[int]:
             f"{path}: another process is at this job, or a command of one that was killed; "
             f"wait for it, or find it with `fuser {path}` and end it"
         ) from None
+    except OSError:
+        pass  # some clusters mount file systems that know no locks: better none than no training
     try:
         yield descriptor
     finally:

@@ -42,7 +42,7 @@ def test_table_2_starts_from_the_presegmentations_of_its_first_system():
     assert depths == ["30", "100", "300", "500", "1000"]
 
 
-def test_every_trainer_of_the_tables_is_one(monkeypatch):
+def test_every_trainer_of_the_tables_is_one():
     """Its suffixes are possible, too: what only the class itself can tell."""
     from nnunetv2_spinesegdiff.training import trainers
 

@@ -171,6 +171,11 @@ def test_unknown_jobs_are_one_line(plan):
         plan.job("train-x")
 
 
+def test_other_tables_are_not_there():
+    with pytest.raises(UserError, match="table 3: only 1, 2, 5 are there"):
+        Plan(Choices(3, [501]))
+
+
 def test_the_output_folder_is_named_after_the_table_unless_given(tmp_path):
     assert Plan(Choices(5, [501])).out == tmp_path / "table5"
     assert Plan(Choices(5, [501], Path("else"))).out == tmp_path / "else"

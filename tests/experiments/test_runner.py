@@ -149,6 +149,15 @@ def test_two_processes_do_not_run_one_job(lines):
     assert ran(lines) == "ba"
 
 
+def test_a_file_system_without_locks_is_no_obstacle(lines, monkeypatch):
+    def refuse(*words: Any) -> None:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert run_missing(lines) == []
+    assert ran(lines) == "abcde"
+
+
 def test_a_command_that_outlives_its_runner_keeps_the_lock(lines):
     """As a training does whose runner was killed alone."""
     lines.jobs["a"] = line(lines, "a", f"sleep 20 & echo $! > {lines.out}/pid")
