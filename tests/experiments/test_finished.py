@@ -241,3 +241,25 @@ def test_links_are_made_anew_and_others_go(tmp_path):
     link_all(tmp_path / "links", {"a": first, "b": first})
     link_all(tmp_path / "links", {"a": second})
     assert {path.name: path.read_text() for path in (tmp_path / "links").iterdir()} == {"a": "2"}
+
+
+def test_the_masks_of_all_shares_are_evaluated(plan):
+    """And again, when one of them was predicted again."""
+    trained(plan)
+    run(plan, FIRST, Shell("ac"))
+    run(plan, SECOND, Shell("b"))
+    found: dict[str, dict[str, str]] = {}
+
+    def shell(words: Sequence[str], variables: Mapping[str, str]) -> None:
+        for folder in map(Path, words[1:3]):
+            found[folder.name] = {path.name: path.read_text() for path in folder.iterdir()}
+        Path(words[words.index("-o") + 1]).write_text("a summary")
+
+    name = "evaluate-d501-Refined_T_30-f0"
+    evaluation = plan.jobs[name]
+    evaluation.run({need: plan.result(need) or "" for need in evaluation.needs}, shell)
+    assert found["masks"] == {f"{case}.nii.gz": "a mask" for case in "abc"}
+    assert found["labels"] == {f"{case}.nii.gz": f"label of {case}" for case in "abc"}
+    assert plan.result(name) is not None
+    run(plan, SECOND, Shell("b"))
+    assert plan.result(name) is None
