@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from .environment import COMMANDS, external_trainers
+from .environment import command_environment
 from .errors import UserError
 from .evaluation.plots import CaseRow, draw_cases
 from .evaluation.summaries import mean_dice
@@ -117,23 +116,15 @@ def _run(command: str, folders: DemoFolders) -> None:
 
 
 def _environment(folders: DemoFolders) -> dict[str, str]:
-    """What `eval "$(spinesegdiff env)"` sets, nnU-Net's three folders, and a worker a core.
-
-    The user's own stage 1 is left out: it belongs to another dataset.
-    """
+    """That of our commands, with the demo's own three folders, and a worker a core."""
     cores = str(os.cpu_count() or 1)
-    users = {name: value for name, value in os.environ.items() if name != "spinesegdiff_stage1"}
     return {
         "nnUNet_def_n_proc": cores,
         "nnUNet_n_proc_DA": cores,
-        **users,
-        "nnUNet_raw": str(folders.raw),
-        "nnUNet_preprocessed": str(folders.root / "nnUNet_preprocessed"),
-        "nnUNet_results": str(folders.root / "nnUNet_results"),
-        "nnUNet_extTrainer": external_trainers(),
-        "spinesegdiff_python": sys.executable,
-        "PATH": os.pathsep.join(
-            [str(COMMANDS), str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+        **command_environment(
+            nnUNet_raw=str(folders.raw),
+            nnUNet_preprocessed=str(folders.root / "nnUNet_preprocessed"),
+            nnUNet_results=str(folders.root / "nnUNet_results"),
         ),
     }
 

@@ -35,6 +35,23 @@ def shell_lines() -> str:
     )
 
 
+def command_environment(**changes: str) -> dict[str, str]:
+    """The environment in which a command started from here finds what `eval "$(spinesegdiff env)"` sets.
+
+    The user's own `spinesegdiff_stage1` is left out: it belongs to another training.
+    """
+    users = {name: value for name, value in os.environ.items() if name != "spinesegdiff_stage1"}
+    return {
+        **users,
+        "nnUNet_extTrainer": external_trainers(),
+        "spinesegdiff_python": sys.executable,
+        "PATH": os.pathsep.join(
+            [str(COMMANDS), str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+        ),
+        **changes,
+    }
+
+
 def folder_of(variable: str) -> Path:
     """The folder that one of nnU-Net's environment variables names.
 

@@ -14,6 +14,8 @@ from .errors import UserError
 
 def check_device(device: str) -> None:
     """Raises UserError where the device is not there."""
+    if device == "cpu":
+        return  # and no waiting for torch
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():

@@ -41,6 +41,9 @@ OPTIONS = {
         *("--precision", "--save_uncertainty"),
     ],
     "uncertainty": ["-i", "-o", "--images", "-np"],
+    "reproduce": [
+        *("--table", "--description", "-d", "-o", "--num_parts", "-device", "--dry_run", "--job"),
+    ],
     "env": ["eval"],
 }
 TRAIN = ["train", "-d", "501", "-f", "0", "-device", "cpu"]
@@ -92,6 +95,10 @@ def test_help_lists_the_commands(capsys):
         ["phantom", "-o", "x", "--patients", "0"],
         ["phantom", "-o", "x", "--unknown"],
         ["env", "--refine"],
+        ["reproduce", "-d", "501"],
+        ["reproduce", "--table", "3", "-d", "501"],
+        ["reproduce", "--table", "1", "--description", "x.yaml", "-d", "501"],
+        ["reproduce", "--table", "1", "-d", "501", "--dry_run", "--job", "collect"],
     ],
     ids=" ".join,
 )
@@ -106,6 +113,7 @@ def test_wrong_words_end_with_status_2(words, capsys):
         ["convert", "-i", "nowhere", "-d", "501"],
         ["predict", "-i", "a", "-o", "b", "-d", "1", "--refine"],
         ["train", "-d", "501", "-f", "0", "-device", "cpu"],
+        ["reproduce", "--table", "1", "-d", "501"],
     ],
     ids=lambda words: words[0],
 )

@@ -62,6 +62,14 @@ ROOMS = {
     "evaluation.plots": Room(
         inside=("evaluation", *LEAVES), outside=("numpy", "scipy", "pandas", "matplotlib")
     ),
+    # Starts nnU-Net's commands instead of importing them; of other rooms, what knows names and flags.
+    "experiments": Room(
+        inside=(
+            *("evaluation", "preflight", "training.names", *LEAVES),
+            *("inference.command", "inference.held_out_cases"),
+        ),
+        outside=("yaml", "numpy", "pandas"),
+    ),
     "dataset_conversion": Room(
         inside=LEAVES, outside=("SimpleITK", "numpy", "scipy", "tqdm", *EXPORTED_BY_NNUNET)
     ),
@@ -150,6 +158,9 @@ def test_every_room_has_modules_and_every_module_a_room():
         ("evaluation.summaries", "import matplotlib.pyplot as plt"),
         ("evaluation.summaries", "from .plots import draw_cases\nimport torch.nn as nn"),
         ("evaluation.plots", "from ..training.report import compare"),
+        ("experiments.training", "import torch"),
+        ("experiments.training", "from ..training import trainers"),
+        ("experiments.predicting", "def f():\n    from ..inference.predictor import SpineSegDiffPredictor"),
         ("dataset_conversion.convert", "import torch"),
         ("dataset_conversion.convert", "import nnunetv2.paths"),
         ("dataset_conversion.phantom.anatomy", "from ...training import trainer"),
@@ -179,6 +190,7 @@ def test_a_planted_violation_is_found(module, source):
             "from ..geometry import x\nfrom .canvas import y\nfrom ...files import z",
         ),
         ("evaluation.plots", "from matplotlib.figure import Figure\nfrom .summaries import mean_dice"),
+        ("experiments.description", "from ..training.names import parse_suffixes\nimport yaml"),
         ("cli", "import torch\nfrom .training import trainer"),
     ],
 )
@@ -187,7 +199,11 @@ def test_what_is_allowed_is_not_found(module, source):
 
 
 @pytest.mark.parametrize(
-    "module", ["cli", "labels", "errors", "files", "environment", "presegmentations", "preflight"]
+    "module",
+    [
+        *("cli", "labels", "errors", "files", "environment", "presegmentations", "preflight"),
+        "experiments.command",
+    ],
 )
 def test_the_command_starts_without_torch(module):
     """`spinesegdiff -h` answers at once."""

@@ -38,6 +38,7 @@ def test_installed_package_is_complete_and_takes_no_generic_name(tmp_path: Path)
     assert moved == {str(p.relative_to(target)) for p in target.rglob("*.py")}
     assert not (target / "dataset_conversion").exists()
     assert os.access(target / "nnunetv2_spinesegdiff" / "bin" / "nnUNetv2_predict", os.X_OK)
+    assert (target / "nnunetv2_spinesegdiff" / "experiments" / "table1.yaml").is_file()
     code = (
         "import nnunetv2_spinesegdiff.cli\n"
         "import nnunetv2_spinesegdiff.dataset_conversion.convert as c\n"

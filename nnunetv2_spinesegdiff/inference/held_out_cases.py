@@ -36,7 +36,9 @@ class HeldOutCases:
         """
         raw = folder_of("nnUNet_raw") / name
         if not (raw / "dataset.json").is_file():
-            raise UserError(f"{raw}: there is no such dataset; calibrating takes its images and labels")
+            raise UserError(
+                f"{raw}: there is no such dataset; images and labels of its validation cases are needed"
+            )
         dataset_json = json.loads((raw / "dataset.json").read_text())
         found = get_filenames_of_train_images_and_targets(str(raw), dataset_json)
         return cls(

@@ -11,6 +11,16 @@ from dataclasses import dataclass, fields
 
 from ..errors import UserError
 
+DIFFUSION_TRAINERS = (
+    "nnUNetTrainerSpineSegDiff",
+    "nnUNetTrainerSpineSegDiffFromNoise",
+    "nnUNetTrainerSpineSegDiffNoIE",
+    "nnUNetTrainerDiffUNet",
+    "nnUNetTrainerIISDM",
+)
+PLAIN_TRAINERS = ("nnUNetTrainerStage1",)
+"""All names that `trainers` knows, for those who must not wait for torch."""
+
 
 @dataclass(frozen=True)
 class Suffixes:

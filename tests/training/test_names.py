@@ -15,7 +15,14 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2_spinesegdiff.environment import TRAINERS
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.training import trainers
-from nnunetv2_spinesegdiff.training.names import Suffixes, parse_suffixes, split_base
+from nnunetv2_spinesegdiff.training.diffusion_trainer import DiffusionTrainer
+from nnunetv2_spinesegdiff.training.names import (
+    DIFFUSION_TRAINERS,
+    PLAIN_TRAINERS,
+    Suffixes,
+    parse_suffixes,
+    split_base,
+)
 
 REFINER, STAGE1 = "nnUNetTrainerSpineSegDiff", "nnUNetTrainerStage1"
 SPELLED = {"epochs": "{}epochs", "iters": "{}iters", "t_start": "T{}", "width": "width{}"}
@@ -75,6 +82,12 @@ def test_the_longest_base_wins_and_other_names_have_none():
     assert split_base("Other", bases) == "Other"
     assert split_base("Trainers", bases) is None
     assert split_base("nnUNetTrainer", bases) is None
+
+
+def test_the_names_that_need_no_torch_are_all_names():
+    plain = {name for name, trainer in trainers.BASES.items() if not issubclass(trainer, DiffusionTrainer)}
+    assert set(PLAIN_TRAINERS) == plain
+    assert {*DIFFUSION_TRAINERS, *PLAIN_TRAINERS} == set(trainers.BASES)
 
 
 # --- classes ---------------------------------------------------------------------------------------------

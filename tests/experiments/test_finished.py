@@ -1,0 +1,265 @@
+"""What counts as finished, and where a job goes on that was stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.experiments.plan import Plan
+from nnunetv2_spinesegdiff.experiments.predicting import Prediction, link_all
+from nnunetv2_spinesegdiff.experiments.training import Training
+
+STOCK = "train-d501-nnUNetTrainerStage1_1epochs-f0"
+REFINED = "train-d501-nnUNetTrainerSpineSegDiff_1epochs-f0"
+
+
+def checkpoint(folder: Path, name: str = "checkpoint_final.pth") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(folder / name, "w") as archive:
+        archive.writestr("data", "weights" * 100)
+    return folder / name
+
+
+def summary(folder: Path) -> Path:
+    file = folder / "validation" / "summary.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    cases = [{"prediction_file": f"/somewhere/{case}.nii.gz"} for case in "abc"]
+    file.write_text(json.dumps({"metric_per_case": cases}))
+    return file
+
+
+def training(plan: Plan, name: str = STOCK) -> Training:
+    job = plan.jobs[name]
+    assert isinstance(job, Training)
+    return job
+
+
+def prediction(plan: Plan, name: str) -> Prediction:
+    job = plan.jobs[name]
+    assert isinstance(job, Prediction)
+    return job
+
+
+# --- training --------------------------------------------------------------------------------------------
+
+
+def test_a_training_is_finished_with_checkpoint_and_validation(plan):
+    job = training(plan)
+    assert plan.result(STOCK) is None
+    final = checkpoint(job.folder)
+    assert plan.result(STOCK) is None
+    validated = summary(job.folder)
+    assert plan.result(STOCK) is not None
+
+    whole = validated.read_text()
+    validated.write_text(whole[:-5])
+    assert plan.result(STOCK) is None
+    validated.write_text(whole)
+    assert plan.result(STOCK) is not None
+
+    final.write_bytes(final.read_bytes()[:-10])
+    assert plan.result(STOCK) is None
+
+
+def test_a_validation_of_an_earlier_checkpoint_does_not_count(plan):
+    job = training(plan)
+    validated, final = summary(job.folder), checkpoint(job.folder)
+    os.utime(validated, ns=(0, final.stat().st_mtime_ns - 1))
+    assert plan.result(STOCK) is None
+    assert job.where_it_stopped() == ["--val"]
+
+
+def test_probabilities_that_are_wanted_must_be_there(dataset, small):
+    from nnunetv2_spinesegdiff.experiments.plan import Choices
+
+    small.write_text(small.read_text().replace("_1epochs}", "_1epochs, presegment: true}"))
+    plan = Plan(Choices(small, [501]))
+    job = training(plan)
+    checkpoint(job.folder)
+    validated = summary(job.folder)
+    for case in "ab":
+        (validated.parent / f"{case}.npz").touch()
+    assert plan.result(STOCK) is None
+    (validated.parent / "c.npz").touch()
+    assert plan.result(STOCK) is not None
+
+
+@pytest.mark.parametrize(
+    ("there", "words"),
+    [
+        ([], []),
+        (["checkpoint_best.pth"], ["--c"]),
+        (["checkpoint_latest.pth", "checkpoint_best.pth"], ["--c"]),
+        (["checkpoint_final.pth", "checkpoint_best.pth"], ["--val"]),
+    ],
+    ids=str,
+)
+def test_a_training_goes_on_from_what_is_there(plan, there, words):
+    job = training(plan)
+    for name in there:
+        checkpoint(job.folder, name)
+    assert job.where_it_stopped() == words
+
+
+def test_a_truncated_checkpoint_is_taken_out_of_nnunets_way(plan):
+    """It loads the final one first, then the latest, and fails for ever on one that is damaged."""
+    job = training(plan)
+    latest, final = checkpoint(job.folder, "checkpoint_latest.pth"), checkpoint(job.folder)
+    final.write_bytes(final.read_bytes()[:-10])
+    assert job.where_it_stopped() == ["--c"]
+    assert not final.exists()
+    assert latest.exists()
+    latest.write_bytes(b"")
+    assert job.where_it_stopped() == []
+
+
+# --- records ---------------------------------------------------------------------------------------------
+
+FIRST = "predict-d501-Refined_T_30-f0-part0of2"
+SECOND = "predict-d501-Refined_T_30-f0-part1of2"
+STOCK_PREDICTION = "predict-d501-Stock-f0-part0of2"
+
+
+class Shell:
+    """Takes the place of commands: writes masks of these cases, then ends well or is killed."""
+
+    def __init__(self, cases: str, killed: bool = False):
+        self.cases, self.killed = cases, killed
+        self.commands: list[list[str]] = []
+        self.found: list[str] = []
+
+    def __call__(self, words: Sequence[str], variables: Mapping[str, str]) -> None:
+        self.commands.append(list(words))
+        output = Path(words[words.index("-o") + 1])
+        self.found = sorted(path.name for path in output.iterdir())
+        for case in self.cases:
+            (output / f"{case}.nii.gz").write_text("a mask")
+        if self.killed:
+            raise KeyboardInterrupt
+
+
+def trained(plan: Plan) -> None:
+    for name in (STOCK, REFINED):
+        checkpoint(training(plan, name).folder)
+        summary(training(plan, name).folder)
+
+
+def run(plan: Plan, name: str, shell: Shell) -> None:
+    needed = {need: plan.result(need) or "" for need in plan.jobs[name].needs}
+    plan.jobs[name].run(needed, shell)
+
+
+def test_masks_have_their_name_only_when_all_are_there(plan):
+    trained(plan)
+    job = prediction(plan, FIRST)
+    with pytest.raises(KeyboardInterrupt):
+        run(plan, FIRST, Shell("a", killed=True))
+    assert not job.masks.exists()
+    assert plan.result(FIRST) is None
+    with pytest.raises(UserError, match="no mask of c"):
+        run(plan, FIRST, Shell("a"))
+    assert not job.masks.exists()
+    run(plan, FIRST, Shell("ac"))
+    assert sorted(path.name for path in job.masks.iterdir()) == ["a.nii.gz", "c.nii.gz"]
+    assert plan.result(FIRST) is not None
+    assert {path.name: path.read_text() for path in job.images.iterdir()} == {
+        f"{case}_0000.nii.gz": f"image of {case}" for case in "abc"
+    }
+
+
+def test_ours_finds_the_masks_of_its_last_attempt_and_stock_begins_anew(plan):
+    trained(plan)
+    for name, kept in ((FIRST, ["a.nii.gz"]), (STOCK_PREDICTION, [])):
+        with pytest.raises(KeyboardInterrupt):
+            run(plan, name, Shell("a", killed=True))
+        shell = Shell("ac")
+        run(plan, name, shell)
+        assert shell.found == kept
+
+
+def test_masks_of_another_training_are_not_gone_on_with(plan):
+    trained(plan)
+    with pytest.raises(KeyboardInterrupt):
+        run(plan, FIRST, Shell("a", killed=True))
+    os.utime(training(plan, REFINED).folder / "checkpoint_final.pth", ns=(5, 5))
+    shell = Shell("ac")
+    run(plan, FIRST, shell)
+    assert shell.found == []
+
+
+def test_a_prediction_is_out_of_date_when_its_fold_was_trained_again(plan):
+    trained(plan)
+    run(plan, FIRST, Shell("ac"))
+    assert plan.result(FIRST) is not None
+    os.utime(training(plan, REFINED).folder / "checkpoint_final.pth", ns=(5, 5))
+    assert plan.result(FIRST) is None
+
+
+def test_a_prediction_is_out_of_date_when_its_flags_change(plan, small):
+    from nnunetv2_spinesegdiff.experiments.plan import Choices
+
+    trained(plan)
+    run(plan, FIRST, Shell("ac"))
+    small.write_text(small.read_text().replace("num_samples: 3", "num_samples: 4"))
+    assert Plan(Choices(small, [501], plan.out, 2, "cpu")).result(FIRST) is None
+    small.write_text(small.read_text().replace("num_samples: 4", "num_samples: 3"))
+    assert Plan(Choices(small, [501], plan.out, 2, "cuda")).result(FIRST) is not None
+
+
+def test_a_result_that_was_removed_is_made_again(plan):
+    trained(plan)
+    run(plan, FIRST, Shell("ac"))
+    for mask in prediction(plan, FIRST).masks.iterdir():
+        mask.unlink()
+    prediction(plan, FIRST).masks.rmdir()
+    assert plan.result(FIRST) is None
+
+
+def test_a_share_without_cases_starts_nothing(plan):
+    trained(plan)
+    for name in (STOCK, REFINED):
+        other = name.replace("-f0", "-f1")
+        checkpoint(training(plan, other).folder)
+        summary(training(plan, other).folder)
+    second = SECOND.replace("-f0", "-f1")  # fold 1 has one case
+    shell = Shell("")
+    run(plan, second, shell)
+    assert shell.commands == []
+    assert plan.result(second) is not None
+
+
+def test_links_are_made_anew_and_others_go(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text("1")
+    second.write_text("2")
+    link_all(tmp_path / "links", {"a": first, "b": first})
+    link_all(tmp_path / "links", {"a": second})
+    assert {path.name: path.read_text() for path in (tmp_path / "links").iterdir()} == {"a": "2"}
+
+
+def test_the_masks_of_all_shares_are_evaluated(plan):
+    """And again, when one of them was predicted again."""
+    trained(plan)
+    run(plan, FIRST, Shell("ac"))
+    run(plan, SECOND, Shell("b"))
+    found: dict[str, dict[str, str]] = {}
+
+    def shell(words: Sequence[str], variables: Mapping[str, str]) -> None:
+        for folder in map(Path, words[1:3]):
+            found[folder.name] = {path.name: path.read_text() for path in folder.iterdir()}
+        Path(words[words.index("-o") + 1]).write_text("a summary")
+
+    name = "evaluate-d501-Refined_T_30-f0"
+    evaluation = plan.jobs[name]
+    evaluation.run({need: plan.result(need) or "" for need in evaluation.needs}, shell)
+    assert found["masks"] == {f"{case}.nii.gz": "a mask" for case in "abc"}
+    assert found["labels"] == {f"{case}.nii.gz": f"label of {case}" for case in "abc"}
+    assert plan.result(name) is not None
+    run(plan, SECOND, Shell("b"))
+    assert plan.result(name) is None
