@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nnunetv2_spinesegdiff.network.two_stage import TwoStageNetwork
 from nnunetv2_spinesegdiff.training.trainer import nnUNetTrainerSpineSegDiff
@@ -26,11 +26,7 @@ class WithoutPresegmentation(TwoStageNetwork):
 class nnUNetTrainerWithoutPresegmentation(nnUNetTrainerSpineSegDiff):
     """SpineSegDiff trained on and sampled from empty presegmentations."""
 
-    @classmethod
-    def build_network_architecture(cls, *args: Any, **kwargs: Any) -> nn.Module:
-        made = super().build_network_architecture(*args, **kwargs)
-        assert isinstance(made, TwoStageNetwork)
-        return WithoutPresegmentation(made.stage1, made.denoiser, made.sampler)
+    network_class = WithoutPresegmentation
 
     def _x_start(self, target: Tensor, stage1_logits: Tensor | None) -> Tensor:
         assert stage1_logits is not None

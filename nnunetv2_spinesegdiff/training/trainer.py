@@ -42,6 +42,7 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
     """
 
     sampler = SamplerSettings()
+    network_class: ClassVar[type[TwoStageNetwork]] = TwoStageNetwork
     corruption_strength: ClassVar[float] = 1.0
     """Scales the damage that training does to presegmentations; 0 trains on clean ones."""
     clean_share: ClassVar[float] = 0.25
@@ -70,7 +71,7 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
             enable_deep_supervision,
         )
         denoiser = cls.build_denoiser(configuration_manager, num_input_channels, num_output_channels)
-        return TwoStageNetwork(stage1, denoiser, cls.stored_sampler(plans_manager))
+        return cls.network_class(stage1, denoiser, cls.stored_sampler(plans_manager))
 
     @property
     def two_stage(self) -> TwoStageNetwork:
