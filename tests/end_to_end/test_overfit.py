@@ -27,7 +27,7 @@ BUDGETS = {
     "nnUNetTrainerSpineSegDiffFromNoise_n5_S1": 80,
     "nnUNetTrainerSpineSegDiffNoIE_n5_S1": 120,
     "nnUNetTrainerDiffUNet_n5_S1": 80,
-    "nnUNetTrainerIISDM_n50_S4": 2000,
+    "nnUNetTrainerIISDM_n50_S4": 1500,
 }
 RATES = {"nnUNetTrainerIISDM_n50_S4": 3e-3}
 """Of the denoiser, where it is not that of short trainings."""
@@ -42,9 +42,9 @@ def four_slices(planned: Workspace) -> tuple[Tensor, Tensor]:
     folder = str(planned.preprocessed / "nnUNetPlans_2d")
     kind = infer_dataset_class(folder)
     loaded = [kind(folder, [case]).load_case(case) for case in sorted(kind.get_identifiers(folder))[:4]]
-    images = [torch.from_numpy(np.asarray(data[:])[:, 0]) for data, *_ in loaded]
+    images = [torch.from_numpy(np.asarray(data[:])[:, 0, ::2, ::2]) for data, *_ in loaded]
     labels = [
-        torch.from_numpy(np.asarray(seg[:])[:, 0].astype(np.int64)).clamp(min=0) for _, seg, *_ in loaded
+        torch.from_numpy(np.asarray(seg[:])[:, 0, ::2, ::2].clip(0).astype(np.int64)) for _, seg, *_ in loaded
     ]
     size = [-(-max(image.shape[axis] for image in images) // STRIDE) * STRIDE for axis in (1, 2)]
 
