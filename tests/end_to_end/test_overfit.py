@@ -22,12 +22,12 @@ from nnunetv2_spinesegdiff.training.diffusion_trainer import scale_features
 from .conftest import Workspace
 
 BUDGETS = {
-    "nnUNetTrainerStage1": 350,
+    "nnUNetTrainerStage1": 400,
     "nnUNetTrainerSpineSegDiff": 60,
     "nnUNetTrainerSpineSegDiffFromNoise_n5_S1": 80,
     "nnUNetTrainerSpineSegDiffNoIE_n5_S1": 120,
     "nnUNetTrainerDiffUNet_n5_S1": 80,
-    "nnUNetTrainerIISDM_n50_S4": 1500,
+    "nnUNetTrainerIISDM_n50_S4": 2000,
 }
 RATES = {"nnUNetTrainerIISDM_n50_S4": 3e-3}
 """Of the denoiser, where it is not that of short trainings."""
