@@ -277,7 +277,8 @@ What it shows: that every system trains, samples and validates through the same 
 costs. What it does not: which one is better. One fold, a few cases, and trainings some hundred times
 shorter than the paper's; networks that start from noise, and above all one that predicts noise, need
 far more iterations than one that starts from a mask. Where a control is as good as a system, the
-system has not earned its cost here. IISDM learns next to nothing in so few iterations; that it can learn
+system has not earned its cost here. The control without presegmentation carries a stage 1 that only its
+training runs. IISDM learns next to nothing in so few iterations; that it can learn
 is what `tests/end_to_end/test_overfit.py` shows, with five times as many on four slices."""
 
 

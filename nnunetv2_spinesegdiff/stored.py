@@ -12,7 +12,11 @@ KEY = "spinesegdiff"
 
 
 def stored_in(plans: Mapping[str, Any]) -> dict[str, Any]:
-    """Our part of the plans: `sampler` and, after calibrating, `calibrations`; empty where there is none."""
+    """Our part of the plans; empty where there is none.
+
+    `sampler`; `presegmentations`, the trainer of the out-of-fold ones that training used, or None; after
+    calibrating, `calibrations`.
+    """
     return dict(plans.get(KEY, {}))
 
 

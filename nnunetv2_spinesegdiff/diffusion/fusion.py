@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from math import e
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,19 +13,30 @@ from .ddim import StepOutput
 from .masks import logits_of, probabilities
 
 
+class Measure(NamedTuple):
+    """What a map of uncertainty shows: its name, with its unit, and the largest value there is."""
+
+    name: str
+    highest: float
+
+
+ENTROPY = Measure("entropy (nats)", 1 / e)
+
+
 class Fusion(ABC):
     """How the last steps of S chains become one segmentation and a map of its uncertainty.
 
     Of every step some tensors are kept, and of those only their means over the chains: `means` is the list of
-    them, noisiest step first, each (B, K, *spatial), float32. Means over mirrored copies are as good.
+    them, noisiest step first, each (B, K, *spatial), float32. The uncertainty may be asked of means over
+    mirrored copies, too. Logits are made copy by copy: nnU-Net averages logits, of these as of all networks.
     """
 
     needs_logits = False
     """Whether only a network that predicts logits of x_0 can be fused this way."""
     last_step_only = False
     """Whether more than the last step is never fused."""
-    is_entropy = True
-    """Whether the uncertainty is an entropy, so that what several models say together has one, too."""
+    measure = ENTROPY
+    """What the uncertainty is."""
 
     @abstractmethod
     def kept(self, step: StepOutput) -> list[Tensor]:
@@ -80,7 +93,7 @@ class Ensemble(Fusion):
     """Implicit segmentation ensemble: mean and variance of the chains' last masks (arXiv 2112.03145)."""
 
     last_step_only = True
-    is_entropy = False
+    measure = Measure("variance", 0.25)
 
     def kept(self, step: StepOutput) -> list[Tensor]:
         mask = (step.pred_x0 + 1) / 2

@@ -85,6 +85,9 @@ def draw_overlay(
     letters: Sequence[str],
     structures: Mapping[str, int | tuple[int, ...]],
     path: Path,
+    *,
+    measure: str = "entropy (nats)",
+    highest: float = 1 / np.e,
 ) -> None:
     """One case: the slice with the mask's contours, and beside it the same under its entropy. Written as PNG,
     whole or not at all.
@@ -95,10 +98,11 @@ def draw_overlay(
         case: the title.
         image: intensities.
         mask: label map.
-        entropy: nats, 0 to 1/e; what is below `SHOWN_FROM` is left transparent.
+        entropy: 0 to `highest`; what is below `SHOWN_FROM` is left transparent.
         spacing: mm between rows, and between columns.
         letters: of the patient's directions, at top, bottom, left and right.
         structures: name to label value, or to the values whose union is a region; gives the legend.
+        measure, highest: what the map shows instead of entropy, and its largest possible value.
     """
     aspect = spacing[0] / spacing[1]
     height = float(np.clip(4.6 * image.shape[0] * aspect / image.shape[1], 2.0, 9.0))
@@ -111,7 +115,7 @@ def draw_overlay(
         axis.set(xticks=[], yticks=[])
         _draw_letters(axis, letters)
     shown = np.ma.masked_less(entropy, SHOWN_FROM)
-    heat = axes[1].imshow(shown, cmap="inferno", vmin=0, vmax=1 / np.e, aspect=aspect, alpha=0.85)
+    heat = axes[1].imshow(shown, cmap="inferno", vmin=0, vmax=highest, aspect=aspect, alpha=0.85)
     looks = _contour_looks(structures)
     for name, labels in structures.items():
         inside = np.isin(mask, labels)
@@ -122,7 +126,7 @@ def draw_overlay(
     axes[0].set_title("mask", fontsize=10)
     axes[1].set_title("uncertainty (mask outlined in light blue)", fontsize=10)
     figure.suptitle(case, fontsize=11)
-    figure.colorbar(heat, ax=axes[1], shrink=0.8, label="entropy (nats), 0 to 1/e")
+    figure.colorbar(heat, ax=axes[1], shrink=0.8, label=f"{measure}, 0 to {highest:.2g}")
     lines = [
         Line2D([], [], color=colour, linestyle=line, linewidth=2, label=name.replace("_", " "))
         for name, (colour, line) in looks.items()

@@ -10,6 +10,7 @@ import numpy as np
 from batchgenerators.utilities.file_and_folder_operations import save_pickle
 from nnunetv2.configuration import default_num_processes
 
+from ..diffusion.fusion import ENTROPY, Measure
 from ..evaluation.calibration import temperature_scaled
 from ..evaluation.confidence import structure_rows
 from ..evaluation.conformal import area_bounds
@@ -34,12 +35,14 @@ class CaseMaps:
         calibration: of the model, where it fits.
         uncertainty: eq. 5 a head (K, *spatial), float32, in the network's grid; None: no maps are wanted.
         stage1: stage 1's logits (K, *spatial), float32, in the network's grid; None without a stage 1.
+        measure: what the uncertainty is.
     """
 
     inputs: list[str] = field(default_factory=list)
     calibration: Calibration | None = None
     uncertainty: np.ndarray | None = None
     stage1: np.ndarray | None = None
+    measure: Measure = ENTROPY
 
 
 def export_case(
@@ -91,7 +94,9 @@ def _export_uncertainty(
     if not case.inputs:
         return
     images, _ = grid.plans.image_reader_writer_class().read_images(case.inputs)
-    draw_scan(name, images[0], mask, entropy.max(0), grid.properties, structures, outputs.overlay)
+    draw_scan(
+        name, images[0], mask, entropy.max(0), grid.properties, structures, outputs.overlay, case.measure
+    )
 
 
 def draw_scan(
@@ -102,13 +107,25 @@ def draw_scan(
     properties: dict[str, Any],
     structures: Structures,
     path: Path,
+    measure: Measure = ENTROPY,
 ) -> None:
     """Draw the slice that shows most: image, mask and heatmap are (Z, Y, X) in the reader's order."""
     from ..evaluation.plots import draw_overlay  # matplotlib takes a second to load
 
     view = view_of(mask, direction_of(properties), properties["spacing"])
     slices = view.of(np.stack([image, mask, heatmap]))
-    draw_overlay(name, slices[0], slices[1], slices[2], view.spacing, view.letters, structures, path)
+    draw_overlay(
+        name,
+        slices[0],
+        slices[1],
+        slices[2],
+        view.spacing,
+        view.letters,
+        structures,
+        path,
+        measure=measure.name,
+        highest=measure.highest,
+    )
 
 
 def _bounds(row: dict[str, Any], calibration: Calibration | None, grid: ScanGrid) -> dict[str, float]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch._dynamo import OptimizedModule
 from tqdm import tqdm
 
-from ..diffusion.fusion import class_entropy
+from ..diffusion.fusion import ENTROPY, class_entropy
 from ..errors import UserError
 from ..network.diffusion_network import DiffusionNetwork
 from ..network.two_stage import TwoStageNetwork
@@ -259,7 +259,7 @@ class SpineSegDiffPredictor(nnUNetPredictor):
         return returned
 
     def _case(self, output: str) -> CaseMaps:
-        return CaseMaps(self._inputs.get(output, []), self.calibration)
+        return CaseMaps(self._inputs.get(output, []), self.calibration, measure=self.network.fusion.measure)
 
     # --- one case ----------------------------------------------------------------------------------------
 
@@ -269,7 +269,7 @@ class SpineSegDiffPredictor(nnUNetPredictor):
         logits = super().predict_logits_from_preprocessed_data(data)
         if self._fold_maps:
             uncertainty, *stage1 = (torch.stack(maps).mean(0) for maps in zip(*self._fold_maps, strict=True))
-            if len(self._fold_maps) > 1 and self.network.fusion.is_entropy:
+            if len(self._fold_maps) > 1 and self.network.fusion.measure == ENTROPY:
                 # Folds that contradict each other may each be sure; what they say together is not.
                 together = class_entropy(logits[None].cpu(), self._regions, self._temperatures)[0]
                 uncertainty = torch.maximum(uncertainty, together)

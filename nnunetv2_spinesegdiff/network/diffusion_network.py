@@ -169,6 +169,11 @@ class DiffusionNetwork(nn.Module):
         return output
 
 
+def full_resolution(x: Tensor | list[Tensor]) -> Tensor:
+    """The first of nnU-Net's outputs or targets where deep supervision made a list of them."""
+    return x[0] if isinstance(x, list | tuple) else x
+
+
 def total_strides(strides: list) -> list[int]:
     """Product over the stages of an encoder's strides, one number an axis."""
     total = [1] * len(strides[0])

@@ -13,7 +13,13 @@ from ..diffusion.masks import hard_masks
 from ..diffusion.sampler import Sampled
 from ..diffusion.settings import SamplerSettings
 from .denoiser import DenoisingUNet
-from .diffusion_network import DiffusionNetwork, MakeNoisedMask, TrainingOutput, pad_to_multiple
+from .diffusion_network import (
+    DiffusionNetwork,
+    MakeNoisedMask,
+    TrainingOutput,
+    full_resolution,
+    pad_to_multiple,
+)
 
 
 class TwoStageNetwork(DiffusionNetwork):
@@ -54,7 +60,7 @@ class TwoStageNetwork(DiffusionNetwork):
     def presegment(self, image: Tensor) -> Tensor:
         """Stage 1's logits (B, K, *spatial) of an image of any size."""
         padded, crop = pad_to_multiple(image, self.strides)
-        return _full_resolution(self.stage1(padded))[crop]
+        return full_resolution(self.stage1(padded))[crop]
 
     @torch.compiler.disable(recursive=False)
     def refine(
@@ -79,9 +85,5 @@ class TwoStageNetwork(DiffusionNetwork):
             return super()._training_forward(image, make_noised_mask, target, presegmentation)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.stage1_frozen):
             stage1 = self.stage1(image)
-        x_t, t, noise = make_noised_mask(target, _full_resolution(stage1).detach())
+        x_t, t, noise = make_noised_mask(target, full_resolution(stage1).detach())
         return TrainingOutput(stage1, self._denoised(x_t, t, image), noise)
-
-
-def _full_resolution(output: Tensor | list[Tensor]) -> Tensor:
-    return output[0] if isinstance(output, list | tuple) else output

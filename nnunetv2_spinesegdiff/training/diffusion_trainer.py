@@ -20,11 +20,14 @@ from ..diffusion.settings import SamplerSettings
 from ..errors import NotSupportedError
 from ..files import written_whole
 from ..network.denoiser import DenoisingUNet
-from ..network.diffusion_network import DiffusionNetwork, TrainingOutput
+from ..network.diffusion_network import DiffusionNetwork, TrainingOutput, full_resolution
 from ..stored import stored_in, with_stored
 from .losses import RefinementLoss
 from .optimizers import Stage, StageOptimizers, StageSchedules, WarmUpAndCosine
 from .suffixed import SuffixedTrainer
+
+MANY_EVALUATIONS = 1000
+"""Of the network for one patch: minutes on a GPU."""
 
 
 class DiffusionTrainer(SuffixedTrainer):
@@ -159,6 +162,19 @@ class DiffusionTrainer(SuffixedTrainer):
         super().on_train_start()  # initialises what is not
         # -pretrained_weights brings the buffer of another dataset.
         self.diffusion_network.heads_are_regions.fill_(self.label_manager.has_regions)
+        self._announce_validation()
+
+    def _announce_validation(self) -> None:
+        """In the log, what is better known before a training than after it."""
+        sampler = self.diffusion_network.sampler
+        copies = 2 ** len(self.inference_allowed_mirroring_axes or ())
+        evaluations = sampler.num_samples * sampler.ddim_steps * copies
+        if evaluations >= MANY_EVALUATIONS:
+            self.print_to_log_file(
+                f"The final validation will call the network {evaluations} times a patch ({copies} mirrored "
+                f"copies, {sampler.num_samples} chains, {sampler.ddim_steps} steps). Names with _n<steps> or "
+                "_S<chains>, _n50 for instance, make that less."
+            )
 
     def _build_loss(self) -> nn.Module:
         """nnU-Net's loss; its full-resolution part serves the denoiser's loss."""
@@ -252,11 +268,6 @@ def scale_features(architecture_kwargs: dict[str, Any], width: float) -> dict[st
 
     kinds = ("features_per_stage", "stem_channels", "bottleneck_channels")
     return {**architecture_kwargs, **{k: scaled(v) for k, v in architecture_kwargs.items() if k in kinds}}
-
-
-def full_resolution(x: Tensor | list[Tensor]) -> Tensor:
-    """The first of nnU-Net's outputs or targets where deep supervision made a list of them."""
-    return x[0] if isinstance(x, list) else x
 
 
 def _to_device(target: Tensor | list[Tensor], device: torch.device) -> Tensor | list[Tensor]:

@@ -116,9 +116,14 @@ def _preprocessing(arguments: dict[str, Any]) -> dict[str, Any]:
     return preprocessing_of(plans, plans.get_configuration(arguments["configuration"]))
 
 
-def _checkpoint_of(trainer: str, plans: PlansManager, configuration: str, fold: int | str) -> Path:
+def model_of(trainer: str, plans: PlansManager, configuration: str) -> Path:
+    """The results folder of a training, with a folder a fold."""
     folder = f"{trainer}__{plans.plans_name}__{configuration}"
-    return Path(str(nnUNet_results)) / plans.dataset_name / folder / f"fold_{fold}" / CHECKPOINT
+    return Path(str(nnUNet_results)) / plans.dataset_name / folder
+
+
+def _checkpoint_of(trainer: str, plans: PlansManager, configuration: str, fold: int | str) -> Path:
+    return model_of(trainer, plans, configuration) / f"fold_{fold}" / CHECKPOINT
 
 
 def _load_safely(checkpoint_file: Path) -> dict[str, Any]:

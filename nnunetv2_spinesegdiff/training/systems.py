@@ -23,7 +23,10 @@ class nnUNetTrainerSpineSegDiffNoIE(nnUNetTrainerSpineSegDiffFromNoise):
 
 
 class nnUNetTrainerDiffUNet(DiffusionTrainer):
-    """Diff-UNet (Xing et al. 2023, arXiv 2303.10326; paper table 8): four chains, fused by uncertainty."""
+    """Diff-UNet (Xing et al. 2023, arXiv 2303.10326; paper table 8): four chains, fused by uncertainty.
+
+    The fusion is that of its section 2.3, see `fusion.StepUncertainty`.
+    """
 
     sampler = FROM_NOISE.changed(num_samples=4, fusion="step_uncertainty")
     default_epochs = 700  # of T1w and T2w together; the table has 1350 for T1w and 1400 for T2w
@@ -32,7 +35,8 @@ class nnUNetTrainerDiffUNet(DiffusionTrainer):
 class nnUNetTrainerIISDM(DiffusionTrainer):
     """Implicit segmentation ensemble (Wolleb et al. 2021, arXiv 2112.03145; paper table 7): five chains.
 
-    The network predicts the noise and sees the image as further channels; chains are DDPM's, eta = 1.
+    The network sees the image as further channels and predicts the noise: what x_t itself says of it is
+    passed on beside the network, which adds the rest (`forward_process.noise_in`). Chains: DDPM, eta = 1.
     """
 
     sampler = FROM_NOISE.changed(

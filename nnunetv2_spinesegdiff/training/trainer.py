@@ -24,12 +24,16 @@ from ..errors import UserError
 from ..files import save_json
 from ..network.diffusion_network import TrainingOutput
 from ..network.two_stage import TwoStageNetwork
+from ..stored import KEY
 from .corruption import corrupt, draw_damage
 from .diffusion_trainer import DiffusionTrainer
 from .optimizers import Stage
 from .out_of_fold import OutOfFold, find_out_of_fold, heads_of
 from .report import as_lines, compare
-from .stage1 import find_stage1_checkpoint, load_stage1_weights, stock_trainer_of
+from .stage1 import find_stage1_checkpoint, load_stage1_weights, model_of, stock_trainer_of
+
+SOURCE = "presegmentations"
+"""Under this name the plans of a model tell whose out-of-fold presegmentations it learnt from."""
 
 
 class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
@@ -148,13 +152,27 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
         return super().get_dataloaders()
 
     def _find_out_of_fold(self) -> OutOfFold | None:
-        checkpoint = self.stage1_checkpoint or self._checkpoint_of_resumed()
-        arguments = (self.plans_manager, self.configuration_name)
-        trainer = checkpoint and stock_trainer_of(checkpoint, *arguments, self.fold)
+        """The collection of this stage 1's folds; of a training that is continued, the one it began with.
+
+        Raises:
+            UserError: the collection is stale or incomplete, or the one it began with is gone.
+        """
+        stored = self.my_init_kwargs["plans"][KEY]  # nnU-Net keeps these in every checkpoint
+        if self.resumed_as_frozen is None:
+            stored[SOURCE] = self._collection_of_stage1()
+        trainer = stored.get(SOURCE)
         found = None
-        if checkpoint and trainer and not self.is_cascaded:
-            model, preprocessed = checkpoint.parent.parent, Path(self.preprocessed_dataset_folder_base)
-            found = find_out_of_fold(trainer, model, preprocessed, *arguments)
+        if trainer:
+            plans, preprocessed = self.plans_manager, Path(self.preprocessed_dataset_folder_base)
+            model = model_of(trainer, plans, self.configuration_name)
+            found = find_out_of_fold(trainer, model, preprocessed, plans, self.configuration_name)
+        if trainer and found is None and self.resumed_as_frozen:
+            raise UserError(
+                f"{preprocessed}: out-of-fold presegmentations of {trainer}, which this training began with, "
+                "are gone; collect them again with `spinesegdiff presegment`, or train anew without --c"
+            )
+        if found is None:
+            stored[SOURCE] = None
         self.print_to_log_file(
             found.announced()
             if found
@@ -163,19 +181,12 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
         )
         return found
 
-    def _checkpoint_of_resumed(self) -> Path | None:
-        """Where the frozen stage 1 of a training that is continued came from, if it is still there."""
-        try:
-            checkpoint = find_stage1_checkpoint(self.plans_manager, self.configuration_name, self.fold)
-            if checkpoint is None:
-                return None
-            arguments = (self.plans_manager, self.configuration_name, self.fold, self.dataset_json)
-            weights = load_stage1_weights(checkpoint, *arguments)
-        except UserError:  # of no concern to a training that has its weights already
+    def _collection_of_stage1(self) -> str | None:
+        """The trainer of stage 1, whose collection is wanted; None of a checkpoint without known folds."""
+        if self.stage1_checkpoint is None or self.is_cascaded:
             return None
-        own = self.two_stage.stage1.state_dict()
-        same = set(own) == set(weights) and all(torch.equal(own[k].cpu(), w) for k, w in weights.items())
-        return checkpoint if same else None
+        arguments = (self.plans_manager, self.configuration_name, self.fold)
+        return stock_trainer_of(self.stage1_checkpoint, *arguments)
 
     def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
         """Stock; the training cases with the collected label maps, as of the first stage of a cascade.

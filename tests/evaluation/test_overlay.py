@@ -107,3 +107,16 @@ def test_an_overlay_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         draw(tmp_path / "a.png")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "label", "highest"),
+    [
+        ({}, "entropy (nats), 0 to 0.37", 1 / np.e),
+        ({"measure": "variance", "highest": 0.25}, "variance, 0 to 0.25", 0.25),
+    ],
+)
+def test_the_colour_bar_says_what_is_shown_and_up_to_where(figure, changes, label, highest):
+    bar = figure(**changes).axes[-1]
+    assert bar.get_ylabel() == label
+    assert bar.get_ylim() == pytest.approx((0, highest))

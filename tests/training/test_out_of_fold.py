@@ -340,8 +340,16 @@ def add_collection_of_another_stage1(small: Small) -> None:
     assert ready(small).out_of_fold.folder.name.startswith("nnUNetTrainer__")
 
 
+def continued(small: Small, checkpoint: Path) -> Any:
+    trainer = made(small)
+    trainer.load_checkpoint(str(checkpoint))
+    trainer.get_dataloaders()
+    return trainer
+
+
 @pytest.mark.parametrize("another", [False, True])
-def test_a_continued_training_goes_on_with_those_of_its_own_stage_1(tmp_path, another):
+def test_a_continued_training_goes_on_with_those_it_began_with(tmp_path, another):
+    """Whatever stage 1 would be found now: the variable may not be set in the shell that goes on."""
     small = small_with_stage1(tmp_path)
     collect(small.stock())
     first = ready(small)
@@ -349,11 +357,30 @@ def test_a_continued_training_goes_on_with_those_of_its_own_stage_1(tmp_path, an
     first.save_checkpoint(str(stopped))
     if another:
         add_collection_of_another_stage1(small)
-    second = made(small)
-    second.load_checkpoint(str(stopped))
-    second.get_dataloaders()
-    assert (second.out_of_fold is None) == another
-    assert (second.out_of_fold == first.out_of_fold) != another
+    assert continued(small, stopped).out_of_fold == first.out_of_fold
+
+
+def test_a_continued_training_does_not_change_to_masks_that_came_later(tmp_path):
+    small = small_with_stage1(tmp_path)
+    first = ready(small)
+    stopped = tmp_path / "checkpoint_latest.pth"
+    first.save_checkpoint(str(stopped))
+    collect(small.stock())
+    assert continued(small, stopped).out_of_fold is None
+
+
+def test_a_continued_training_is_refused_where_its_masks_are_gone_or_stale(tmp_path):
+    small = small_with_stage1(tmp_path)
+    folder = collect(small.stock()).folder
+    first = ready(small)
+    stopped = tmp_path / "checkpoint_latest.pth"
+    first.save_checkpoint(str(stopped))
+    train_fold_again(small, folder)
+    with pytest.raises(UserError, match="stale"):
+        continued(small, stopped)
+    shutil.rmtree(folder)
+    with pytest.raises(UserError, match="gone; collect them again"):
+        continued(small, stopped)
 
 
 # --- refused ---------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -210,3 +211,15 @@ def test_iisdm_validates_in_ten_steps_and_predicts_in_all():
         batches.clear()
         trainer.network(torch.zeros(1, 1, 16, 24))
     assert len(batches) == 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("nnUNetTrainerIISDM", "20000 times a patch"), ("nnUNetTrainerIISDM_n50_S1", None)],
+)
+def test_a_final_validation_of_hours_is_announced(name, told):
+    trainer = ready(name)
+    trainer.inference_allowed_mirroring_axes = (0, 1)
+    trainer._announce_validation()
+    log = Path(trainer.log_file).read_text()
+    assert (told in log) if told else ("times a patch" not in log)
