@@ -251,8 +251,8 @@ def test_presegmentations_count_by_their_content(small, dataset):
         results.append(job.result(needed))
         manifest.write_text("something else")
         assert job.result(needed) not in (None, results[0])
-    manifest.unlink()
-    assert job.result(needed) is None
+        manifest.unlink()
+        assert job.result(needed) is None
     assert results[0] == results[1]
 
 
