@@ -39,7 +39,7 @@ def reproduce(choices: Choices, *, dry_run: bool = False, job: str | None = None
 
 def _check_before_hours_of_work(plan: Plan, device: str) -> None:
     """Raises UserError where the device is not there, or a trainer that is to be trained is unknown."""
-    waiting = [job for name, job in plan.jobs.items() if plan.result(name) is None]
+    waiting = [plan.jobs[name] for name in plan.unfinished()]
     if any(isinstance(job, Training | Prediction) for job in waiting):
         check_device(device)
     for trainer in sorted({job.model.trainer for job in waiting if isinstance(job, Training)}):

@@ -7,15 +7,25 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from ..inference.command import flags_parser
-from ..training.names import DIFFUSION_TRAINERS, PLAIN_TRAINERS, parse_suffixes, split_base
+from ..training.names import (
+    DIFFUSION_TRAINERS,
+    PLAIN_TRAINERS,
+    TWO_STAGE_TRAINER,
+    has_two_stages,
+    parse_suffixes,
+    split_base,
+)
 from .fields import Node
 
 TABLES = {number: Path(__file__).with_name(f"table{number}.yaml") for number in (1, 2, 5)}
 STOCK_FLAGS = ("--disable_tta",)
 """Of nnU-Net's own prediction; what else a description may ask for are our flags."""
+ALL_FOLDS = {0, 1, 2, 3, 4}
+"""Those of nnU-Net and of the converter; presegmentations are collected from all of them."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +137,7 @@ def read_description(file: Path) -> Description:
     _refuse_two_stage1(entries["systems"], systems)
     folds = tuple(node.number() for node in entries["folds"].items())
     _refuse_twice(entries["folds"], [str(fold) for fold in folds])
+    _refuse_presegment(entries["systems"], systems, folds)
     return Description(
         name=file.stem,
         title=entries["title"].text(),
@@ -149,16 +160,19 @@ def _contrast(node: Node) -> Contrast:
 def _system(node: Node, contrasts: Sequence[str], earlier: Sequence[System]) -> System:
     entries = node.fields(("name", "trainer"), ("predict", "stage1", "presegment"))
     trainers = _trainers(entries["trainer"], contrasts)
-    flags, resumable = _flags(entries["predict"]) if "predict" in entries else ((), False)
-    if resumable and not all(split_base(name, list(DIFFUSION_TRAINERS)) for name in trainers.values()):
-        entries["predict"].fail("the trainer has no diffusion network that could be sampled so")
+    flags, ours = _flags(entries["predict"]) if "predict" in entries else ((), {})
+    if ours:
+        _refuse_impossible(entries["predict"], trainers, ours)
     if "stage1" in entries:
         entries["stage1"].text([system.name for system in earlier] or ["the systems above it"])
+        for name in trainers.values():
+            if not has_two_stages(name):
+                entries["stage1"].fail(f"{name} takes none, only {TWO_STAGE_TRAINER} does; leave it out")
     return System(
         name=entries["name"].text(),
         trainers=trainers,
         flags=flags,
-        resumable=resumable,
+        resumable=bool(ours),
         stage1=entries["stage1"].text() if "stage1" in entries else None,
         presegment="presegment" in entries and entries["presegment"].flag(),
     )
@@ -184,8 +198,8 @@ def _trainer(node: Node) -> str:
     return name
 
 
-def _flags(node: Node) -> tuple[tuple[str, ...], bool]:
-    """The words of a prediction, and whether there is a flag of ours among them."""
+def _flags(node: Node) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The words of a prediction, and what the flags of ours among them set."""
     words: list[str] = []
     for key, entry in node.mapping().items():
         if entry.value is False or entry.value is None or isinstance(entry.value, list | dict):
@@ -200,7 +214,18 @@ def _flags(node: Node) -> tuple[tuple[str, ...], bool]:
     unknown = [word for word in rest if word not in STOCK_FLAGS]
     if unknown:
         node.fail(f"{unknown[0]} is no flag of a prediction")
-    return tuple(words), bool(vars(ours))
+    return tuple(words), vars(ours)
+
+
+def _refuse_impossible(node: Node, trainers: Mapping[str, str], ours: Mapping[str, Any]) -> None:
+    """Prediction would refuse these flags itself, but after days of training."""
+    for name in trainers.values():
+        if split_base(name, list(DIFFUSION_TRAINERS)) is None:
+            node.fail("the trainer has no diffusion network that could be sampled so")
+        asked = [key for key in ("preset", "t_start") if key in ours]
+        asked += ["no_refine"] if ours.get("refine") is False else []
+        if asked and not has_two_stages(name):
+            node.fail(f"{asked[0]}: {name} starts from noise and refines nothing; leave it out")
 
 
 def _refuse_twice(node: Node, values: Sequence[str]) -> None:
@@ -216,3 +241,15 @@ def _refuse_two_stage1(node: Node, systems: Sequence[System]) -> None:
         for trainer in system.trainers.values():
             if stage1.setdefault(trainer, system.stage1) != system.stage1:
                 node.fail(f"{trainer} is to be trained on two different stage 1")
+
+
+def _refuse_presegment(node: Node, systems: Sequence[System], folds: Sequence[int]) -> None:
+    """Presegmentations are of all folds of a dataset, and for refiners alone."""
+    for entry, system in zip(node.items(), systems, strict=True):
+        if not system.presegment:
+            continue
+        where = entry.mapping()["presegment"]
+        if set(folds) != ALL_FOLDS:
+            where.fail("wants all folds, but not all are trained; make it folds: [0, 1, 2, 3, 4]")
+        if all(other.stage1 != system.name for other in systems):
+            where.fail(f"no system names {system.name} as its stage1; name it there, or leave this out")

@@ -69,6 +69,10 @@ class Plan:
         found = {need: result for need, result in needed.items() if result is not None}
         return job.result(found) if len(found) == len(needed) else None
 
+    def unfinished(self) -> list[str]:
+        """Names of the jobs without a result."""
+        return [name for name in self.jobs if self.result(name) is None]
+
     def job(self, name: str) -> Job:
         """Raises UserError where there is none of that name."""
         if name not in self.jobs:

@@ -15,6 +15,9 @@ from ..environment import command_environment
 from ..errors import UserError
 from .plan import Plan
 
+EXPECTED = (UserError, OSError, ValueError, LookupError, TypeError)
+"""What a job may fail with; the last three come of files such as dataset.json that hold something else."""
+
 
 def run_missing(plan: Plan) -> list[str]:
     """Run all jobs that are not finished; returns those that are not finished then, either.
@@ -24,7 +27,7 @@ def run_missing(plan: Plan) -> list[str]:
     Raises:
         UserError: Ctrl-C was pressed.
     """
-    waiting = [name for name in plan.jobs if plan.result(name) is None]
+    waiting = plan.unfinished()
     print(f"{len(plan.jobs) - len(waiting)} of {len(plan.jobs)} jobs are finished already", flush=True)
     lost: list[str] = []
     for number, name in enumerate(waiting, start=1):
@@ -39,8 +42,8 @@ def run_missing(plan: Plan) -> list[str]:
         try:
             run_job(plan, name)
             print(f"  finished in {time.monotonic() - began:.0f} s", flush=True)
-        except (UserError, OSError) as error:
-            print(f"  failed: {error}", flush=True)
+        except EXPECTED as error:
+            print(f"  failed: {_in_one_line(error)}", flush=True)
             lost.append(name)
         except KeyboardInterrupt:
             raise UserError(f"stopped in {name}; the same command goes on from there") from None
@@ -119,6 +122,15 @@ def _run(words: Sequence[str], variables: Mapping[str, str], log: Path, lock: in
             raise UserError(f"{log}: {words[0]} cannot be started ({error.strerror})") from None
     if status != 0:
         raise UserError(f"{log}: {words[0]} ended with status {status} ({_last_line(log)})")
+
+
+def _in_one_line(error: BaseException) -> str:
+    if isinstance(error, UserError | OSError):
+        return str(error)
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return (
+        f"a file that it reads holds something else than expected ({text}); look into dataset.json and splits"
+    )
 
 
 def _last_line(log: Path) -> str:

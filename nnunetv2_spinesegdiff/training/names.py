@@ -18,6 +18,8 @@ DIFFUSION_TRAINERS = (
     "nnUNetTrainerDiffUNet",
     "nnUNetTrainerIISDM",
 )
+TWO_STAGE_TRAINER = "nnUNetTrainerSpineSegDiff"
+"""The one of them that refines what a stage 1 makes; the others start from noise."""
 PLAIN_TRAINERS = ("nnUNetTrainerStage1",)
 """All names that `trainers` knows, for those who must not wait for torch."""
 
@@ -72,6 +74,11 @@ def parse_suffixes(name: str, base: str) -> Suffixes:
             raise UserError(f"trainer {name}: suffix '_{token}' {problem}; known suffixes: {_KNOWN}")
         found[key] = int(match[1])
     return Suffixes(**found)
+
+
+def has_two_stages(name: str) -> bool:
+    """Whether a trainer of that name refines what a stage 1 makes."""
+    return split_base(name, [*DIFFUSION_TRAINERS, *PLAIN_TRAINERS]) == TWO_STAGE_TRAINER
 
 
 def split_base(name: str, bases: list[str]) -> str | None:

@@ -23,6 +23,13 @@ systems:
 """
 
 
+PRESEGMENTED = (
+    SMALL.replace("[0, 1]", "[0, 1, 2, 3, 4]").replace("_1epochs}", "_1epochs, presegment: true}")
+    + "    stage1: Stock\n"
+)
+"""The refiner on that stage 1, and on what it makes of the folds that it was not trained on."""
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     file = tmp_path / "small.yaml"

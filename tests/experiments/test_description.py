@@ -40,6 +40,8 @@ def test_table_2_starts_from_the_presegmentations_of_its_first_system():
     assert [s.stage1 for s in others] == [first.name] * 5
     depths = [s.trainers["T1w+T2w"].rsplit("_T", 1)[1] for s in others]
     assert depths == ["30", "100", "300", "500", "1000"]
+    assert {s.flags for s in others} == {("--preset", "paper")}
+    assert all(s.resumable for s in others)
 
 
 def test_every_trainer_of_the_tables_is_one():
@@ -84,6 +86,13 @@ MISTAKES = [
     ("_1epochs}", "_1epochs, predict: {preset: fast}}", "systems[0].predict: the trainer has no diffusion"),
     ("_1epochs}", "_1epochs, stage1: Stock}", "systems[0].stage1: must be one of the systems above it"),
     ("_1epochs}", "_1epochs, presegment: 1}", "systems[0].presegment: must be true or false, not 1"),
+    ("_1epochs}", "_1epochs, presegment: true}", "systems[0].presegment: wants all folds, but not all are"),
+    (
+        "SpineSegDiff_1epochs",
+        "IISDM_1epochs\n    stage1: Stock",
+        "systems[1].stage1: nnUNetTrainerIISDM_1epochs",
+    ),
+    ("SpineSegDiff_1epochs", "Mine\n    stage1: Stock", "systems[1].predict: the trainer has no diffusion"),
     ("title: Small", "title: [", "is no YAML"),
     (SMALL, "- 1", "must hold keys with values"),
 ]
@@ -101,6 +110,27 @@ def test_mistakes_are_one_line_with_file_and_key(small, old, new, problem):
     assert message.startswith(f"{small}: ")
     assert problem in message
     assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize("flag", ["preset: fast", "t_start: 1000", "no_refine: true"])
+@pytest.mark.parametrize("base", ["FromNoise", "NoIE"])
+def test_flags_of_refiners_are_refused_for_systems_from_noise(small, base, flag):
+    line = "  - {{name: A, trainer: nnUNetTrainerSpineSegDiff{}_2epochs, predict: {{{}}}}}\n"
+    small.write_text(SMALL + line.format("", flag))
+    assert read_description(small).systems[2].resumable
+    small.write_text(SMALL + line.format(base, flag))
+    key = flag.split(":")[0]
+    with pytest.raises(UserError, match=rf"systems\[2\]\.predict: {key}: .*{base}_2epochs starts from noise"):
+        read_description(small)
+
+
+def test_presegmentations_that_nobody_wants_are_refused(small):
+    text = SMALL.replace("[0, 1]", "[0, 1, 2, 3, 4]").replace("_1epochs}", "_1epochs, presegment: true}")
+    small.write_text(text)
+    with pytest.raises(UserError, match=r"systems\[0\]\.presegment: no system names Stock as its stage1"):
+        read_description(small)
+    small.write_text(text + "    stage1: Stock\n")
+    assert read_description(small).systems[0].presegment
 
 
 def test_one_name_cannot_be_trained_on_two_stage_1(small):

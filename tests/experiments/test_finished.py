@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.experiments.plan import Plan
+from nnunetv2_spinesegdiff.experiments.plan import Choices, Plan
 from nnunetv2_spinesegdiff.experiments.predicting import Prediction, link_all
-from nnunetv2_spinesegdiff.experiments.training import Training
+from nnunetv2_spinesegdiff.experiments.training import Presegmenting, Training
+
+from .conftest import PRESEGMENTED, SMALL
 
 STOCK = "train-d501-nnUNetTrainerStage1_1epochs-f0"
 REFINED = "train-d501-nnUNetTrainerSpineSegDiff_1epochs-f0"
@@ -26,10 +28,10 @@ def checkpoint(folder: Path, name: str = "checkpoint_final.pth") -> Path:
     return folder / name
 
 
-def summary(folder: Path) -> Path:
+def summary(folder: Path, *names: str, ending: str = ".nii.gz") -> Path:
     file = folder / "validation" / "summary.json"
     file.parent.mkdir(parents=True, exist_ok=True)
-    cases = [{"prediction_file": f"/somewhere/{case}.nii.gz"} for case in "abc"]
+    cases = [{"prediction_file": f"/somewhere/{case}{ending}"} for case in names or "abc"]
     file.write_text(json.dumps({"metric_per_case": cases}))
     return file
 
@@ -75,18 +77,18 @@ def test_a_validation_of_an_earlier_checkpoint_does_not_count(plan):
     assert job.where_it_stopped() == ["--val"]
 
 
-def test_probabilities_that_are_wanted_must_be_there(dataset, small):
-    from nnunetv2_spinesegdiff.experiments.plan import Choices
-
-    small.write_text(small.read_text().replace("_1epochs}", "_1epochs, presegment: true}"))
+@pytest.mark.parametrize("ending", [".nii.gz", ".mha"])
+def test_probabilities_that_are_wanted_must_be_there(dataset, small, ending):
+    small.write_text(PRESEGMENTED)
     plan = Plan(Choices(small, [501]))
     job = training(plan)
     checkpoint(job.folder)
-    validated = summary(job.folder)
+    validated = summary(job.folder, "a", "b", "sub-1.2_t1", ending=ending)
     for case in "ab":
         (validated.parent / f"{case}.npz").touch()
+    (validated.parent / "sub-1.npz").touch()
     assert plan.result(STOCK) is None
-    (validated.parent / "c.npz").touch()
+    (validated.parent / "sub-1.2_t1.npz").touch()
     assert plan.result(STOCK) is not None
 
 
@@ -117,6 +119,147 @@ def test_a_truncated_checkpoint_is_taken_out_of_nnunets_way(plan):
     assert latest.exists()
     latest.write_bytes(b"")
     assert job.where_it_stopped() == []
+
+
+# --- refiners --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_stages(small: Path, dataset: Path) -> Plan:
+    """Whose stage 1 is trained."""
+    small.write_text(SMALL + "    stage1: Stock\n")
+    plan = Plan(Choices(small, [501], dataset / "out"))
+    checkpoint(training(plan).folder)
+    summary(training(plan).folder)
+    os.utime(training(plan).folder / "checkpoint_final.pth", ns=(0, 10**18))
+    return plan
+
+
+def refined(folder: Path, frozen: bool = True) -> None:
+    """What nnU-Net leaves of a refiner."""
+    checkpoint(folder)
+    summary(folder)
+    (folder / "refinement.json").write_text(json.dumps({"stage1_frozen": frozen}))
+
+
+def train(plan: Plan, frozen: bool = True, killed: bool = False) -> list[list[str]]:
+    """Run the refiner's job; gives its commands."""
+    commands: list[list[str]] = []
+    job = training(plan, REFINED)
+
+    def shell(words: Sequence[str], variables: Mapping[str, str]) -> None:
+        commands.append(list(words))
+        if killed:
+            checkpoint(job.folder, "checkpoint_latest.pth")
+            raise KeyboardInterrupt
+        refined(job.folder, frozen)
+
+    job.run({need: plan.result(need) or "" for need in job.needs}, shell)
+    return commands
+
+
+def stage1_again(plan: Plan) -> None:
+    """Trained again, with the same date as far as a refiner's is concerned."""
+    os.utime(training(plan).folder / "checkpoint_final.pth", ns=(0, 10**18 + 1))
+
+
+def refused(plan: Plan, how: str) -> None:
+    """Neither counts nor is touched."""
+    assert plan.result(REFINED) is None
+    before = (training(plan, REFINED).folder / "checkpoint_final.pth").stat()
+    with pytest.raises(UserError, match=f"fold_0: was trained {how}.*move this folder away") as error:
+        train(plan)
+    assert len(str(error.value).splitlines()) == 1
+    assert (training(plan, REFINED).folder / "checkpoint_final.pth").stat() == before
+
+
+def test_a_refiner_counts_for_the_stage_1_that_it_was_trained_on(two_stages):
+    train(two_stages)
+    assert two_stages.result(REFINED) is not None
+    stage1_again(two_stages)
+    refused(two_stages, "from another stage 1")
+
+
+def test_a_refiner_trained_by_hand_counts_if_frozen_and_newer_than_its_stage_1(two_stages):
+    folder = training(two_stages, REFINED).folder
+    refined(folder)
+    assert two_stages.result(REFINED) is not None
+    os.utime(folder / "checkpoint_final.pth", ns=(0, 10**18 - 1))
+    refused(two_stages, "before its stage 1 was")
+
+
+def test_a_refiner_trained_jointly_does_not_count(two_stages):
+    refined(training(two_stages, REFINED).folder, frozen=False)
+    refused(two_stages, "jointly with a stage 1 of its own")
+
+
+def test_a_refiner_trained_by_hand_after_the_record_is_judged_by_itself(two_stages):
+    train(two_stages)
+    refined(training(two_stages, REFINED).folder, frozen=False)
+    refused(two_stages, "jointly with a stage 1 of its own")
+
+
+def test_a_refiner_without_its_report_is_validated_again(two_stages):
+    folder = training(two_stages, REFINED).folder
+    refined(folder)
+    (folder / "refinement.json").unlink()
+    assert two_stages.result(REFINED) is None
+    assert train(two_stages)[0][-1] == "--val"
+    assert two_stages.result(REFINED) is not None
+
+
+def test_a_refiner_that_was_begun_goes_on_only_with_the_same_stage_1(two_stages):
+    with pytest.raises(KeyboardInterrupt):
+        train(two_stages, killed=True)
+    with pytest.raises(KeyboardInterrupt):
+        train(two_stages, killed=True)
+    stage1_again(two_stages)
+    with pytest.raises(UserError, match="was trained from another stage 1"):
+        train(two_stages)
+    os.utime(training(two_stages).folder / "checkpoint_final.pth", ns=(0, 10**18))
+    assert train(two_stages)[0][-1] == "--c"
+    assert two_stages.result(REFINED) is not None
+
+
+def test_a_refiner_trained_before_presegmentations_were_collected_does_not_count(two_stages, small):
+    train(two_stages)
+    small.write_text(PRESEGMENTED)
+    plan = Plan(Choices(small, [501], two_stages.out))
+    refused_with_all = {need: f"result of {need}" for need in training(plan, REFINED).needs}
+    assert len(refused_with_all) == 2
+    assert training(plan, REFINED).result(refused_with_all) is None
+
+
+def test_presegmentations_count_by_their_content(small, dataset):
+    """A refiner trained on them counts in an experiment of another output folder, too."""
+    small.write_text(PRESEGMENTED)
+    results = []
+    for out in ("one", "other"):
+        plan = Plan(Choices(small, [501], dataset / out))
+        job = plan.jobs["presegment-d501-nnUNetTrainerStage1_1epochs"]
+        assert isinstance(job, Presegmenting)
+        manifest = job.manifest
+        assert manifest is not None
+        needed = {need: "trained" for need in job.needs}
+
+        def shell(words: Sequence[str], variables: Mapping[str, str], manifest: Path = manifest) -> None:
+            manifest.parent.mkdir(parents=True, exist_ok=True)
+            manifest.write_text("what it was made from")
+
+        assert job.result(needed) is None
+        job.run(needed, shell)
+        results.append(job.result(needed))
+        manifest.write_text("something else")
+        assert job.result(needed) not in (None, results[0])
+        manifest.unlink()
+        assert job.result(needed) is None
+    assert results[0] == results[1]
+
+
+def test_a_training_without_stage_1_counts_as_it_is(plan):
+    checkpoint(training(plan, REFINED).folder)
+    summary(training(plan, REFINED).folder)
+    assert plan.result(REFINED) is not None
 
 
 # --- records ---------------------------------------------------------------------------------------------
@@ -202,8 +345,6 @@ def test_a_prediction_is_out_of_date_when_its_fold_was_trained_again(plan):
 
 
 def test_a_prediction_is_out_of_date_when_its_flags_change(plan, small):
-    from nnunetv2_spinesegdiff.experiments.plan import Choices
-
     trained(plan)
     run(plan, FIRST, Shell("ac"))
     small.write_text(small.read_text().replace("num_samples: 3", "num_samples: 4"))

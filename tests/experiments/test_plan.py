@@ -137,6 +137,15 @@ def test_a_dry_run_shows_the_variable_of_stage_1(capsys):
     assert "  spinesegdiff_stage1=nnUNetTrainerStage1_250epochs nnUNetv2_train 503 2d 0 -tr" in line
 
 
+def test_a_refiner_without_stage_1_is_trained_jointly_whatever_is_on_disk(small):
+    plan = Plan(Choices(small, [501]))
+    refiner = plan.jobs["train-d501-nnUNetTrainerSpineSegDiff_1epochs-f0"]
+    assert refiner.variables() == {"spinesegdiff_stage1": "joint"}
+    assert plan.jobs["train-d501-nnUNetTrainerStage1_1epochs-f0"].variables() == {}
+    small.write_text(SMALL.replace("SpineSegDiff_", "SpineSegDiffNoIE_").replace("refine: true, ", ""))
+    assert not any(job.variables() for job in Plan(Choices(small, [501])).jobs.values())
+
+
 def test_a_dry_run_does_not_wait_for_torch():
     code = (
         "import sys; from nnunetv2_spinesegdiff.cli import main; "
@@ -164,6 +173,12 @@ def test_a_dataset_that_is_missing_is_one_line_with_the_commands(dataset, small,
     assert "convert" not in message
     (dataset / "raw" / "Dataset501_Other").mkdir()
     assert "Dataset501_Other and Dataset501_Spine" in error("--description", str(small), "-d", "501")
+
+
+def test_only_jobs_without_a_result_are_unfinished(plan, monkeypatch):
+    assert plan.unfinished() == list(plan.jobs)
+    monkeypatch.setattr(Plan, "result", lambda self, name: None if name == "collect" else "there")
+    assert plan.unfinished() == ["collect"]
 
 
 def test_unknown_jobs_are_one_line(plan):

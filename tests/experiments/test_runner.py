@@ -121,6 +121,20 @@ def test_a_full_disk_stops_one_job(lines, capsys):
     assert "failed: [Errno 28] No space left on device" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("error", [ValueError("Expecting value:\nline 1"), KeyError("file_ending")], ids=repr)
+def test_a_malformed_file_stops_one_job(lines, capsys, error):
+    class Malformed(Line):
+        def work(self, made_of: Mapping[str, Any], shell: Shell) -> None:
+            raise error
+
+    lines.jobs["b"] = Malformed("b", (), lines.out, "")
+    assert run_missing(lines) == ["b", "c", "d"]
+    assert ran(lines) == "ae"
+    told = next(line for line in capsys.readouterr().out.splitlines() if "failed" in line)
+    assert type(error).__name__ in told
+    assert told.endswith("look into dataset.json and splits")
+
+
 def test_one_job_alone_needs_what_it_needs(lines):
     with pytest.raises(UserError, match="c: needs a, which is not finished"):
         run_job(lines, "c")
