@@ -1,12 +1,14 @@
 """Every system can learn: four phantom slices, seen again and again, are segmented nearly as labelled.
 
-Slices of 4 mm pixels, networks of half the planned features, no augmentation, one thread. The budgets are
-iterations: a network that predicts noise needs many more of them than one that predicts masks.
+Slices of 4 mm pixels, networks of half the planned features, no augmentation. The budgets are iterations: a
+network that predicts noise needs many more of them than one that predicts masks.
 """
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,15 @@ RATES = {"nnUNetTrainerIISDM_n50_S4": 3e-3}
 STRIDE = 32
 EPOCHS = 100
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def all_cores() -> Iterator[None]:
+    """These networks are large enough to gain by them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
