@@ -58,9 +58,17 @@ ROOMS = {
         ),
     ),
     "preflight": Room(inside=("errors", "environment"), outside=("torch", "nnunetv2")),
-    "evaluation": Room(inside=LEAVES, outside=("numpy", "scipy", "pandas")),
+    "evaluation": Room(inside=LEAVES, outside=("numpy", "scipy", "pandas", "statsmodels")),
     "evaluation.plots": Room(
         inside=("evaluation", *LEAVES), outside=("numpy", "scipy", "pandas", "matplotlib")
+    ),
+    "evaluation.scores": Room(
+        inside=("evaluation", *LEAVES), outside=("numpy", "scipy", "pandas", "monai", "torch")
+    ),
+    # Reads and writes the files of an evaluation; what it computes and draws, the room before it does.
+    "reporting": Room(
+        inside=("evaluation", *LEAVES),
+        outside=("numpy", "pandas", "SimpleITK", "tqdm", "jinja2"),
     ),
     # Starts nnU-Net's commands instead of importing them; of other rooms, what knows names and flags.
     "experiments": Room(
