@@ -128,7 +128,7 @@ def test_unset_folders_are_one_line_and_status_1(words, no_folders, capsys, monk
 
 
 def test_an_uncaught_bug_is_not_hidden(monkeypatch):
-    monkeypatch.setattr(cli, "shell_lines", lambda: 1 / 0)
+    monkeypatch.setattr(cli.nnunet, "shell_lines", lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["env"])
 
@@ -137,7 +137,7 @@ def test_a_users_mistake_is_told_in_one_line(monkeypatch, capsys):
     def mistaken():
         raise UserError("x: is wrong")
 
-    monkeypatch.setattr(cli, "shell_lines", mistaken)
+    monkeypatch.setattr(cli.nnunet, "shell_lines", mistaken)
     assert main(["env"]) == 1
     assert capsys.readouterr().err == "error: x: is wrong\n"
 
@@ -148,7 +148,7 @@ def trained_with(monkeypatch) -> list[str]:
     from nnunetv2.run import run_training
 
     words: list[str] = []
-    monkeypatch.setattr(cli, "check_planned", lambda *args: None)
+    monkeypatch.setattr(cli.nnunet, "check_planned", lambda *args: None)
     monkeypatch.setattr(run_training, "run_training_entry", lambda: words.extend(sys.argv))
     monkeypatch.setattr(sys, "argv", sys.argv)
     monkeypatch.setenv("nnUNet_extTrainer", "")

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from ..errors import UserError
-
-MEAN = "mDICE"
+from ..evaluation.summary_tables import summary_table
 
 
 @dataclass(frozen=True)
@@ -38,60 +36,28 @@ def structures(dataset_json: Path) -> dict[str, str]:
     return {name: key for name, key in keys.items() if key != "0" and name not in ("background", "ignore")}
 
 
-def dice_of_cases(summaries: Sequence[Path], names: dict[str, str]) -> pd.DataFrame:
-    """A row a case, a column a structure; NaN where a case has it neither in truth nor in prediction.
+def table_of(rows: Sequence[Row]) -> pd.DataFrame:
+    """A summary table (see `summary_table`) of Dice over the cases of all folds.
 
     Raises:
         UserError: a summary holds other structures.
     """
-    cases = [case for path in summaries for case in json.loads(path.read_text())["metric_per_case"]]
-    try:
-        rows = [{name: case["metrics"][key]["Dice"] for name, key in names.items()} for case in cases]
-    except KeyError as error:
-        raise UserError(f"{summaries[0]}: has no structure {error}; evaluate again") from None
-    return pd.DataFrame(rows, columns=list(names), dtype=float)
+    scores = pd.concat([_scores(row) for row in rows], ignore_index=True)
+    return summary_table(scores, [(row.system, row.contrast) for row in rows])
 
 
-def table_of(rows: Sequence[Row]) -> pd.DataFrame:
-    """Mean and sample standard deviation over cases, a row a system and contrast.
-
-    mDICE is the mean over the structures of their means. What no case has is NaN.
-    """
+def _scores(row: Row) -> pd.DataFrame:
+    names = structures(row.dataset_json)
     lines = []
-    for row in rows:
-        dice = dice_of_cases(row.summaries, structures(row.dataset_json))
-        line: dict[str, object] = {"system": row.system, "data": row.contrast, "cases": len(dice)}
-        for name in dice:
-            line[f"{name} mean"], line[f"{name} sd"] = dice[name].mean(), dice[name].std(ddof=1)
-        line[MEAN] = dice.mean().mean()
-        lines.append(line)
-    table = pd.DataFrame(lines)
-    return table[[*(column for column in table if column != MEAN), MEAN]]
-
-
-def as_csv(table: pd.DataFrame) -> str:
-    return table.to_csv(index=False, float_format="%.6f", na_rep="n/a")
-
-
-def as_markdown(table: pd.DataFrame, title: str, transposed: bool = False) -> str:
-    """As the paper prints it: two digits and the spread, mDICE with three."""
-    names = [column.removesuffix(" mean") for column in table if column.endswith(" mean")]
-    lines = [["Model", "Data", *names, MEAN]]
-    for _, row in table.iterrows():
-        cells = [_cell(row[f"{name} mean"], row[f"{name} sd"]) for name in names]
-        lines.append([row["system"], row["data"], *cells, _number(row[MEAN], 3)])
-    if transposed:
-        lines = [list(column) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["---"] * len(lines[0]))
-    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    cases = sorted(set(table["cases"]))
-    spread = "mean ± standard deviation over the validation cases of all folds"
-    return f"{title}\n\n{body}\n\n{spread} ({' or '.join(map(str, cases))} cases)\n"
-
-
-def _cell(mean: float, spread: float) -> str:
-    return _number(mean, 2) if np.isnan(spread) else f"{_number(mean, 2)} ± {_number(spread, 2)}"
-
-
-def _number(value: float, digits: int) -> str:
-    return "n/a" if np.isnan(value) else f"{value:.{digits}f}"
+    for path in row.summaries:
+        for number, case in enumerate(json.loads(path.read_text())["metric_per_case"]):
+            missing = [key for key in names.values() if key not in case["metrics"]]
+            if missing:
+                raise UserError(f"{path}: has no structure {missing[0]!r}; evaluate again")
+            # A case is known by its place: summaries of one system are of different cases.
+            own = {"system": row.system, "data": row.contrast, "case": f"{path}:{number}"}
+            lines += [
+                {**own, "structure": name, "dice": case["metrics"][key]["Dice"]}
+                for name, key in names.items()
+            ]
+    return pd.DataFrame(lines).astype({"dice": float})

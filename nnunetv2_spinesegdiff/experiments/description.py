@@ -54,6 +54,7 @@ class System:
         resumable: whether they hold a flag of ours: such a prediction goes on where it was stopped.
         stage1: name of the system, earlier in the list, whose training of the same fold is stage 1.
         presegment: whether masks of all folds of this system are collected for those whose stage 1 it is.
+        control: whether it is there to hold others against.
     """
 
     name: str
@@ -62,6 +63,7 @@ class System:
     resumable: bool = False
     stage1: str | None = None
     presegment: bool = False
+    control: bool = False
 
     @property
     def slug(self) -> str:
@@ -158,7 +160,7 @@ def _contrast(node: Node) -> Contrast:
 
 
 def _system(node: Node, contrasts: Sequence[str], earlier: Sequence[System]) -> System:
-    entries = node.fields(("name", "trainer"), ("predict", "stage1", "presegment"))
+    entries = node.fields(("name", "trainer"), ("predict", "stage1", "presegment", "control"))
     trainers = _trainers(entries["trainer"], contrasts)
     flags, ours = _flags(entries["predict"]) if "predict" in entries else ((), {})
     if ours:
@@ -175,6 +177,7 @@ def _system(node: Node, contrasts: Sequence[str], earlier: Sequence[System]) -> 
         resumable=bool(ours),
         stage1=entries["stage1"].text() if "stage1" in entries else None,
         presegment="presegment" in entries and entries["presegment"].flag(),
+        control="control" in entries and entries["control"].flag(),
     )
 
 

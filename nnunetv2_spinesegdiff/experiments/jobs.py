@@ -88,8 +88,12 @@ class RecordedJob(Job):
         """What decides the result beside the needs, without paths: an output folder may be moved."""
 
     @abstractmethod
-    def work(self, made_of: dict[str, Any], shell: Shell) -> None:
-        """Do the work. `made_of` is the recipe with the results of the needs."""
+    def work(self, made_of: dict[str, Any], shell: Shell) -> dict[str, Any] | None:
+        """Do the work. `made_of` is the recipe with the results of the needs.
+
+        Returns:
+            What is worth to be recorded beside it.
+        """
 
     def result(self, needed: Mapping[str, str]) -> str | None:
         record = read_json(self.record_file)
@@ -100,8 +104,8 @@ class RecordedJob(Job):
     def run(self, needed: Mapping[str, str], shell: Shell) -> None:
         made_of = self._made_of(needed)
         self.record_file.unlink(missing_ok=True)
-        self.work(made_of, shell)
-        save_json({"result": uuid.uuid4().hex, "made_of": made_of}, self.record_file)
+        facts = self.work(made_of, shell) or {}
+        save_json({"result": uuid.uuid4().hex, "made_of": made_of, **facts}, self.record_file)
 
     def _made_of(self, needed: Mapping[str, str]) -> dict[str, Any]:
         return {**self.recipe(), "needs": dict(needed)}

@@ -94,8 +94,9 @@ class Plan:
             for c, s in self.description.rows()
         )
         needs = tuple(evaluation.name for evaluation in evaluations.values())
-        described = self.description
-        self._add(Tabulation("collect", needs, self.out, described.title, described.transposed, rows))
+        title, transposed = self.description.title, self.description.transposed
+        controls = tuple(system.name for system in self.description.systems if system.control)
+        self._add(Tabulation("collect", needs, self.out, title, transposed, controls, rows))
 
     def _add(self, job: Job) -> None:
         """Systems that differ only in their prediction share their trainings."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,11 +75,12 @@ class Prediction(RecordedJob):
         flags, part = list(self.flags), [self.part, self.num_parts]
         return {"model": vars(self.model), "fold": self.fold, "flags": flags, "part": part}
 
-    def work(self, made_of: dict, shell: Shell) -> None:
+    def work(self, made_of: dict, shell: Shell) -> dict:
         """Raises UserError where masks are missing in the end."""
         cases = validation_cases(self.model.dataset, self.fold)
         link_all(self.images, cases.images)
         self._begin(made_of)
+        fresh, started = not any(self.unfinished.iterdir()), time.monotonic()
         own = sorted(cases.labels)[self.part :: self.num_parts]
         if own:  # nnU-Net stumbles over nothing to do
             shell(self.command(), {})
@@ -88,6 +90,8 @@ class Prediction(RecordedJob):
         if self.masks.exists():
             shutil.rmtree(self.masks)
         self.unfinished.rename(self.masks)
+        # Of a prediction that was gone on with, the first part's time is not known.
+        return {"cases": len(own), "seconds": time.monotonic() - started if fresh else None}
 
     def _begin(self, made_of: dict) -> None:
         """Keep what an earlier attempt left only if it can be gone on with, and was made of the same."""

@@ -22,8 +22,9 @@ CASES = "cases.csv"
 CASE_COLUMNS = ("system", "data", "fold", "case", "patient", "contrast", "dim")
 """What tells a row's origin, in every table of the folder, all of them text.
 
-`system` and `data` name a `System`; `fold` is empty where a case was in none; `patient` is the case itself where
-nothing tells whose it is; `contrast` is "T1w", "T2w" or empty; `dim` is "2D" for a single slice, else "3D".
+`system` and `data` name a `System`; `fold` is empty where a case was in none; `patient` is the case itself
+where nothing tells whose it is; `contrast` is "T1w", "T2w" or empty; `dim` is "2D" for a single slice, else
+"3D".
 """
 SCORE_COLUMNS = (
     *CASE_COLUMNS,
@@ -39,8 +40,8 @@ SCORE_COLUMNS = (
     "found",
 )
 """A row a system, case and structure. `found` is "both", "missed" (only in the label), "false" (only in the
-prediction) or "neither". Dice and Jaccard are NaN for "neither", distances in all but "both"; areas are given for
-2D cases and volumes for 3D ones, the others are NaN."""
+prediction) or "neither". Dice and Jaccard are NaN for "neither", distances in all but "both"; areas are given
+for 2D cases and volumes for 3D ones, the others are NaN."""
 LEVEL_COLUMNS = (*CASE_COLUMNS, "level", "dice", "true_mm2", "predicted_mm2", "true_mm3", "predicted_mm3")
 """A row a system, case and disc. `level` is SPIDER's "IVD label": 1 is L5/S1, counted towards the head."""
 FILE_COLUMNS = ("label", "prediction", "image", "uncertainty")
@@ -156,7 +157,9 @@ def read_evaluation(folder: Path) -> Evaluation:
         missing = Path(str(error.filename)).name
         raise UserError(f"{folder}: has no {missing}; make it with spinesegdiff evaluate") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder}: is no evaluation ({error}); make it again with spinesegdiff evaluate") from None
+        raise UserError(
+            f"{folder}: is no evaluation ({error}); make it again with spinesegdiff evaluate"
+        ) from None
 
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:

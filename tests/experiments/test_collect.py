@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.experiments.collect import Row, as_csv, as_markdown, structures, table_of
+from nnunetv2_spinesegdiff.evaluation.summary_tables import as_csv
+from nnunetv2_spinesegdiff.experiments.collect import Row, structures, table_of
 
 NAN = math.nan
 LABELS = {"background": 0, "canal": 1, "bone": 2, "disc": 3}
@@ -59,29 +60,11 @@ def test_mean_and_spread_are_over_the_cases_of_all_folds(rows):
 
 def test_csv(rows):
     assert as_csv(table_of(rows)).splitlines() == [
-        "system,data,cases,canal mean,canal sd,bone mean,bone sd,disc mean,disc sd,mDICE",
-        "B,T1w,3,0.700000,0.200000,0.600000,0.282843,n/a,n/a,0.650000",
-        "A,T2w,1,0.250000,n/a,0.500000,n/a,0.750000,n/a,0.500000",
+        "system,data,cases,canal mean,canal sd,canal n,bone mean,bone sd,bone n,disc mean,disc sd,disc n,"
+        "mDICE",
+        "B,T1w,3,0.700000,0.200000,3,0.600000,0.282843,2,n/a,n/a,0,0.650000",
+        "A,T2w,1,0.250000,n/a,1,0.500000,n/a,1,0.750000,n/a,1,0.500000",
     ]
-
-
-def test_markdown(rows):
-    assert as_markdown(table_of(rows), "Title").splitlines() == [
-        "Title",
-        "",
-        "| Model | Data | canal | bone | disc | mDICE |",
-        "| --- | --- | --- | --- | --- | --- |",
-        "| B | T1w | 0.70 ± 0.20 | 0.60 ± 0.28 | n/a | 0.650 |",
-        "| A | T2w | 0.25 | 0.50 | 0.75 | 0.500 |",
-        "",
-        "mean ± standard deviation over the validation cases of all folds (1 or 3 cases)",
-    ]
-
-
-def test_transposed_markdown(rows):
-    lines = as_markdown(table_of(rows), "Title", transposed=True).splitlines()
-    assert lines[2:6] == ["| Model | B | A |", "| --- | --- | --- |", "| Data | T1w | T2w |", lines[5]]
-    assert lines[5] == "| canal | 0.70 ± 0.20 | 0.25 |"
 
 
 def test_regions_have_their_own_keys_and_what_is_ignored_none(dataset_json):

@@ -1,0 +1,55 @@
+"""The command `spinesegdiff`: every subcommand parses its words and calls one function."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+from ..errors import UserError
+from . import data, evaluating, experiments, nnunet
+
+# Imports of torch and SimpleITK wait until a subcommand needs them: `spinesegdiff -h` answers at once.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; exit status 0, 1 for a user's mistake (told in one line), or 2 for wrong words."""
+    parser = build_parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and not getattr(options, "passes_on", False):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options.rest = rest
+    try:
+        return options.run(options) or 0
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="spinesegdiff",
+        allow_abbrev=False,
+        description="SpineSegDiff for nnU-Net v2: lumbar spine MR segmentation, refined by diffusion.",
+    )
+    parser.add_argument("--version", action="version", version=f"spinesegdiff {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for add in COMMANDS:
+        add(commands)
+    return parser
+
+
+COMMANDS = (
+    data.add_demo,
+    data.add_phantom,
+    data.add_convert,
+    nnunet.add_train,
+    nnunet.add_presegment,
+    nnunet.add_calibrate,
+    nnunet.add_predict,
+    nnunet.add_uncertainty,
+    evaluating.add_evaluate,
+    experiments.add_reproduce,
+    nnunet.add_env,
+)

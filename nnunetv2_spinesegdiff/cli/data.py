@@ -1,0 +1,133 @@
+"""Making and converting data."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from ..environment import folder_of
+from ..preflight import check_device
+from .words import add_command, add_processes, positive
+
+
+def add_demo(commands: argparse._SubParsersAction) -> None:
+    p = add_command(
+        commands, "demo", "Run everything on a made-up cohort: a table and a picture in a few minutes."
+    )
+    p.add_argument("-o", type=Path, required=True, metavar="DIR", help="output folder, new or empty")
+    p.add_argument(
+        "-device", choices=["cpu", "cuda", "mps"], default="cpu", help="where to train and predict"
+    )
+    p.add_argument("--seed", type=int, default=0, help="seed of the cohort")
+    p.set_defaults(run=_demo)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    check_device(options.device)
+    from ..demo import run_demo
+
+    run_demo(options.o, device=options.device, seed=options.seed)
+
+
+def add_phantom(commands: argparse._SubParsersAction) -> None:
+    p = add_command(
+        commands, "phantom", "Make up a lumbar MR cohort in SPIDER's layout (images, masks, tables)."
+    )
+    p.add_argument("-o", type=Path, required=True, metavar="DIR", help="output folder")
+    p.add_argument("--patients", type=positive, default=20, metavar="N", help="number of patients")
+    p.add_argument("--seed", type=int, default=0, help="seed; patient p of seed s is always the same")
+    add_processes(p)
+    p.set_defaults(run=_phantom)
+
+
+def _phantom(options: argparse.Namespace) -> None:
+    from ..dataset_conversion.phantom import make_phantom
+
+    written = make_phantom(options.o, patients=options.patients, seed=options.seed, num_processes=options.np)
+    print(f"{len(written)} series of {options.patients} made-up patients in {options.o}")
+
+
+def add_convert(commands: argparse._SubParsersAction) -> None:
+    from ..dataset_conversion import defaults
+
+    p = add_command(commands, "convert", "Convert SPIDER to an nnU-Net raw dataset with folds by patient.")
+    p.add_argument(
+        "-i", type=Path, required=True, metavar="SPIDER", help="folder that holds images/ and masks/"
+    )
+    p.add_argument("-d", type=int, required=True, metavar="ID", help="nnU-Net dataset id, 1 to 999")
+    p.add_argument("--name", default=defaults.DATASET_NAME, help="dataset name: Dataset<ID>_<name>")
+    p.add_argument("--contrast", choices=["t1", "t2", "t1t2"], default=defaults.CONTRAST, help="which series")
+    p.add_argument(
+        "--t2_source",
+        choices=["t2", "space"],
+        default=defaults.T2_SOURCE,
+        help="which series is T2w where a patient has both",
+    )
+    p.add_argument(
+        "--partial_vertebrae",
+        choices=["vertebra", "background", "ignore"],
+        default=defaults.PARTIAL_VERTEBRAE,
+        help="what partially visible vertebrae (SPIDER 101 to 125) become",
+    )
+    p.add_argument(
+        "--max_oblique_deg",
+        type=float,
+        default=defaults.MAX_OBLIQUE_DEG,
+        metavar="DEG",
+        help="series whose slice normal is further than this from left-right, in degrees, are never "
+        "validated on",
+    )
+    p.add_argument(
+        "--splits", type=Path, metavar="FILE", help="published folds (JSON) instead of seeded ones"
+    )
+    p.add_argument(
+        "--slices",
+        choices=["middle", "all"],
+        default=defaults.SLICES,
+        help="sagittal slices of a case; for --dim 2d, a 3d volume always holds all",
+    )
+    p.add_argument(
+        "--dim",
+        choices=["2d", "3d"],
+        default=defaults.DIM,
+        help="slices of 320 x 320, or 64 x 320 x 320 volumes",
+    )
+    p.add_argument("--seed", type=int, default=defaults.SEED, help="seed of the folds")
+    add_processes(p)
+    p.set_defaults(run=_convert, np=defaults.NUM_PROCESSES)
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from ..dataset_conversion.convert import convert
+
+    # Only training needs it, but nnU-Net looks for the id there, too.
+    results = os.environ.get("nnUNet_results")
+    report = convert(
+        options.i,
+        options.d,
+        dataset_name=options.name,
+        contrast=options.contrast,
+        t2_source=options.t2_source,
+        partial_vertebrae=options.partial_vertebrae,
+        max_oblique_deg=options.max_oblique_deg,
+        splits=options.splits,
+        slices=options.slices,
+        dim=options.dim,
+        num_processes=options.np,
+        seed=options.seed,
+        nnunet_raw=folder_of("nnUNet_raw"),
+        nnunet_preprocessed=folder_of("nnUNet_preprocessed"),
+        nnunet_results=Path(results) if results else None,
+    )
+    for note in report.notes:
+        print(note)
+    for failure in report.failures:
+        print(f"error: {failure}", file=sys.stderr)
+    if not report.cases:
+        print("error: no series could be converted, so there is no dataset: see above", file=sys.stderr)
+        return 1
+    patients = len({case.patient for case in report.cases})
+    print(f"{len(report.cases)} cases of {patients} patients in {report.dataset}")
+    return 1 if report.failures else 0

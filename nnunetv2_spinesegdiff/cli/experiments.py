@@ -1,0 +1,64 @@
+"""The paper's experiments."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..environment import make_trainers_known
+from .words import add_command, positive
+
+
+def add_reproduce(commands: argparse._SubParsersAction) -> None:
+    from ..experiments.description import TABLES
+
+    p = add_command(
+        commands,
+        "reproduce",
+        "Run the trainings, predictions and evaluations of a table of the paper, or of an experiment of your "
+        "own, and make the table. What is finished is not done again, what was stopped goes on.",
+    )
+    which = p.add_mutually_exclusive_group(required=True)
+    which.add_argument("--table", type=int, choices=list(TABLES), help="table of the paper")
+    which.add_argument("--description", type=Path, metavar="FILE", help="an experiment of your own, YAML")
+    p.add_argument(
+        "-d",
+        type=positive,
+        nargs="+",
+        required=True,
+        metavar="ID",
+        help="dataset id: T1w, with T2w in the next one and T1w+T2w in the one after that; or the ids of all "
+        "three. Table 2 takes one, of T1w+T2w",
+    )
+    p.add_argument(
+        "-o",
+        type=Path,
+        metavar="DIR",
+        default=argparse.SUPPRESS,
+        help="folder for masks, logs and table instead of ./table1 (or as the FILE is called)",
+    )
+    p.add_argument(
+        "--num_parts",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="jobs into which every prediction is split; with another number predictions are made again",
+    )
+    p.add_argument(
+        "-device", choices=["cpu", "cuda", "mps"], default="cuda", help="where to train and predict"
+    )
+    how = p.add_mutually_exclusive_group()
+    how.add_argument("--dry_run", action="store_true", help="list the jobs, run nothing")
+    how.add_argument("--job", metavar="NAME", help="run this job alone, unless it is finished")
+    p.set_defaults(run=_reproduce)
+
+
+def _reproduce(options: argparse.Namespace) -> None:
+    from ..experiments.command import reproduce
+    from ..experiments.plan import Choices
+
+    which = options.table if options.table is not None else options.description
+    choices = Choices(which, options.d, getattr(options, "o", None), options.num_parts, options.device)
+    if not options.dry_run:
+        make_trainers_known()
+    reproduce(choices, dry_run=options.dry_run, job=options.job)

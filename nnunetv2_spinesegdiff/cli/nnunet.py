@@ -1,0 +1,191 @@
+"""Training and predicting with nnU-Net's commands, and what belongs to their models."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ..environment import folder_of, make_trainers_known, shell_lines
+from ..preflight import (
+    check_before_prediction,
+    check_device,
+    check_planned,
+    check_trainer,
+    name_of_dataset,
+)
+from .words import add_command, add_processes, fold
+
+
+def add_train(commands: argparse._SubParsersAction) -> None:
+    p = add_command(
+        commands,
+        "train",
+        "nnUNetv2_train with our trainers known; options that are not listed are passed on to it (--c, "
+        "--val, --npz, -num_gpus, ...).",
+    )
+    p.add_argument("-d", required=True, metavar="DATASET", help="dataset id or name")
+    p.add_argument("-c", default="2d", metavar="CONFIGURATION", help="configuration of the plans")
+    p.add_argument("-f", type=fold, required=True, metavar="FOLD", help="fold: 0 to 4, or all")
+    p.add_argument(
+        "-tr", default="nnUNetTrainerSpineSegDiff", metavar="TRAINER", help="trainer, with suffixes or not"
+    )
+    p.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="plans identifier")
+    # Listed although it is only passed on: argparse would read an unknown -pretrained_weights as -p.
+    p.add_argument("-pretrained_weights", metavar="FILE", help="checkpoint whose weights are the start")
+    p.add_argument("-device", choices=["cpu", "cuda", "mps"], default="cuda", help="where to train")
+    p.set_defaults(run=_train, passes_on=True)
+
+
+def _train(options: argparse.Namespace) -> None:
+    check_planned(options.d, options.c, options.p)
+    check_device(options.device)
+    make_trainers_known()
+    check_trainer(options.tr)
+    from nnunetv2.run.run_training import run_training_entry
+
+    words = [options.d, options.c, options.f, "-tr", options.tr, "-p", options.p, "-device", options.device]
+    if options.pretrained_weights is not None:
+        words += ["-pretrained_weights", options.pretrained_weights]
+    sys.argv = ["nnUNetv2_train", *words, *options.rest]
+    run_training_entry()
+
+
+def add_presegment(commands: argparse._SubParsersAction) -> None:
+    p = add_command(
+        commands,
+        "presegment",
+        "Collect what every fold of a stock training (made with --npz) predicted of its validation cases "
+        "into the preprocessed dataset: nnUNetTrainerSpineSegDiff then learns from presegmentations that a "
+        "stage 1 made of cases it has not seen.",
+    )
+    p.add_argument("-d", required=True, metavar="DATASET", help="dataset id or name")
+    p.add_argument("-c", default="2d", metavar="CONFIGURATION", help="configuration of the plans")
+    p.add_argument(
+        "-tr",
+        metavar="TRAINER",
+        default=argparse.SUPPRESS,
+        help="the stock training's full name; without it nnUNetTrainer, else nnUNetTrainerStage1",
+    )
+    p.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="plans identifier")
+    add_processes(p)
+    p.set_defaults(run=_presegment)
+
+
+def _presegment(options: argparse.Namespace) -> int:
+    check_planned(options.d, options.c, options.p)
+    from ..inference.presegment import collect, find_stock
+
+    dataset = name_of_dataset(options.d, "convert it first")
+    results, preprocessed = (folder_of(f"nnUNet_{name}") / dataset for name in ("results", "preprocessed"))
+    stock = find_stock(results, preprocessed, options.c, options.p, vars(options).get("tr"))
+    collected = collect(stock, options.np)
+    for failure in collected.failures:
+        print(f"error: {failure}", file=sys.stderr)
+    print(f"{len(collected.cases)} out-of-fold presegmentations of {stock.trainer} in {collected.folder}")
+    if collected.never_held_out:
+        print(f"{len(collected.never_held_out)} cases have none, for no fold is validated on them")
+    if collected.failures:
+        print("error: they are incomplete and not used until that is mended: see above", file=sys.stderr)
+    return 1 if collected.failures else 0
+
+
+def add_calibrate(commands: argparse._SubParsersAction) -> None:
+    from ..inference.flags import add_sampling_flags
+
+    p = add_command(
+        commands,
+        "calibrate",
+        "Learn from the validation cases of the trained folds how far a model is to be trusted, and store it "
+        "with the model: predictions with the same flags, and at least one flag of ours (--refine does), "
+        "then have calibrated probabilities and maps, and bounds on every area.",
+    )
+    p.add_argument("-d", required=True, metavar="DATASET", help="dataset id or name")
+    p.add_argument("-c", default="2d", metavar="CONFIGURATION", help="configuration of the plans")
+    p.add_argument(
+        "-f",
+        type=int,
+        nargs="+",
+        metavar="FOLD",
+        default=argparse.SUPPRESS,
+        help="folds instead of all trained",
+    )
+    p.add_argument("-tr", default="nnUNetTrainerSpineSegDiff", metavar="TRAINER", help="its full name")
+    p.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="plans identifier")
+    p.add_argument("-chk", default="checkpoint_final.pth", metavar="NAME", help="checkpoint")
+    p.add_argument("-device", choices=["cpu", "cuda", "mps"], default="cuda", help="where to predict")
+    p.add_argument("--disable_tta", action="store_true", help="no mirroring, as in the predictions to come")
+    p.add_argument("--no_refine", action="store_true", help="calibrate stage 1 alone")
+    p.add_argument(
+        "-o",
+        type=Path,
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="diagram instead of MODEL/reliability.png",
+    )
+    add_sampling_flags(p)
+    add_processes(p)
+    p.set_defaults(run=_calibrate)
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    check_device(options.device)
+    make_trainers_known()
+    from ..inference.calibrate_command import run_calibration
+
+    return run_calibration(options)
+
+
+def add_predict(commands: argparse._SubParsersAction) -> None:
+    p = add_command(
+        commands,
+        "predict",
+        "nnUNetv2_predict with our trainers and flags (-h tells them). All its own options are passed "
+        "on to it.",
+        add_help=False,
+    )
+    p.set_defaults(run=_predict, passes_on=True)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from ..inference.command import predict
+
+    if not {"-h", "--help"} & set(options.rest):
+        check_before_prediction(options.rest)
+    make_trainers_known()
+    predict(options.rest)
+
+
+def add_uncertainty(commands: argparse._SubParsersAction) -> None:
+    p = add_command(
+        commands,
+        "uncertainty",
+        "Entropy maps and confidence.csv of any nnU-Net prediction made with --save_probabilities.",
+    )
+    p.add_argument("-i", type=Path, required=True, metavar="FOLDER", help="output folder of the prediction")
+    p.add_argument("-o", type=Path, metavar="OUT", help="output folder instead of FOLDER/uncertainty")
+    p.add_argument(
+        "--images", type=Path, metavar="DIR", help="folder of the scans; with it, a picture a case is drawn"
+    )
+    add_processes(p)
+    p.set_defaults(run=_uncertainty)
+
+
+def _uncertainty(options: argparse.Namespace) -> int:
+    from ..inference.npz_uncertainty import uncertainty_of_folder
+
+    done = uncertainty_of_folder(options.i, options.o, options.images, options.np)
+    for failure in done.failures:
+        print(f"error: {failure}", file=sys.stderr)
+    print(f"{len({row['case'] for row in done.rows})} cases in {done.out}")
+    return 1 if done.failures else 0
+
+
+def add_env(commands: argparse._SubParsersAction) -> None:
+    p = add_command(
+        commands,
+        "env",
+        'Print shell lines: after `eval "$(spinesegdiff env)"` nnUNetv2_train knows our trainers and '
+        "nnUNetv2_predict our flags.",
+    )
+    p.set_defaults(run=lambda options: print(shell_lines(), end=""))

@@ -1,0 +1,163 @@
+"""The tables of an evaluation as files: scores a system, by contrast, and differences between systems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..evaluation import comparisons
+from ..evaluation.comparisons import compare
+from ..evaluation.scores import METRICS
+from ..evaluation.summary_tables import (
+    HEADINGS,
+    absence_note,
+    as_csv,
+    as_latex,
+    as_markdown,
+    by_contrast,
+    cases_note,
+    printed,
+    summary_table,
+)
+from ..files import save_json, written_whole
+from .evaluation_folder import Evaluation, System
+
+TABLES = "tables"
+SUMMARY = "summary.json"
+COMPARISONS = "comparisons"
+
+
+def write_tables(
+    evaluation: Evaluation,
+    title: str,
+    metric: str = "dice",
+    against: str | None = None,
+    transposed: bool = False,
+) -> None:
+    """Write `tables/<metric>.csv`, `.md` and `.tex` for all metrics, `tables/comparisons.csv` and `.md`, and
+    `summary.json`.
+
+    Args:
+        title: of the table of Dice; the others are named after their metric.
+        metric, against: of the comparisons.
+        transposed: a column a system.
+    """
+    folder = evaluation.folder / TABLES
+    scores, names = by_contrast(evaluation.scores, names_of(evaluation.systems))
+    for name in METRICS:
+        table = summary_table(scores, names, name)
+        heading = title if name == "dice" else f"{HEADINGS[name][0].upper()}{HEADINGS[name][1:]}"
+        lines = printed(table, name, transposed)
+        notes = [cases_note(table), *filter(None, [absence_note(evaluation.scores)]), *_left_out(evaluation)]
+        _write(folder / f"{name}.csv", as_csv(table))
+        _write(folder / f"{name}.md", as_markdown(lines, heading, notes))
+        _write(folder / f"{name}.tex", as_latex(lines, heading, notes))
+    differences = compare(evaluation.scores, names_of(evaluation.systems), metric, against)
+    _write(folder / f"{COMPARISONS}.csv", as_csv(differences))
+    notes = comparison_notes(differences, evaluation.systems)
+    told = as_markdown(printed_comparisons(differences), f"Differences in {HEADINGS[metric]}", notes)
+    _write(folder / f"{COMPARISONS}.md", told)
+    save_json(summary(evaluation), evaluation.folder / SUMMARY)
+
+
+def names_of(systems: Sequence[System]) -> list[tuple[str, str]]:
+    return [(system.name, system.data) for system in systems]
+
+
+def printed_comparisons(differences: pd.DataFrame) -> pd.DataFrame:
+    """As text, a row a difference; the significant ones are marked."""
+    rows = []
+    for row in differences.itertuples():
+        interval = f"{_signed(row.mean_difference)} [{_signed(row.low)}, {_signed(row.high)}]"
+        p = f"{_p(row.p_corrected)}{' *' if row.significant else ''}"
+        rows.append([row.system_a, row.system_b, row.data_a, row.structure, row.patients, interval, p])
+    heads = [
+        "Model",
+        "Compared with it",
+        "Data",
+        "Structure",
+        "Patients",
+        "Mean difference [95 % interval]",
+        "p",
+    ]
+    made = pd.DataFrame(rows, columns=heads)
+    return made.drop(columns="Data") if (made["Data"] == "").all() else made
+
+
+def comparison_notes(differences: pd.DataFrame, systems: Sequence[System]) -> list[str]:
+    """How the differences were tested, and what they can and cannot say."""
+    if differences.empty:
+        return ["There are no two systems with common cases."]
+    tests = int(differences["p"].notna().sum())
+    notes = [
+        "Positive: the second system's value is higher. Differences of a patient's cases are averaged first; "
+        f"Wilcoxon's signed-rank test, p corrected after Holm over {tests} tests, * below "
+        f"{comparisons.ALPHA}; intervals by bootstrap over patients."
+    ]
+    controls = [system.label for system in systems if system.control]
+    notes.append(
+        f"Controls: {', '.join(controls)}. A difference that a control shows, too, is not the method's."
+        if controls
+        else "No control was evaluated: a difference may come from more training alone. Name one with "
+        "--control, for example stage 1 trained for as many iterations more."
+    )
+    return notes
+
+
+def summary(evaluation: Evaluation) -> dict:
+    """Of all systems: cases, patients, and a structure's scores and absences."""
+    systems = []
+    for system in evaluation.systems:
+        own = evaluation.of(system)
+        structures = {}
+        for name in evaluation.structures:
+            rows = own[own["structure"] == name]
+            scores = {metric: _spread(rows[metric].dropna()) for metric in METRICS}
+            found = {key: int((rows["found"] == key).sum()) for key in ("both", "missed", "false", "neither")}
+            structures[name] = {**scores, "found": found}
+        means = [entry["dice"]["mean"] for entry in structures.values() if entry["dice"]["n"]]
+        systems.append(
+            {
+                "system": system.name,
+                "data": system.data,
+                "control": system.control,
+                "cases": int(own["case"].nunique()),
+                "patients": int(own["patient"].nunique()),
+                "mDICE": float(np.mean(means)) if means else None,
+                "structures": structures,
+            }
+        )
+    return {"systems": systems, "left_out": list(evaluation.left_out), "notes": list(evaluation.notes)}
+
+
+def _spread(values: pd.Series) -> dict:
+    """JSON knows no NaN: what is not known is null."""
+    n = len(values)
+    return {
+        "mean": float(values.mean()) if n else None,
+        "sd": float(values.std(ddof=1)) if n > 1 else None,
+        "n": n,
+    }
+
+
+def _left_out(evaluation: Evaluation) -> list[str]:
+    left_out = len(evaluation.left_out)
+    return [f"{left_out} predictions could not be scored and are in no figure above."] if left_out else []
+
+
+def _signed(value: float) -> str:
+    return "n/a" if np.isnan(value) else f"{value:+.3f}"
+
+
+def _p(value: float) -> str:
+    if np.isnan(value):
+        return "n/a"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _write(path: Path, text: str) -> None:
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
