@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ from ..evaluation.scores import DISTANCES, FOUND, level_dice, score_case
 from .masks import check_same_grid, read_mask
 from .sources import Case
 
-CASES_A_PROCESS = 40
-"""Starting one takes as long as scoring so many slices."""
+SECONDS_A_PROCESS = 20.0
+"""Less work than this is done before another process has loaded what it needs."""
 SPIDER_DISCS = range(201, 226)
 
 
@@ -64,14 +64,28 @@ def score_all(works: Sequence[Work], num_processes: int) -> Iterator[Scored]:
     Raises:
         UserError: a worker was killed.
     """
-    bar = partial(tqdm, total=len(works), desc="Scoring", unit="case", disable=None)
-    workers = min(num_processes, -(-len(works) // CASES_A_PROCESS))
+    bar = tqdm(total=len(works), desc="Scoring", unit="case", disable=None)
+    with bar:
+        for scored in _score_all(works, num_processes):
+            bar.update()
+            yield scored
+
+
+def _score_all(works: Sequence[Work], num_processes: int) -> Iterator[Scored]:
+    # The first case loads libraries, the second one tells how long the others will take.
+    seconds = 0.0
+    for work in works[:2]:
+        started = time.perf_counter()
+        yield score(work)
+        seconds = time.perf_counter() - started
+    rest = works[2:]
+    workers = min(num_processes, len(rest), 1 + int(seconds * len(rest) / SECONDS_A_PROCESS))
     if workers <= 1:
-        yield from bar(map(score, works))
+        yield from map(score, rest)
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
         try:
-            yield from bar(pool.map(score, works, chunksize=4))
+            yield from pool.map(score, rest)
         except BrokenProcessPool as error:
             raise UserError(
                 "a worker was killed, most likely for want of memory: run again with a smaller -np"

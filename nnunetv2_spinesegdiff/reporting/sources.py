@@ -79,11 +79,19 @@ def parse_system(words: str, control: bool = False) -> tuple[System, Path]:
     Raises:
         UserError: it is neither.
     """
-    name, equals, path = words.partition("=")
-    if not equals or not name.strip() or not path.strip():
+    places = [match.start() for match in re.finditer("=", words)]
+    # "T = 30=masks" is a system of the paper's table 2, and a path may hold the sign, too.
+    existing = [i for i in places if words[i + 1 :].strip() and _path(words[i + 1 :]).exists()]
+    cut = (existing or places or [len(words)])[0]
+    name, path = words[:cut].strip(), words[cut + 1 :].strip()
+    if not name or not path:
         raise UserError(f"{words}: must be NAME=PATH, or NAME@DATA=PATH with what it was trained on")
     name, _, data = name.partition("@")
-    return System(name.strip(), data.strip(), control), Path(path).expanduser()
+    return System(name.strip(), data.strip(), control), _path(path)
+
+
+def _path(text: str) -> Path:
+    return Path(text.strip()).expanduser()
 
 
 def gather(
@@ -129,9 +137,7 @@ def reproduced(folder: Path) -> tuple[list[Source], str]:
         missing = Path(str(error.filename)).name
         raise UserError(f"{folder}: has no {missing}; run spinesegdiff reproduce to its end first") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{folder / SYSTEMS}: is damaged ({error}); run spinesegdiff reproduce again"
-        ) from None
+        raise UserError(f"{folder / SYSTEMS}: is damaged ({error}); run reproduce again") from None
     for source in sources:
         _refuse_twice(source)
     _refuse_other_structures(sources)
@@ -160,9 +166,7 @@ def _source(system: System, path: Path, labels: Path | None, nnunet_raw: Path | 
     if path.is_file() and path.suffix == ".json":
         return _of_summaries(system, [path], labels, nnunet_raw)
     if not path.is_dir():
-        raise UserError(
-            f"{path}: is no folder and no summary.json; name where the masks of {system.label} are"
-        )
+        raise UserError(f"{path}: is no folder and no summary.json; where are the masks of {system.label}?")
     folds = sorted(path.glob("fold_*/validation"))
     if folds:
         missing = [fold for fold in folds if not (fold / "summary.json").is_file()]
@@ -186,9 +190,7 @@ def _of_masks(system: System, folder: Path, labels: Path | None) -> Source:
         else:
             missing.append(f"{folder}: {system.label} has no prediction of {name}; predict it")
     if not cases:
-        raise UserError(
-            f"{folder}: holds no prediction of the cases in {labels}; are these the right folders?"
-        )
+        raise UserError(f"{folder}: holds no prediction of a case in {labels}; name other folders")
     settings = _read(folder / PREDICTED_HOW) or None
     told = System(system.name, system.data, system.control, settings=settings)
     return Source(told, labels_json, cases, labels.parent, missing)
@@ -202,9 +204,7 @@ def _of_summaries(
     for file in files:
         content = _read(file)
         if "metric_per_case" not in content:
-            raise UserError(
-                f"{file}: is no summary of nnU-Net's evaluation; make it with nnUNetv2_evaluate_folder"
-            )
+            raise UserError(f"{file}: is no summary of nnUNetv2_evaluate_folder; make one")
         fold = re.search(r"fold_(\w+)", str(file.parent))
         for entry in content["metric_per_case"]:
             reference, prediction = Path(entry["reference_file"]), Path(entry["prediction_file"])

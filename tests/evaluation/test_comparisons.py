@@ -1,0 +1,124 @@
+"""Differences between systems against scipy and statsmodels, and against what is known beforehand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import wilcoxon
+from statsmodels.stats.multitest import multipletests
+
+from nnunetv2_spinesegdiff.evaluation import comparisons
+from nnunetv2_spinesegdiff.evaluation.comparisons import COLUMNS, compare
+
+A, B, C = ("A", ""), ("B", ""), ("C", "")
+
+
+def scores(name: tuple[str, str], values: dict[str, np.ndarray], cases_a_patient: int = 1) -> pd.DataFrame:
+    """A structure's values in the order of cases."""
+    rows = []
+    for structure, of_cases in values.items():
+        for i, value in enumerate(of_cases):
+            patient = str(i // cases_a_patient)
+            told = (*name, f"case{i}", patient, structure, value)
+            rows.append(
+                dict(zip(("system", "data", "case", "patient", "structure", "dice"), told, strict=True))
+            )
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def three() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    base = {name: rng.uniform(0.6, 0.9, 24) for name in ("canal", "disc")}
+    better = {name: value + rng.normal(0.02, 0.02, 24) for name, value in base.items()}
+    same = {name: value + rng.normal(0, 0.02, 24) for name, value in base.items()}
+    return pd.concat([scores(A, base), scores(B, better), scores(C, same)], ignore_index=True)
+
+
+def test_p_is_scipys_and_corrected_as_statsmodels_does(three):
+    made = compare(three, [A, B, C])
+    assert tuple(made.columns) == COLUMNS
+    assert len(made) == 6
+    wide = three.pivot(index="case", columns=["structure", "system"], values="dice")
+    for row in made.itertuples():
+        differences = wide[row.structure, row.system_b] - wide[row.structure, row.system_a]
+        assert row.p == pytest.approx(wilcoxon(differences.to_numpy()).pvalue)
+        assert row.mean_difference == pytest.approx(differences.mean())
+        assert row.low < row.mean_difference < row.high
+    assert made["p_corrected"].to_numpy() == pytest.approx(multipletests(made["p"], method="holm")[1])
+    assert (made["significant"] == (made["p_corrected"] < 0.05)).all()
+    assert made.loc[made["system_b"] == "B", "significant"].all()
+
+
+def test_ties_and_zero_differences_are_scipys():
+    base = np.round(np.random.default_rng(2).uniform(0, 1, 30), 1)
+    other = base + np.repeat([0.0, 0.1, -0.1, 0.1, 0.1], 6)
+    made = compare(pd.concat([scores(A, {"disc": base}), scores(B, {"disc": other})]), [A, B]).iloc[0]
+    assert made["p"] == pytest.approx(wilcoxon(other - base).pvalue)
+
+
+def test_equal_systems_differ_by_nothing():
+    table = pd.concat([scores(A, {"disc": np.full(9, 0.7)}), scores(B, {"disc": np.full(9, 0.7)})])
+    made = compare(table, [A, B]).iloc[0]
+    assert made[["mean_difference", "low", "high", "p", "p_corrected"]].tolist() == [0, 0, 0, 1, 1]
+    assert not made["significant"]
+
+
+def test_a_constant_difference_has_an_interval_of_no_width():
+    table = pd.concat([scores(A, {"disc": np.full(9, 0.5)}), scores(B, {"disc": np.full(9, 0.75)})])
+    made = compare(table, [A, B]).iloc[0]
+    assert made[["mean_difference", "low", "high"]].tolist() == [0.25, 0.25, 0.25]
+    assert made["p"] == pytest.approx(wilcoxon(np.full(9, 0.25)).pvalue)
+
+
+def test_a_patients_cases_count_once():
+    rng = np.random.default_rng(1)
+    values, gain = rng.uniform(0.5, 0.9, 20), rng.normal(0.03, 0.05, 10)
+    table = pd.concat([scores(A, {"disc": values}, 2), scores(B, {"disc": values + np.repeat(gain, 2)}, 2)])
+    made = compare(table, [A, B]).iloc[0]
+    assert made["patients"] == 10
+    assert made["p"] == pytest.approx(wilcoxon(gain).pvalue)
+
+
+def test_only_common_cases_with_a_score_are_compared():
+    first, second = np.linspace(0.5, 0.6, 8), np.linspace(0.55, 0.8, 6)
+    first[2] = np.nan
+    made = compare(pd.concat([scores(A, {"disc": first}), scores(B, {"disc": second})]), [A, B]).iloc[0]
+    kept = [0, 1, 3, 4, 5]
+    assert made["patients"] == 5
+    assert made["mean_difference"] == pytest.approx((second[kept] - first[kept]).mean())
+
+
+def test_systems_trained_on_other_data_are_not_compared(three):
+    told = three.assign(data=three["system"].map({"A": "T1w", "B": "T1w", "C": "T2w"}))
+    made = compare(told, [("A", "T1w"), ("B", "T1w"), ("C", "T2w")])
+    assert set(zip(made["system_a"], made["system_b"], strict=True)) == {("A", "B")}
+
+
+def test_against_one_system(three):
+    made = compare(three, [A, B, C], against="C")
+    assert set(zip(made["system_a"], made["system_b"], strict=True)) == {("C", "A"), ("C", "B")}
+    forth = compare(three, [A, B, C])
+    back = forth[(forth["system_a"] == "A") & (forth["system_b"] == "C")]
+    own = made[made["system_b"] == "A"]
+    assert own["mean_difference"].to_numpy() == pytest.approx(-back["mean_difference"].to_numpy())
+
+
+def test_without_two_systems_there_is_an_empty_table(three):
+    made = compare(three[three["system"] == "A"], [A])
+    assert made.empty
+    assert tuple(made.columns) == COLUMNS
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says(monkeypatch):
+    """50 cohorts of 40 patients with a true difference of 0.02: of 95 % intervals about 47 hold it."""
+    monkeypatch.setattr(comparisons, "RESAMPLES", 999)
+    held = 0
+    for seed in range(50):
+        rng = np.random.default_rng(seed)
+        base = rng.uniform(0.5, 0.9, 40)
+        table = pd.concat([scores(A, {"d": base}), scores(B, {"d": base + rng.normal(0.02, 0.05, 40)})])
+        row = compare(table, [A, B]).iloc[0]
+        held += row["low"] <= 0.02 <= row["high"]
+    assert 43 <= held <= 50

@@ -1,0 +1,128 @@
+"""The paper's tables from made-up scores, against numbers computed by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nnunetv2_spinesegdiff.evaluation.summary_tables import (
+    absence_note,
+    as_csv,
+    as_latex,
+    as_markdown,
+    by_contrast,
+    cases_note,
+    printed,
+    summary_table,
+)
+
+NAN = np.nan
+NAMES = [("B", "T1w"), ("A", "T2w")]
+
+
+def table(rows: list[tuple]) -> pd.DataFrame:
+    columns = ("system", "data", "contrast", "dim", "case", "structure", "dice", "hd95_mm", "found")
+    return pd.DataFrame(rows, columns=list(columns))
+
+
+@pytest.fixture
+def scores() -> pd.DataFrame:
+    """Of B canal 0.5, 0.7, 0.9, bone 0.8, none, 0.4; of A one case."""
+    values = {"canal": (0.5, 0.7, 0.9), "bone": (0.8, NAN, 0.4), "disc": (NAN, NAN, NAN)}
+    found = {"canal": ["both"] * 3, "bone": ["both", "neither", "both"], "disc": ["neither"] * 3}
+    rows = [
+        ("B", "T1w", "T1w", "2D", f"c{i}", name, value, 10 * value, found[name][i])
+        for name, of_cases in values.items()
+        for i, value in enumerate(of_cases)
+    ]
+    other = {"canal": 0.25, "bone": 0.5, "disc": 0.0}
+    rows += [("A", "T2w", "T2w", "2D", "c9", n, v, NAN, "both" if v else "missed") for n, v in other.items()]
+    return table(rows)
+
+
+def test_mean_spread_and_count(scores):
+    first, second = (row for _, row in summary_table(scores, NAMES).iterrows())
+    assert (first["system"], first["cases"], second["cases"]) == ("B", 3, 1)
+    assert first["canal mean"] == pytest.approx(0.7)
+    assert first["canal sd"] == pytest.approx(0.2)
+    assert first["bone mean"] == pytest.approx(0.6)
+    assert first["bone sd"] == pytest.approx(0.08**0.5)
+    assert [first[f"{name} n"] for name in ("canal", "bone", "disc")] == [3, 2, 0]
+    assert np.isnan(first["disc mean"])
+    assert first["mDICE"] == pytest.approx(0.65)
+    assert second["mDICE"] == pytest.approx(0.25)
+
+
+def test_markdown_is_the_papers_table(scores):
+    made = summary_table(scores, NAMES)
+    assert as_markdown(printed(made), "Title", [cases_note(made)]).splitlines() == [
+        "Title",
+        "",
+        "| Model | Data | canal | bone | disc | mDICE |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| B | T1w | 0.70 ± 0.20 | 0.60 ± 0.28 | n/a | 0.650 |",
+        "| A | T2w | 0.25 | 0.50 | 0.00 | 0.250 |",
+        "",
+        "mean ± standard deviation over the cases (1 or 3 cases)",
+    ]
+
+
+def test_transposed_it_has_a_column_a_system(scores):
+    lines = as_markdown(printed(summary_table(scores, NAMES), transposed=True), "Title").splitlines()
+    assert lines[2:6] == ["| Model | B | A |", "| --- | --- | --- |", "| Data | T1w | T2w |", lines[5]]
+    assert lines[5] == "| canal | 0.70 ± 0.20 | 0.25 |"
+
+
+def test_table_5_has_a_column_for_the_dimension(scores):
+    made = printed(summary_table(scores.assign(dim="3D"), NAMES))
+    assert made["Dim"].tolist() == ["3D", "3D"]
+    assert "Dim" not in printed(summary_table(scores, NAMES))
+
+
+def test_distances_have_a_mean_and_no_mdice(scores):
+    made = printed(summary_table(scores, NAMES, "hd95_mm"), "hd95_mm")
+    assert made["canal"].tolist() == ["7.0 ± 2.0", "n/a"]
+    assert "mDICE" not in made
+
+
+def test_csv_keeps_the_digits(scores):
+    lines = as_csv(summary_table(scores, NAMES)).splitlines()
+    assert lines[1] == "B,T1w,3,0.700000,0.200000,3,0.600000,0.282843,2,n/a,n/a,0,0.650000"
+
+
+def test_latex_escapes_names_and_sets_the_sign(scores):
+    made = as_latex(printed(summary_table(scores, NAMES)).rename(columns={"canal": "spinal_canal"}), "100 %")
+    assert "\\caption{100 \\%.}" in made
+    assert "Model & Data & spinal\\_canal & bone & disc & mDICE \\\\" in made
+    assert "B & T1w & 0.70 $\\pm$ 0.20 &" in made
+    assert made.count("\\begin") == made.count("\\end") == 2
+
+
+def test_a_bar_in_a_name_does_not_break_the_table(scores):
+    made = as_markdown(printed(summary_table(scores.replace("B", "x|y"), [("x|y", "T1w")])), "Title")
+    assert "| x\\|y | T1w |" in made
+
+
+def test_what_was_absent_is_counted_in_words(scores):
+    assert absence_note(scores).startswith(
+        "Structures not in both label and prediction, of 12: 1 missed, 4 in neither."
+    )
+    assert absence_note(scores[scores["found"] == "both"]) == ""
+
+
+def test_contrasts_of_the_cases_stand_in_for_what_nobody_said():
+    rows = [
+        ("A", "", contrast, "2D", f"c{contrast}", "disc", dice, NAN, "both")
+        for contrast, dice in (("T1w", 0.4), ("T2w", 0.8))
+    ]
+    rows += [("B", "T1w", c, "2D", f"c{c}", "disc", 0.5, NAN, "both") for c in ("T1w", "T2w")]
+    told, names = by_contrast(table(rows), [("A", ""), ("B", "T1w")])
+    assert names == [("A", "T1w"), ("A", "T2w"), ("A", "T1w + T2w"), ("B", "T1w")]
+    assert summary_table(told, names)["disc mean"].tolist() == pytest.approx([0.4, 0.8, 0.6, 0.5])
+
+
+def test_one_contrast_is_no_reason_for_more_rows():
+    rows = [("A", "", "T1w", "2D", f"c{i}", "disc", 0.5, NAN, "both") for i in range(3)]
+    assert by_contrast(table(rows), [("A", "")])[1] == [("A", "")]
+    assert "Data" not in printed(summary_table(table(rows), [("A", "")]))
