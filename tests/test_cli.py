@@ -44,6 +44,10 @@ OPTIONS = {
     "reproduce": [
         *("--table", "--description", "-d", "-o", "--num_parts", "-device", "--dry_run", "--job"),
     ],
+    "evaluate": [
+        *("-s", "--reproduced", "--control", "-l", "-o", "--images", "--cases", "--instances", "--title"),
+        *("--transposed", "--metric", "--against", "-np"),
+    ],
     "env": ["eval"],
 }
 TRAIN = ["train", "-d", "501", "-f", "0", "-device", "cpu"]

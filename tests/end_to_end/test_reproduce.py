@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from .conftest import DATASET, Workspace
@@ -135,6 +137,20 @@ def test_a_table_that_was_killed_equals_one_that_was_not(killed: Table) -> None:
         assert (through.out / name).read_bytes() == (killed.out / name).read_bytes()
     assert (through.out / "table.md").read_text() in told
     assert len((through.out / "table.csv").read_text().splitlines()) == 3
+
+
+def test_the_finished_table_can_be_evaluated(killed: Table) -> None:
+    """Its Dice is nnU-Net's, and its geometry and distances come along."""
+    told = killed.workspace.run(f"spinesegdiff evaluate --reproduced {killed.out} -o {killed.out}/evaluation")
+    table = (killed.out / "table.md").read_text().splitlines()
+    assert table[:6] == told.splitlines()[:6]
+    scores = pd.read_csv(killed.out / "evaluation" / "scores.csv", dtype={"fold": str})
+    assert set(scores["fold"]) == {"0", "1"}
+    assert scores["assd_mm"].notna().any()
+    systems = json.loads((killed.out / "evaluation" / "evaluation.json").read_text())["systems"]
+    assert [system["settings"] is None for system in systems].count(False) == 1
+    # The predictions that were killed and gone on with have no time of their own.
+    assert [system["seconds_a_case"] for system in systems].count(None) >= 1
 
 
 def test_our_prediction_went_on_where_it_was_killed(killed: Table) -> None:

@@ -86,6 +86,11 @@ MISTAKES = [
     ("_1epochs}", "_1epochs, predict: {preset: fast}}", "systems[0].predict: the trainer has no diffusion"),
     ("_1epochs}", "_1epochs, stage1: Stock}", "systems[0].stage1: must be one of the systems above it"),
     ("_1epochs}", "_1epochs, presegment: 1}", "systems[0].presegment: must be true or false, not 1"),
+    (
+        "_1epochs}",
+        "_1epochs, control: yes please}",
+        "systems[0].control: must be true or false, not 'yes please'",
+    ),
     ("_1epochs}", "_1epochs, presegment: true}", "systems[0].presegment: wants all folds, but not all are"),
     (
         "SpineSegDiff_1epochs",

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.experiments.jobs import read_json
 from nnunetv2_spinesegdiff.experiments.plan import Choices, Plan
 from nnunetv2_spinesegdiff.experiments.predicting import Prediction, link_all
 from nnunetv2_spinesegdiff.experiments.training import Presegmenting, Training
@@ -334,6 +335,19 @@ def test_masks_of_another_training_are_not_gone_on_with(plan):
     shell = Shell("ac")
     run(plan, FIRST, shell)
     assert shell.found == []
+
+
+def test_seconds_are_recorded_of_a_prediction_done_in_one_go(plan):
+    trained(plan)
+    run(plan, FIRST, Shell("ac"))
+    record = read_json(prediction(plan, FIRST).record_file)
+    assert record["cases"] == 2
+    assert 0 < record["seconds"] < 60
+    os.utime(training(plan, REFINED).folder / "checkpoint_final.pth", ns=(5, 5))
+    with pytest.raises(KeyboardInterrupt):
+        run(plan, FIRST, Shell("a", killed=True))
+    run(plan, FIRST, Shell("c"))
+    assert read_json(prediction(plan, FIRST).record_file)["seconds"] is None
 
 
 def test_a_prediction_is_out_of_date_when_its_fold_was_trained_again(plan):
