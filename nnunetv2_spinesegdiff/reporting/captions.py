@@ -26,10 +26,10 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def without_dice(scores: pd.DataFrame) -> str:
+def without_dice(scores: pd.DataFrame, prediction: str = "prediction") -> str:
     """A sentence on what no box, mean or point stands for; empty where there is nothing to say."""
     missing = scores.loc[scores["dice"].isna(), "structure"].value_counts(sort=False)
     if missing.empty:
         return ""
     counts = ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in missing.items())
-    return f" Not shown, because neither label nor prediction has the structure: {counts}."
+    return f" Not shown, because neither label nor {prediction} has the structure: {counts}."

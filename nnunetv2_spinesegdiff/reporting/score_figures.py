@@ -50,7 +50,7 @@ def pair_figure(evaluation: Evaluation, pair: Pair, path: Path) -> FigureEntry |
     only = [_only_one(evaluation, *pair), _only_one(evaluation, second, first)]
     caption += "".join(f" {text}" for text in only if text)
     table = table.assign(dice=table["first"] + table["second"])
-    return FigureEntry(kind, caption + without_dice(table), path)
+    return FigureEntry(kind, caption + without_dice(table, "one of the predictions"), path)
 
 
 def depths_figure(
@@ -87,4 +87,4 @@ def _each(counts: Mapping[str, int]) -> str:
 
 def _only_one(evaluation: Evaluation, one: System, other: System) -> str:
     only = set(evaluation.of(one)["case"]) - set(evaluation.of(other)["case"])
-    return f"{counted(len(only), 'case')} of {one.label} alone are not shown." if only else ""
+    return f"{counted(len(only), 'case')} that only {one.label} predicted: not shown." if only else ""

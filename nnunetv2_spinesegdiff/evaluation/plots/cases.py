@@ -14,11 +14,11 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
 from ..confidence import Structures, structure_mask
-from .layers import draw_contour, draw_heatmap, filled
+from .layers import draw_contour, draw_heatmap, filled, tinted
 from .style import IN_PRINT, WIDTH_MM, looks_of, new_figure, save_figure, save_png, spelled, wrapped
 
 LEAST_MM, MOST_MM = 17.5, 40.0
-"""Of a panel's width. With more columns than fit the figure grows beyond the page's width."""
+"""Of a panel and the gap beside it. With more columns than fit the figure grows beyond the page."""
 HIGHEST_MM = 225
 """Of all panels together, on one page."""
 
@@ -118,8 +118,9 @@ def _draw_slice(row: CaseRow, axes: Sequence[Axes], labels: Structures) -> None:
         _draw_image(row, axis)
         axis.imshow(filled(mask, labels), aspect=row.aspect)
         for name, values in labels.items():
-            # In the line style of its legend's colour, which comes again where there are many structures.
-            draw_contour(axis, structure_mask(mask, values), *looks[name], level=0.9, width=0.5)
+            colour, line = looks[name]
+            # Lighter than the fill, so that outlines are seen in grey, too.
+            draw_contour(axis, structure_mask(mask, values), tinted(colour), line, level=0.9, width=0.5)
         if title in row.dice:
             text = axis.text(0.03, 0.02, f"{row.dice[title]:.2f}", transform=axis.transAxes, fontsize=7)
             text.set(color="white", ha="left", va="bottom")

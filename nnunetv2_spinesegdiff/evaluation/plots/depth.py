@@ -35,6 +35,7 @@ def draw_depth(scores: pd.DataFrame, path: Path, seconds: Mapping[int, float] | 
     Raises:
         ValueError: there are no scores.
     """
+    looks = looks_of(scores["structure"].unique())
     scores = scores[scores["dice"].notna()]
     if scores.empty:
         raise ValueError("no scores to draw")
@@ -42,10 +43,11 @@ def draw_depth(scores: pd.DataFrame, path: Path, seconds: Mapping[int, float] | 
     known = {depth: value for depth, value in sorted((seconds or {}).items()) if depth in depths}
     figure = new_figure(WIDTH_MM if known else 0.6 * WIDTH_MM, 75, "constrained")
     axes = figure.subplots(1, 2 if known else 1, squeeze=False, width_ratios=(3, 2) if known else None)[0]
-    looks = looks_of(scores["structure"].unique())
     ends = []
     for number, (structure, (colour, line)) in enumerate(looks.items()):
         table = means(scores[scores["structure"] == structure])
+        if table.empty:
+            continue
         ends += [table["low"].min(), table["high"].max()]
         # Side by side, so that one structure's interval does not hide another's.
         aside = ScaledTranslation((number - (len(looks) - 1) / 2) * 3 / 72, 0, figure.dpi_scale_trans)
@@ -100,6 +102,7 @@ def _draw_seconds(axis: Axes, seconds: Mapping[int, float]) -> None:
         text.set(ha="center", path_effects=[withStroke(linewidth=2, foreground="white")])
     if min(values) > 0 and max(values) > LOG_FROM * min(values):
         axis.set(yscale="log", ylabel="seconds a case (logarithmic)", ylim=(min(values) / 2, max(values) * 3))
+        axis.yaxis.set_major_formatter("{x:g}")
     else:
         axis.set(ylabel="seconds a case", ylim=(0, max(values) * 1.2))
 

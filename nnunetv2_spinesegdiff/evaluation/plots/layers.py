@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex, to_rgb
 
 from ..confidence import Structures, structure_mask
 from .style import LineStyle, looks_of
@@ -21,6 +21,12 @@ def filled(mask: np.ndarray, structures: Structures, alpha: float = 0.55) -> np.
     for name, (colour, _) in looks_of(structures).items():
         picture[structure_mask(mask, structures[name])] = [*to_rgb(colour), alpha]
     return picture
+
+
+def tinted(colour: str) -> str:
+    """A colour half way to white."""
+    red, green, blue = ((1 + part) / 2 for part in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def draw_heatmap(axis: Axes, uncertainty: np.ndarray, highest: float, aspect: float) -> Any:

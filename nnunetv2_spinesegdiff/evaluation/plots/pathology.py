@@ -17,8 +17,8 @@ WITH, WITHOUT = {"colour": "#d55e00", "hatch": "////"}, {"colour": "#56b4e9", "h
 """Apart in grey, too: the darker one is hatched."""
 MARKERS = {True: "^", False: "o"}
 PAIR_MM = 22
-"""For the two boxes of a structure, so that the p above them has room. With more of them than fit the figure grows
-beyond the page's width."""
+"""For the two boxes of a structure, so that the p above them has room. With more of them than fit
+the figure grows beyond the page's width."""
 PANEL_MM = 52
 """High, with its title and what is written below."""
 APART = 0.22

@@ -37,10 +37,10 @@ def draw_systems(
     Raises:
         ValueError: there are no scores of these systems.
     """
+    structures = scores["structure"].unique()
     scores = scores[scores["system"].isin(systems) & scores["dice"].notna()]
     if scores.empty:
         raise ValueError("no scores of these systems to draw")
-    structures = scores["structure"].unique()
     columns = 2 if len(structures) == 4 else 3
     rows = -(-len(structures) // columns)
     has_controls = any(name in controls for name in systems)
