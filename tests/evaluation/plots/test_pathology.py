@@ -71,6 +71,10 @@ def test_every_patient_is_a_point_and_groups_tell_their_size(drawn):
     np.testing.assert_allclose(np.sort(drawn_dice), np.sort(table["dice"].dropna()))
     hatched = [bool(box.get_hatch()) for box in axis.patches]
     assert hatched == [True, False] * 3
+    middles = [np.asarray(box.get_path().vertices)[:, 0].mean() for box in axis.patches]
+    assert middles == sorted(middles), "those with the finding are on the left"
+    ticks = axis.get_xticks(minor=True)
+    np.testing.assert_allclose(middles, ticks, atol=0.1)
 
 
 @pytest.mark.parametrize(
