@@ -1,0 +1,88 @@
+"""Boxes of systems: order, numbers, controls."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nnunetv2_spinesegdiff.evaluation.plots import draw_systems
+from nnunetv2_spinesegdiff.evaluation.plots.systems import FEW
+
+SYSTEMS = ["refined (T1w+T2w)", "stage 1 (T1w+T2w)", "stage 1, twice as long (T1w+T2w)"]
+
+
+def scores(cases: int, structures: int = 3) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    rows = [
+        {"system": system, "structure": f"structure_{s}", "dice": rng.beta(20, 2)}
+        for system in SYSTEMS[::-1]
+        for s in range(structures)
+        for _ in range(cases)
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("structures", [1, 3, 4, 7])
+def test_a_panel_a_structure_and_a_box_a_system_from_the_first_at_the_top(drawn, check_print, structures):
+    table = scores(60, structures)
+    figure = drawn(draw_systems, table, SYSTEMS, controls=[SYSTEMS[2]])
+    assert [axis.get_title() for axis in figure.axes] == [f"structure {s}" for s in range(structures)]
+    for place, axis in enumerate(figure.axes):
+        assert len(axis.patches) == 3
+        assert [bool(box.get_hatch()) for box in axis.patches] == [False, False, True]
+        assert axis.get_ylim() == (2.5, -0.5)
+        for row, (system, box) in enumerate(zip(SYSTEMS, axis.patches, strict=True)):
+            of = (table["system"] == system) & (table["structure"] == f"structure_{place}")
+            ends = box.get_path().vertices
+            assert (ends[:, 0].min(), ends[:, 0].max()) == pytest.approx(
+                np.percentile(table.loc[of, "dice"], (25, 75))
+            )
+            assert ends[:, 1].mean() == pytest.approx(row, abs=0.2)
+    labels = [label.get_text().replace("\n", " ") for label in figure.axes[0].get_yticklabels()]
+    assert labels == SYSTEMS
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["control"]
+    check_print(figure)
+
+
+def test_cases_without_dice_are_not_counted(drawn):
+    table = scores(10)
+    first = (table["system"] == SYSTEMS[0]) & (table["structure"] == "structure_0")
+    table.loc[table.index[first][:4], "dice"] = np.nan
+    table.loc[(table["system"] == SYSTEMS[1]) & (table["structure"] == "structure_0"), "dice"] = np.nan
+    figure = drawn(draw_systems, table, SYSTEMS)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["n", "6", "0", "10"]
+    assert len(figure.axes[0].patches) == 2
+    assert not figure.legends
+
+
+@pytest.mark.parametrize(("cases", "points"), [(FEW, True), (FEW + 1, False)])
+def test_few_cases_are_all_shown(drawn, cases, points):
+    figure = drawn(draw_systems, scores(cases), SYSTEMS)
+    shown = [len(one.get_offsets()) for one in figure.axes[0].collections]
+    assert shown == ([cases] * 3 if points else [])
+
+
+def test_colours_do_not_depend_on_what_is_missing(drawn):
+    table = scores(10)
+    whole = drawn(draw_systems, table, SYSTEMS)
+    table.loc[table["structure"] == "structure_0", "dice"] = np.nan
+    part = drawn(draw_systems, table, SYSTEMS)
+    colours = [[axis.patches[0].get_facecolor() for axis in figure.axes[1:]] for figure in (whole, part)]
+    assert colours[0] == colours[1]
+
+
+def test_a_page_of_eighteen_systems_of_long_names_is_readable(drawn, check_print):
+    systems = [f"SpineSegDiff without its image encoder {i} (T1w+T2w)" for i in range(18)]
+    table = pd.DataFrame(
+        [{"system": s, "structure": n, "dice": d} for s in systems for n in "abc" for d in (0.1, 0.8, 0.9)]
+    )
+    figure = drawn(draw_systems, table, systems)
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    assert all(not a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    check_print(figure)
+
+
+def test_nothing_to_draw_is_said(tmp_path):
+    with pytest.raises(ValueError, match="no scores"):
+        draw_systems(scores(3), ["another"], tmp_path / "a.png")
