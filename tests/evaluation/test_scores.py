@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from monai.metrics import (
 
 from nnunetv2_spinesegdiff.evaluation.scores import level_dice, score_case
 
-STRUCTURES = {"canal": 1, "bone": 2, "both": (1, 2)}
+STRUCTURES: dict[str, int | tuple[int, ...]] = {"canal": 1, "bone": 2, "both": (1, 2)}
 NO_DISTANCE = ("assd_mm", "hd95_mm")
 
 
@@ -88,7 +89,7 @@ def checked(a: np.ndarray, b: np.ndarray, spacing: tuple[float, ...]) -> None:
     for name, value in brute_force(a, b, spacing).items():
         assert row[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
     y, p = (torch.from_numpy(mask)[None, None] for mask in (a, b))
-    options = {"include_background": True, "spacing": list(spacing)}
+    options: dict[str, Any] = {"include_background": True, "spacing": list(spacing)}
     assert row["dice"] == float(compute_dice(p, y))
     assert row["jaccard"] == float(compute_iou(p, y))
     assert row["assd_mm"] == float(compute_average_surface_distance(p, y, symmetric=True, **options))
@@ -113,8 +114,8 @@ def test_a_slice_may_lie_along_any_axis(axis):
     a, b = (rng.random((9, 11)) < 0.4 for _ in range(2))
     spacing = [0.7, 1.9]
     spacing.insert(axis, 5.0)
-    masks = [np.expand_dims(mask, axis).astype(np.uint8) for mask in (a, b)]
-    row = score_case(*masks, spacing, {"it": 1})[0]
+    truth, prediction = (np.expand_dims(mask, axis).astype(np.uint8) for mask in (a, b))
+    row = score_case(truth, prediction, spacing, {"it": 1})[0]
     for name, value in brute_force(a, b, (0.7, 1.9)).items():
         assert row[name] == pytest.approx(value, rel=1e-5)
     assert row["true_mm2"] == pytest.approx(a.sum() * 0.7 * 1.9)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from nnunetv2_spinesegdiff.experiments.jobs import RecordedJob
+from nnunetv2_spinesegdiff.experiments.evaluating import Evaluation
 from nnunetv2_spinesegdiff.experiments.plan import Choices, Plan
+from nnunetv2_spinesegdiff.experiments.predicting import Prediction
+from nnunetv2_spinesegdiff.experiments.tabulating import Tabulation
 from nnunetv2_spinesegdiff.files import save_json
 
 from .conftest import SMALL
@@ -18,19 +20,18 @@ def evaluated(plan: Plan, seconds: float | None = 6.0) -> None:
     """As if every prediction of two cases had taken so long, and been evaluated."""
     entry = {"metrics": {"1": {"Dice": 0.5}}}
     for job in plan.jobs.values():
-        if job.kind == "evaluate":
+        if isinstance(job, Evaluation):
             save_json({"metric_per_case": [entry, entry]}, job.summary)
             masks = job.predictions[0].masks
             masks.mkdir(parents=True)
             (masks / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "disc": 1}}))
-        elif job.kind == "predict":
+        elif isinstance(job, Prediction):
             facts = {"cases": 2, "seconds": seconds}
             save_json({"result": "x", "made_of": {}, **facts}, job.record_file)
 
 
 def collect(plan: Plan) -> dict:
     job = plan.jobs["collect"]
-    assert isinstance(job, RecordedJob)
     job.run({}, lambda words, variables: None)
     return json.loads((plan.out / "systems.json").read_text())
 
@@ -67,6 +68,7 @@ def test_the_table_is_out_of_date_without_its_systems(plan):
     evaluated(plan)
     collect(plan)
     job = plan.jobs["collect"]
+    assert isinstance(job, Tabulation)
     assert job.result({}) is not None
     job.systems_json.unlink()
     assert job.result({}) is None

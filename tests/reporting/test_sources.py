@@ -99,7 +99,9 @@ def test_a_summary_of_another_machine_keeps_its_metrics(tmp_path, dataset):
         mask.unlink()
     (source,) = gather([(System("A"), path)], None)
     assert not any(case.has_masks for case in source.cases)
-    assert 0.5 < source.cases[0].metrics["1"]["Dice"] < 1
+    metrics = source.cases[0].metrics
+    assert metrics is not None
+    assert 0.5 < metrics["1"]["Dice"] < 1
 
 
 def test_masks_beside_a_moved_summary_are_found(tmp_path, dataset):
