@@ -11,8 +11,8 @@ from dataset_conversion.phantom.tables import GRADING_COLUMNS
 STRUCTURES = ("spinal_canal", "vertebrae", "ivd")
 MEANS = {"spinal_canal": 0.92, "vertebrae": 0.92, "ivd": 0.90}
 BETWEEN, WITHIN = 0.03, 0.015
-"""Standard deviations of Dice between patients, and between two cases of a patient; the paper's tables have 0.02 to
-0.06 over cases."""
+"""Standard deviations of Dice between patients, and between two cases of a patient; the paper's tables have
+0.02 to 0.06 over cases."""
 SLIP_EFFECT = -0.06
 CONTRASTS = {"T1w": -0.005, "T2w": 0.005}
 DISCS = 7
@@ -42,7 +42,7 @@ def made_up_scores(
     slip_effect: float = SLIP_EFFECT,
     system: str = "made up",
 ) -> pd.DataFrame:
-    """Two cases a patient, alike by their patient. Spondylolisthesis changes the Dice of discs; nothing else does."""
+    """Two cases a patient, alike by their patient. Spondylolisthesis changes the Dice of discs, nothing else."""
     slips = gradings.groupby("Patient")["Spondylolisthesis"].max()
     rows = []
     for patient, slip in slips.items():

@@ -31,7 +31,8 @@ class Overview:
 
     Attributes:
         series: a row a series: `patient` (text), `sequence` (of `SEQUENCES`), and those of `ABOUT_PATIENTS`,
-            `ABOUT_SERIES` and `SPACING_COLUMNS` that the table has, as text without blanks around it, "" where missing.
+            `ABOUT_SERIES` and `SPACING_COLUMNS` that the table has, as text without blanks around it, ""
+            where missing.
         missing: columns of those that it lacks.
         not_series: names that are no name of a series.
         stray_blanks: column to the number of entries that had blanks around them.
@@ -90,8 +91,9 @@ def overview_of(table: pd.DataFrame, source: str) -> Overview:
 def finding_counts(gradings: Gradings) -> pd.DataFrame:
     """The paper's table 3: patients with each finding at any level, and beside it the discs that have it.
 
-    Columns `finding`, `count` (patients with it), `total` (patients who were graded for it), `percent` of them,
-    `patients` in the paper's writing, `unknown` (patients who were not graded for it), `discs` and `graded_discs`.
+    Columns `finding`, `count` (patients with it), `total` (patients who were graded for it), `percent` of
+    them, `patients` in the paper's writing, `unknown` (patients who were not graded for it), `discs` and
+    `graded_discs`.
     """
     patients = gradings.by_patient
     rows = []
@@ -112,7 +114,7 @@ def finding_counts(gradings: Gradings) -> pd.DataFrame:
 
 
 def contrast_counts(series: pd.DataFrame) -> pd.DataFrame:
-    """Series and patients, a row a sequence and a row a data set of the paper; columns `item`, `count`, `patients`.
+    """Series (`count`) and `patients`, a row a sequence and a row a data set of the paper (`item`).
 
     T1w is every t1 series; T2w every t2 series, and t2_SPACE of the patients without t2; T1w+T2w both.
     """
@@ -126,9 +128,9 @@ def contrast_counts(series: pd.DataFrame) -> pd.DataFrame:
 def spacing_ranges(series: pd.DataFrame) -> pd.DataFrame:
     """Range and median of the spacings in mm, a row a kind of spacing and sequence (and "all").
 
-    Columns `spacing`, `sequence`, `known` and `missing` (numbers of series), `low`, `median`, `high`. An entry that
-    is blank or cannot be read is missing and replaced by nothing: a slice thickness is no distance between slices.
-    In plane, both numbers of `PixelSpacing` count.
+    Columns `spacing`, `sequence`, `known` and `missing` (numbers of series), `low`, `median`, `high`. An
+    entry that is blank or cannot be read is missing and replaced by nothing: a slice thickness is no distance
+    between slices. In plane, both numbers of `PixelSpacing` count.
     """
     rows = []
     for name in (name for name in SPACING_COLUMNS if name in series):
@@ -159,7 +161,8 @@ def spacing_numbers(text: str) -> tuple[float, ...]:
 def patient_shares(series: pd.DataFrame, column: str) -> pd.DataFrame:
     """How many patients have each entry: `item`, `count`, `total` (all patients), `percent`.
 
-    Patients whose series have no entry are `UNKNOWN`; those whose series disagree have all their entries, "F / M".
+    Patients whose series have no entry are `UNKNOWN`; those whose series disagree have all their
+    entries, "F / M".
     """
     known = series[series[column] != ""]
     entries = known.groupby("patient")[column].agg(lambda values: " / ".join(sorted(set(values))))

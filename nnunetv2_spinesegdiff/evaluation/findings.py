@@ -1,7 +1,7 @@
 """Which findings the radiological gradings report, disc by disc and patient by patient.
 
-The table is SPIDER's `radiological_gradings.csv` (doi:10.5281/zenodo.10159290): a row a disc, 0 for a finding that is
-absent, above 0 for one that is present (the type of Modic changes), and a Pfirrmann grade of 1 to 5.
+The table is SPIDER's `radiological_gradings.csv` (doi:10.5281/zenodo.10159290): a row a disc, 0 for a finding
+that is absent, above 0 for one that is present (the type of Modic changes), and a Pfirrmann grade of 1 to 5.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class Gradings:
 
     Attributes:
         discs: a row a disc in the order of the table: `patient` (text), `level` (Int64, SPIDER's "IVD label":
-            1 is L5/S1, counted towards the head; missing throughout where the table has no such column), and a
-            nullable boolean column for each of `FINDINGS` and `ENDPLATES` that the table grades: True, False, or
-            missing where the disc was not graded. `ENDPLATES` is there where upper and lower ones are graded; it
-            is missing where one of them is and the other is not present.
+            1 is L5/S1, counted towards the head; missing throughout where the table has no such column), and
+            a nullable boolean column for each of `FINDINGS` and `ENDPLATES` that the table grades: True,
+            False, or missing where the disc was not graded. `ENDPLATES` is there where upper and lower ones
+            are graded; it is missing where one of them is and the other is not present.
         missing: columns of SPIDER that the table lacks.
     """
 
@@ -102,8 +102,8 @@ def gradings_of(table: pd.DataFrame, source: str, pfirrmann: int = 4) -> Grading
         pfirrmann: a disc of this grade or a higher one is degenerated, 2 to 5.
 
     Raises:
-        UserError: no column `Patient`, no row, no finding at all, a row without patient or with an entry that is no grade,
-            a disc in two rows, or a `pfirrmann` that tells no discs apart.
+        UserError: no column `Patient`, no row, no finding at all, a row without patient or with an entry that
+            is no grade, a disc in two rows, or a `pfirrmann` that tells no discs apart.
     """
     if not GRADES[0] < pfirrmann <= GRADES[1]:
         raise UserError(
@@ -207,7 +207,8 @@ def _check_no_disc_twice(discs: pd.DataFrame, source: str) -> None:
     if twice.any():
         patient, level = discs[twice].iloc[0]
         raise UserError(
-            f"{source}: {_line(twice)} has patient {patient}, {LEVEL} {level} a second time; keep one of the lines"
+            f"{source}: {_line(twice)} has patient {patient}, {LEVEL} {level} a second time; "
+            "keep one of the lines"
         )
 
 

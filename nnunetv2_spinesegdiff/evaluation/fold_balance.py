@@ -36,8 +36,8 @@ def folds_of(content: object, source: str) -> list[Fold]:
     """Folds from what a JSON file of them holds: nnU-Net's splits_final.json, or one with "test" for "val".
 
     Raises:
-        UserError: not such a content, a name without a number, or a patient who is validated on in two folds or
-            trained and validated on in one.
+        UserError: not such a content, a name without a number, or a patient who is validated on in two folds
+            or trained and validated on in one.
     """
     if not isinstance(content, list) or not content:
         raise UserError(f"{source}: is no list of folds; give a splits_final.json")
@@ -49,8 +49,8 @@ def folds_of(content: object, source: str) -> list[Fold]:
                 f"{source}: fold {number} must have train and one of val and test; give such a file"
             )
         train, val = (_names(fold[key], number, source) for key in ("train", keys.pop()))
-        unique = [tuple(dict.fromkeys(names)) for names in (train, val)]
-        folds.append(Fold(*unique, repeated=len(train) + len(val) - sum(map(len, unique))))
+        once = tuple(dict.fromkeys(train)), tuple(dict.fromkeys(val))
+        folds.append(Fold(*once, len(train) + len(val) - sum(map(len, once))))
     _check_no_leak(folds, source)
     return folds
 
@@ -63,8 +63,8 @@ def patient_of_case(name: str) -> str:
 def fold_balance(folds: list[Fold], gradings: Gradings) -> pd.DataFrame:
     """A row a fold: `fold`, `COUNTS`, and for each finding the percent of patients that have it.
 
-    `graded` are the patients that are validated on and have gradings; percents are of those of them who were graded
-    for the finding, NaN where there are none.
+    `graded` are the patients that are validated on and have gradings; percents are of those of them who were
+    graded for the finding, NaN where there are none.
     """
     patients = gradings.by_patient
     rows = []
@@ -104,7 +104,7 @@ def _check_no_leak(folds: list[Fold], source: str) -> None:
         for patient in sorted(fold.val_patients, key=int):
             if patient in validated_in:
                 raise UserError(
-                    f"{source}: patient {patient} is validated on in folds {validated_in[patient]} and {number}; "
-                    "keep one of them"
+                    f"{source}: patient {patient} is validated on in folds {validated_in[patient]} "
+                    f"and {number}; keep one of them"
                 )
             validated_in[patient] = number

@@ -1,5 +1,6 @@
-"""Do scores differ between those with a finding and those without? Welch's t-test, and models of repeated measures.
+"""Do scores differ between those with a finding and those without?
 
+Welch's t-test, and models for those who are measured repeatedly.
 Every test gives a dict with the keys `TEST_COLUMNS`; differences are present minus absent.
 """
 
@@ -17,8 +18,8 @@ from statsmodels.regression.mixed_linear_model import MixedLM
 from statsmodels.stats.meta_analysis import effectsize_smd
 
 TEST_COLUMNS = ("test", "difference", "difference_low", "difference_high", "t", "df", "p", "fit", "reason")
-"""`difference_low` and `difference_high` bound the difference with 95 % confidence. `fit` tells how the fit of a model
-went, empty for tests without one; `reason` why there is no test (p is NaN then), else empty."""
+"""`difference_low` and `difference_high` bound the difference with 95 % confidence. `fit` tells how the fit
+of a model went, empty for tests without one; `reason` why there is no test (p is NaN then), else empty."""
 WELCH = "Welch's t-test"
 MIXED = "linear mixed model"
 CLUSTERED = "least squares, errors clustered by patient"
@@ -35,8 +36,8 @@ class FitError(Exception):
 def welch(present: np.ndarray, absent: np.ndarray) -> dict[str, Any]:
     """Welch's t-test, two-sided, without equal variances.
 
-    Two groups that are both constant have no spread to hold a difference against (scipy finds them anything from
-    p = 0 to NaN), so they are not tested, nor are groups of fewer than two.
+    Two groups that are both constant have no spread to hold a difference against (scipy finds them anything
+    from p = 0 to NaN), so they are not tested, nor are groups of fewer than two.
 
     Args:
         present: (n,) scores of those with the finding, finite.
@@ -56,8 +57,8 @@ def welch(present: np.ndarray, absent: np.ndarray) -> dict[str, Any]:
 def hedges_g(present: np.ndarray, absent: np.ndarray) -> tuple[float, float, float]:
     """Hedges' g and its 95 % interval: mean difference over the pooled spread, freed of small samples' bias.
 
-    Borenstein et al., Introduction to Meta-Analysis (2009), chapter 4; the interval is the normal one of a large
-    sample. NaN where `welch` makes no test.
+    Borenstein et al., Introduction to Meta-Analysis (2009), chapter 4; the interval is the normal one of a
+    large sample. NaN where `welch` makes no test.
     """
     if why_no_test(present, absent):
         return np.nan, np.nan, np.nan
@@ -70,11 +71,12 @@ def hedges_g(present: np.ndarray, absent: np.ndarray) -> tuple[float, float, flo
 def mixed_model(
     scores: np.ndarray, present: np.ndarray, patients: Sequence[str], covariates: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """Linear mixed model: score ~ finding (+ covariates), with an intercept of its own for every patient; REML.
+    """Linear mixed model: score ~ finding (+ covariates), a random intercept for every patient; REML.
 
-    The finding's coefficient is held against a t distribution with (patients - 2) degrees of freedom, not against
-    the normal one: a few patients with a finding do not become more by being measured often. Where every patient
-    has the finding or not, and the same number of measurements, this is Student's t-test of the patients' means.
+    The finding's coefficient is held against a t distribution with (patients - 2) degrees of freedom, not
+    against the normal one: a few patients with a finding do not become more by being measured often. Where
+    every patient has the finding or not, and the same number of measurements, this is Student's t-test of the
+    patients' means.
 
     Args:
         scores: (n,) finite.

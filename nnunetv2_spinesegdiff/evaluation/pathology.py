@@ -1,6 +1,7 @@
-"""Dice of patients with a finding against Dice of patients without it, as in section 3.2.1 and figure 2 of the paper.
+"""Dice of patients with a finding against Dice of patients without it.
 
-Monzon et al., Enhancing Low Back Pain Assessment with Diffusion Models for Lumbar Spine MRI Segmentation, MIDL 2025.
+After section 3.2.1 and figure 2 of Monzon et al., Enhancing Low Back Pain Assessment with Diffusion Models for
+Lumbar Spine MRI Segmentation, MIDL 2025.
 """
 
 from __future__ import annotations
@@ -46,16 +47,16 @@ LEVEL_COLUMNS = (
     *TEST_COLUMNS,
     *("p_corrected", "significant"),
 )
-"""A row a system and finding; `GROUP_COLUMNS` are about discs here, and `patients_present` and `patients_absent` count
-whose they are: a patient can be in both."""
+"""A row a system and finding; `GROUP_COLUMNS` are about discs here, and `patients_present` and
+`patients_absent` count whose they are: a patient can be in both."""
 
 
 def patient_means(scores: pd.DataFrame, unit: str) -> pd.DataFrame:
     """Dice of every patient and structure (or level), the mean over the patient's cases.
 
-    T1w and T2w scans of a patient are two looks at one spine: as two patients they would make every p-value too
-    small. A case without Dice (NaN: the structure is in neither mask) is not in the mean; a patient without any
-    has no row.
+    T1w and T2w scans of a patient are two looks at one spine: as two patients they would make every p-value
+    too small. A case without Dice (NaN: the structure is in neither mask) is not in the mean; a patient
+    without any has no row.
 
     Args:
         scores: `system`, `data`, `patient`, `dice` and the column `unit`.
@@ -69,16 +70,16 @@ def patient_tests(scores: pd.DataFrame, findings: pd.DataFrame, mixed: bool = Fa
     """Test every finding of patients on every structure of every system; all rows are one family.
 
     Without `mixed`, Welch's t-test on `patient_means`. With it, `group_tests.mixed_model` of all cases, with
-    the contrast where there are several; where it cannot be fitted or relied on, the row holds Welch's test and
-    its `fit` says why. Groups, means and effect sizes are those of `patient_means` in both ways.
+    the contrast where there are several; where it cannot be fitted or relied on, the row holds Welch's test
+    and its `fit` says why. Groups, means and effect sizes are those of `patient_means` in both ways.
 
     Args:
         scores: `system`, `data`, `patient`, `contrast`, `structure` and `dice`, a row a case and structure.
         findings: nullable boolean columns, indexed by patient.
 
     Returns:
-        `PATHOLOGY_COLUMNS`. `p_corrected` is Benjamini and Hochberg's over all rows with a test, `significant`
-        says that it is at most 0.05.
+        `PATHOLOGY_COLUMNS`. `p_corrected` is Benjamini and Hochberg's over all rows with a test,
+        `significant` says that it is at most 0.05.
     """
     means = patient_means(scores, "structure")
     structures = list(dict.fromkeys(scores["structure"]))
@@ -112,10 +113,10 @@ def patient_tests(scores: pd.DataFrame, findings: pd.DataFrame, mixed: bool = Fa
 def level_tests(level_scores: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
     """Test every finding at a disc on the Dice of that disc; all rows are one family, of their own.
 
-    Discs of a patient are alike, so this is `group_tests.mixed_model` with the patient as random effect, on the
-    mean of each disc over the patient's cases; where it cannot be relied on, `clustered_least_squares`, and `fit`
-    says why. It is not adjusted for the level: findings that are commoner at the lowest discs stand for what is
-    harder there, too.
+    Discs of a patient are alike, so this is `group_tests.mixed_model` with the patient as random effect, on
+    the mean of each disc over the patient's cases; where it cannot be relied on, `clustered_least_squares`,
+    and `fit` says why. It is not adjusted for the level: findings that are commoner at the lowest discs stand
+    for what is harder there, too.
 
     Args:
         level_scores: `system`, `data`, `patient`, `level` and `dice`, a row a case and disc.
@@ -148,7 +149,7 @@ def with_findings(means: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
 def small_groups(table: pd.DataFrame, below: int = 10) -> dict[str, int]:
     """Findings that were tested with a group of few patients, and the size of the smallest one.
 
-    With Dice as skewed as it often is, Welch's test of 6 against 74 patients errs about twice as often as it says.
+    With Dice as skewed as it often is, Welch's test of 6 against 74 patients errs twice as often as it says.
     """
     tested = table[table["p"].notna()]
     smallest = tested[["present", "absent"]].min(axis=1).groupby(tested["finding"], sort=False).min()

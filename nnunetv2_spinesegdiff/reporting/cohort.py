@@ -42,8 +42,8 @@ TITLES = {
     "Manufacturer": "Manufacturer",
 }
 LONG_COLUMNS = ("section", "item", "measure", "count", "total", "percent", "value")
-"""Of cohort.csv: shares have `count`, `total` and `percent`, counts `count` alone, findings in folds `percent` alone, and
-lengths `value`."""
+"""Of cohort.csv: shares have `count`, `total` and `percent`, counts `count` alone, findings in folds
+`percent` alone, and lengths `value`."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _about_tables(graded: Gradings, seen: Overview, pfirrmann: int) -> list[str]
     notes = [
         both,
         "A finding is present in a patient who has it at any disc, and a disc with it counts in `discs`; "
-        f"degeneration is a Pfirrmann grade of {pfirrmann} or more. Percentages are of those who were graded.",
+        f"degeneration is a Pfirrmann grade of {pfirrmann} or more. Percents are of those who were graded.",
         "T1w is every t1 series, T2w every t2 series and t2_SPACE of patients without t2.",
     ]
     if stray:
@@ -183,21 +183,21 @@ def _long(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _long_rows(title: str, row: dict) -> list[dict[str, object]]:
+    counts: Sequence[str]
     if title == SPACINGS:
-        item, column, measures = f"{row['spacing']} {row['sequence']}", "value", ("low", "median", "high")
-        counts: Sequence[str] = ("known", "missing")
-        first = []
+        item, counts = f"{row['spacing']} {row['sequence']}", ("known", "missing")
+        values = {name: {"value": row[name]} for name in ("low", "median", "high")}
     elif title.startswith(FOLDS):
-        item, column, counts = f"fold {row['fold']}", "percent", FOLD_COUNTS
-        measures = tuple(name for name in row if name not in ("fold", *FOLD_COUNTS))
-        first = []
+        item, counts = f"fold {row['fold']}", FOLD_COUNTS
+        values = {name: {"percent": row[name]} for name in row if name not in ("fold", *FOLD_COUNTS)}
     else:
-        item, column, measures = row["finding"] if title == FINDINGS else row["item"], "value", ()
-        unit = "patients" if title in (FINDINGS, TITLES["sex"], TITLES["subset"]) else "series"
-        counts = ("unknown", "discs") if title == FINDINGS else ("patients",) if title == CONTRASTS else ()
-        first = [{"measure": unit, **{name: row.get(name) for name in ("count", "total", "percent")}}]
-    lines = [*first, *({"measure": name, "count": row[name]} for name in counts)]
-    lines += [{"measure": name, column: row[name]} for name in measures]
+        of_patients = title in (FINDINGS, TITLES["sex"], TITLES["subset"])
+        item = row["finding"] if title == FINDINGS else row["item"]
+        counts = {FINDINGS: ("unknown", "discs"), CONTRASTS: ("patients",)}.get(title, ())
+        share = {name: row.get(name) for name in ("count", "total", "percent")}
+        values = {"patients" if of_patients else "series": share}
+    lines: list[dict[str, object]] = [{"measure": name, "count": row[name]} for name in counts]
+    lines += [{"measure": name, **value} for name, value in values.items()]
     return [{"section": title, "item": item, **line} for line in lines]
 
 

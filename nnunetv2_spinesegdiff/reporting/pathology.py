@@ -1,4 +1,4 @@
-"""What `spinesegdiff pathology` does: scores of an evaluation and radiological gradings to tests, in a folder."""
+"""What `spinesegdiff pathology` does: scores and radiological gradings to tests, in a folder."""
 
 from __future__ import annotations
 
@@ -45,8 +45,9 @@ class Pathology:
             column a finding, nullable boolean.
         levels: `evaluation.pathology.LEVEL_COLUMNS`; without rows where discs have no scores of their own.
         notes: sentences that a reader of the tables must know.
-        settings: `pfirrmann`, `mixed`, `systems` (labels), `tests`, `not_made`, `level_tests`, `levels_not_made`,
-            `skipped_dice`, `missing_columns`, `without_gradings` and `without_scores` (patients).
+        settings: `pfirrmann`, `mixed`, `systems` (labels), `tests`, `not_made`, `level_tests`,
+            `levels_not_made`, `skipped_dice`, `missing_columns`, `without_gradings` and `without_scores`
+            (patients).
     """
 
     folder: Path
@@ -163,7 +164,7 @@ def _match(scores: pd.DataFrame, graded: Gradings, evaluation: Path, gradings: P
     if not set(scored) & set(known):
         examples = f"{scored[0]!r} there, {known[0]!r} here" if scored else "there are no scores"
         raise UserError(
-            f"{gradings}: grades no patient of {evaluation} ({examples}); give the gradings of the same patients"
+            f"{gradings}: grades no patient of {evaluation} ({examples}); give gradings of its patients"
         )
     return {
         "without_gradings": [patient for patient in scored if patient not in set(known)],

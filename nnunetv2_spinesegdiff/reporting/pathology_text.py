@@ -33,7 +33,7 @@ def notes_of(
     return [
         *_method(table, scores, settings),
         *_levels(levels, level_scores, gradings, settings),
-        *_left_out(table, settings, left_out),
+        *_left_out(settings, left_out),
         *_ungraded(gradings),
     ]
 
@@ -52,18 +52,20 @@ def _method(table: pd.DataFrame, scores: pd.DataFrame, settings: Mapping[str, An
     findings, structures = table["finding"].nunique(), table["structure"].nunique()
     notes = [
         f"The family has {settings['tests']} tests ({findings} findings, {structures} structures, "
-        f"{len(settings['systems'])} systems); {settings['not_made']} more could not be made, with the reason in "
-        f"their row. All p-values are corrected together (Benjamini and Hochberg, {ALPHA:g}), which holds for "
-        "tests that are independent or depend on each other positively.",
+        f"{len(settings['systems'])} systems); {settings['not_made']} more could not be made, with the "
+        f"reason in their row. All p-values are corrected together (Benjamini and Hochberg, {ALPHA:g}), "
+        "which holds for tests that are independent or depend on each other positively.",
         f"{scores['patient'].nunique()} patients with {cases} predicted cases. "
         + (
-            "A linear mixed model takes every case, with an intercept of its own for every patient and the "
-            "contrast where there are several; means, spreads and g are those of the patients' means."
+            "A linear mixed model takes every case, with an intercept of its own for every patient and "
+            "the contrast where there are several; means, spreads and g are those of the patients' means."
             if settings["mixed"]
-            else "The cases of a patient are averaged first; then Welch's t-test, with the finding against without."
+            else "The cases of a patient are averaged first; then Welch's t-test, with the finding "
+            "against without."
         ),
-        f"Degeneration is a highest Pfirrmann grade of {settings['pfirrmann']} or more; every other finding "
-        "counts at any level. g is Hedges' g with its 95 % interval, below 0 where Dice is lower with the finding.",
+        f"Degeneration is a highest Pfirrmann grade of {settings['pfirrmann']} or more; every other "
+        "finding counts at any level. g is Hedges' g with its 95 % interval, below 0 where Dice is lower "
+        "with the finding.",
     ]
     if settings["mixed"]:
         fits = table.loc[table["p"].notna() & (table["test"] == WELCH), "fit"]
@@ -75,8 +77,8 @@ def _method(table: pd.DataFrame, scores: pd.DataFrame, settings: Mapping[str, An
     if few := small_groups(table):
         sizes = ", ".join(f"{finding} ({size})" for finding, size in few.items())
         notes.append(
-            f"Fewer than 10 patients in the smaller group: {sizes}. With so few, and Dice as skewed as it often is, "
-            "Welch's p-values are too small: read them as a hint."
+            f"Fewer than 10 patients in the smaller group: {sizes}. With so few, and Dice as skewed as it "
+            "often is, Welch's p-values are too small: read them as a hint."
         )
     dims = scores.groupby(["system", "data"], sort=False)["dim"].nunique()
     for (name, data), n in dims.items():
@@ -96,27 +98,29 @@ def _levels(
     scored = set(zip(level_scores["patient"], level_scores["level"], strict=True))
     relied = int((levels["fit"] == CONVERGED).sum())
     return [
-        f"Discs are a family of their own with {settings['level_tests']} tests ({settings['levels_not_made']} could "
-        f"not be made). Discs of a patient are no independent observations, so the patient is a random effect of a "
-        f"linear mixed model ({relied} converged; else least squares with errors clustered by patient, as `fit` "
-        "says). A disc's Dice is the mean over the patient's cases. Nothing is adjusted for the level.",
+        f"Discs are a family of their own with {settings['level_tests']} tests "
+        f"({settings['levels_not_made']} could not be made). Discs of a patient are no independent "
+        f"observations, so the patient is a random effect of a linear mixed model ({relied} converged; "
+        "else least squares with errors clustered by patient, as `fit` says). A disc's Dice is the mean "
+        "over the patient's cases. Nothing is adjusted for the level.",
         f"{len(scored & graded)} discs have both scores and gradings, {len(scored - graded)} only scores, "
-        f"{len(graded - scored)} only gradings; Dice was in {int(level_scores['dice'].isna().sum())} rows of scores "
-        "not defined and skipped.",
+        f"{len(graded - scored)} only gradings; Dice was in {int(level_scores['dice'].isna().sum())} rows "
+        "of scores not defined and skipped.",
     ]
 
 
-def _left_out(table: pd.DataFrame, settings: Mapping[str, Any], left_out: Sequence[str]) -> list[str]:
+def _left_out(settings: Mapping[str, Any], left_out: Sequence[str]) -> list[str]:
     notes = []
     for key, what in (
         ("without_gradings", "have scores but no gradings"),
-        ("without_scores", "the other way round"),
+        ("without_scores", "have gradings but no scores"),
     ):
         patients = settings[key]
         notes.append(f"{len(patients)} patients {what}" + (f": {listed(patients)}." if patients else "."))
     skipped = {name: n for name, n in settings["skipped_dice"].items() if n}
     notes.append(
-        f"Dice was not defined (structure neither in label nor in prediction) and skipped {sum(skipped.values())} times"
+        "Dice was not defined (structure neither in label nor in prediction) and skipped "
+        f"{sum(skipped.values())} times"
         + (f": {', '.join(f'{name} {n}' for name, n in skipped.items())}." if skipped else ".")
     )
     if missing := settings["missing_columns"]:
@@ -128,8 +132,8 @@ def _left_out(table: pd.DataFrame, settings: Mapping[str, Any], left_out: Sequen
 
 def _ungraded(gradings: Gradings) -> list[str]:
     return [
-        f"{finding}: {row['discs']} discs have no grade; {row['unknown']} patients are unknown and in neither group, "
-        f"{row['absent']} count as absent by the discs that were graded."
+        f"{finding}: {row['discs']} discs have no grade; {row['unknown']} patients are unknown and in "
+        f"neither group, {row['absent']} count as absent by the discs that were graded."
         for finding, row in gradings.incomplete().iterrows()
     ]
 
@@ -159,7 +163,7 @@ def _readable(rows: pd.DataFrame, unit: str) -> pd.DataFrame:
             **_effect(rows),
             "p": [p_value(p) for p in rows["p"]],
             "corrected p": [
-                (f"**{p_value(p)}**" if yes else p_value(p)) if not reason else reason
+                reason or (f"**{p_value(p)}**" if yes else p_value(p))
                 for p, yes, reason in zip(
                     rows["p_corrected"], rows["significant"], rows["reason"], strict=True
                 )
