@@ -42,7 +42,7 @@ def made_up_scores(
     slip_effect: float = SLIP_EFFECT,
     system: str = "made up",
 ) -> pd.DataFrame:
-    """Two cases a patient, alike by their patient. Spondylolisthesis changes the Dice of discs, nothing else."""
+    """Two cases a patient, alike by their patient. Spondylolisthesis changes Dice of discs, nothing else."""
     slips = gradings.groupby("Patient")["Spondylolisthesis"].max()
     rows = []
     for patient, slip in slips.items():

@@ -1,7 +1,7 @@
 """Dice of patients with a finding against Dice of patients without it.
 
-After section 3.2.1 and figure 2 of Monzon et al., Enhancing Low Back Pain Assessment with Diffusion Models for
-Lumbar Spine MRI Segmentation, MIDL 2025.
+After section 3.2.1 and figure 2 of Monzon et al., Enhancing Low Back Pain Assessment with Diffusion Models
+for Lumbar Spine MRI Segmentation, MIDL 2025.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pandas as pd
 from .findings import FINDINGS
 from .group_tests import (
     ALPHA,
+    FEWEST,
     TEST_COLUMNS,
     FitError,
     clustered_least_squares,
@@ -22,6 +23,7 @@ from .group_tests import (
     hedges_g,
     mixed_model,
     no_test,
+    too_few,
     welch,
     why_no_test,
 )
@@ -66,7 +68,9 @@ def patient_means(scores: pd.DataFrame, unit: str) -> pd.DataFrame:
     return known.groupby([*SYSTEM, unit, "patient"], sort=False, as_index=False)["dice"].mean()
 
 
-def patient_tests(scores: pd.DataFrame, findings: pd.DataFrame, mixed: bool = False) -> pd.DataFrame:
+def patient_tests(
+    scores: pd.DataFrame, findings: pd.DataFrame, mixed: bool = False, fewest: int = FEWEST
+) -> pd.DataFrame:
     """Test every finding of patients on every structure of every system; all rows are one family.
 
     Without `mixed`, Welch's t-test on `patient_means`. With it, `group_tests.mixed_model` of all cases, with
@@ -76,6 +80,7 @@ def patient_tests(scores: pd.DataFrame, findings: pd.DataFrame, mixed: bool = Fa
     Args:
         scores: `system`, `data`, `patient`, `contrast`, `structure` and `dice`, a row a case and structure.
         findings: nullable boolean columns, indexed by patient.
+        fewest: patients in each group of a test, at least 2.
 
     Returns:
         `PATHOLOGY_COLUMNS`. `p_corrected` is Benjamini and Hochberg's over all rows with a test,
@@ -92,7 +97,7 @@ def patient_tests(scores: pd.DataFrame, findings: pd.DataFrame, mixed: bool = Fa
                     mine[mine["structure"] == structure], findings[finding], ["patient"]
                 )
                 present, absent = _groups(of_patients)
-                test = welch(present, absent)
+                test = welch(present, absent, fewest)
                 if mixed and not test["reason"]:
                     cases = system[(system["structure"] == structure) & system["dice"].notna()]
                     test = _mixed_or(test, _with_finding(cases, findings[finding], ["patient"]))
@@ -110,7 +115,7 @@ def patient_tests(scores: pd.DataFrame, findings: pd.DataFrame, mixed: bool = Fa
     return _as_family(rows, PATHOLOGY_COLUMNS)
 
 
-def level_tests(level_scores: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
+def level_tests(level_scores: pd.DataFrame, findings: pd.DataFrame, fewest: int = FEWEST) -> pd.DataFrame:
     """Test every finding at a disc on the Dice of that disc; all rows are one family, of their own.
 
     Discs of a patient are alike, so this is `group_tests.mixed_model` with the patient as random effect, on
@@ -121,6 +126,7 @@ def level_tests(level_scores: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFr
     Args:
         level_scores: `system`, `data`, `patient`, `level` and `dice`, a row a case and disc.
         findings: nullable boolean columns, indexed by patient and level.
+        fewest: patients with such a disc, and with one of the others, at least 2.
 
     Returns:
         `LEVEL_COLUMNS`.
@@ -131,11 +137,9 @@ def level_tests(level_scores: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFr
         for finding in _names(findings):
             discs = _with_finding(mine, findings[finding], ["patient", "level"])
             with_, without = (_of(discs, there) for there in (True, False))
-            patients = {
-                "patients_present": with_["patient"].nunique(),
-                "patients_absent": without["patient"].nunique(),
-            }
-            test = _test_discs(discs.dropna(subset=["there"]), *patients.values())
+            counts = with_["patient"].nunique(), without["patient"].nunique()
+            patients = dict(zip(("patients_present", "patients_absent"), counts, strict=True))
+            test = _test_discs(discs.dropna(subset=["there"]), counts, fewest)
             rows.append({**key, "finding": finding, **_described(discs), **patients, **test})
     return _as_family(rows, LEVEL_COLUMNS)
 
@@ -149,7 +153,8 @@ def with_findings(means: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
 def small_groups(table: pd.DataFrame, below: int = 10) -> dict[str, int]:
     """Findings that were tested with a group of few patients, and the size of the smallest one.
 
-    With Dice as skewed as it often is, Welch's test of 6 against 74 patients errs twice as often as it says.
+    Welch's p-values are too small then, above all where Dice is skewed: of 6 against 74 patients it errs
+    twice as often as it says.
     """
     tested = table[table["p"].notna()]
     smallest = tested[["present", "absent"]].min(axis=1).groupby(tested["finding"], sort=False).min()
@@ -203,10 +208,9 @@ def _mixed_or(otherwise: dict[str, Any], cases: pd.DataFrame) -> dict[str, Any]:
         return {**otherwise, "fit": f"{error}; {otherwise['test']} instead"}
 
 
-def _test_discs(discs: pd.DataFrame, patients_present: int, patients_absent: int) -> dict[str, Any]:
+def _test_discs(discs: pd.DataFrame, patients: tuple[int, int], fewest: int) -> dict[str, Any]:
     # Two discs of one patient are no two patients.
-    few = why_no_test(*(np.linspace(0, 1, n) for n in (patients_present, patients_absent)))
-    if reason := few or why_no_test(*_groups(discs)):
+    if reason := too_few(*patients, fewest) or why_no_test(*_groups(discs), 2):
         return no_test(reason)
     measured = discs["dice"].to_numpy(float), discs["there"].to_numpy(bool), discs["patient"].tolist()
     try:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from ..errors import UserError
 from ..evaluation.findings import Gradings, canonical_patient, gradings_of
+from ..evaluation.group_tests import FEWEST
 from ..evaluation.pathology import (
     LEVEL_COLUMNS,
     PATHOLOGY_COLUMNS,
@@ -45,7 +46,7 @@ class Pathology:
             column a finding, nullable boolean.
         levels: `evaluation.pathology.LEVEL_COLUMNS`; without rows where discs have no scores of their own.
         notes: sentences that a reader of the tables must know.
-        settings: `pfirrmann`, `mixed`, `systems` (labels), `tests`, `not_made`, `level_tests`,
+        settings: `pfirrmann`, `mixed`, `fewest`, `systems` (labels), `tests`, `not_made`, `level_tests`,
             `levels_not_made`, `skipped_dice`, `missing_columns`, `without_gradings` and `without_scores`
             (patients).
     """
@@ -66,6 +67,7 @@ def run_pathology(
     pfirrmann: int = 4,
     mixed: bool = False,
     systems: Sequence[str] | None = None,
+    fewest: int = FEWEST,
 ) -> Pathology:
     """Test whether Dice differs between patients with and without each finding, and write what comes out.
 
@@ -76,21 +78,26 @@ def run_pathology(
         pfirrmann: lowest grade that counts as degeneration, 2 to 5.
         mixed: a linear mixed model of all cases instead of Welch's t-test of the patients' means.
         systems: names or labels of those to test; all where it is None. More systems make a larger family.
+        fewest: patients in each group of a test, at least 2. What has fewer is told and not tested.
 
     Raises:
-        UserError: one of the inputs cannot be used, a system is unknown, or no patient is in both.
+        UserError: one of the inputs cannot be used, a system is unknown, no patient is in both, or `fewest`
+            is too small.
     """
+    if fewest < 2:
+        raise UserError(f"tests of groups of {fewest} cannot be made: give 2 or more patients a group")
     evaluation = read_evaluation(evaluation_folder)
     graded = gradings_of(read_text_table(gradings), str(gradings), pfirrmann)
     chosen = _choose(evaluation, systems)
     scores, level_scores = (_of(table, chosen) for table in (evaluation.scores, evaluation.level_scores))
     matching = _match(scores, graded, evaluation_folder, gradings)
     patients = graded.by_patient
-    table = patient_tests(scores, patients, mixed)
-    levels = level_tests(_whole_levels(level_scores), graded.by_level)
+    table = patient_tests(scores, patients, mixed, fewest)
+    levels = level_tests(_whole_levels(level_scores), graded.by_level, fewest)
     settings: dict[str, Any] = {
         "pfirrmann": pfirrmann,
         "mixed": mixed,
+        "fewest": fewest,
         "systems": [system.label for system in chosen],
         "tests": int(table["p"].notna().sum()),
         "not_made": int(table["p"].isna().sum()),

@@ -77,8 +77,8 @@ def _method(table: pd.DataFrame, scores: pd.DataFrame, settings: Mapping[str, An
     if few := small_groups(table):
         sizes = ", ".join(f"{finding} ({size})" for finding, size in few.items())
         notes.append(
-            f"Fewer than 10 patients in the smaller group: {sizes}. With so few, and Dice as skewed as it "
-            "often is, Welch's p-values are too small: read them as a hint."
+            f"Fewer than 10 patients in the smaller group: {sizes}. Welch's p-values are too small then, "
+            "above all where Dice is skewed: read them as a hint."
         )
     dims = scores.groupby(["system", "data"], sort=False)["dim"].nunique()
     for (name, data), n in dims.items():

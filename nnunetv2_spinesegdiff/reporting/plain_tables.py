@@ -20,12 +20,16 @@ def read_text_table(path: Path) -> pd.DataFrame:
     """
     try:
         # "utf-8-sig": spreadsheets put a mark before the name of the first column.
-        return pd.read_csv(path, dtype=str, encoding="utf-8-sig")
+        table = pd.read_csv(path, dtype=str, encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a CSV file") from None
     except (ValueError, UnicodeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"{path}: is no table ({reason}); give a CSV file in UTF-8") from None
+    if not isinstance(table.index, pd.RangeIndex):
+        # pandas would take the first entries for names of the rows and shift all columns.
+        raise UserError(f"{path}: lines have more entries than names of columns; correct its first line")
+    return table
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> None:

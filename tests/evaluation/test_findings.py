@@ -69,7 +69,9 @@ def test_endplates_are_unknown_where_one_of_them_is(upper, lower, either):
     assert pd.isna(found) if either is None else found == either
 
 
-@pytest.mark.parametrize("name", ["Pfirrman grade", "Pfirrmann grade", "PFIRRMANN_GRADE", " pfirrman  Grade "])
+@pytest.mark.parametrize(
+    "name", ["Pfirrman grade", "Pfirrmann grade", "PFIRRMANN_GRADE", " pfirrman  Grade "]
+)
 def test_names_of_columns_are_matched_whatever_their_spelling(table, name):
     table = table.rename(columns={"Pfirrman grade": name, "Patient": "PATIENT", "IVD label": "ivd Label"})
     gradings = gradings_of(table, "g.csv")
@@ -93,7 +95,16 @@ def test_without_levels_patients_have_findings_still(table):
 
 @pytest.mark.parametrize(
     ("entry", "text"),
-    [(1, "1"), (1.0, "1"), ("001", "1"), (" 7 ", "7"), ("12.0", "12"), ("A7", "A7"), ("1.5", "1.5"), ("0", "0")],
+    [
+        (1, "1"),
+        (1.0, "1"),
+        ("001", "1"),
+        (" 7 ", "7"),
+        ("12.0", "12"),
+        ("A7", "A7"),
+        ("1.5", "1.5"),
+        ("0", "0"),
+    ],
 )
 def test_patients_are_text(entry, text):
     assert canonical_patient(entry) == text

@@ -42,7 +42,7 @@ def groups(seed, n, m, ties=False):
 @pytest.mark.parametrize(("n", "m"), [(2, 2), (2, 78), (6, 74), (40, 40)])
 def test_welch_is_that_of_statsmodels(n, m, ties):
     present, absent = groups(n, n, m, ties)
-    found = welch(present, absent)
+    found = welch(present, absent, fewest=2)
     compare = CompareMeans(DescrStatsW(present), DescrStatsW(absent))
     t, p, df = compare.ttest_ind(usevar="unequal")
     assert (found["t"], found["p"], found["df"]) == pytest.approx((t, p, df), rel=1e-8)
@@ -55,23 +55,26 @@ def test_welch_is_that_of_statsmodels(n, m, ties):
 @pytest.mark.parametrize(
     ("present", "absent", "reason"),
     [
-        ([], [0.9, 0.8], "no patients with the finding"),
-        ([0.9], [0.9, 0.8], "1 patient with the finding"),
-        ([0.9, 0.8, 0.7], [0.7], "1 patient without the finding"),
+        ([], [0.9, 0.8], "no patients with the finding, at least 5 are needed"),
+        ([0.9], [0.9, 0.8], "1 patient with the finding, at least 5 are needed"),
+        ([0.9, 0.8] * 3, [0.7, 0.8], "2 patients without the finding, at least 5 are needed"),
         ([0.9] * 6, [0.8] * 74, "scores are constant in both groups"),
         ([0.9] * 6, [0.9] * 74, "scores are constant in both groups"),
-        ([0.1 + 0.2, 0.3], [0.9] * 3, "scores are constant in both groups"),
+        ([0.1 + 0.2] * 3 + [0.3] * 3, [0.9] * 5, "scores are constant in both groups"),
     ],
 )
 def test_what_cannot_be_tested_says_why(present, absent, reason):
     present, absent = np.array(present), np.array(absent)
     found = welch(present, absent)
     assert found["reason"] == reason
-    assert np.isnan([found["p"], found["t"], *hedges_g(present, absent)]).all()
+    assert np.isnan([found["p"], found["t"], found["df"], found["difference"]]).all()
+    assert np.isnan(hedges_g(present, absent)).all() == (
+        min(len(present), len(absent)) < 2 or "constant" in reason
+    )
 
 
 def test_one_constant_group_is_tested():
-    present, absent = np.full(6, 0.9), np.array([0.8, 0.81, 0.82])
+    present, absent = np.full(6, 0.9), np.array([0.8, 0.81, 0.82, 0.82, 0.84])
     found = welch(present, absent)
     # The only spread is that of the other group: a test of its mean against a number.
     assert (found["t"], found["p"]) == pytest.approx(
@@ -111,6 +114,19 @@ def test_welch_of_six_against_many_keeps_its_level_where_scores_are_normal():
         rates[name] = (p < 0.05).mean()
     assert 0.03 < rates["normal"] < 0.08
     assert rates["skewed"] > 0.08
+
+
+def test_tiny_groups_would_err_far_more_often_than_their_p_values_say():
+    """Why there is a smallest size: the p-values that survive a correction are the ones that are wrong."""
+    rng = np.random.default_rng(0)
+    rates = {}
+    for size in (2, 5, 20):
+        scores = rng.normal(size=(20000, 80))
+        p = stats.ttest_ind(scores[:, :size], scores[:, size:], axis=1, equal_var=False).pvalue
+        rates[size] = (p < 0.002).mean()
+    assert rates[2] > 0.04
+    assert rates[5] < 0.01
+    assert rates[20] < 0.004
 
 
 def repeated(seed, patients=60, between=0.03, within=0.015, effect=-0.03):
@@ -160,7 +176,7 @@ def test_a_mixed_model_that_cannot_be_relied_on_says_so(change, words):
 
 
 def test_without_spread_between_patients_the_fit_is_singular_or_right():
-    """The variance between patients is 0: about half of its estimates end at that bound, and none are hidden."""
+    """The variance between patients is 0: about half of its estimates end at that bound, and that is told."""
     problems = []
     for seed in range(20):
         scores, present, names, contrast = repeated(seed, between=0)
