@@ -285,10 +285,10 @@ def test_values_behind_the_tests(cohort):
 def test_small_groups_are_named():
     table = pd.DataFrame(
         {
-            "finding": ["a", "a", "b", "c"],
-            "present": [74, 73, 30, 1],
-            "absent": [6, 5, 50, 79],
-            "p": [0.1, 0.2, 0.3, np.nan],
+            "finding": ["a", "a", "b", "c", "d"],
+            "present": [74, 73, 30, 1, 6],
+            "absent": [6, 5, 50, 79, 74],
+            "test": [WELCH, WELCH, WELCH, "", MIXED],
         }
     )
     assert small_groups(table) == {"a": 5}
