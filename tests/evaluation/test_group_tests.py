@@ -1,0 +1,220 @@
+"""Tests of two groups against scipy, statsmodels and formulas."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from scipy import stats
+from scipy.special import gammaln
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
+
+from nnunetv2_spinesegdiff.evaluation.group_tests import (
+    CLUSTERED,
+    CONVERGED,
+    MIXED,
+    FitError,
+    clustered_least_squares,
+    corrected,
+    hedges_g,
+    mixed_model,
+    welch,
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+
+
+def groups(seed, n, m, ties=False):
+    rng = np.random.default_rng(seed)
+    present, absent = rng.normal(0.85, 0.05, n), rng.normal(0.9, 0.02, m)
+    return (present.round(2), absent.round(2)) if ties else (present, absent)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize(("n", "m"), [(2, 2), (2, 78), (6, 74), (40, 40)])
+def test_welch_is_that_of_statsmodels(n, m, ties):
+    present, absent = groups(n, n, m, ties)
+    found = welch(present, absent, fewest=2)
+    compare = CompareMeans(DescrStatsW(present), DescrStatsW(absent))
+    t, p, df = compare.ttest_ind(usevar="unequal")
+    assert (found["t"], found["p"], found["df"]) == pytest.approx((t, p, df), rel=1e-8)
+    low, high = compare.tconfint_diff(usevar="unequal")
+    assert (found["difference_low"], found["difference_high"]) == pytest.approx((low, high), rel=1e-6)
+    assert found["difference"] == pytest.approx(present.mean() - absent.mean())
+    assert found["reason"] == ""
+
+
+@pytest.mark.parametrize(
+    ("present", "absent", "reason"),
+    [
+        ([], [0.9, 0.8], "no patients with the finding, at least 5 are needed"),
+        ([0.9], [0.9, 0.8], "1 patient with the finding, at least 5 are needed"),
+        ([0.9, 0.8] * 3, [0.7, 0.8], "2 patients without the finding, at least 5 are needed"),
+        ([0.9] * 6, [0.8] * 74, "scores are constant in both groups"),
+        ([0.9] * 6, [0.9] * 74, "scores are constant in both groups"),
+        ([0.1 + 0.2] * 3 + [0.3] * 3, [0.9] * 5, "scores are constant in both groups"),
+    ],
+)
+def test_what_cannot_be_tested_says_why(present, absent, reason):
+    present, absent = np.array(present), np.array(absent)
+    found = welch(present, absent)
+    assert found["reason"] == reason
+    assert np.isnan([found["p"], found["t"], found["df"], found["difference"]]).all()
+    assert np.isnan(hedges_g(present, absent)).all() == (
+        min(len(present), len(absent)) < 2 or "constant" in reason
+    )
+
+
+def test_one_constant_group_is_tested():
+    present, absent = np.full(6, 0.9), np.array([0.8, 0.81, 0.82, 0.82, 0.84])
+    found = welch(present, absent)
+    # The only spread is that of the other group: a test of its mean against a number.
+    assert (found["t"], found["p"]) == pytest.approx(
+        (-stats.ttest_1samp(absent, 0.9).statistic, stats.ttest_1samp(absent, 0.9).pvalue)
+    )
+
+
+@pytest.mark.parametrize(("n", "m"), [(4, 5), (6, 74), (40, 40)])
+def test_hedges_g_is_the_formula(n, m):
+    present, absent = groups(1, n, m)
+    df = n + m - 2
+    pooled = np.sqrt(((n - 1) * present.var(ddof=1) + (m - 1) * absent.var(ddof=1)) / df)
+    d = (present.mean() - absent.mean()) / pooled
+    exact = np.exp(gammaln(df / 2) - gammaln((df - 1) / 2)) / np.sqrt(df / 2)
+    g, low, high = hedges_g(present, absent)
+    assert g == pytest.approx(d * exact, rel=0.002)
+    assert g < 0
+    assert (low + high) / 2 == pytest.approx(g)
+    assert hedges_g(absent, present)[0] == pytest.approx(-g)
+
+
+def test_the_interval_of_g_holds_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(600):
+        _, low, high = hedges_g(rng.normal(-0.8, 1, 14), rng.normal(0, 1, 66))
+        inside += low <= -0.8 <= high
+    assert 0.92 < inside / 600 < 0.98
+
+
+def test_welch_of_six_against_many_keeps_its_level_where_scores_are_normal():
+    """And not where they are skewed, which is why small groups are pointed out to the reader."""
+    rng = np.random.default_rng(0)
+    rates = {}
+    for name, draw in (("normal", rng.normal), ("skewed", lambda *a: -rng.exponential(1, a[-1]))):
+        p = np.array([welch(draw(0, 1, 6), draw(0, 1, 74))["p"] for _ in range(600)])
+        rates[name] = (p < 0.05).mean()
+    assert 0.03 < rates["normal"] < 0.08
+    assert rates["skewed"] > 0.08
+
+
+def test_tiny_groups_would_err_far_more_often_than_their_p_values_say():
+    """Why there is a smallest size: the p-values that survive a correction are the ones that are wrong."""
+    rng = np.random.default_rng(0)
+    rates = {}
+    for size in (2, 5, 20):
+        scores = rng.normal(size=(20000, 80))
+        p = stats.ttest_ind(scores[:, :size], scores[:, size:], axis=1, equal_var=False).pvalue
+        rates[size] = (p < 0.002).mean()
+    assert rates[2] > 0.04
+    assert rates[5] < 0.01
+    assert rates[20] < 0.004
+
+
+def repeated(seed, patients=60, between=0.03, within=0.015, effect=-0.03):
+    rng = np.random.default_rng(seed)
+    names = np.repeat(np.arange(patients), 2).astype(str)
+    present = np.repeat(np.arange(patients) < patients // 4, 2)
+    contrast = np.tile([0.0, 1.0], patients)[:, None]
+    scores = 0.9 + np.repeat(rng.normal(0, between, patients), 2) + rng.normal(0, within, 2 * patients)
+    return scores + effect * present + 0.01 * contrast[:, 0], present, names, contrast
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("with_contrast", [False, True])
+def test_the_mixed_model_of_balanced_cases_is_students_test_of_the_means(seed, with_contrast):
+    scores, present, names, contrast = repeated(seed)
+    found = mixed_model(scores, present, names, contrast if with_contrast else None)
+    means = scores.reshape(-1, 2).mean(1)
+    expected = stats.ttest_ind(means[present[::2]], means[~present[::2]])
+    assert (found["t"], found["p"]) == pytest.approx((expected.statistic, expected.pvalue), rel=1e-3)
+    assert found["df"] == expected.df
+    low, high = expected.confidence_interval()
+    assert (found["difference_low"], found["difference_high"]) == pytest.approx((low, high), abs=1e-4)
+    assert (found["test"], found["fit"], found["reason"]) == (MIXED, CONVERGED, "")
+
+
+def test_the_mixed_model_of_unbalanced_cases_is_that_of_statsmodels():
+    scores, present, names, contrast = repeated(3)
+    some = np.random.default_rng(3).random(len(scores)) < 0.8
+    found = mixed_model(scores[some], present[some], names[some], contrast[some])
+    design = np.column_stack([np.ones(some.sum()), present[some], contrast[some]])
+    model = sm.MixedLM(100 * scores[some], design, groups=names[some]).fit()
+    assert found["difference"] == pytest.approx(model.fe_params[1] / 100, rel=1e-3)
+    assert found["t"] == pytest.approx(model.tvalues[1], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda s, f, n, c: (s, f, np.arange(len(n)).astype(str), c), "no patient has more than one score"),
+        (lambda s, f, n, c: (s, f, n, f[:, None].astype(float)), "cannot be told from the contrast"),
+        (lambda s, f, n, c: (np.repeat(s[::2], 2), f, n, None), "singular fit: no spread within patients"),
+    ],
+)
+def test_a_mixed_model_that_cannot_be_relied_on_says_so(change, words):
+    with pytest.raises(FitError, match=words):
+        mixed_model(*change(*repeated(0)))
+
+
+def test_without_spread_between_patients_the_fit_is_singular_or_right():
+    """The variance between patients is 0: about half of its estimates end at that bound, and that is told."""
+    problems = []
+    for seed in range(20):
+        scores, present, names, contrast = repeated(seed, between=0)
+        try:
+            assert mixed_model(scores, present, names, contrast)["fit"] == CONVERGED
+        except FitError as error:
+            problems.append(str(error))
+    assert 3 < len(problems) < 17
+    assert set(problems) <= {"singular fit: no spread between patients", "no convergence"}
+
+
+def test_clustered_least_squares_is_the_sandwich():
+    scores, present, names, _ = repeated(1)
+    found = clustered_least_squares(scores, present, names)
+    design = np.column_stack([np.ones(len(scores)), present])
+    bread = np.linalg.inv(design.T @ design)
+    residuals = scores - design @ bread @ design.T @ scores
+    scores_of = [design[names == n].T @ residuals[names == n] for n in np.unique(names)]
+    meat = sum(np.outer(u, u) for u in scores_of)
+    n, g = len(scores), len(scores_of)
+    error = np.sqrt((g / (g - 1) * (n - 1) / (n - 2) * bread @ meat @ bread)[1, 1])
+    t = (scores[present].mean() - scores[~present].mean()) / error
+    assert (found["t"], found["df"]) == pytest.approx((t, g - 1))
+    assert found["p"] == pytest.approx(2 * stats.t.sf(abs(t), g - 1))
+    assert found["test"] == CLUSTERED
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_correction_is_benjamini_and_hochbergs_over_the_tests_that_were_made(seed):
+    rng = np.random.default_rng(seed)
+    p = rng.random(24).round(1 if seed % 2 else 6) ** 3
+    p[rng.random(24) < 0.2] = np.nan
+    made = ~np.isnan(p)
+    found = corrected(p)
+    assert np.isnan(found[~made]).all()
+    assert found[made] == pytest.approx(multipletests(p[made], method="fdr_bh")[1])
+
+
+def test_correction_of_nothing():
+    assert len(corrected(np.array([]))) == 0
+    assert np.isnan(corrected(np.array([np.nan, np.nan]))).all()

@@ -1,0 +1,123 @@
+"""The folder of a cohort."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.files import save_json
+from nnunetv2_spinesegdiff.reporting.cohort import CONTRASTS, FINDINGS, SPACINGS, run_cohort
+from tests.made_up_scores import made_up_gradings
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """Thirty patients; 30 is graded only, 31 was scanned only."""
+    made_up_gradings(np.random.default_rng(0), 30).to_csv(tmp_path / "g.csv", index=False)
+    patients = [p for p in range(1, 32) if p != 30]
+    overview = pd.DataFrame(
+        {
+            "new_file_name": [f"{p}_{s}" for p in patients for s in ("t1", "t2")] + ["readme"],
+            "sex": (["F ", "F"] * 20 + ["M", "M"] * 10) + [""],
+            "subset": "training",
+            "MagneticFieldStrength": 1.5,
+            "PixelSpacing": ["[0.5, 0.5]", "wide"] * 30 + [""],
+            "SpacingBetweenSlices": ["4.4", ""] * 30 + [""],
+            "SliceThickness": 4.0,
+        }
+    )
+    overview.to_csv(tmp_path / "o.csv", index=False)
+    folds = [
+        {
+            "train": [f"SPIDER_{p:03d}_t1" for p in range(1, 30) if p % 5 != fold],
+            "val": [f"SPIDER_{p:03d}_t1" for p in range(1, 30) if p % 5 == fold],
+        }
+        for fold in range(5)
+    ]
+    save_json(folds, tmp_path / "splits_final.json")
+    return tmp_path
+
+
+def run(inputs, *splits):
+    return run_cohort(inputs / "g.csv", inputs / "o.csv", inputs / "out", [inputs / name for name in splits])
+
+
+def test_everything_is_counted_and_written(inputs):
+    cohort = run(inputs, "splits_final.json")
+    assert list(cohort.tables) == [
+        *(FINDINGS, CONTRASTS, SPACINGS, "Sex", "Subset", "Field strength in T"),
+        "Folds of splits_final.json",
+    ]
+    out = inputs / "out"
+    assert sorted(path.name for path in out.iterdir()) == ["cohort.csv", "cohort.json", "cohort.md"]
+    record = json.loads((out / "cohort.json").read_text())
+    assert list(record["tables"]) == list(cohort.tables)
+    assert tuple(record["notes"]) == cohort.notes
+    text = (out / "cohort.md").read_text()
+    assert all(f"## {title}\n" in text for title in cohort.tables)
+    assert all(f"- {note}\n" in text for note in cohort.notes)
+    assert cohort.tables[FINDINGS]["patients"].iloc[0] in text
+
+
+def test_the_long_table_holds_the_same_numbers(inputs):
+    cohort = run(inputs, "splits_final.json")
+    long = pd.read_csv(inputs / "out" / "cohort.csv").set_index(["section", "item", "measure"])
+    for _, row in cohort.tables[FINDINGS].iterrows():
+        line = long.loc[(FINDINGS, row["finding"], "patients")]
+        assert (line["count"], line["total"]) == (row["count"], row["total"])
+        assert line["percent"] == pytest.approx(row["percent"], rel=1e-5)
+        assert long.loc[(FINDINGS, row["finding"], "discs"), "count"] == row["discs"]
+    assert long.loc[(CONTRASTS, "T1w+T2w", "series"), "count"] == 60
+    assert long.loc[(CONTRASTS, "T1w+T2w", "patients"), "count"] == 30
+    assert long.loc[("Sex", "F", "patients"), "count"] == 20
+    assert long.loc[("Field strength in T", "1.5", "series"), "count"] == 60
+    assert long.loc[(SPACINGS, "PixelSpacing all", "high"), "value"] == 0.5
+    assert long.loc[(SPACINGS, "SpacingBetweenSlices all", "missing"), "count"] == 30
+    fold = cohort.tables["Folds of splits_final.json"].iloc[2]
+    bulging = long.loc[("Folds of splits_final.json", "fold 2", "Disc bulging"), "percent"]
+    assert bulging == pytest.approx(fold["Disc bulging"], rel=1e-5)
+    assert not long.index.duplicated().any()
+
+
+def test_whatever_differs_or_is_missing_is_told(inputs):
+    notes = "\n".join(run(inputs, "splits_final.json").notes)
+    for words in (
+        "1 have gradings but no series (30)",
+        "1 series but no gradings (31)",
+        "20 of sex",
+        "1 lines of the overview name no series and were passed over (readme)",
+        "The overview have no Manufacturer",
+        "SpacingBetweenSlices: 30 series have none",
+        "PixelSpacing: entries that are no lengths are not in its range (wide)",
+        "1 graded ones are never validated on (30)",
+    ):
+        assert words in notes, words
+
+
+def test_files_of_folds_with_one_name_are_told_apart(inputs):
+    folds = json.loads((inputs / "splits_final.json").read_text())
+    save_json(folds[:2], inputs / "other" / "splits_final.json")
+    cohort = run(inputs, "splits_final.json", "other/splits_final.json")
+    assert f"Folds of {inputs / 'other' / 'splits_final.json'}" in cohort.tables
+    assert len(cohort.tables) == 8
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '[{"train": ["1"], "val": ["2"]}, {"train": ["1"], "val": ["2"]}]']
+)
+def test_bad_folds_stop_it_before_anything_is_written(inputs, content):
+    (inputs / "bad.json").write_text(content)
+    with pytest.raises(UserError, match=r"bad\.json"):
+        run(inputs, "bad.json")
+    assert not (inputs / "out").exists()
+
+
+def test_a_table_without_patients_names_file_and_column(inputs):
+    table = pd.read_csv(inputs / "g.csv")
+    table.drop(columns="Patient").to_csv(inputs / "g.csv", index=False)
+    with pytest.raises(UserError, match=r"g\.csv: has no column Patient"):
+        run(inputs)

@@ -1,0 +1,62 @@
+"""Tables as plain text."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.reporting.plain_tables import (
+    listed,
+    markdown_table,
+    number,
+    p_value,
+    read_text_table,
+)
+
+
+def test_entries_stay_the_text_that_they_are(tmp_path):
+    (tmp_path / "t.csv").write_bytes("\ufeffPatient,sex\n001,F \n2,\n".encode())
+    table = read_text_table(tmp_path / "t.csv")
+    assert list(table) == ["Patient", "sex"]
+    assert table["Patient"].tolist() == ["001", "2"]
+    assert table["sex"].isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"a,b\n1,2,3,4\n", b"a,b\n1,2,\n", b"a,b\n1\n5,6,7\n", b"a\n\xff\xfe\x00"],
+)
+def test_what_is_no_table_is_told_in_one_line(tmp_path, content):
+    path = tmp_path / "t.csv"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        read_text_table(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_markdown():
+    table = pd.DataFrame({"a|b": ["x|y", None], "n": [1, 2]})
+    assert markdown_table(table).splitlines() == [
+        "| a\\|b | n |",
+        "| --- | --- |",
+        "| x\\|y | 1 |",
+        "| n/a | 2 |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.5, "0.5000"), (0.00009, "< 0.0001"), (0.0001, "0.0001"), (np.nan, "n/a")]
+)
+def test_p_values(p, text):
+    assert p_value(p) == text
+
+
+def test_numbers_and_lists():
+    assert number(-0.125, 2).startswith("\N{MINUS SIGN}0.1")
+    assert number(float("nan"), 2) == "n/a"
+    assert listed(["a", "b", "c"], 2) == "a, b and 1 more"
+    assert listed(["a", "b"], 2) == "a, b"
