@@ -50,6 +50,10 @@ COMMANDS = (
     nnunet.add_predict,
     nnunet.add_uncertainty,
     evaluating.add_evaluate,
+    evaluating.add_cohort,
+    evaluating.add_pathology,
+    evaluating.add_figures,
+    evaluating.add_report,
     experiments.add_reproduce,
     nnunet.add_env,
 )

@@ -7,9 +7,9 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .words import add_command, add_processes
+from .words import add_command, add_processes, positive
 
 if TYPE_CHECKING:
     from ..reporting.evaluation_folder import Evaluation
@@ -29,9 +29,9 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     p.set_defaults(run=_evaluate)
 
 
-def add_sources(p: argparse.ArgumentParser, required: bool = True) -> None:
-    """The options that name what is scored, and how it is tabulated."""
-    which = p.add_mutually_exclusive_group(required=required)
+def add_sources(p: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
+    """The options that name what is scored, and how it is tabulated; returns the group of which one is needed."""
+    which = p.add_mutually_exclusive_group(required=True)
     which.add_argument(
         "-s",
         nargs="+",
@@ -69,6 +69,7 @@ def add_sources(p: argparse.ArgumentParser, required: bool = True) -> None:
     p.add_argument("--metric", choices=METRICS, default="dice", help="what systems are compared by")
     p.add_argument("--against", metavar="NAME", help="compare the others with this system only")
     add_processes(p)
+    return which
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -101,7 +102,7 @@ def evaluate(options: argparse.Namespace, out: Path) -> Evaluation:
         transposed=options.transposed,
         num_processes=options.np,
     )
-    return run_evaluation(sources, choices, shlex.join(["spinesegdiff", *sys.argv[1:]]))
+    return run_evaluation(sources, choices, _command())
 
 
 def tell_left_out(evaluation: Evaluation) -> int:
@@ -109,3 +110,182 @@ def tell_left_out(evaluation: Evaluation) -> int:
     for line in evaluation.left_out:
         print(f"error: {line}", file=sys.stderr)
     return 1 if evaluation.left_out else 0
+
+
+def add_cohort(commands: argparse._SubParsersAction) -> None:
+    p = add_command(
+        commands,
+        "cohort",
+        "Count a cohort: findings (the paper's table 3), contrasts, spacings, sex, scanners, balance of folds.",
+    )
+    p.add_argument(
+        "--gradings", type=Path, required=True, metavar="FILE", help="SPIDER's radiological_gradings.csv"
+    )
+    p.add_argument("--overview", type=Path, required=True, metavar="FILE", help="SPIDER's overview.csv")
+    _add_splits(p)
+    _add_pfirrmann(p)
+    p.add_argument("-o", type=Path, required=True, metavar="DIR", help="folder for the tables")
+    p.set_defaults(run=_cohort)
+
+
+def _cohort(options: argparse.Namespace) -> None:
+    from ..reporting.cohort import run_cohort
+
+    run_cohort(options.gradings, options.overview, options.o, options.splits, pfirrmann=options.pfirrmann)
+    print((options.o / "cohort.md").read_text(encoding="utf-8"))
+
+
+def add_pathology(commands: argparse._SubParsersAction) -> None:
+    p = add_command(
+        commands,
+        "pathology",
+        "Test whether Dice differs between patients with and without each finding: Welch's t-test, "
+        "Benjamini-Hochberg over all tests, effect sizes.",
+    )
+    _add_evaluation(p)
+    p.add_argument(
+        "--gradings", type=Path, required=True, metavar="FILE", help="SPIDER's radiological_gradings.csv"
+    )
+    _add_statistics(p)
+    p.add_argument(
+        "-o", type=Path, metavar="DIR", default=argparse.SUPPRESS, help="folder instead of EVALUATION/pathology"
+    )
+    p.set_defaults(run=_pathology)
+
+
+def _pathology(options: argparse.Namespace) -> None:
+    from ..reporting.pathology import TEXT, run_pathology
+
+    out = getattr(options, "o", None)
+    done = run_pathology(options.i, options.gradings, out, **_statistics(options))
+    print((done.folder / TEXT).read_text(encoding="utf-8"))
+
+
+def add_figures(commands: argparse._SubParsersAction) -> None:
+    p = add_command(
+        commands,
+        "figures",
+        "Draw an evaluation: findings, cases, systems, depths, and stage 1 against refined, as PNG and PDF.",
+    )
+    _add_evaluation(p)
+    which = p.add_mutually_exclusive_group()
+    which.add_argument(
+        "--cases", nargs="+", metavar="CASE", default=argparse.SUPPRESS, help="show these instead of the worst"
+    )
+    which.add_argument("--worst", type=positive, default=6, metavar="K", help="how many cases to show")
+    p.add_argument(
+        "--pair",
+        nargs=2,
+        metavar=("FIRST", "SECOND"),
+        default=argparse.SUPPRESS,
+        help="systems to show case by case, instead of the first and the last",
+    )
+    p.add_argument(
+        "-o", type=Path, metavar="DIR", default=argparse.SUPPRESS, help="folder instead of EVALUATION/figures"
+    )
+    p.set_defaults(run=_figures)
+
+
+def _figures(options: argparse.Namespace) -> None:
+    from ..reporting.study import figures_of
+
+    words = vars(options)
+    pair = tuple(words["pair"]) if "pair" in words else None
+    figures = figures_of(options.i, words.get("o"), cases=words.get("cases"), worst=options.worst, pair=pair)
+    for entry in figures.entries:
+        print(f"{entry.path}: {entry.title}")
+    for note in figures.notes:
+        print(note)
+
+
+def add_report(commands: argparse._SubParsersAction) -> None:
+    p = add_command(
+        commands,
+        "report",
+        "Write one HTML file about an evaluation: tables, differences and controls, figures, findings, cases. "
+        "Evaluates first where -s or --reproduced is given instead of -i.",
+    )
+    p.add_argument("-o", type=Path, required=True, metavar="FILE", help="the page, .html")
+    add_sources(p).add_argument(
+        "-i", type=Path, metavar="EVALUATION", help="folder of spinesegdiff evaluate instead of -s"
+    )
+    p.add_argument("--gradings", type=Path, metavar="FILE", help="SPIDER's radiological_gradings.csv")
+    p.add_argument("--overview", type=Path, metavar="FILE", help="SPIDER's overview.csv")
+    _add_splits(p)
+    _add_statistics(p)
+    p.add_argument(
+        "--gallery", type=int, default=40, metavar="K", help="cases with a picture, the worst first"
+    )
+    p.add_argument("--order_by", metavar="NAME", help="system that says which cases are the worst")
+    p.add_argument("--whole_paths", action="store_true", help="write whole paths, not only names of files")
+    p.set_defaults(run=_report)
+
+
+def _report(options: argparse.Namespace) -> int:
+    from ..reporting.evaluation_folder import read_evaluation
+    from ..reporting.study import Study, check_report, make_report
+
+    check_report(options.o)
+    folder = options.i or options.o.with_suffix("")
+    evaluation = read_evaluation(folder) if options.i else evaluate(options, folder)
+    study = Study(
+        evaluation=folder,
+        gradings=options.gradings,
+        overview=options.overview,
+        splits=options.splits,
+        statistics=_statistics(options),
+        page={
+            "gallery": options.gallery,
+            "order_by": options.order_by,
+            "whole_paths": options.whole_paths,
+            **({"title": options.title} if options.title else {}),
+        },
+        command=_command(),
+    )
+    make_report(study, options.o)
+    print(f"{options.o}: {options.o.stat().st_size / 1e6:.1f} MB; tables and figures in {folder}")
+    return tell_left_out(evaluation)
+
+
+def _add_evaluation(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "-i", type=Path, required=True, metavar="EVALUATION", help="folder of spinesegdiff evaluate"
+    )
+
+
+def _add_splits(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--splits", type=Path, nargs="+", default=[], metavar="FILE", help="folds, splits_final.json"
+    )
+
+
+def _add_pfirrmann(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--pfirrmann", type=int, default=4, metavar="GRADE", help="lowest grade that counts as degeneration"
+    )
+
+
+def _add_statistics(p: argparse.ArgumentParser) -> None:
+    _add_pfirrmann(p)
+    p.add_argument(
+        "--mixed", action="store_true", help="a mixed model of all cases instead of Welch's test of patients"
+    )
+    p.add_argument(
+        "--systems", nargs="+", metavar="NAME", default=argparse.SUPPRESS, help="test these instead of all"
+    )
+    p.add_argument(
+        "--fewest", type=positive, default=5, metavar="N", help="patients that each group of a test must have"
+    )
+
+
+def _statistics(options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "pfirrmann": options.pfirrmann,
+        "mixed": options.mixed,
+        "systems": getattr(options, "systems", None),
+        "fewest": options.fewest,
+    }
+
+
+def _command() -> str:
+    return shlex.join(["spinesegdiff", *sys.argv[1:]])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,8 +21,9 @@ from ..evaluation.summary_tables import (
     printed,
     summary_table,
 )
-from ..files import save_json, written_whole
+from ..files import save_json
 from .evaluation_folder import Evaluation, System
+from .plain_tables import p_value, write_text
 
 TABLES = "tables"
 SUMMARY = "summary.json"
@@ -46,21 +46,25 @@ def write_tables(
         transposed: a column a system.
     """
     folder = evaluation.folder / TABLES
-    scores, names = by_contrast(evaluation.scores, names_of(evaluation.systems))
-    for name in METRICS:
-        table = summary_table(scores, names, name)
+    for name, table in summary_tables(evaluation).items():
         heading = title if name == "dice" else f"{HEADINGS[name][0].upper()}{HEADINGS[name][1:]}"
         lines = printed(table, name, transposed)
         notes = [cases_note(table), *filter(None, [absence_note(evaluation.scores)]), *_left_out(evaluation)]
-        _write(folder / f"{name}.csv", as_csv(table))
-        _write(folder / f"{name}.md", as_markdown(lines, heading, notes))
-        _write(folder / f"{name}.tex", as_latex(lines, heading, notes))
+        write_text(as_csv(table), folder / f"{name}.csv")
+        write_text(as_markdown(lines, heading, notes), folder / f"{name}.md")
+        write_text(as_latex(lines, heading, notes), folder / f"{name}.tex")
     differences = compare(evaluation.scores, names_of(evaluation.systems), metric, against)
-    _write(folder / f"{COMPARISONS}.csv", as_csv(differences))
+    write_text(as_csv(differences), folder / f"{COMPARISONS}.csv")
     notes = comparison_notes(differences, evaluation.systems)
     told = as_markdown(printed_comparisons(differences), f"Differences in {HEADINGS[metric]}", notes)
-    _write(folder / f"{COMPARISONS}.md", told)
+    write_text(told, folder / f"{COMPARISONS}.md")
     save_json(summary(evaluation), evaluation.folder / SUMMARY)
+
+
+def summary_tables(evaluation: Evaluation) -> dict[str, pd.DataFrame]:
+    """Metric to its table; a row a system and what it was trained on, or the contrast of the cases."""
+    scores, names = by_contrast(evaluation.scores, names_of(evaluation.systems))
+    return {metric: summary_table(scores, names, metric) for metric in METRICS}
 
 
 def names_of(systems: Sequence[System]) -> list[tuple[str, str]]:
@@ -72,7 +76,7 @@ def printed_comparisons(differences: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in differences.itertuples():
         interval = f"{_signed(row.mean_difference)} [{_signed(row.low)}, {_signed(row.high)}]"
-        p = f"{_p(row.p_corrected)}{' *' if row.significant else ''}"
+        p = f"{p_value(row.p_corrected)}{' *' if row.significant else ''}"
         rows.append([row.system_a, row.system_b, row.data_a, row.structure, row.patients, interval, p])
     heads = [
         "Model",
@@ -150,14 +154,3 @@ def _left_out(evaluation: Evaluation) -> list[str]:
 
 def _signed(value: float) -> str:
     return "n/a" if np.isnan(value) else f"{value:+.3f}"
-
-
-def _p(value: float) -> str:
-    if np.isnan(value):
-        return "n/a"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _write(path: Path, text: str) -> None:
-    with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
