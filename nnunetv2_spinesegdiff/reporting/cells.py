@@ -16,6 +16,8 @@ from .page import Cell, Table
 
 MISSING = "n/a"
 MINUS = "\N{MINUS SIGN}"
+LONG = 32
+"""Characters of a text that gets room for several words a line."""
 _MISSING = {"", MISSING, "nan", "none", "\N{EN DASH}", "-", "<na>"}
 _NUMBER = re.compile(
     r"""\s*(?P<below>[<≤])?[>≥≈~]?\s*
@@ -27,10 +29,11 @@ _NUMBER = re.compile(
 
 @dataclass(frozen=True)
 class Column:
-    """A heading, and whether its cells are sorted as numbers."""
+    """A heading, whether its cells are sorted as numbers, and whether they hold sentences."""
 
     heading: str
     numeric: bool
+    long: bool
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,16 @@ def grid_of(table: Table) -> Grid:
         [_cell(value, table.digits.get(str(name))) for value in frame.iloc[:, number]]
         for number, name in enumerate(frame.columns)
     ]
-    numeric = [_numeric(cells) for cells in columns]
-    heads = tuple(Column(_heading(name), kind) for name, kind in zip(frame.columns, numeric, strict=True))
+    heads = tuple(
+        Column(_heading(name), _numeric(cells), any(len(cell.text) > LONG for cell in cells))
+        for name, cells in zip(frame.columns, columns, strict=True)
+    )
     return Grid(heads, tuple(zip(*columns, strict=True)) if columns else ())
+
+
+def is_blank(cell: Cell) -> bool:
+    """There is nothing to sort by: "", "n/a", "n/a (0)"."""
+    return _is_missing(cell.text) or (cell.value is None and cell.text.startswith(MISSING))
 
 
 def number_in(text: str) -> float | None:
@@ -118,11 +128,11 @@ def _cell(value: Any, digits: int | None) -> Cell:
         text = number(real, digits) if digits is not None else f"{real:.4g}".replace("-", MINUS)
         return Cell(MISSING if np.isnan(real) else text, _known(real))
     text = str(value)
-    return Cell(MISSING, None) if _is_missing(text) else Cell(text, number_in(text))
+    return Cell(MISSING if text.strip() else "", None) if _is_missing(text) else Cell(text, number_in(text))
 
 
 def _numeric(cells: Sequence[Cell]) -> bool:
-    present = [cell for cell in cells if not _is_missing(cell.text)]
+    present = [cell for cell in cells if not is_blank(cell)]
     return bool(present) and all(cell.value is not None for cell in present)
 
 

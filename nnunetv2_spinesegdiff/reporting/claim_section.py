@@ -70,18 +70,26 @@ def _claims_table(claims: Sequence[Claim], metric: str, controls: Collection[Nam
     for claim in claims:
         beside = [_told(held) for held in claim.controls]
         beside += [f"not compared with {_label(name)}" for name in claim.unmet]
-        # "Controls" is never empty: nobody may read a difference without it.
+        line = _line(claim.difference)
         rows.append(
-            {**_line(claim.difference), "Against the controls": "\n".join(beside) or "none evaluated"}
+            {
+                # The judgement comes first: a narrow screen shows it with the difference.
+                **{heading: line.pop(heading) for heading in ("Structure", "Difference of")},
+                "In words": _verdict(claim, controls),
+                **line,
+                "Against the controls": "\n".join(beside) or "none evaluated",
+            }
         )
-        rows[-1]["In words"] = _verdict(claim, controls)
     return Table(pd.DataFrame(rows), f"{METRICS[metric]}: differences between the proposed systems")
 
 
 def _controls_table(differences: Sequence[Difference], controls: Collection[Name]) -> Table:
     """A control is what something else is held against, unless both are controls."""
     turned = [d.turned() if d.of in controls and d.than not in controls else d for d in differences]
-    rows = [{"Metric": METRICS[d.metric].partition(" (")[0], **_line(d)} for d in turned]
+    rows = [
+        {"Metric": METRICS[d.metric].partition(" (")[0], **_line(d), "Significant": d.significant}
+        for d in turned
+    ]
     return Table(pd.DataFrame(rows), "Differences from the controls")
 
 
@@ -92,7 +100,6 @@ def _line(d: Difference) -> dict[str, object]:
         "Patients": d.patients,
         "Mean [95 % interval]": with_interval(d.mean, d.low, d.high, DIGITS, signed=True),
         "p (corrected)": p_value(d.p),
-        "Significant": d.significant,
     }
 
 

@@ -70,10 +70,10 @@ def _told(chosen: System, shown: int, cases: int) -> tuple[str, ...]:
     if not shown:
         return (f"All {cases} cases {order}; no pictures were asked for.",)
     return (
-        f"{how_many} with pictures, {order}: the slice in which most is labelled. Outlines of the label "
-        "first, then each system's with the label as a thin white line beneath; last, where there is one, its "
-        "uncertainty over the slice with the mask in light blue. Letters name the patient's sides as the "
-        "file's header does.",
+        f"{how_many} with pictures, {order}: the slice in which most is labelled. First the label's "
+        "outlines, then each system's with the label as a thin white line beneath, and last, where there is "
+        "one, its uncertainty over the slice with the mask in light blue. Letters name the patient's sides as "
+        "the file's header does.",
         "Uncertainty is shown on one scale, the entropy of the most uncertain structure from 0 to 0.37 nats "
         "(variance, of systems whose map is one, reaches 0.25 at most); below 0.02 the slice is seen.",
     )
@@ -106,15 +106,11 @@ def _card(evaluation: Evaluation, case: str, chosen: System) -> CaseCard:
     facts = _facts(rows[chosen.label]) if chosen.label in rows else []
     try:
         slices = _read(rows, chosen.label)
-        picture = _picture(evaluation, slices, case)
-        remarks = slices.remarks
-        if slices.slices > 1:
-            facts.append(f"slice {slices.view.index + 1} of {slices.slices}")
-        letters = ", ".join(filter(None, slices.view.letters))
-        facts += [f"sides {letters}"] if letters else []
     except NoPicture as error:
-        picture, remarks = None, (f"No picture: {error}.",)
-    return CaseCard(case, ", ".join(facts), picture, remarks, scores)
+        return CaseCard(case, ", ".join(facts), {}, (f"No picture: {error}.",), scores)
+    if slices.slices > 1:
+        facts.append(f"slice {slices.view.index + 1} of {slices.slices}")
+    return CaseCard(case, ", ".join(facts), _pictures(evaluation, slices, case), slices.remarks, scores)
 
 
 def _read(rows: Mapping[str, Any], chosen: str) -> CaseSlices:
@@ -126,20 +122,22 @@ def _read(rows: Mapping[str, Any], chosen: str) -> CaseSlices:
     return read_slices(rows[chosen]["image"], rows[chosen]["label"], files)
 
 
-def _picture(evaluation: Evaluation, slices: CaseSlices, case: str) -> Picture:
-    from ..evaluation.gallery_plot import Panel, draw_panels
+def _pictures(evaluation: Evaluation, slices: CaseSlices, case: str) -> dict[str, Picture]:
+    """Label, masks and heatmaps, each over the slice."""
+    from ..evaluation.gallery_plot import draw_heatmap, draw_mask
 
-    panels = [Panel("label", slices.label)]
-    panels += [Panel(name, own.mask, own.label) for name, own in slices.systems.items()]
-    panels += [
-        Panel(f"uncertainty, {name}", own.mask, heatmap=own.heatmap)
-        for name, own in slices.systems.items()
-        if own.heatmap is not None
-    ]
-    view = slices.view
-    drawn = draw_panels(slices.image, panels, view.spacing, view.letters, evaluation.structures)
-    alt = f"{case}, the same slice {len(panels)} times: {'; '.join(panel.title for panel in panels)}"
-    return Picture(drawn.jpeg, alt, drawn.width, drawn.height)
+    spacing, structures = slices.view.spacing, evaluation.structures
+    drawn = {"Label": draw_mask(slices.image, slices.label, spacing, structures, letters=slices.view.letters)}
+    for name, own in slices.systems.items():
+        drawn[name] = draw_mask(slices.image, own.mask, spacing, structures, label=own.label)
+    for name, own in slices.systems.items():
+        if own.heatmap is not None:
+            title = f"Uncertainty of {name}"
+            drawn[title] = draw_heatmap(slices.image, own.heatmap, own.mask, spacing, structures)
+    return {
+        title: Picture(one.jpeg, f"{title}: slice of {case}", one.width, one.height)
+        for title, one in drawn.items()
+    }
 
 
 def _scores(evaluation: Evaluation, case: str) -> Table:

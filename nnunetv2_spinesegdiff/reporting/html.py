@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from .cells import MISSING, grid_of
+from .cells import grid_of, is_blank
 from .page import Picture, Section
 
 TEMPLATE = "report.html.j2"
@@ -32,7 +32,8 @@ def rendered(page: Page) -> str:
     )
     environment.filters["grid"] = grid_of
     environment.filters["data_uri"] = data_uri
-    return environment.get_template(TEMPLATE).render(page=page, missing=MISSING)
+    environment.tests["blank"] = is_blank
+    return environment.get_template(TEMPLATE).render(page=page)
 
 
 def data_uri(picture: Picture) -> str:

@@ -103,15 +103,15 @@ class CaseCard:
 
     Attributes:
         name, facts: its heading, and a line beneath.
-        picture: None where there is none; `remarks` say why.
-        remarks: what a reader of the picture must know.
+        pictures: by title; none where there are none, `remarks` say why.
+        remarks: what a reader of the pictures must know.
         scores: a row a system, a column a structure.
     """
 
     kind: ClassVar[str] = "case"
     name: str
     facts: str
-    picture: Picture | None
+    pictures: Mapping[str, Picture]
     remarks: tuple[str, ...]
     scores: Table
 

@@ -26,6 +26,10 @@ from .study_sections import cohort_section, figure_section, pathology_section
 PICTURES = 40
 """Cases that have a picture, where nobody says otherwise."""
 TITLE = "Evaluation of spine segmentations"
+FOOTER = (
+    "Written by spinesegdiff {} on {}. Research use, not a medical device. Case names and pictures are those "
+    "of the evaluated scans: share this file as you would share them."
+)
 
 
 def run_report(
@@ -102,11 +106,7 @@ def run_report(
         *summary_of(evaluation, tables["dice"]),
         *_not_here([name for name, gone in absent.items() if gone]),
     ]
-    footer = (
-        f"Written by spinesegdiff {__version__} on {date.today().isoformat()}. Research use, not a "
-        "medical device. Case names and pictures are those of the evaluated scans: share this file as you would share them."
-    )
-    html = rendered(Page(title, summary, sections, footer))
+    html = rendered(Page(title, summary, sections, FOOTER.format(__version__, date.today().isoformat())))
     with written_whole(out) as temporary:
         temporary.write_text(html, encoding="utf-8")
     return out
@@ -175,7 +175,7 @@ def _is(table: pd.DataFrame, system: System) -> pd.Series:
 
 
 def _marked(system: System) -> str:
-    return f"{system.label}, a control" if system.control else system.label
+    return f"{system.label}, which is a control" if system.control else system.label
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -55,8 +55,8 @@ def distance_section(tables: Mapping[str, pd.DataFrame], controls: Collection[Na
     text = (
         "Mean ± standard deviation over cases, in millimetres; 0 is a perfect mask. Distances exist only "
         "where a structure is in label and prediction: a system that misses the hard ones looks better here, "
-        "so read them with the counts above. The number of cases of a mean stands in brackets where it is not "
-        "that of the row.",
+        "so read them with the counts above. Where a mean is over fewer cases than the row has, their number "
+        "stands in brackets.",
     )
     return Section("Distances", text, blocks=tuple(printed(tables[m], m, controls) for m in given))
 
@@ -74,7 +74,8 @@ def printed(table: pd.DataFrame, metric: str, controls: Collection[Name], folded
             {"Data": row["data"]} | ({"Dim": row["dim"]} if "dim" in row else {}) | {"Cases": row["cases"]}
         )
         line |= {plain(name): _with_count(row, name, digits) for name in structures}
-        line[mean] = Cell(number(row[mean], digits + 1), None if np.isnan(row[mean]) else row[mean])
+        more = 1 if mean == MEANS[0] else 0
+        line[mean] = Cell(number(row[mean], digits + more), None if np.isnan(row[mean]) else row[mean])
         rows.append(line)
     return Table(without_empty(pd.DataFrame(rows)), f"{METRICS[metric]}, mean ± sd", folded=folded)
 

@@ -6,18 +6,21 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..errors import UserError
-from .cells import MISSING, Cell, p_value, plain, with_interval
-from .page import Figure, FigureEntry, Listing, Picture, Section, Table
+from .cells import MISSING, Cell, number, p_value, plain, with_interval
+from .evaluation_folder import System
+from .page import Block, Figure, FigureEntry, Listing, Picture, Section, Table
 from .places import Places
-from .result_sections import without_empty
 
 PATHOLOGY_COLUMNS = (
     *("system", "data", "structure", "finding", "n_present", "n_absent", "mean_present", "mean_absent"),
     *("hedges_g", "g_low", "g_high", "t", "df", "p", "p_corrected", "significant", "reason"),
 )
+UNFOLDED = 3
+"""Of more systems than these the tables of pathologies are opened by the reader."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -45,15 +48,13 @@ def pathology_section(table: pd.DataFrame, notes: Sequence[str] = ()) -> Section
         "in standard deviations, with its interval; below 0 patients with the finding are segmented worse. "
         "Such differences are associations: findings come together, and with age.",
     )
-    rows = [_pathology_row(row) for row in table.to_dict("records")]
-    digits = {"Mean with": 3, "Mean without": 3, "t": 2, "df": 1}
-    shown = without_empty(pd.DataFrame(rows))
-    if not table["reason"].fillna("").astype(str).str.strip().any():
-        shown = shown.drop(columns="Not tested because")
-    blocks: tuple[Table | Listing, ...] = (Table(shown, "Dice with and without a finding", digits),)
+    groups = list(table.fillna({"data": "", "reason": ""}).groupby(["system", "data"], sort=False))
+    blocks: list[Block] = [
+        _pathology_table(own, System(*name).label, folded=len(groups) > UNFOLDED) for name, own in groups
+    ]
     if notes:
-        blocks += (Listing("Notes", tuple(notes)),)
-    return Section("Pathology", text, blocks=blocks)
+        blocks.append(Listing("Notes", tuple(notes)))
+    return Section("Pathology", text, blocks=tuple(blocks))
 
 
 def cohort_section(tables: Mapping[str, pd.DataFrame]) -> Section:
@@ -89,21 +90,33 @@ def _png_size(content: bytes) -> tuple[int, int]:
     return width, height
 
 
+def _pathology_table(own: pd.DataFrame, label: str, folded: bool) -> Table:
+    shown = pd.DataFrame([_pathology_row(row) for row in own.to_dict("records")])
+    if (shown[WHY_NOT] == "").all():
+        shown = shown.drop(columns=WHY_NOT)
+    return Table(shown, f"{label}: mean Dice (patients) with and without a finding", folded=folded)
+
+
+WHY_NOT = "Not tested because"
+
+
 def _pathology_row(row: Mapping[Any, Any]) -> dict[str, object]:
     return {
-        "System": row["system"],
-        "Data": "" if pd.isna(row["data"]) else row["data"],
         "Structure": plain(row["structure"]),
         "Finding": plain(str(row["finding"])),
-        "With": row["n_present"],
-        "Without": row["n_absent"],
-        "Mean with": row["mean_present"],
-        "Mean without": row["mean_absent"],
+        "With": _with_beside(row["mean_present"], 3, str(row["n_present"])),
+        "Without": _with_beside(row["mean_absent"], 3, str(row["n_absent"])),
         "Hedges' g [interval]": with_interval(row["hedges_g"], row["g_low"], row["g_high"], 2, signed=True),
-        "t": row["t"],
-        "df": row["df"],
+        "t (df)": _with_beside(row["t"], 2, number(row["df"], 1)),
         "p": p_value(row["p"]),
         "p (corrected)": p_value(row["p_corrected"]),
         "Significant": Cell(MISSING, None) if pd.isna(row["p_corrected"]) else bool(row["significant"]),
-        "Not tested because": "" if pd.isna(row["reason"]) else row["reason"],
+        WHY_NOT: row["reason"],
     }
+
+
+def _with_beside(value: float, digits: int, beside: str) -> Cell:
+    """ "0.810 (12)", sorted by the value; patients are told of groups without a mean, too."""
+    text = number(value, digits)
+    missing = np.isnan(value)
+    return Cell(text if missing and beside == MISSING else f"{text} ({beside})", None if missing else value)
