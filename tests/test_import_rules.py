@@ -62,6 +62,7 @@ ROOMS = {
     "evaluation.plots": Room(
         inside=("evaluation", *LEAVES), outside=("numpy", "scipy", "pandas", "matplotlib")
     ),
+    "evaluation.gallery_plot": Room(inside=("evaluation", *LEAVES), outside=("numpy", "matplotlib")),
     "evaluation.scores": Room(
         inside=("evaluation", *LEAVES), outside=("numpy", "scipy", "pandas", "monai", "torch")
     ),

@@ -19,8 +19,8 @@ from .plots import SHOWN_FROM, _contour_looks, _draw_contour, _draw_letters
 SIZE = 320
 """Pixels of a picture's longer side."""
 DPI = 100
-QUALITY = 80
-"""Of the JPEG, without colour subsampling: outlines stay crisp, and a picture takes about 20 kB."""
+QUALITY = 75
+"""Of the JPEG, without colour subsampling: outlines stay crisp, and a scan takes about 15 kB."""
 HIGHEST = 1 / np.e
 
 

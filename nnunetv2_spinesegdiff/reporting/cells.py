@@ -18,7 +18,7 @@ MISSING = "n/a"
 MINUS = "\N{MINUS SIGN}"
 LONG = 32
 """Characters of a text that gets room for several words a line."""
-_MISSING = {"", MISSING, "nan", "none", "\N{EN DASH}", "-", "<na>"}
+_MISSING = {"", MISSING, "nan", "\N{EN DASH}", "-", "<na>"}
 _NUMBER = re.compile(
     r"""\s*(?P<below>[<≤])?[>≥≈~]?\s*
     (?P<number>[+\-\N{MINUS SIGN}]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?)

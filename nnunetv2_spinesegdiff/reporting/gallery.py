@@ -71,9 +71,9 @@ def _told(chosen: System, shown: int, cases: int) -> tuple[str, ...]:
         return (f"All {cases} cases {order}; no pictures were asked for.",)
     return (
         f"{how_many} with pictures, {order}: the slice in which most is labelled.",
-        "First the label's outlines, then each system's with the label as a thin white line beneath, and last, "
-        "where there is one, its uncertainty over the slice with the mask in light blue. Letters name the "
-        "patient's sides as the file's header does.",
+        "First the label's outlines, then each system's with the label as a thin white line beneath, and "
+        "last, where there is one, its uncertainty over the slice with the mask in light blue. Letters name "
+        "the patient's sides as the file's header does.",
         "Uncertainty is shown on one scale, the entropy of the most uncertain structure from 0 to 0.37 nats "
         "(variance, of systems whose map is one, reaches 0.25 at most); below 0.02 the slice is seen.",
     )

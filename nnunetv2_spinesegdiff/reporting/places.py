@@ -16,6 +16,8 @@ _PATH = re.compile(
     re.VERBOSE,
 )
 
+_PUBLIC = re.compile(r"(https://doi\.org/\S+)")
+
 
 class Places:
     """Takes folders and the name of this machine out of texts.
@@ -39,9 +41,13 @@ class Places:
         """The text with "/data/hospital/7.nii.gz" shortened to "7.nii.gz", and the machine's name to "…"."""
         if self.whole:
             return text
+        parts = _PUBLIC.split(text)
+        return "".join(part if number % 2 else self._hidden(part) for number, part in enumerate(parts))
+
+    def _hidden(self, text: str) -> str:
         for folder in self._known:
-            # A folder before a file goes; named alone it keeps its own name.
-            text = re.sub(rf"{re.escape(folder)}[\\/]+(?=[^\s\\/])", "", text)
+            # Before a file it becomes a part without blanks, which goes below; alone it keeps its own name.
+            text = re.sub(rf"{re.escape(folder)}[\\/]+(?=[^\s\\/])", "/_/", text)
             text = re.sub(rf"{re.escape(folder)}(?![\w.-])", Path(folder).name.replace("\\", r"\\"), text)
         text = _PATH.sub(lambda found: _last(found[0]), text)
         for host in self._hosts:

@@ -13,14 +13,17 @@ from typing import Any
 import pandas as pd
 
 from .. import __version__
-from .evaluation_folder import FILE_COLUMNS, Evaluation, System
+from .evaluation_folder import Evaluation, System
 from .page import Block, Listing, Section, Table
 from .places import Places
+from .result_sections import without_empty
 
 PACKAGES = (
     *("nnunetv2", "torch", "monai", "statsmodels", "scipy", "numpy", "pandas"),
     *("SimpleITK", "matplotlib", "Jinja2"),
 )
+KINDS = {"label": "labels", "prediction": "masks", "image": "scans", "uncertainty": "heatmaps"}
+"""What the columns with files of cases.csv hold."""
 COMMAND = "command"
 """In `Evaluation.made_with`; what else is there are versions."""
 
@@ -92,7 +95,7 @@ def fold_blocks(cases: pd.DataFrame) -> list[Block]:
     if outside:
         lines += (f"In no fold: {outside} cases",)
     return [
-        Table(counts.rename(columns=heads), "Validation cases of the folds"),
+        Table(without_empty(counts.rename(columns=heads)), "Validation cases of the folds"),
         Listing("Validation cases of the folds by name", lines, folded=True),
     ]
 
@@ -101,11 +104,11 @@ def files_table(cases: pd.DataFrame, places: Places) -> Table:
     """From which folders a system's files were read, and how many from each."""
     rows = []
     for (system, data), own in cases.groupby(["system", "data"], sort=False):
-        for kind in FILE_COLUMNS:
+        for kind in KINDS:
             folders = Counter(places.shown(Path(path).parent) for path in own[kind] if path)
             told = ", ".join(f"{count} in {folder}" for folder, count in folders.items()) or "none"
             rows.append(
-                {"System": f"{system} ({data})" if data else system, "Files": f"{kind}s", "From": told}
+                {"System": f"{system} ({data})" if data else system, "Files": KINDS[kind], "From": told}
             )
     return Table(pd.DataFrame(rows), "Files that were read", folded=True)
 

@@ -64,18 +64,16 @@ def cohort_section(tables: Mapping[str, pd.DataFrame]) -> Section:
 
 
 def _figure(entry: FigureEntry, places: Places) -> Figure:
+    title, caption = places.hidden(entry.title), places.hidden(entry.caption)
     try:
         content = entry.path.read_bytes()
-        picture = Picture(content, f"{entry.title}. {entry.caption}", *_png_size(content))
+        picture = Picture(content, f"{title}. {caption}", *_png_size(content))
     except OSError:
-        return _without_picture(entry, f"{places.shown(entry.path)} is not there or cannot be read")
+        reason = f"{places.shown(entry.path)} is not there or cannot be read"
+        return Figure(title, f"{caption} No picture: {reason}.", None)
     except ValueError:
-        return _without_picture(entry, f"{places.shown(entry.path)} is no PNG")
-    return Figure(entry.title, places.hidden(entry.caption), picture)
-
-
-def _without_picture(entry: FigureEntry, reason: str) -> Figure:
-    return Figure(entry.title, f"No picture: {reason}.", None)
+        return Figure(title, f"{caption} No picture: {places.shown(entry.path)} is no PNG.", None)
+    return Figure(title, caption, picture)
 
 
 def _png_size(content: bytes) -> tuple[int, int]:
