@@ -1,4 +1,4 @@
-"""Pictures of the gallery: small, with every outline in its colour, and a millimetre as long down as across."""
+"""Pictures of the gallery: small, every outline in its colour, a millimetre as long down as across."""
 
 from __future__ import annotations
 

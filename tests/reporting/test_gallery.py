@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -81,12 +82,12 @@ def test_the_legend_names_structures_and_values(evaluation):
 
 
 def test_what_is_missing_is_said(tmp_path):
-    evaluation = make_evaluation(tmp_path / "evaluation", ["no scan", "no mask", "no files", "whole"])
-    cases = evaluation.cases
+    made_up = make_evaluation(tmp_path / "evaluation", ["no scan", "no mask", "no files", "whole"])
+    cases = made_up.cases[made_up.cases["case"] != "no files"].copy()
+    evaluation = replace(made_up, cases=cases)
     cases.loc[cases["case"] == "no scan", "image"] = None
     gone = (cases["case"] == "no mask") & (cases["system"] == "Stage 1")
     cases.loc[gone, "prediction"] = tmp_path / "gone.nii.gz"
-    cases.drop(cases.index[cases["case"] == "no files"], inplace=True)
     scores = evaluation.scores
     scores.loc[(scores["case"] == "whole") & (scores["structure"] == "ivd"), ["dice", "found"]] = [
         0,
