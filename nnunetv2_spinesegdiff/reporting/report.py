@@ -25,6 +25,7 @@ from .study_sections import cohort_section, figure_section, pathology_section
 
 PICTURES = 40
 """Cases that have a picture, where nobody says otherwise."""
+TEXTS = ("system", "data", "system_a", "data_a", "system_b", "data_b", "structure", "finding", "reason")
 TITLE = "Evaluation of spine segmentations"
 FOOTER = (
     "Written by spinesegdiff {} on {}. Research use, not a medical device. Case names and pictures are those "
@@ -80,6 +81,8 @@ def run_report(
             f"{evaluation_folder}: has no table of Dice; make it again with spinesegdiff evaluate"
         )
     evaluation = read_evaluation(evaluation_folder)
+    tables = {metric: with_texts(table) for metric, table in tables.items()}
+    comparisons, pathology = (None if t is None else with_texts(t) for t in (comparisons, pathology))
     chosen = chosen_system(evaluation, order_by)
     places = places_of(evaluation, out, whole_paths)
     controls = [(system.name, system.data) for system in evaluation.systems if system.control]
@@ -110,6 +113,12 @@ def run_report(
     with written_whole(out) as temporary:
         temporary.write_text(html, encoding="utf-8")
     return out
+
+
+def with_texts(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with empty texts where fields of a CSV file were empty, which pandas reads as NaN."""
+    texts = [name for name in TEXTS if name in table]
+    return table.assign(**{name: table[name].astype(object).fillna("").astype(str) for name in texts})
 
 
 def places_of(evaluation: Evaluation, out: Path, whole_paths: bool) -> Places:

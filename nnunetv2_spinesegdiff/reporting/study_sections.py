@@ -48,7 +48,7 @@ def pathology_section(table: pd.DataFrame, notes: Sequence[str] = ()) -> Section
         "in standard deviations, with its interval; below 0 patients with the finding are segmented worse. "
         "Such differences are associations: findings come together, and with age.",
     )
-    groups = list(table.fillna({"data": "", "reason": ""}).groupby(["system", "data"], sort=False))
+    groups = list(table.groupby(["system", "data"], sort=False))
     blocks: list[Block] = [
         _pathology_table(own, System(*name).label, folded=len(groups) > UNFOLDED) for name, own in groups
     ]

@@ -9,6 +9,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
+from nnunetv2_spinesegdiff.evaluation.confidence import Structures
 from nnunetv2_spinesegdiff.evaluation.gallery_plot import (
     SIZE,
     draw_heatmap,
@@ -17,7 +18,7 @@ from nnunetv2_spinesegdiff.evaluation.gallery_plot import (
     structure_looks,
 )
 
-STRUCTURES = {"canal": 1, "spine": (2, 3), "absent": 9}
+STRUCTURES: Structures = {"canal": 1, "spine": (2, 3), "absent": 9}
 MASK = np.zeros((40, 60), dtype=int)
 MASK[5:15, 10:30], MASK[18:26, 10:30], MASK[26:34, 10:30] = 1, 2, 3
 IMAGE = np.tile(np.linspace(0, 100, 60), (40, 1))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
+import subprocess
+import sys
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -287,6 +289,27 @@ def test_systems_with_other_cases_are_told(tmp_path):
     assert "Not all on the same cases: Stage 1 on 1 and Twice as long on 2." in told[0]
 
 
+def test_tables_may_come_from_csv_files(tmp_path):
+    """Empty fields are read as numbers that are none, and controls are still known as such."""
+    evaluation = make_evaluation(tmp_path / "evaluation")
+    more = everything(tmp_path)
+    rows = [comparison("Stage 1", "Refined", 0.2, 0.01), comparison("Twice as long", "Refined", 0.1, 0.01)]
+    more["comparisons"] = pd.DataFrame(rows)
+    tables = summary_tables(evaluation)
+    straight = run_report(evaluation.folder, tmp_path / "a.html", tables=tables, **more).read_text()
+
+    def through_csv(table: pd.DataFrame) -> pd.DataFrame:
+        table.to_csv(tmp_path / "table.csv", index=False, na_rep="n/a")
+        return pd.read_csv(tmp_path / "table.csv")
+
+    for name in ("comparisons", "pathology"):
+        more[name] = through_csv(more[name])
+    tables = {metric: through_csv(table) for metric, table in tables.items()}
+    read = run_report(evaluation.folder, tmp_path / "b.html", tables=tables, **more).read_text()
+    assert "Refined is better, also than every control" in read
+    assert Page(read).text == Page(straight).text
+
+
 @pytest.mark.parametrize(
     ("out", "changes", "message"),
     [
@@ -322,6 +345,15 @@ def test_a_report_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
         write(tmp_path, evaluation)
     assert (tmp_path / "report.html").read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evaluation", "files", "report.html"]
+
+
+def test_versions_are_told_without_loading_what_is_slow():
+    slow = "{'torch', 'nnunetv2', 'monai', 'matplotlib'}"
+    code = f"import sys, {report_module.__name__}; print(sorted({slow} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.strip() == "[]"
 
 
 def test_forty_cases_of_three_systems_stay_small(tmp_path):

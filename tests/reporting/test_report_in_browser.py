@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
@@ -91,7 +92,7 @@ def wrongly_sorted(columns: list[dict[str, Any]]) -> list[str]:
     wrong = []
     for column in columns:
         known = [text for text in column["before"] if text and not text.startswith("n/a")]
-        key = number_of if column["numeric"] else natural
+        key: Callable[[str], Any] = number_of if column["numeric"] else natural
         rest = len(column["before"]) - len(known)
         as_told = all(
             [key(text) for text in shown[: len(known)]] == sorted(map(key, known), reverse=reverse)

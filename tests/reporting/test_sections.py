@@ -99,8 +99,8 @@ def test_absent_in_both_is_counted_apart_from_missed():
 
 def test_pathologies_with_their_statistics_and_why_some_have_none():
     untested = dict.fromkeys(("hedges_g", "g_low", "g_high", "t", "df", "p", "p_corrected"), np.nan)
-    untested |= {"n_present": 0, "mean_present": np.nan, "significant": False, "reason": "nobody has it"}
-    table = pd.DataFrame([pathology_row(), pathology_row(finding="modic", **untested)])
+    nobody = {"n_present": 0, "mean_present": np.nan, "significant": False, "reason": "nobody has it"}
+    table = pd.DataFrame([pathology_row(), pathology_row(finding="modic", **untested, **nobody)])
     made = pathology_section(table, ["At any level."])
     heads, first, second = texts(made.blocks[0])
     assert dict(zip(heads, first, strict=True)) == {
@@ -189,7 +189,9 @@ def test_what_was_run(tmp_path):
     assert "not known of Twice as long" in made.text[1]
     folds = texts(blocks["Validation cases of the folds"])
     assert folds[1] == ["Stage 1", "0", "2", "2"]
-    assert blocks["Validation cases of the folds by name"].lines == ("Fold 0: a, c", "Fold 1: b, d")
+    by_name = blocks["Validation cases of the folds by name"]
+    assert isinstance(by_name, Listing)
+    assert by_name.lines == ("Fold 0: a, c", "Fold 1: b, d")
     assert ["Refined", "heatmaps", "4 in heat"] in texts(blocks["Files that were read"])
     assert ["Stage 1", "heatmaps", "none"] in texts(blocks["Files that were read"])
 
