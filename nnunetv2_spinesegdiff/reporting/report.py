@@ -40,6 +40,7 @@ def run_report(
     tables: Mapping[str, pd.DataFrame],
     comparisons: pd.DataFrame | None = None,
     figures: Sequence[FigureEntry] = (),
+    figure_notes: Sequence[str] = (),
     cohort: Mapping[str, pd.DataFrame] | None = None,
     pathology: pd.DataFrame | None = None,
     pathology_notes: Sequence[str] = (),
@@ -56,7 +57,7 @@ def run_report(
         out: ends in `.html`.
         tables: summary tables by metric ("dice" at least), as for `result_sections.overlap_section`.
         comparisons: differences between systems, as for `evaluation.claims.claims_of`.
-        figures: finished ones, in order.
+        figures, figure_notes: finished ones in order, and what must be said of them.
         cohort: tables of the patients by title.
         pathology, pathology_notes: as for `study_sections.pathology_section`.
         gallery: cases with a picture, the worst first; None: all, 0: none.
@@ -93,8 +94,8 @@ def run_report(
         found_section(count_found(evaluation.scores, names)),
         distance_section(tables, controls),
     ]
-    if figures:
-        sections.append(figure_section(figures, places))
+    if figures or figure_notes:
+        sections.append(figure_section(figures, places, figure_notes))
     if pathology is not None:
         sections.append(pathology_section(pathology, places.all_hidden(pathology_notes)))
     if cohort:

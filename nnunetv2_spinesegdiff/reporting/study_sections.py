@@ -24,9 +24,16 @@ UNFOLDED = 3
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def figure_section(figures: Sequence[FigureEntry], places: Places) -> Section:
-    """Figures in the page itself; one whose file is not there keeps its caption, and says so."""
-    return Section("Figures", blocks=tuple(_figure(entry, places) for entry in figures))
+def figure_section(figures: Sequence[FigureEntry], places: Places, notes: Sequence[str] = ()) -> Section:
+    """Figures in the page itself; one whose file is not there keeps its caption, and says so.
+
+    Args:
+        notes: what could not be drawn, for example.
+    """
+    blocks: list[Block] = [_figure(entry, places) for entry in figures]
+    if notes:
+        blocks.append(Listing("Notes on the figures", places.all_hidden(notes)))
+    return Section("Figures", blocks=tuple(blocks))
 
 
 def pathology_section(table: pd.DataFrame, notes: Sequence[str] = ()) -> Section:

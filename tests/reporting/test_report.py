@@ -82,6 +82,7 @@ def everything(folder: Path) -> dict:
     return {
         "comparisons": pd.DataFrame([comparison("Stage 1", "Refined", 0.2, 0.01)]),
         "figures": [FigureEntry("Boxes", "Dice of all cases", png(folder / "boxes.png"))],
+        "figure_notes": ["No pairs were drawn."],
         "cohort": {"Patients": pd.DataFrame({"women": ["3 (60 %)"]})},
         "pathology": pd.DataFrame([pathology_row()]),
         "pathology_notes": ["Findings at any level count."],
@@ -133,7 +134,14 @@ def test_the_summary_says_who_was_evaluated_on_what(whole):
         "control; and Refined. Mean Dice over structures is " in page.text
     )
     assert "1 case could not be scored and was left out; “Left out, and notes” names it." in page.text
-    for given in ("case9 has no mask", "A note.", "Findings at any level count.", "3 (60 %)", "Dice of all"):
+    for given in (
+        "case9 has no mask",
+        "A note.",
+        "No pairs were drawn.",
+        "Findings at any level count.",
+        "3 (60 %)",
+        "Dice of all",
+    ):
         assert given in page.text
 
 

@@ -157,6 +157,11 @@ def test_figures_travel_in_the_page_with_size_and_words(tmp_path):
     assert figure.picture.alt == "Pairs. Two systems"
 
 
+def test_notes_on_figures_are_listed():
+    made = figure_section([], Places(), ["No boxes: one system alone, see /data/x/a.csv"])
+    assert made.blocks == (Listing("Notes on the figures", ("No boxes: one system alone, see a.csv",)),)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"GIF89a", b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13)])
 def test_a_figure_that_is_not_there_or_no_png_says_so(tmp_path, content):
     path = tmp_path / "gone.png"
