@@ -43,7 +43,7 @@ def claim_section(comparisons: pd.DataFrame | None, controls: Collection[Name], 
     ]
     if against:
         blocks.append(_controls_table(against, controls))
-    return Section(TITLE, (_counted(claims), _HOW), warnings, tuple(blocks))
+    return Section(TITLE, (_counted(claims, controls), _HOW), warnings, tuple(blocks))
 
 
 _HOW = (
@@ -54,15 +54,15 @@ _HOW = (
 )
 
 
-def _counted(claims: Sequence[Claim]) -> str:
+def _counted(claims: Sequence[Claim], controls: Collection[Name]) -> str:
     if not claims:
         return "Only controls were compared: there is no claim to judge."
-    shown = [claim for claim in claims if claim.difference.significant]
+    shown = sum(claim.difference.significant for claim in claims)
+    told = f"Of {len(claims)} differences between proposed systems {shown} {_are(shown)} significant"
+    if not controls:
+        return f"{told}."
     stands = sum(claim.stands for claim in claims)
-    return (
-        f"Of {len(claims)} differences between proposed systems {len(shown)} {_are(len(shown))} significant; "
-        f"in {stands} of these the better system is better than every control, too."
-    )
+    return f"{told}; in {stands} of these the better system is better than every control, too."
 
 
 def _claims_table(claims: Sequence[Claim], metric: str, controls: Collection[Name]) -> Table:
