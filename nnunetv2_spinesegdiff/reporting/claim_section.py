@@ -58,7 +58,8 @@ def _counted(claims: Sequence[Claim], controls: Collection[Name]) -> str:
     if not claims:
         return "Only controls were compared: there is no claim to judge."
     shown = sum(claim.difference.significant for claim in claims)
-    told = f"Of {len(claims)} differences between proposed systems {shown} {_are(shown)} significant"
+    differences = "1 difference" if len(claims) == 1 else f"{len(claims)} differences"
+    told = f"Of {differences} between proposed systems {shown} {_are(shown)} significant"
     if not controls:
         return f"{told}."
     stands = sum(claim.stands for claim in claims)

@@ -77,9 +77,12 @@ def test_the_controls_stand_beside_the_claim_with_interval_and_p():
 def test_what_is_not_significant_is_no_claim():
     made = section(comparison("A", "B", 0.2, 0.5))
     assert lines(made)[0]["In words"] == "no difference shown"
-    assert made.text[0].startswith(
-        "Of 1 differences between proposed systems 0 are significant; in 0 of these"
+    assert made.text[0] == (
+        "Of 1 difference between proposed systems 0 are significant; in 0 of these the better system is "
+        "better than every control, too."
     )
+    alone = section(CLAIM, CLAIM, controls=[])
+    assert alone.text[0] == "Of 2 differences between proposed systems 2 are significant."
 
 
 def test_a_control_of_other_data_is_no_control_of_this():
