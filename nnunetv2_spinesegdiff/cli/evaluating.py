@@ -30,7 +30,7 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
 
 
 def add_sources(p: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
-    """The options that name what is scored, and how it is tabulated; returns the group of which one is needed."""
+    """Options that name what is scored, and how it is tabulated; gives the group of which one is needed."""
     which = p.add_mutually_exclusive_group(required=True)
     which.add_argument(
         "-s",
@@ -116,7 +116,7 @@ def add_cohort(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands,
         "cohort",
-        "Count a cohort: findings (the paper's table 3), contrasts, spacings, sex, scanners, balance of folds.",
+        "Count a cohort: findings (the paper's table 3), contrasts, spacings, sex, scanners, folds.",
     )
     p.add_argument(
         "--gradings", type=Path, required=True, metavar="FILE", help="SPIDER's radiological_gradings.csv"
@@ -148,7 +148,11 @@ def add_pathology(commands: argparse._SubParsersAction) -> None:
     )
     _add_statistics(p)
     p.add_argument(
-        "-o", type=Path, metavar="DIR", default=argparse.SUPPRESS, help="folder instead of EVALUATION/pathology"
+        "-o",
+        type=Path,
+        metavar="DIR",
+        default=argparse.SUPPRESS,
+        help="folder instead of EVALUATION/pathology",
     )
     p.set_defaults(run=_pathology)
 
@@ -170,7 +174,11 @@ def add_figures(commands: argparse._SubParsersAction) -> None:
     _add_evaluation(p)
     which = p.add_mutually_exclusive_group()
     which.add_argument(
-        "--cases", nargs="+", metavar="CASE", default=argparse.SUPPRESS, help="show these instead of the worst"
+        "--cases",
+        nargs="+",
+        metavar="CASE",
+        default=argparse.SUPPRESS,
+        help="show these instead of the worst",
     )
     which.add_argument("--worst", type=positive, default=6, metavar="K", help="how many cases to show")
     p.add_argument(
@@ -202,8 +210,8 @@ def add_report(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands,
         "report",
-        "Write one HTML file about an evaluation: tables, differences and controls, figures, findings, cases. "
-        "Evaluates first where -s or --reproduced is given instead of -i.",
+        "Write one HTML file about an evaluation: tables, differences and controls, figures, findings, "
+        "cases. Evaluates first where -s or --reproduced is given instead of -i.",
     )
     p.add_argument("-o", type=Path, required=True, metavar="FILE", help="the page, .html")
     add_sources(p).add_argument(
@@ -225,7 +233,7 @@ def _report(options: argparse.Namespace) -> int:
     from ..reporting.evaluation_folder import read_evaluation
     from ..reporting.study import Study, check_report, make_report
 
-    check_report(options.o)
+    check_report(options.o, options.gradings, options.overview, *options.splits)
     folder = options.i or options.o.with_suffix("")
     evaluation = read_evaluation(folder) if options.i else evaluate(options, folder)
     study = Study(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
+from matplotlib.patheffects import withStroke
 
 from ..confidence import Structures, structure_mask
 from .style import LineStyle, looks_of
@@ -59,3 +61,17 @@ def draw_contour(
     padded = np.pad(inside.astype(float), 1)
     axis.contour(columns, rows, padded, [level], colors=[colour], linestyles=[line], linewidths=width)
     axis.set(xlim=view[0], ylim=view[1])
+
+
+def draw_letters(axis: Axes, letters: Sequence[str]) -> None:
+    """The patient's directions at top, bottom, left and right of a slice."""
+    places: list[tuple[float, float, Any, Any]] = [
+        (0.5, 0.985, "center", "top"),
+        (0.5, 0.015, "center", "bottom"),
+        (0.015, 0.5, "left", "center"),
+        (0.985, 0.5, "right", "center"),
+    ]
+    for letter, (x, y, horizontal, vertical) in zip(letters, places, strict=True):
+        text = axis.text(x, y, letter, transform=axis.transAxes, ha=horizontal, va=vertical)
+        text.set(color="white", fontsize=12, fontweight="bold")
+        text.set_path_effects([withStroke(linewidth=2.5, foreground="black")])

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 
 from ..confidence import Structures, structure_mask
-from .layers import draw_contour, draw_heatmap
+from .layers import draw_contour, draw_heatmap, draw_letters
 from .style import looks_of, save_png, spelled
 
 
@@ -55,7 +52,7 @@ def draw_overlay(
         low, high = np.percentile(image, (0.5, 99))
         axis.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=aspect)
         axis.set(xticks=[], yticks=[])
-        _draw_letters(axis, letters)
+        draw_letters(axis, letters)
     heat = draw_heatmap(axes[1], entropy, highest, aspect)
     looks = looks_of(structures)
     for name, labels in structures.items():
@@ -74,16 +71,3 @@ def draw_overlay(
     ]
     figure.legend(handles=lines, loc="outside lower center", ncols=min(len(lines), 6), frameon=False)
     save_png(figure, path)
-
-
-def _draw_letters(axis: Axes, letters: Sequence[str]) -> None:
-    places: list[tuple[float, float, Any, Any]] = [
-        (0.5, 0.985, "center", "top"),
-        (0.5, 0.015, "center", "bottom"),
-        (0.015, 0.5, "left", "center"),
-        (0.985, 0.5, "right", "center"),
-    ]
-    for letter, (x, y, horizontal, vertical) in zip(letters, places, strict=True):
-        text = axis.text(x, y, letter, transform=axis.transAxes, ha=horizontal, va=vertical)
-        text.set(color="white", fontsize=12, fontweight="bold")
-        text.set_path_effects([withStroke(linewidth=2.5, foreground="black")])

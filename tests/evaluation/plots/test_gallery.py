@@ -1,0 +1,91 @@
+"""Pictures of the gallery: small, every outline in its colour, a millimetre as long down as across."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.image import imread
+
+from nnunetv2_spinesegdiff.evaluation.confidence import Structures
+from nnunetv2_spinesegdiff.evaluation.plots.gallery import (
+    SIZE,
+    draw_heatmap,
+    draw_mask,
+    heat_colours,
+    structure_looks,
+)
+
+STRUCTURES: Structures = {"canal": 1, "spine": (2, 3), "absent": 9}
+MASK = np.zeros((40, 60), dtype=int)
+MASK[5:15, 10:30], MASK[18:26, 10:30], MASK[26:34, 10:30] = 1, 2, 3
+IMAGE = np.tile(np.linspace(0, 100, 60), (40, 1))
+
+
+def pixels(drawing) -> np.ndarray:
+    return imread(BytesIO(drawing.jpeg), format="jpg").astype(float) / 255
+
+
+def like(picture: np.ndarray, colour: str) -> int:
+    return int((np.abs(picture - to_rgb(colour)).max(-1) < 0.15).sum())
+
+
+def test_structures_are_outlined_in_their_colours_and_absent_ones_not():
+    looks = structure_looks(STRUCTURES)
+    drawn = pixels(draw_mask(IMAGE, MASK, (1, 1), STRUCTURES))
+    assert like(drawn, looks["canal"][0]) > 300
+    assert like(drawn, looks["spine"][0]) > 300
+    assert like(drawn, looks["absent"][0]) == 0
+
+
+def test_a_region_has_no_line_between_its_labels():
+    drawn = pixels(draw_mask(IMAGE, MASK, (1, 1), STRUCTURES))
+    scale = SIZE / 60
+    between = drawn[round(25.5 * scale) : round(27 * scale), round(14 * scale) : round(26 * scale)]
+    assert like(between, structure_looks(STRUCTURES)["spine"][0]) == 0
+
+
+def test_the_label_lies_beneath_as_a_white_line():
+    dark = np.zeros_like(IMAGE)
+    alone = pixels(draw_mask(dark, MASK * 0, (1, 1), STRUCTURES))
+    beneath = pixels(draw_mask(dark, MASK * 0, (1, 1), STRUCTURES, label=MASK))
+    assert alone.max() < 0.1
+    assert (beneath.min(-1) > 0.3).sum() > 300
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (3.0, 0.5), (0.5, 2.0)])
+def test_size_and_aspect(spacing):
+    drawing = draw_mask(IMAGE, MASK, spacing, STRUCTURES)
+    picture = pixels(drawing)
+    assert picture.shape[:2] == (drawing.height, drawing.width)
+    assert max(drawing.height, drawing.width) == SIZE
+    assert drawing.height / drawing.width == pytest.approx(40 * spacing[0] / (60 * spacing[1]), rel=0.02)
+
+
+def test_letters_stand_at_their_sides():
+    dark = np.zeros_like(IMAGE)
+    picture = pixels(draw_mask(dark, MASK * 0, (1, 1), STRUCTURES, letters=("H", "", "", "")))
+    assert picture[:30].max() > 0.8
+    assert picture[40:].max() < 0.1
+
+
+def test_the_heatmap_has_the_colours_of_its_key_and_lets_certain_pixels_through():
+    dark = np.zeros_like(IMAGE)
+    heat = np.where(np.arange(60) < 30, 0.3, 0.019)[None].repeat(40, 0)
+    picture = pixels(draw_heatmap(dark, heat, MASK * 0, (1, 1), STRUCTURES))
+    seen = picture[SIZE // 3, SIZE // 4]
+    assert np.abs(seen - 0.85 * np.array(to_rgb(heat_colours([0.3])[0]))).max() < 0.06
+    assert picture[:, SIZE // 2 + 10 :].max() < 0.1
+
+
+def test_a_constant_slice_and_an_empty_mask_can_be_drawn():
+    drawing = draw_mask(np.ones((7, 5)), np.zeros((7, 5)), (1, 1), STRUCTURES, label=np.zeros((7, 5)))
+    assert (drawing.width, drawing.height) == (229, SIZE)
+
+
+def test_a_noisy_slice_takes_little_room():
+    image = np.random.default_rng(0).gamma(4, 12, (320, 320))
+    mask = np.kron(MASK[:, :40], np.ones((8, 8), dtype=int))
+    assert len(draw_mask(image, mask, (1, 1), STRUCTURES, label=mask).jpeg) < 60_000

@@ -1,0 +1,147 @@
+"""A small evaluation on disk: made-up scans, labels, masks and heatmaps, with scores counted by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import SimpleITK as sitk
+
+from nnunetv2_spinesegdiff.reporting.evaluation_folder import (
+    CASE_COLUMNS,
+    Evaluation,
+    System,
+    write_evaluation,
+)
+
+STRUCTURES = {"spinal_canal": 1, "vertebrae": 2, "ivd": 3}
+SYSTEMS = (
+    System("Stage 1", settings={"sampler": None, "folds": ["0"]}),
+    System("Twice as long", control=True),
+    System("Refined", settings={"sampler": {"seed": 7, "eta": 0.0}}, seconds_a_case=1.5),
+)
+SAGITTAL = (0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
+"""Rows run head to foot, columns front to back, slices along the patient's x."""
+
+
+def write_volume(array: np.ndarray, path: Path) -> Path:
+    """(Z, Y, X) as NIfTI with sagittal slices of 1 mm pixels, 4 mm apart."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((1.0, 1.0, 4.0))
+    image.SetDirection(SAGITTAL)
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+def spine(size: int, shift: int = 0, slices: int = 1) -> np.ndarray:
+    """A label map (slices, size, size) with a canal and blocks of vertebrae and discs."""
+    mask = np.zeros((slices, size, size), dtype=np.uint8)
+    step = size // 8
+    for top in range(0, size - step, step):
+        mask[:, top : top + step - 3, size // 4 + shift : size // 2 + shift] = 2
+        mask[:, top + step - 3 : top + step, size // 4 + shift : size // 2 + shift] = 3
+    mask[:, :, size // 2 + 2 + shift : size // 2 + size // 16 + 4 + shift] = 1
+    return mask
+
+
+def make_evaluation(
+    folder: Path,
+    cases: Sequence[str] = ("a", "b", "c", "d"),
+    systems: Sequence[System] = SYSTEMS,
+    size: int = 32,
+    slices: int = 1,
+    **changes: Any,
+) -> Evaluation:
+    """Write all files beside `folder` and the evaluation into it.
+
+    Mask k of a case is shifted by k pixels, so that later cases are worse; the last system has heatmaps.
+    """
+    rng = np.random.default_rng(0)
+    files = folder.parent / "files"
+    scores, rows = [], []
+    for number, case in enumerate(cases):
+        name = f"case{number}"
+        truth = spine(size, 0, slices)
+        noise = rng.gamma(4, 12, truth.shape) + 40 * truth
+        image = write_volume(noise.astype(np.float32), files / "images" / f"{name}_0000.nii.gz")
+        label = write_volume(truth, files / "labels" / f"{name}.nii.gz")
+        for place, system in enumerate(systems):
+            mask = spine(size, (number + place) % 5, slices)
+            prediction = write_volume(mask, files / f"masks{place}" / f"{name}.nii.gz")
+            heat = None
+            if place == len(systems) - 1:
+                values = np.where(mask > 0, 0.3, 0.01) * rng.random(mask.shape)
+                heat = write_volume(values.astype(np.float32), files / "heat" / f"{name}.nii.gz")
+            told = (system.name, system.data, str(number % 2), case, f"p{number // 2}", "T1w", "2D")
+            row = dict(zip(CASE_COLUMNS, told, strict=True))
+            found = {"label": label, "prediction": prediction, "image": image, "uncertainty": heat}
+            rows.append({**row, **found})
+            scores += [{**row, **score(truth == v, mask == v, n)} for n, v in STRUCTURES.items()]
+    evaluation = Evaluation(
+        **{
+            "folder": folder,
+            "structures": STRUCTURES,
+            "systems": tuple(systems),
+            "scores": pd.DataFrame(scores),
+            "cases": pd.DataFrame(rows),
+            "made_with": {"command": "spinesegdiff evaluate", "spinesegdiff": "0.0.9"},
+            **changes,
+        }
+    )
+    write_evaluation(evaluation)
+    return evaluation
+
+
+def score(a: np.ndarray, b: np.ndarray, structure: str) -> dict[str, Any]:
+    """A row of scores; distances are made up."""
+    dice = 2 * int((a & b).sum()) / int(a.sum() + b.sum())
+    return {
+        "structure": structure,
+        "dice": dice,
+        "jaccard": dice / (2 - dice),
+        "assd_mm": 1 - dice,
+        "hd95_mm": 3 - dice,
+        "true_mm2": float(a.sum()),
+        "predicted_mm2": float(b.sum()),
+        "true_mm3": np.nan,
+        "predicted_mm3": np.nan,
+        "found": "both",
+    }
+
+
+def summary_tables(evaluation: Evaluation) -> dict[str, pd.DataFrame]:
+    """Mean, spread and count of every metric, as `spinesegdiff evaluate` writes them."""
+    tables = {}
+    for metric in ("dice", "jaccard", "assd_mm", "hd95_mm"):
+        lines = []
+        for system in evaluation.systems:
+            own = evaluation.of(system)
+            line: dict[str, Any] = {"system": system.name, "data": system.data}
+            line["cases"] = own["case"].nunique()
+            for name in evaluation.structures:
+                values = own.loc[own["structure"] == name, metric].dropna()
+                line |= {f"{name} mean": values.mean(), f"{name} sd": values.std(), f"{name} n": len(values)}
+            means = [line[f"{name} mean"] for name in evaluation.structures]
+            lines.append({**line, "mDICE" if metric == "dice" else "mean": np.mean(means)})
+        tables[metric] = pd.DataFrame(lines)
+    return tables
+
+
+def comparison(a: str, b: str, difference: float, p: float, **changes: Any) -> dict[str, Any]:
+    """A row of comparisons.csv: b minus a."""
+    row: dict[str, Any] = {"system_a": a, "data_a": "", "system_b": b, "data_b": "", "structure": "ivd"}
+    row |= {"metric": "dice", "patients": 9, "mean_difference": difference, "low": difference - 0.01}
+    row |= {"high": difference + 0.01, "p": p / 3, "p_corrected": p, "significant": p < 0.05}
+    return {**row, **changes}
+
+
+def pathology_row(**changes: Any) -> Mapping[str, Any]:
+    """A row of pathology.csv."""
+    row: dict[str, Any] = {"system": "Refined", "data": "", "structure": "ivd", "finding": "disc_narrowing"}
+    row |= {"n_present": 4, "n_absent": 6, "mean_present": 0.8, "mean_absent": 0.9, "hedges_g": -0.5}
+    row |= {"g_low": -0.9, "g_high": -0.1, "t": -2.5, "df": 7.25, "p": 0.02, "p_corrected": 0.04}
+    return {**row, "significant": True, "reason": "", **changes}
