@@ -45,6 +45,7 @@ def run_report(
     figure_notes: Sequence[str] = (),
     cohort: Mapping[str, pd.DataFrame] | None = None,
     pathology: pd.DataFrame | None = None,
+    pathology_levels: pd.DataFrame | None = None,
     pathology_notes: Sequence[str] = (),
     gallery: int | None = PICTURES,
     order_by: str | None = None,
@@ -61,7 +62,7 @@ def run_report(
         comparisons: differences between systems, as for `evaluation.claims.claims_of`.
         figures, figure_notes: finished ones in order, and what must be said of them.
         cohort: tables of the patients by title.
-        pathology, pathology_notes: as for `study_sections.pathology_section`.
+        pathology, pathology_levels, pathology_notes: as for `study_sections.pathology_section`.
         gallery: cases with a picture, the worst first; None: all, 0: none.
         order_by: label or name of the system whose Dice orders the gallery; the last that is no control.
         commands: that were run beside `spinesegdiff evaluate`.
@@ -85,21 +86,24 @@ def run_report(
         )
     evaluation = read_evaluation(evaluation_folder)
     tables = {metric: with_texts(table) for metric, table in tables.items()}
-    comparisons, pathology = (None if t is None else with_texts(t) for t in (comparisons, pathology))
+    comparisons, pathology, pathology_levels = (
+        None if table is None else with_texts(table) for table in (comparisons, pathology, pathology_levels)
+    )
     chosen = chosen_system(evaluation, order_by)
     places = places_of(evaluation, out, whole_paths)
     controls = [(system.name, system.data) for system in evaluation.systems if system.control]
     names = [(system.name, system.data) for system in evaluation.systems]
+    marked = _rows_of(controls, tables["dice"])
     sections = [
-        overlap_section(tables, controls),
+        overlap_section(tables, marked),
         claim_section(comparisons, controls, len(names)),
         found_section(count_found(evaluation.scores, names)),
-        distance_section(tables, controls),
+        distance_section(tables, marked),
     ]
     if figures or figure_notes:
         sections.append(figure_section(figures, places, figure_notes))
     if pathology is not None:
-        sections.append(pathology_section(pathology, places.all_hidden(pathology_notes)))
+        sections.append(pathology_section(pathology, places.all_hidden(pathology_notes), pathology_levels))
     if cohort:
         sections.append(cohort_section(cohort))
     sections += [
@@ -122,6 +126,12 @@ def with_texts(table: pd.DataFrame) -> pd.DataFrame:
     """The table with empty texts where fields of a CSV file were empty, which pandas reads as NaN."""
     texts = [name for name in TEXTS if name in table]
     return table.assign(**{name: table[name].astype(object).fillna("").astype(str) for name in texts})
+
+
+def _rows_of(controls: Sequence[tuple[str, str]], table: pd.DataFrame) -> list[tuple[str, str]]:
+    """Those of the controls; one of which nobody said what it was trained on has a row a contrast."""
+    rows = zip(table["system"], table["data"], strict=True)
+    return [(system, data) for system, data in rows if {(system, data), (system, "")} & set(controls)]
 
 
 def places_of(evaluation: Evaluation, out: Path, whole_paths: bool) -> Places:

@@ -80,6 +80,7 @@ def make_report(study: Study, out: Path) -> Path:
         figure_notes=figures.notes,
         cohort=cohort.tables if cohort else None,
         pathology=pathology.table if pathology else None,
+        pathology_levels=pathology.levels if pathology else None,
         pathology_notes=pathology.notes if pathology else (),
         commands=[study.command] if study.command else [],
         **study.page,

@@ -17,8 +17,12 @@ from .page import Block, Figure, Listing, Picture, Section, Table
 from .places import Places
 
 PATHOLOGY_COLUMNS = (
-    *("system", "data", "structure", "finding", "n_present", "n_absent", "mean_present", "mean_absent"),
+    *("system", "data", "structure", "finding", "present", "absent", "mean_present", "mean_absent"),
     *("hedges_g", "g_low", "g_high", "t", "df", "p", "p_corrected", "significant", "reason"),
+)
+LEVEL_COLUMNS = (
+    *("system", "data", "finding", "present", "absent", "mean_present", "mean_absent"),
+    *("difference", "difference_low", "difference_high", "p", "p_corrected", "significant", "reason"),
 )
 UNFOLDED = 3
 """Of more systems than these the tables of pathologies are opened by the reader."""
@@ -37,20 +41,20 @@ def figure_section(figures: Sequence[FigureEntry], places: Places, notes: Sequen
     return Section("Figures", blocks=tuple(blocks))
 
 
-def pathology_section(table: pd.DataFrame, notes: Sequence[str] = ()) -> Section:
-    """Scores of patients with and without a finding.
+def pathology_section(
+    table: pd.DataFrame, notes: Sequence[str] = (), levels: pd.DataFrame | None = None
+) -> Section:
+    """Scores of patients, and of discs, with and without a finding.
 
     Args:
         table: `PATHOLOGY_COLUMNS`, a row a system, structure and finding; `reason` is why one has no test.
         notes: what its reader must know.
+        levels: `LEVEL_COLUMNS`, a row a system and finding; None or empty where discs have no scores.
 
     Raises:
-        UserError: the table lacks a column.
+        UserError: a table lacks a column.
     """
-    if missing := [name for name in PATHOLOGY_COLUMNS if name not in table]:
-        raise UserError(
-            f"pathology: the table lacks {', '.join(missing)}; make it with spinesegdiff pathology"
-        )
+    _check_columns(table, PATHOLOGY_COLUMNS)
     text = (
         "Dice of patients with a finding and of those without it. Hedges' g is the difference of the means "
         "in standard deviations, with its interval; below 0 patients with the finding are segmented worse. "
@@ -60,9 +64,22 @@ def pathology_section(table: pd.DataFrame, notes: Sequence[str] = ()) -> Section
     blocks: list[Block] = [
         _pathology_table(own, System(*name).label, folded=len(groups) > UNFOLDED) for name, own in groups
     ]
+    if levels is not None and not levels.empty:
+        _check_columns(levels, LEVEL_COLUMNS)
+        blocks += [
+            _level_table(own, System(*name).label)
+            for name, own in levels.groupby(["system", "data"], sort=False)
+        ]
     if notes:
         blocks.append(Listing("Notes", tuple(notes)))
     return Section("Pathology", text, blocks=tuple(blocks))
+
+
+def _check_columns(table: pd.DataFrame, columns: Sequence[str]) -> None:
+    if missing := [name for name in columns if name not in table]:
+        raise UserError(
+            f"pathology: the table lacks {', '.join(missing)}; make it with spinesegdiff pathology"
+        )
 
 
 def cohort_section(tables: Mapping[str, pd.DataFrame]) -> Section:
@@ -98,9 +115,22 @@ def _png_size(content: bytes) -> tuple[int, int]:
 
 def _pathology_table(own: pd.DataFrame, label: str, folded: bool) -> Table:
     shown = pd.DataFrame([_pathology_row(row) for row in own.to_dict("records")])
-    if (shown[WHY_NOT] == "").all():
-        shown = shown.drop(columns=WHY_NOT)
-    return Table(shown, f"{label}: mean Dice (patients) with and without a finding", folded=folded)
+    return Table(
+        _without_reasons(shown), f"{label}: mean Dice (patients) with and without a finding", folded=folded
+    )
+
+
+def _level_table(own: pd.DataFrame, label: str) -> Table:
+    """Folded: it is long, and a question of its own."""
+    shown = pd.DataFrame([_level_row(row) for row in own.to_dict("records")])
+    return Table(
+        _without_reasons(shown), f"{label}: mean Dice (discs) with and without a finding there", folded=True
+    )
+
+
+def _without_reasons(shown: pd.DataFrame) -> pd.DataFrame:
+    """Without the column that says why there is no test, where there is one everywhere."""
+    return shown.drop(columns=WHY_NOT) if (shown[WHY_NOT] == "").all() else shown
 
 
 WHY_NOT = "Not tested because"
@@ -110,10 +140,27 @@ def _pathology_row(row: Mapping[Any, Any]) -> dict[str, object]:
     return {
         "Structure": plain(row["structure"]),
         "Finding": plain(str(row["finding"])),
-        "With": _with_beside(row["mean_present"], 3, str(row["n_present"])),
-        "Without": _with_beside(row["mean_absent"], 3, str(row["n_absent"])),
+        "With": _with_beside(row["mean_present"], 3, str(row["present"])),
+        "Without": _with_beside(row["mean_absent"], 3, str(row["absent"])),
         "Hedges' g [interval]": with_interval(row["hedges_g"], row["g_low"], row["g_high"], 2, signed=True),
         "t (df)": _with_beside(row["t"], 2, number(row["df"], 1)),
+        **_tested(row),
+    }
+
+
+def _level_row(row: Mapping[Any, Any]) -> dict[str, object]:
+    low, high = row["difference_low"], row["difference_high"]
+    return {
+        "Finding": plain(str(row["finding"])),
+        "With": _with_beside(row["mean_present"], 3, str(row["present"])),
+        "Without": _with_beside(row["mean_absent"], 3, str(row["absent"])),
+        "Difference [95 % interval]": with_interval(row["difference"], low, high, 3, signed=True),
+        **_tested(row),
+    }
+
+
+def _tested(row: Mapping[Any, Any]) -> dict[str, object]:
+    return {
         "p": p_value(row["p"]),
         "p (corrected)": p_value(row["p_corrected"]),
         "Significant": Cell(MISSING, None) if pd.isna(row["p_corrected"]) else bool(row["significant"]),

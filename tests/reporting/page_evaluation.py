@@ -142,6 +142,6 @@ def comparison(a: str, b: str, difference: float, p: float, **changes: Any) -> d
 def pathology_row(**changes: Any) -> Mapping[str, Any]:
     """A row of pathology.csv."""
     row: dict[str, Any] = {"system": "Refined", "data": "", "structure": "ivd", "finding": "disc_narrowing"}
-    row |= {"n_present": 4, "n_absent": 6, "mean_present": 0.8, "mean_absent": 0.9, "hedges_g": -0.5}
+    row |= {"present": 4, "absent": 6, "mean_present": 0.8, "mean_absent": 0.9, "hedges_g": -0.5}
     row |= {"g_low": -0.9, "g_high": -0.1, "t": -2.5, "df": 7.25, "p": 0.02, "p_corrected": 0.04}
     return {**row, "significant": True, "reason": "", **changes}

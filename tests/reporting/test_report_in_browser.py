@@ -57,7 +57,7 @@ def html(tmp_path_factory) -> str:
     )
     means = [0.812, math.nan, 0.9, 0.95, 0.812]
     more["pathology"] = pd.DataFrame(
-        [pathology_row(mean_present=m, n_present=n, finding=f"f{n}") for n, m in enumerate(means, 3)]
+        [pathology_row(mean_present=m, present=n, finding=f"f{n}") for n, m in enumerate(means, 3)]
     )
     more["cohort"] = {
         "Mixed": pd.DataFrame(

@@ -100,7 +100,7 @@ def test_absent_in_both_is_counted_apart_from_missed():
 
 def test_pathologies_with_their_statistics_and_why_some_have_none():
     untested = dict.fromkeys(("hedges_g", "g_low", "g_high", "t", "df", "p", "p_corrected"), np.nan)
-    nobody = {"n_present": 0, "mean_present": np.nan, "significant": False, "reason": "nobody has it"}
+    nobody = {"present": 0, "mean_present": np.nan, "significant": False, "reason": "nobody has it"}
     table = pd.DataFrame([pathology_row(), pathology_row(finding="modic", **untested, **nobody)])
     made = pathology_section(table, ["At any level."])
     heads, first, second = texts(made.blocks[0])
@@ -120,6 +120,21 @@ def test_pathologies_with_their_statistics_and_why_some_have_none():
     grid = grid_of(made.blocks[0])  # type: ignore[arg-type]
     assert [c.heading for c in grid.columns if c.numeric] == heads[2:8]
     assert made.blocks[1] == Listing("Notes", ("At any level.",))
+
+
+def test_discs_with_their_statistics_have_a_table_that_is_opened():
+    row = {"system": "A", "data": "", "finding": "modic", "present": 20, "absent": 30, "mean_present": 0.7}
+    row |= {"mean_absent": 0.8, "difference": -0.1, "difference_low": -0.2, "difference_high": -0.05}
+    row |= {"p": 0.01, "p_corrected": 0.04, "significant": True, "reason": ""}
+    made = pathology_section(pd.DataFrame([pathology_row()]), levels=pd.DataFrame([row]))
+    table = made.blocks[1]
+    assert isinstance(table, Table)
+    assert table.folded
+    assert texts(table)[1] == [
+        *("modic", "0.700 (20)", "0.800 (30)", f"{MINUS}0.100 [{MINUS}0.200, {MINUS}0.050]"),
+        *("0.010", "0.040", "yes"),
+    ]
+    assert len(pathology_section(pd.DataFrame([pathology_row()]), levels=pd.DataFrame()).blocks) == 1
 
 
 def test_every_system_has_its_own_table_of_pathologies():
