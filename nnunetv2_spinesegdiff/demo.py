@@ -9,22 +9,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import SimpleITK as sitk
-
 from .environment import command_environment
 from .errors import UserError
-from .evaluation.plots import CaseRow, draw_cases
-from .evaluation.summaries import mean_dice
-from .labels import CLASSES
 
 DATASET, UNSEEN = 501, 502
-PATIENTS, UNSEEN_PATIENTS = 12, 5
-TRAINER = "nnUNetTrainerSpineSegDiff_4epochs_40iters_width25"
+PATIENTS, UNSEEN_PATIENTS = 12, 10
+TRAINER = "nnUNetTrainerSpineSegDiff_6epochs_40iters_width25"
 PLANS = "nnUNetPlans2mm"
 """At 2 mm a slice has a quarter of the pixels: what two CPU cores can learn from in three minutes."""
-ROWS = 6
-FOREGROUND = {name: value for name, value in CLASSES.items() if value > 0}
 
 
 @dataclass(frozen=True)
@@ -44,11 +36,20 @@ class DemoFolders:
     def predictions(self, how: str) -> Path:
         return self.root / "predictions" / how
 
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    @property
+    def evaluation(self) -> Path:
+        """Beside the report: scores, tables, statistics and figures."""
+        return self.report.with_suffix("")
+
 
 def run_demo(output: Path, *, device: str = "cpu", seed: int = 0) -> None:
-    """Make a cohort, convert, plan, train briefly, predict unseen patients refined and unrefined, compare.
+    """Make a cohort, convert, plan, train briefly, predict unseen patients refined and unrefined, report.
 
-    Prints every command before it runs; ends with Dice a class of both and the path of a picture.
+    Prints every command before it runs; ends with the table of both and the paths of report and picture.
 
     Args:
         output: new or empty folder for all of it.
@@ -86,10 +87,21 @@ def _commands(folders: DemoFolders, device: str, seed: int) -> list[str]:
     ]
     for how in ("no_refine", "refine"):
         target, save = _q(folders.predictions(how)), " --save_uncertainty" if how == "refine" else ""
-        images, labels = (_q(folders.unseen / part) for part in ("imagesTr", "labelsTr"))
+        images = _q(folders.unseen / "imagesTr")
         commands.append(f"nnUNetv2_predict -i {images} -o {target} {model} -npp 1 -nps 1 --{how}{save}")
-        files = f"-djfile {target}/dataset.json -pfile {target}/plans.json"
-        commands.append(f"nnUNetv2_evaluate_folder {labels} {target} {files} -np 2")
+    systems = {"Stage 1": "no_refine", "Refined": "refine"}
+    named = " ".join(shlex.quote(f"{name}={folders.predictions(how)}") for name, how in systems.items())
+    patients = folders.root / "unseen_patients"
+    tables = " ".join(
+        f"--{name} {_q(patients / file)}"
+        for name, file in (
+            ("instances", "masks"),
+            ("gradings", "radiological_gradings.csv"),
+            ("overview", "overview.csv"),
+        )
+    )
+    labels = _q(folders.unseen / "labelsTr")
+    commands.append(f"spinesegdiff report -o {_q(folders.report)} -s {named} -l {labels} {tables}")
     return commands
 
 
@@ -130,30 +142,10 @@ def _environment(folders: DemoFolders) -> dict[str, str]:
 
 
 def _show(folders: DemoFolders) -> None:
-    summaries = {how: folders.predictions(how) / "summary.json" for how in ("no_refine", "refine")}
-    titles = {"no_refine": "stage 1", "refine": "refined"}
-    table = mean_dice({titles[how]: path for how, path in summaries.items()}, FOREGROUND)
-    cases = sorted(p.name.removesuffix(".nii.gz") for p in (folders.unseen / "labelsTr").glob("*.nii.gz"))
-    picture = folders.root / "demo.png"
-    draw_cases([_row(folders, case) for case in cases[:ROWS]], FOREGROUND, picture)
-    print(f"\nDice against ground truth, mean of {len(cases)} series of {UNSEEN_PATIENTS} unseen patients:\n")
-    print(table.to_string(float_format="{:.3f}".format))
-    print(f"\nPicture: {picture}")
-    print(f"One a case, and where not to trust the masks: {folders.predictions('refine') / 'uncertainty'}")
-
-
-def _row(folders: DemoFolders, case: str) -> CaseRow:
-    def read(path: Path) -> np.ndarray:
-        return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0]
-
-    masks = {
-        "truth": read(folders.unseen / "labelsTr" / f"{case}.nii.gz"),
-        "stage 1": read(folders.predictions("no_refine") / f"{case}.nii.gz"),
-        "refined": read(folders.predictions("refine") / f"{case}.nii.gz"),
-    }
-    uncertainty = folders.predictions("refine") / "uncertainty" / f"{case}_uncertainty.nii.gz"
-    image = folders.unseen / "imagesTr" / f"{case}_0000.nii.gz"
-    return CaseRow(case, read(image), masks, read(uncertainty))
+    print(f"\n{(folders.evaluation / 'tables' / 'dice.md').read_text(encoding='utf-8')}")
+    print(f"Report: {folders.report}")
+    print(f"Picture: {folders.evaluation / 'figures' / 'cases.png'}")
+    print(f"Where not to trust the masks: {folders.predictions('refine') / 'uncertainty'}")
 
 
 def _q(path: Path) -> str:

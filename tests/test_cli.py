@@ -48,6 +48,13 @@ OPTIONS = {
         *("-s", "--reproduced", "--control", "-l", "-o", "--images", "--cases", "--instances", "--title"),
         *("--transposed", "--metric", "--against", "-np"),
     ],
+    "cohort": ["--gradings", "--overview", "--splits", "--pfirrmann", "-o"],
+    "pathology": ["-i", "--gradings", "--pfirrmann", "--mixed", "--systems", "--fewest", "-o"],
+    "figures": ["-i", "--cases", "--worst", "--pair", "-o"],
+    "report": [
+        *("-i", "-s", "--reproduced", "--control", "-l", "--gradings", "--overview", "--splits", "-o"),
+        *("--mixed", "--fewest", "--gallery", "--order_by", "--title", "--whole_paths"),
+    ],
     "env": ["eval"],
 }
 TRAIN = ["train", "-d", "501", "-f", "0", "-device", "cpu"]

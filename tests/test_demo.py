@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 
 import numpy as np
+import pandas as pd
 import pytest
-import SimpleITK as sitk
+from nnunetv2_spinesegdiff.dataset_conversion.phantom.tables import GRADING_COLUMNS
 
 from nnunetv2_spinesegdiff import demo
 from nnunetv2_spinesegdiff.cli import build_parser, main
 from nnunetv2_spinesegdiff.environment import COMMANDS, TRAINERS
 from nnunetv2_spinesegdiff.errors import UserError
 
+from .reporting.made_up import label_map, predictions, raw_dataset, write
+
 
 def test_every_command_of_ours_has_words_that_our_parser_takes(tmp_path):
     commands = [shlex.split(line) for line in demo._commands(demo.DemoFolders(tmp_path), "cpu", 3)]
     ours = [words[1:] for words in commands if words[0] == "spinesegdiff"]
-    assert [words[0] for words in ours] == ["phantom", "phantom", "convert", "convert"]
+    assert [words[0] for words in ours] == ["phantom", "phantom", "convert", "convert", "report"]
     for words in ours:
         build_parser().parse_args(words)
     assert [words[0] for words in commands[4:6]] == ["nnUNetv2_plan_and_preprocess", "nnUNetv2_train"]
@@ -69,27 +71,27 @@ def test_only_a_new_folder_is_taken(tmp_path, kind):
         demo.run_demo(output)
 
 
-def test_the_end_is_a_table_and_a_picture(tmp_path, capsys):
+def test_the_end_is_a_table_a_report_and_a_picture(tmp_path, capsys):
+    """Of masks as the predictions leave them: the demo's own last command, and what it shows."""
     folders = demo.DemoFolders(tmp_path)
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 4, (1, 16, 16)).astype(np.uint8)
-    refined = folders.predictions("refine")
-    for path, array in (
-        (folders.unseen / "labelsTr" / "case.nii.gz", labels),
-        (folders.unseen / "imagesTr" / "case_0000.nii.gz", labels * 10.0),
-        (folders.predictions("no_refine") / "case.nii.gz", labels),
-        (refined / "case.nii.gz", labels),
-        (refined / "uncertainty" / "case_uncertainty.nii.gz", labels / 10.0),
-    ):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
-    for how, dice in (("no_refine", 0.25), ("refine", 0.75)):
-        means = {str(value): {"Dice": dice} for value in (1, 2, 3)}
-        (folders.predictions(how) / "summary.json").write_text(json.dumps({"mean": means}))
+    patients = tmp_path / "unseen_patients"
+    raw_dataset(folders.unseen, ["SPIDER_001_t1", "SPIDER_002_t2"])
+    for how, share in (("no_refine", 0.5), ("refine", 0.1)):
+        predictions(folders.predictions(how), folders.unseen, share)
+    for i, case in enumerate(("1_t1", "2_t2")):
+        write(np.where(label_map(i) == 3, 201, 0).astype(np.uint8), patients / "masks" / f"{case}.mha")
+    series = [(stem, "F") for stem in ("1_t1", "2_t2")]
+    pd.DataFrame(series, columns=["new_file_name", "sex"]).to_csv(patients / "overview.csv", index=False)
+    gradings = [[patient, 1, *[0] * 7, 3] for patient in (1, 2)]
+    pd.DataFrame(gradings, columns=list(GRADING_COLUMNS)).to_csv(
+        patients / "radiological_gradings.csv", index=False
+    )
+    last = shlex.split(demo._commands(folders, "cpu", 0)[-1])
+    assert main(last[1:]) == 0
+    capsys.readouterr()
     demo._show(folders)
     shown = capsys.readouterr().out
-    rows = [line.split() for line in shown.splitlines() if line.startswith(("ivd", "mean"))]
-    assert rows == [["ivd", "0.250", "0.750"], ["mean", "0.250", "0.750"]]
-    assert str(tmp_path / "demo.png") in shown
-    assert str(refined / "uncertainty") in shown
-    assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
+    assert "| Refined | T1w + T2w | " in shown
+    for name in ("report.html", "report/figures/cases.png"):
+        assert str(tmp_path / name) in shown
+        assert (tmp_path / name).stat().st_size > 10_000

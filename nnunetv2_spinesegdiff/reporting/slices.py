@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
+from ..errors import UserError
 from ..evaluation.orientation import View, view_of
+from .volumes import Volume, check_same_place, read_volume
 
 
 class NoPicture(Exception):
@@ -64,10 +65,8 @@ def read_slices(image: Path | None, label: Path | None, systems: Mapping[str, Sy
     Raises:
         NoPicture: scan or label are not there, cannot be read, or do not fit together.
     """
-    truth, itk = _read(label, "the label")
-    scan, _ = _read(image, "the scan")
-    if scan.shape != truth.shape:
-        raise NoPicture(f"the scan has {_voxels(scan)} voxels, the label {_voxels(truth)}")
+    truth = _read(label, "the label")
+    scan = _fitting(image, "the scan", truth)
     whole: dict[str, SystemSlice] = {}
     remarks = []
     for name, files in systems.items():
@@ -75,12 +74,9 @@ def read_slices(image: Path | None, label: Path | None, systems: Mapping[str, Sy
             whole[name] = _volumes(files, label, truth)
         except NoPicture as error:
             remarks.append(f"{name} is not shown: {error}.")
-    masks = [truth, *(system.mask for system in whole.values())]
-    shown = next((mask for mask in masks if mask.any()), truth)
-    cosines = itk.GetDirection()
-    direction = np.reshape(cosines, (3, 3)) if len(cosines) == 9 else None
-    spacing = (*itk.GetSpacing(), 1.0)[:3][::-1]
-    view = view_of(shown, direction, spacing)
+    masks = [truth.values, *(system.mask for system in whole.values())]
+    shown = next((mask for mask in masks if mask.any()), truth.values)
+    view = view_of(shown, truth.direction, truth.spacing)
     cut = {
         name: SystemSlice(
             view.of(system.label),
@@ -89,40 +85,38 @@ def read_slices(image: Path | None, label: Path | None, systems: Mapping[str, Sy
         )
         for name, system in whole.items()
     }
-    return CaseSlices(view, truth.shape[view.axis], view.of(scan), view.of(truth), cut, tuple(remarks))
+    whole_slices = truth.values.shape[view.axis]
+    return CaseSlices(view, whole_slices, view.of(scan), view.of(truth.values), cut, tuple(remarks))
 
 
-def _volumes(files: SystemFiles, label: Path | None, truth: np.ndarray) -> SystemSlice:
+def _volumes(files: SystemFiles, label: Path | None, truth: Volume) -> SystemSlice:
     mask = _fitting(files.prediction, "its mask", truth)
-    own = truth if files.label == label else _fitting(files.label, "its label", truth)
-    return SystemSlice(
-        own, mask, None if files.heatmap is None else _fitting(files.heatmap, "its heatmap", truth)
-    )
+    own = truth.values if files.label == label else _fitting(files.label, "its label", truth)
+    heatmap = None if files.heatmap is None else _fitting(files.heatmap, "its heatmap", truth)
+    return SystemSlice(own, mask, heatmap)
 
 
-def _fitting(path: Path | None, what: str, truth: np.ndarray) -> np.ndarray:
-    array, _ = _read(path, what)
-    if array.shape != truth.shape:
-        raise NoPicture(f"{what} has {_voxels(array)} voxels, the label {_voxels(truth)}")
-    return array
+def _fitting(path: Path | None, what: str, truth: Volume) -> np.ndarray:
+    """The array (Z, Y, X) of a file that lies where the label does."""
+    volume = _read(path, what)
+    if volume.values.shape != truth.values.shape:
+        raise NoPicture(f"{what} has {_voxels(volume.values)} voxels, the label {_voxels(truth.values)}")
+    try:
+        check_same_place(volume, truth)
+    except UserError:
+        raise NoPicture(f"{what} does not lie where the label does") from None
+    return volume.values
 
 
-def _read(path: Path | None, what: str) -> tuple[np.ndarray, sitk.Image]:
-    """Array (Z, Y, X) of the first channel, and the file's geometry."""
+def _read(path: Path | None, what: str) -> Volume:
     if path is None:
         raise NoPicture(f"{what} is not known")
     if not path.is_file():
         raise NoPicture(f"{what}, {path.name}, is not there any more")
     try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError:
+        return read_volume(path)
+    except UserError:
         raise NoPicture(f"{what}, {path.name}, cannot be read") from None
-    array = sitk.GetArrayFromImage(image)
-    if image.GetNumberOfComponentsPerPixel() > 1:
-        array = array[..., 0]
-    if array.ndim not in (2, 3):
-        raise NoPicture(f"{what}, {path.name}, has {array.ndim} axes")
-    return (array[None] if array.ndim == 2 else array), image
 
 
 def _voxels(array: np.ndarray) -> str:

@@ -15,6 +15,7 @@ from .evaluation_folder import read_evaluation
 from .figures import run_figures
 from .figures_folder import Figures
 from .findings_figure import findings_of
+from .gallery import chosen_system
 from .pathology import FOLDER as PATHOLOGY
 from .pathology import RECORD as PATHOLOGY_RECORD
 from .pathology import Pathology, read_pathology, run_pathology
@@ -67,6 +68,7 @@ def make_report(study: Study, out: Path) -> Path:
     """
     folder = study.evaluation
     evaluation = read_evaluation(folder)
+    chosen_system(evaluation, study.page.get("order_by"))  # said before figures are drawn, not after
     cohort = _cohort(study)
     pathology = _pathology(study)
     figures = figures_of(folder)

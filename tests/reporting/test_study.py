@@ -1,0 +1,191 @@
+"""The commands that read an evaluation, and the one that does everything, typed as a user types them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK as sitk
+
+from nnunetv2_spinesegdiff.cli import main
+from tests.made_up_scores import made_up_gradings
+
+from .made_up import label_map, raw_dataset, worsened, write
+
+PATIENTS = 80
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory) -> Path:
+    """80 patients with two scans each, the phantom's gradings, and masks of two systems.
+
+    Discs of patients with spondylolisthesis lose a fifth more of their pixels; bulging changes nothing.
+    """
+    folder = tmp_path_factory.mktemp("cohort")
+    rng = np.random.default_rng(7)
+    gradings = made_up_gradings(rng, PATIENTS)
+    gradings.to_csv(folder / "gradings.csv", index=False)
+    slipped = gradings.groupby("Patient")["Spondylolisthesis"].max() > 0
+    cases = {f"SPIDER_{p:03d}_{c}": p for p in gradings["Patient"].unique() for c in ("t1", "t2")}
+    dataset = raw_dataset(folder / "Dataset501_SPIDER", list(cases))
+    for name, share in (("A", 0.25), ("B", 0.1)):
+        for i, (case, patient) in enumerate(cases.items()):
+            truth = label_map(i)
+            mask = worsened(truth, 1000 + i, share + rng.uniform(0, 0.1))
+            if slipped[patient]:
+                mask = np.where(truth == 3, worsened(mask, 2000 + i, 0.2), mask)
+            write(mask, folder / name / f"{case}.nii.gz")
+        (folder / name / "dataset.json").write_text((dataset / "dataset.json").read_text())
+    rows = [(f"{patient}_{c}", "F", "training") for patient in slipped.index for c in ("t1", "t2")]
+    pd.DataFrame(rows, columns=["new_file_name", "sex", "subset"]).to_csv(
+        folder / "overview.csv", index=False
+    )
+    return folder
+
+
+def sources(cohort: Path) -> list[str]:
+    systems = [f"{name}={cohort / name}" for name in "AB"]
+    return ["-s", *systems, "-l", str(cohort / "Dataset501_SPIDER" / "labelsTr")]
+
+
+@pytest.fixture(scope="module")
+def evaluation(cohort) -> Path:
+    assert main(["evaluate", *sources(cohort), "-o", str(cohort / "evaluation")]) == 0
+    return cohort / "evaluation"
+
+
+def test_the_finding_that_lowers_dice_is_found_and_the_other_is_not(cohort, evaluation, capsys):
+    out = str(cohort / "statistics")
+    words = ["pathology", "-i", str(evaluation), "--gradings", str(cohort / "gradings.csv"), "-o", out]
+    assert main([*words, "--systems", "B", "--fewest", "2"]) == 0
+    table = pd.read_csv(cohort / "statistics" / "pathology.csv").set_index(["finding", "structure"])
+    assert table.loc[("Spondylolisthesis", "ivd"), "significant"]
+    assert table.loc[("Spondylolisthesis", "ivd"), "hedges_g"] < -1
+    assert not table.loc[("Spondylolisthesis", "vertebrae"), "significant"]
+    assert not table.loc["Disc bulging", "significant"].any()
+    assert (cohort / "statistics" / "pathology.md").read_text() in capsys.readouterr().out
+
+
+def test_a_mixed_model_finds_it_too(cohort, evaluation):
+    out = cohort / "mixed"
+    words = ["pathology", "-i", str(evaluation), "--gradings", str(cohort / "gradings.csv"), "-o", str(out)]
+    assert main([*words, "--systems", "B", "--mixed"]) == 0
+    table = pd.read_csv(out / "pathology.csv").set_index(["finding", "structure"])
+    assert table.loc[("Spondylolisthesis", "ivd"), "significant"]
+
+
+def test_everything_in_one_command(cohort, capsys):
+    page = cohort / "all" / "report.html"
+    tables = ["--gradings", str(cohort / "gradings.csv"), "--overview", str(cohort / "overview.csv")]
+    assert (
+        main(["report", *sources(cohort), *tables, "-o", str(page), "--gallery", "3", "--title", "Us"]) == 0
+    )
+    assert str(page) in capsys.readouterr().out
+    html = page.read_text()
+    assert "<h1>Us</h1>" in html
+    assert "80 patients" in html
+    for title in ("Scores", "Is it better?", "Distances", "Figures", "Pathology", "Patients and scans"):
+        assert re.search(rf"<h2[^>]*>{re.escape(title)}", html), title
+    assert "Spondylolisthesis" in html
+    assert str(cohort) not in html
+    folder = page.with_suffix("")
+    told = json.loads((folder / "figures" / "figures.json").read_text())
+    assert {"findings_1.png", "findings_2.png", "systems.png", "pairs.png", "cases.png"} == {
+        entry["file"] for entry in told["figures"]
+    }
+    assert html.count("data:image/png") == len(told["figures"])
+    assert (folder / "cohort" / "cohort.md").is_file()
+
+
+def test_a_report_shows_the_statistics_that_are_there(cohort, evaluation):
+    words = ["-i", str(evaluation), "--gradings", str(cohort / "gradings.csv")]
+    assert main(["pathology", *words]) == 0
+    page = cohort / "later.html"
+    assert main(["report", "-i", str(evaluation), "-o", str(page), "--gallery", "0"]) == 0
+    assert "Spondylolisthesis" in page.read_text()
+
+
+def test_figures_alone(cohort, evaluation, capsys):
+    out = cohort / "figures"
+    words = ["figures", "-i", str(evaluation), "-o", str(out), "--cases", "SPIDER_002_t1", "--pair", "B", "A"]
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert f"{out / 'cases.png'}: " in shown
+    assert (out / "pairs.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_cohort_alone(cohort, capsys):
+    tables = ["--gradings", str(cohort / "gradings.csv"), "--overview", str(cohort / "overview.csv")]
+    assert main(["cohort", *tables, "-o", str(cohort / "counted")]) == 0
+    assert "| T1w + T2w | " in capsys.readouterr().out.replace("T1w+T2w", "T1w + T2w")
+
+
+@pytest.mark.parametrize("command", ["pathology", "cohort", "report"])
+def test_a_table_without_patient_is_named(cohort, evaluation, tmp_path, capsys, command):
+    bad = tmp_path / "gradings.csv"
+    table = pd.read_csv(cohort / "gradings.csv").rename(columns={"Patient": "Subject"})
+    table.to_csv(bad, index=False)
+    more = {
+        "pathology": ["-i", str(evaluation)],
+        "cohort": ["--overview", str(cohort / "overview.csv"), "-o", str(tmp_path / "out")],
+        "report": ["-i", str(evaluation), "-o", str(tmp_path / "report.html")],
+    }[command]
+    assert main([command, "--gradings", str(bad), *more]) == 1
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert error.startswith(f"error: {bad}")
+    assert "Patient" in error
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-o", "report.pdf"], "report.pdf: a report is an HTML file"),
+        (["-o", "r.html", "--gradings", "none.csv"], "none.csv: no such file"),
+        (["-o", "r.html", "--order_by", "Z"], "Z"),
+        (["-o", "r.html", "--gallery", "-1"], "-1 pictures: ask for 0 or more"),
+    ],
+)
+def test_a_choice_that_does_not_fit_is_one_line(evaluation, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", "-i", str(evaluation), *words]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+    assert not list(tmp_path.glob("*.html"))
+
+
+def test_an_overview_without_gradings_is_no_cohort(cohort, evaluation, tmp_path, capsys):
+    words = ["--overview", str(cohort / "overview.csv"), "-o", str(tmp_path / "report.html")]
+    assert main(["report", "-i", str(evaluation), *words]) == 1
+    assert "a cohort needs --gradings and --overview" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_evaluation_is_named(tmp_path, capsys):
+    for command in (["figures"], ["report", "-o", str(tmp_path / "r.html")]):
+        assert main([*command, "-i", str(tmp_path)]) == 1
+        assert "has no evaluation.json; make it with spinesegdiff evaluate" in capsys.readouterr().err
+
+
+def test_a_moved_evaluation_keeps_its_pictures(cohort, tmp_path):
+    """Paths in it are relative: folder and masks may move together."""
+    new = tmp_path / "moved"
+    words = [word.replace(str(cohort), str(new)) for word in sources(cohort)]
+    for name in ("A", "B", "Dataset501_SPIDER"):
+        for part in (cohort / name).rglob("SPIDER_00[12]*.nii.gz"):
+            target = new / part.relative_to(cohort)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(part.read_bytes())
+        (new / name / "dataset.json").write_text((cohort / name / "dataset.json").read_text())
+    assert main(["evaluate", *words, "-o", str(new / "evaluation")]) == 0
+    again = new.rename(tmp_path / "again")
+    page = tmp_path / "r.html"
+    assert main(["report", "-i", str(again / "evaluation"), "-o", str(page)]) == 0
+    assert page.read_text().count("data:image/jpeg") >= 4 * 3
+    assert sitk.ReadImage(str(again / "A" / "SPIDER_001_t1.nii.gz")).GetSize() == (20, 24, 1)
