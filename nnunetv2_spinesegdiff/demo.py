@@ -43,7 +43,7 @@ class DemoFolders:
     @property
     def evaluation(self) -> Path:
         """Beside the report: scores, tables, statistics and figures."""
-        return self.report.with_suffix("")
+        return self.report.with_name("report_files")
 
 
 def run_demo(output: Path, *, device: str = "cpu", seed: int = 0) -> None:

@@ -92,6 +92,6 @@ def test_the_end_is_a_table_a_report_and_a_picture(tmp_path, capsys):
     demo._show(folders)
     shown = capsys.readouterr().out
     assert "| Refined | T1w + T2w | " in shown
-    for name in ("report.html", "report/figures/cases.png"):
+    for name in ("report.html", "report_files/figures/cases.png"):
         assert str(tmp_path / name) in shown
         assert (tmp_path / name).stat().st_size > 10_000

@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import UserError
 from .words import add_command, add_processes, positive
 
 if TYPE_CHECKING:
     from ..reporting.evaluation_folder import Evaluation
+    from ..reporting.sources import Source
+    from ..reporting.study import Study
 
 METRICS = ("dice", "jaccard", "assd_mm", "hd95_mm")
 
@@ -73,7 +76,7 @@ def add_sources(p: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    evaluation = evaluate(options, options.o)
+    evaluation = evaluate(options, sources_of(options), options.o)
     print((options.o / "tables" / "dice.md").read_text(encoding="utf-8"))
     if len(evaluation.systems) > 1:
         print((options.o / "tables" / "comparisons.md").read_text(encoding="utf-8"))
@@ -81,19 +84,25 @@ def _evaluate(options: argparse.Namespace) -> int:
     return tell_left_out(evaluation)
 
 
-def evaluate(options: argparse.Namespace, out: Path) -> Evaluation:
-    """Score what the options of `add_sources` name."""
-    from ..reporting.evaluate import Choices, run_evaluation
+def sources_of(options: argparse.Namespace) -> list[Source]:
+    """What the options of `add_sources` name; sets the title that --reproduced knows."""
     from ..reporting.sources import gather, parse_system, reproduced
 
     raw = os.environ.get("nnUNet_raw")
     named = [parse_system(words) for words in options.s or []]
     named += [parse_system(words, control=True) for words in options.control]
     sources, title = reproduced(options.reproduced) if options.reproduced else ([], None)
-    sources += gather(named, options.l, Path(raw) if raw else None)
+    options.title = options.title or title
+    return sources + gather(named, options.l, Path(raw) if raw else None)
+
+
+def evaluate(options: argparse.Namespace, sources: list[Source], out: Path) -> Evaluation:
+    """Score and tabulate."""
+    from ..reporting.evaluate import Choices, run_evaluation
+
     choices = Choices(
         out=out,
-        title=options.title or title or Choices.title,
+        title=options.title or Choices.title,
         images=options.images,
         cases_csv=options.cases,
         instances=options.instances,
@@ -231,28 +240,47 @@ def add_report(commands: argparse._SubParsersAction) -> None:
 
 def _report(options: argparse.Namespace) -> int:
     from ..reporting.evaluation_folder import read_evaluation
-    from ..reporting.study import Study, check_report, make_report
+    from ..reporting.study import check_study, make_report
 
-    check_report(options.o, options.gradings, options.overview, *options.splits)
-    folder = options.i or options.o.with_suffix("")
-    evaluation = read_evaluation(folder) if options.i else evaluate(options, folder)
-    study = Study(
+    folder = options.i or options.o.with_name(f"{options.o.stem}_files")
+    study = _study(options, folder)
+    if options.i:
+        _refuse_with_i(options)
+        evaluation = read_evaluation(folder)
+        check_study(study, options.o, evaluation.systems)
+    else:
+        sources = sources_of(options)
+        check_study(study, options.o, [source.system for source in sources])
+        evaluation = evaluate(options, sources, folder)
+    status = tell_left_out(evaluation)
+    make_report(study, options.o)
+    print(f"{options.o}: {options.o.stat().st_size / 1e6:.1f} MB; tables and figures in {folder}")
+    return status
+
+
+def _study(options: argparse.Namespace, folder: Path) -> Study:
+    from ..reporting.study import Study
+
+    page = {name: getattr(options, name) for name in ("gallery", "order_by", "whole_paths")}
+    return Study(
         evaluation=folder,
         gradings=options.gradings,
         overview=options.overview,
         splits=options.splits,
         statistics=_statistics(options),
-        page={
-            "gallery": options.gallery,
-            "order_by": options.order_by,
-            "whole_paths": options.whole_paths,
-            **({"title": options.title} if options.title else {}),
-        },
+        page=page | ({"title": options.title} if options.title else {}),
         command=_command(),
     )
-    make_report(study, options.o)
-    print(f"{options.o}: {options.o.stat().st_size / 1e6:.1f} MB; tables and figures in {folder}")
-    return tell_left_out(evaluation)
+
+
+def _refuse_with_i(options: argparse.Namespace) -> None:
+    """Options of an evaluation would change nothing of one that is finished."""
+    names = {"l": "-l", "cases": "--cases", "images": "--images", "instances": "--instances"}
+    names |= {"control": "--control", "against": "--against", "transposed": "--transposed"}
+    given = [flag for name, flag in names.items() if getattr(options, name)]
+    if given or options.metric != "dice":
+        flag = (given or ["--metric"])[0]
+        raise UserError(f"{flag}: {options.i} is evaluated already; give it to spinesegdiff evaluate")
 
 
 def _add_evaluation(p: argparse.ArgumentParser) -> None:

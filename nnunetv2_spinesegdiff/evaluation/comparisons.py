@@ -21,6 +21,7 @@ COLUMNS = (
     "structure",
     "metric",
     "patients",
+    "not_compared",
     "mean_difference",
     "low",
     "high",
@@ -54,7 +55,9 @@ def compare(
         seed: of the bootstrap.
 
     Returns:
-        `COLUMNS`. Systems without a common case have no rows; where all differences are 0 p is 1.
+        `COLUMNS`; `not_compared` counts common cases that have no score of one of the two, distances for
+        example where one missed the structure. Systems without a common case have no rows; where all
+        differences are 0 p is 1.
     """
     rows = []
     for a, b in _pairs(names, against):
@@ -62,10 +65,12 @@ def compare(
             *(_of(scores, name) for name in (a, b)), on=["case", "structure"], suffixes=("_a", "_b")
         )
         table["difference"] = table[f"{metric}_b"] - table[f"{metric}_a"]
-        table = table.dropna(subset="difference")
         for structure, of_structure in table.groupby("structure", sort=False):
-            differences = of_structure.groupby("patient_a")["difference"].mean().to_numpy()
-            rows.append([*a, *b, structure, metric, len(differences), *_test(differences, seed)])
+            differences = of_structure.groupby("patient_a")["difference"].mean().dropna().to_numpy()
+            dropped = int(of_structure["difference"].isna().sum())
+            if len(differences):
+                counts = (len(differences), dropped)
+                rows.append([*a, *b, structure, metric, *counts, *_test(differences, seed)])
     made = pd.DataFrame(rows, columns=list(COLUMNS[: COLUMNS.index("p") + 1]))
     made["p_corrected"] = _holm(made["p"].to_numpy(float))
     made["significant"] = made["p_corrected"] < ALPHA

@@ -12,6 +12,7 @@ from ..errors import UserError
 from .cohort import TABLE_3
 from .findings import Gradings
 
+_CASE = re.compile(r"(?:SPIDER_)?(\d+)(?:_.*)?", re.IGNORECASE)
 COUNTS = ("train_cases", "train_patients", "val_cases", "val_patients", "graded")
 
 
@@ -56,8 +57,11 @@ def folds_of(content: object, source: str) -> list[Fold]:
 
 
 def patient_of_case(name: str) -> str:
-    """ "2" of "SPIDER_002_t1_084": a case's patient is the first number in its name."""
-    return str(int(re.findall(r"\d+", name)[0]))
+    """ "2" of "SPIDER_002_t1_084", of "2_t1", and of the authors' "SPIDER_002"."""
+    found = _CASE.fullmatch(name)
+    if found is None:
+        raise ValueError(f"{name!r} names no patient")
+    return str(int(found[1]))
 
 
 def fold_balance(folds: list[Fold], gradings: Gradings) -> pd.DataFrame:
@@ -85,10 +89,10 @@ def _names(names: object, number: int, source: str) -> list[str]:
     if not isinstance(names, list):
         raise UserError(f"{source}: fold {number} must list names of cases, found {type(names).__name__}")
     for name in names:
-        if not isinstance(name, str) or not re.search(r"\d", name):
+        if not isinstance(name, str) or not _CASE.fullmatch(name):
             raise UserError(
                 f"{source}: {name!r} in fold {number} names no patient; "
-                "expected a name with the patient's number first, such as SPIDER_002_t1"
+                "expected a name that begins with the patient's number, such as SPIDER_002_t1"
             )
     return names
 

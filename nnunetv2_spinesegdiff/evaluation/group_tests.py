@@ -62,8 +62,8 @@ def welch(present: np.ndarray, absent: np.ndarray, fewest: int = FEWEST) -> dict
 def hedges_g(present: np.ndarray, absent: np.ndarray) -> tuple[float, float, float]:
     """Hedges' g and its 95 % interval: mean difference over the pooled spread, freed of small samples' bias.
 
-    Borenstein et al., Introduction to Meta-Analysis (2009), chapter 4; the interval is the normal one of a
-    large sample. NaN where a group has fewer than two or both are constant.
+    As statsmodels' `effectsize_smd` has them; the interval is the normal one of a large sample. NaN where a
+    group has fewer than two or both are constant.
     """
     if why_no_test(present, absent, 2):
         return np.nan, np.nan, np.nan

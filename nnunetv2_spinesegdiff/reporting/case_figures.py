@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..errors import UserError
 from ..evaluation.plots import draw_cases
 from .captions import counted, left_out, titled
 from .case_rows import case_row, cases_of, worst_cases
@@ -43,7 +44,10 @@ def cases_figure(
     rows = []
     sure = _sure(table, systems, judge, chosen)
     for case in chosen:
-        row = case_row(evaluation, systems, case, sure)
+        try:
+            row = case_row(evaluation, systems, case, sure)
+        except UserError as error:
+            row = f"because {error}"
         if isinstance(row, str):
             made.append(f"{figure}: without {case}, {row}")
         else:

@@ -14,6 +14,8 @@ from .result_sections import METRICS
 TITLE = "Is it better?"
 NO_CONTROL = "No control was evaluated: a difference may come from more training alone, see README."
 DIGITS = 3
+FEWEST = 6
+"""Of fewer patients Wilcoxon's p is never below 0.05."""
 
 Name = tuple[str, str]
 
@@ -43,7 +45,20 @@ def claim_section(comparisons: pd.DataFrame | None, controls: Collection[Name], 
     ]
     if against:
         blocks.append(_controls_table(against, controls))
-    return Section(TITLE, (_counted(claims, controls), _HOW), warnings, tuple(blocks))
+    text = (_counted(claims, controls), _HOW, *_not_compared(comparisons))
+    return Section(TITLE, text, warnings, tuple(blocks))
+
+
+def _not_compared(comparisons: pd.DataFrame) -> tuple[str, ...]:
+    """Of distances, which exist only where both systems found the structure."""
+    distances = comparisons[~comparisons["metric"].map(HIGHER_IS_BETTER).astype(bool)]
+    dropped = int(distances["not_compared"].sum()) if "not_compared" in distances else 0
+    if not dropped:
+        return ()
+    return (
+        f"Where one of two systems missed a structure there is no distance: {dropped} times a case is not "
+        "compared, which favours a system that misses what is hard.",
+    )
 
 
 _HOW = (
@@ -112,6 +127,8 @@ def _told(held: Difference) -> str:
 
 def _verdict(claim: Claim, controls: Collection[Name]) -> str:
     difference = claim.difference
+    if not difference.significant and difference.patients < FEWEST:
+        return "too few patients to tell"
     if difference.p != difference.p:
         return "not tested"
     if not difference.significant:

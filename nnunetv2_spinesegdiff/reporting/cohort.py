@@ -78,7 +78,7 @@ def run_cohort(
     """
     graded = gradings_of(read_text_table(gradings), str(gradings), pfirrmann)
     seen = overview_of(read_text_table(overview), str(overview))
-    folds = {path: folds_of(_read_json(path), str(path)) for path in splits}
+    folds = {path: folds_of(read_json(path), str(path)) for path in splits}
     tables = {
         FINDINGS: finding_counts(graded),
         CONTRASTS: contrast_counts(seen.series),
@@ -101,7 +101,8 @@ def run_cohort(
     return cohort
 
 
-def _read_json(path: Path) -> object:
+def read_json(path: Path) -> object:
+    """Raises UserError where a file cannot be read, or is no JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -110,8 +111,9 @@ def _read_json(path: Path) -> object:
 
 
 def _title(path: Path, splits: Sequence[Path]) -> str:
-    alone = sum(other.name == path.name for other in splits) == 1
-    return f"{FOLDS}{path.name if alone else path}"
+    """Names of files, not of folders; nnU-Net calls all of them the same, so they are numbered then."""
+    alike = [other for other in splits if other.name == path.name]
+    return f"{FOLDS}{path.name}" + (f" ({alike.index(path) + 1})" if len(alike) > 1 else "")
 
 
 def _about_tables(graded: Gradings, seen: Overview, pfirrmann: int) -> list[str]:

@@ -19,11 +19,12 @@ from .evaluation_folder import (
     LEVEL_COLUMNS,
     SCORE_COLUMNS,
     Evaluation,
+    forget_evaluation,
     write_evaluation,
 )
 from .patients import CaseOrigin, Patients
 from .scoring import Scored, Work, score_all
-from .sources import READABLE, Case, Source
+from .sources import READABLE, Case, Source, check_together
 from .tables import write_tables
 
 
@@ -62,6 +63,7 @@ def run_evaluation(sources: Sequence[Source], choices: Choices, command: str) ->
         UserError: nothing could be scored, or a choice does not fit the sources.
     """
     _check(sources, choices)
+    forget_evaluation(choices.out)
     patients = Patients(_tables(sources, choices))
     works = [(source, case, patients(case.name)) for source in sources for case in source.cases]
     asked = [_work(source, case, origin, choices) for source, case, origin in works]
@@ -69,6 +71,8 @@ def run_evaluation(sources: Sequence[Source], choices: Choices, command: str) ->
     for (source, case, origin), scored in zip(works, score_all(asked, choices.num_processes), strict=True):
         collected.add(source, case, origin, scored, _image(source, case, choices))
     if not collected.scores:
+        if not any(choices.out.iterdir()):
+            choices.out.rmdir()
         raise UserError(f"no case could be scored: {collected.left_out[0]}")
     evaluation = Evaluation(
         folder=choices.out,
@@ -81,8 +85,8 @@ def run_evaluation(sources: Sequence[Source], choices: Choices, command: str) ->
         notes=_notes(sources, collected),
         made_with=_made_with(command),
     )
-    write_evaluation(evaluation)
     write_tables(evaluation, choices.title, choices.metric, choices.against, choices.transposed)
+    write_evaluation(evaluation)
     return evaluation
 
 
@@ -95,6 +99,8 @@ class _Collected:
         self.cases: list[dict[str, Any]] = []
         self.left_out = left_out
         self.without_masks = 0
+        self.unnumbered: dict[str, str] = {}
+        self.unknown: set[str] = set()
 
     def add(self, source: Source, case: Case, origin: CaseOrigin, scored: Scored, image: Path | None) -> None:
         if scored.failure:
@@ -105,12 +111,22 @@ class _Collected:
         self.scores += [{**row, **score} for score in scored.rows]
         self.levels += [{**row, **level} for level in scored.levels]
         self.without_masks += not scored.dim
+        if scored.level_failure:
+            self.unnumbered[case.name] = scored.level_failure
+        if origin.patient == case.name:
+            self.unknown.add(case.name)
         masks = (case.label, case.prediction) if scored.dim else (None, None)
         files = dict(zip(FILE_COLUMNS, (*masks, image, case.uncertainty), strict=True))
         self.cases.append({**row, **files})
 
 
 def _check(sources: Sequence[Source], choices: Choices) -> None:
+    check_together(sources)
+    out = choices.out.resolve()
+    of_others = {case.prediction.resolve().parent for source in sources for case in source.cases}
+    of_others |= {case.label.resolve().parent for source in sources for case in source.cases}
+    if out in of_others:
+        raise UserError(f"{choices.out}: holds masks or labels; choose another folder for their evaluation")
     for folder, flag in ((choices.images, "--images"), (choices.instances, "--instances")):
         if folder is not None and not folder.is_dir():
             raise UserError(f"{folder}: is no folder; {flag} names one")
@@ -123,6 +139,9 @@ def _check(sources: Sequence[Source], choices: Choices) -> None:
     names = [source.system.name for source in sources]
     if choices.against is not None and choices.against not in names:
         raise UserError(f"--against {choices.against}: there is no such system; known: {', '.join(names)}")
+    data = [source.system.data for source in sources if source.system.name == choices.against]
+    if data and not any(s.system.data in data and s.system.name != choices.against for s in sources):
+        raise UserError(f"--against {choices.against}: no other system was trained on the same data")
 
 
 def _tables(sources: Sequence[Source], choices: Choices) -> list[Path]:
@@ -151,13 +170,23 @@ def _image(source: Source, case: Case, choices: Choices) -> Path | None:
 
 
 def _notes(sources: Sequence[Source], collected: _Collected) -> tuple[str, ...]:
-    notes = []
+    notes = [note for source in sources for note in source.notes]
+    if collected.unnumbered:
+        count, first = len(collected.unnumbered), next(iter(collected.unnumbered.values()))
+        notes.append(f"{count} cases have no scores of their discs; the first one's reason: {first}.")
+    if collected.unknown:
+        notes.append(
+            f"{len(collected.unknown)} cases, whose patient is unknown, count as a patient each; a table "
+            "with case and patient (--cases) tells whose they are."
+        )
     if collected.without_masks:
         notes.append(
             f"{collected.without_masks} cases have no masks where summary.json says: their overlap is "
             "nnU-Net's, their geometry was not checked, and they have no distances and sizes."
         )
-    counts = {source.system.label: len({case.name for case in source.cases}) for source in sources}
+    scored = pd.DataFrame(collected.cases, columns=list(CASE_COLUMNS))
+    sizes = scored.groupby(["system", "data"])["case"].nunique()
+    counts = {s.system.label: sizes.get((s.system.name, s.system.data), 0) for s in sources}
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{name} {count}" for name, count in counts.items())
         notes.append(

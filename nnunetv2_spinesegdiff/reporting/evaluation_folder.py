@@ -13,11 +13,14 @@ import pandas as pd
 
 from ..errors import UserError
 from ..files import save_json, written_whole
+from .plain_tables import read_table
 
 RECORD = "evaluation.json"
 SCORES = "scores.csv"
 LEVEL_SCORES = "level_scores.csv"
 CASES = "cases.csv"
+MADE_OF_IT = ("tables/comparisons.csv", "pathology/pathology.json", "figures/figures.json")
+"""Records of what other commands make of an evaluation and leave in its folder."""
 
 CASE_COLUMNS = ("system", "data", "fold", "case", "patient", "contrast", "dim")
 """What tells a row's origin, in every table of the folder, all of them text.
@@ -102,6 +105,25 @@ class Evaluation:
         return self.scores[(self.scores["system"] == system.name) & (self.scores["data"] == system.data)]
 
 
+def forget_evaluation(folder: Path) -> None:
+    """Make a folder ready: what was made of an earlier evaluation must not be taken for this one's.
+
+    Raises:
+        UserError: it is no folder, or cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (RECORD, *MADE_OF_IT):
+            (folder / name).unlink(missing_ok=True)
+        with written_whole(folder / RECORD) as temporary:
+            temporary.touch()
+        (folder / RECORD).unlink()
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be written ({error.strerror or error}); choose another folder"
+        ) from None
+
+
 def write_evaluation(evaluation: Evaluation) -> None:
     """Write all tables, the record last; whoever finds the record finds them whole."""
     folder = evaluation.folder
@@ -109,7 +131,8 @@ def write_evaluation(evaluation: Evaluation) -> None:
     (folder / RECORD).unlink(missing_ok=True)
     cases = evaluation.cases.copy()
     for column in FILE_COLUMNS:
-        cases[column] = [os.path.relpath(path, folder) if path else "" for path in cases[column]]
+        # Links are followed before "..", so that the paths hold for whoever reads them.
+        cases[column] = [os.path.relpath(path, folder.resolve()) if path else "" for path in cases[column]]
     tables = {SCORES: evaluation.scores, CASES: cases, LEVEL_SCORES: evaluation.level_scores}
     for name, table in tables.items():
         if name == LEVEL_SCORES and table.empty:
@@ -140,7 +163,7 @@ def read_evaluation(folder: Path) -> Evaluation:
         levels = folder / LEVEL_SCORES
         more = {"level_scores": _read(levels, LEVEL_COLUMNS)} if levels.exists() else {}
         for column in FILE_COLUMNS:
-            paths = [(folder / name).resolve() if name else None for name in cases[column]]
+            paths = [(folder.resolve() / name).resolve() if name else None for name in cases[column]]
             cases[column] = pd.Series(paths, index=cases.index, dtype=object)
         return Evaluation(
             folder,
@@ -153,7 +176,7 @@ def read_evaluation(folder: Path) -> Evaluation:
             made_with=record["made_with"],
             **more,
         )
-    except FileNotFoundError as error:
+    except OSError as error:
         missing = Path(str(error.filename)).name
         raise UserError(f"{folder}: has no {missing}; make it with spinesegdiff evaluate") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -164,11 +187,7 @@ def read_evaluation(folder: Path) -> Evaluation:
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     text = (*CASE_COLUMNS, *FILE_COLUMNS, "structure", "found")
-    table = pd.read_csv(path, dtype={name: str for name in text})
+    table = read_table(path, text)
     if missing := [name for name in columns if name not in table]:
         raise ValueError(f"{path.name} lacks {', '.join(missing)}")
-    table = table[list(columns)]
-    for name in text:
-        if name in table:
-            table[name] = table[name].fillna("")
-    return table
+    return table[list(columns)]

@@ -24,7 +24,7 @@ from ..evaluation.pathology import (
 from ..files import save_json
 from .evaluation_folder import Evaluation, System, read_evaluation
 from .pathology_text import as_markdown, notes_of
-from .plain_tables import read_text_table, write_csv, write_text
+from .plain_tables import read_table, read_text_table, write_csv, write_text
 
 RECORD = "pathology.json"
 TABLE = "pathology.csv"
@@ -133,7 +133,7 @@ def read_pathology(folder: Path) -> Pathology:
         return Pathology(
             folder, table, values, notes=tuple(record["notes"]), settings=record["settings"], **more
         )
-    except FileNotFoundError as error:
+    except OSError as error:
         missing = Path(str(error.filename)).name
         raise UserError(f"{folder}: has no {missing}; make it with spinesegdiff pathology") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -195,11 +195,7 @@ def _write(done: Pathology) -> None:
 
 
 def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    text = ("system", "data", "finding", "structure", "patient", "test", "fit", "reason")
-    table = pd.read_csv(path, dtype=dict.fromkeys(text, str))
+    table = read_table(path, ("system", "data", "finding", "structure", "patient", "test", "fit", "reason"))
     if missing := [name for name in columns if name not in table]:
         raise ValueError(f"{path.name} lacks {', '.join(missing)}")
-    for name in text:
-        if name in table:
-            table[name] = table[name].fillna("")
     return table

@@ -11,7 +11,7 @@ import pandas as pd
 from ..errors import UserError
 
 CONTRASTS = {"t1": "T1w", "t2": "T2w"}
-_SPIDER = re.compile(r"(?:.*_)?(\d+)_(t1|t2)(?:_.*)?", re.IGNORECASE)
+_SPIDER = re.compile(r"(?:SPIDER_)?(\d+)_(t1|t2)(?:_.*)?", re.IGNORECASE)
 """SPIDER_002_t1 of the converter, SPIDER_002_t1_084 of the paper's authors, 2_t2_SPACE of SPIDER itself."""
 
 
@@ -55,7 +55,7 @@ def _read(path: Path) -> dict[str, CaseOrigin]:
     table = table.reindex(columns=["case", "patient", "contrast", "source"], fill_value="")
     return {
         row["case"]: CaseOrigin(
-            row["patient"], CONTRASTS.get(row["contrast"], row["contrast"]), row["source"]
+            row["patient"] or row["case"], CONTRASTS.get(row["contrast"], row["contrast"]), row["source"]
         )
         for _, row in table.iterrows()
     }

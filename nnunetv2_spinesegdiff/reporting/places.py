@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -54,6 +55,16 @@ class Places:
             text = host.sub("…", text)
         return text
 
+    def command(self, line: str) -> str:
+        """A shell line whose words lose their folders, NAME=PATH its path's; a relative path is one, too."""
+        if self.whole:
+            return line
+        try:
+            words = shlex.split(line)
+        except ValueError:  # no shell line
+            return self.hidden(line)
+        return self.hidden(shlex.join(map(_without_folders, words)))
+
     def all_hidden(self, texts: Iterable[str]) -> tuple[str, ...]:
         return tuple(map(self.hidden, texts))
 
@@ -70,6 +81,11 @@ class Places:
         if isinstance(value, list | tuple):
             return [self.hidden_in(inner) for inner in value]
         return value
+
+
+def _without_folders(word: str) -> str:
+    name, sign, path = word.rpartition("=")
+    return f"{name}{sign}{_last(path)}" if re.search(r"[\\/]", path) else word
 
 
 def _last(path: str) -> str:

@@ -11,6 +11,8 @@ import pandas as pd
 from ..errors import UserError
 from ..files import written_whole
 
+TRUTHS = {"True": True, "False": False}
+
 
 def read_text_table(path: Path) -> pd.DataFrame:
     """A CSV file with every entry as the text that it is; blank ones are missing.
@@ -29,6 +31,25 @@ def read_text_table(path: Path) -> pd.DataFrame:
     if not isinstance(table.index, pd.RangeIndex):
         # pandas would take the first entries for names of the rows and shift all columns.
         raise UserError(f"{path}: lines have more entries than names of columns; correct its first line")
+    return table
+
+
+def read_table(path: Path, text: Sequence[str]) -> pd.DataFrame:
+    """A CSV file of ours: `text` columns are texts, whatever they say ("None" is a name), others numbers.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or holds a text where a number should be.
+    """
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for name in table:
+        if name in text:
+            continue
+        values = table[name].replace({"": None, "n/a": None})
+        if values.notna().any() and values.dropna().isin(TRUTHS).all():
+            known = values.map(TRUTHS)
+            table[name] = known.astype(bool if known.notna().all() else "boolean")
+        else:
+            table[name] = pd.to_numeric(values)
     return table
 
 

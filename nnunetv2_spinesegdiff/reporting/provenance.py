@@ -34,11 +34,11 @@ def provenance_section(evaluation: Evaluation, commands: Sequence[str], places: 
     Args:
         commands: that were run beside the evaluation's own, this report's for example.
     """
-    made_with = places.hidden_in(evaluation.made_with)
+    made_with = evaluation.made_with
     own = [made_with[COMMAND]] if COMMAND in made_with else []
-    run = tuple([*own, *places.all_hidden(commands)])
+    run = tuple(dict.fromkeys(map(places.command, [*own, *commands])))
     blocks: list[Block] = [Listing("Commands", run, code=True)] if run else []
-    blocks.append(versions_table({k: v for k, v in made_with.items() if k != COMMAND}))
+    blocks.append(versions_table({k: places.hidden(v) for k, v in made_with.items() if k != COMMAND}))
     settings = settings_table(evaluation.systems, places)
     if settings is not None:
         blocks.append(settings)

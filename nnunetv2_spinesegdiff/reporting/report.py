@@ -44,12 +44,14 @@ def run_report(
     figures: Sequence[FigureEntry] = (),
     figure_notes: Sequence[str] = (),
     cohort: Mapping[str, pd.DataFrame] | None = None,
+    cohort_notes: Sequence[str] = (),
     pathology: pd.DataFrame | None = None,
     pathology_levels: pd.DataFrame | None = None,
     pathology_notes: Sequence[str] = (),
     gallery: int | None = PICTURES,
     order_by: str | None = None,
     commands: Sequence[str] = (),
+    read: Sequence[Path] = (),
     title: str = TITLE,
     whole_paths: bool = False,
 ) -> Path:
@@ -61,11 +63,12 @@ def run_report(
         tables: summary tables by metric ("dice" at least), as for `result_sections.overlap_section`.
         comparisons: differences between systems, as for `evaluation.claims.claims_of`.
         figures, figure_notes: finished ones in order, and what must be said of them.
-        cohort: tables of the patients by title.
+        cohort, cohort_notes: tables of the patients by title, and what their reader must know.
         pathology, pathology_levels, pathology_notes: as for `study_sections.pathology_section`.
         gallery: cases with a picture, the worst first; None: all, 0: none.
         order_by: label or name of the system whose Dice orders the gallery; the last that is no control.
         commands: that were run beside `spinesegdiff evaluate`.
+        read: files that were read beside those of the evaluation.
         title: of the page.
         whole_paths: write paths as they are; without it they are cut down to the names of files.
 
@@ -90,7 +93,7 @@ def run_report(
         None if table is None else with_texts(table) for table in (comparisons, pathology, pathology_levels)
     )
     chosen = chosen_system(evaluation, order_by)
-    places = places_of(evaluation, out, whole_paths)
+    places = places_of(evaluation, out, whole_paths, read)
     controls = [(system.name, system.data) for system in evaluation.systems if system.control]
     names = [(system.name, system.data) for system in evaluation.systems]
     marked = _rows_of(controls, tables["dice"])
@@ -105,7 +108,8 @@ def run_report(
     if pathology is not None:
         sections.append(pathology_section(pathology, places.all_hidden(pathology_notes), pathology_levels))
     if cohort:
-        sections.append(cohort_section(cohort))
+        tables_by_title = {places.hidden(title): table for title, table in cohort.items()}
+        sections.append(cohort_section(tables_by_title, places.all_hidden(cohort_notes)))
     sections += [
         gallery_section(evaluation, chosen, gallery),
         left_out_section(evaluation, places),
@@ -134,10 +138,10 @@ def _rows_of(controls: Sequence[tuple[str, str]], table: pd.DataFrame) -> list[t
     return [(system, data) for system, data in rows if {(system, data), (system, "")} & set(controls)]
 
 
-def places_of(evaluation: Evaluation, out: Path, whole_paths: bool) -> Places:
-    """Knows every folder that the evaluation read or wrote."""
+def places_of(evaluation: Evaluation, out: Path, whole_paths: bool, read: Sequence[Path] = ()) -> Places:
+    """Knows every folder that was read or written."""
     folders = {evaluation.folder.resolve(), evaluation.folder.absolute(), out.resolve().parent}
-    folders |= {Path.cwd(), Path.home()}
+    folders |= {Path.cwd(), Path.home(), *(path.parent for path in read), *(p.resolve().parent for p in read)}
     for column in ("label", "prediction", "image", "uncertainty"):
         folders |= {path.parent for path in evaluation.cases[column] if path}
     return Places(folders, whole_paths)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ class Source:
         labels_json: nnU-Net's `labels` of the dataset.
         dataset: folder of the raw dataset, where it is known: images and cases.csv are looked for there.
         missing: labels without a prediction, one line each.
+        notes: what must be known of the cases.
     """
 
     system: System
@@ -58,6 +59,7 @@ class Source:
     cases: list[Case]
     dataset: Path | None = None
     missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def structures(self) -> Structures:
@@ -107,7 +109,7 @@ def gather(
         nnunet_raw: where the raw dataset of a trained model is looked for.
 
     Raises:
-        UserError: a path that is none of these, a case twice in one system, or structures that differ.
+        UserError: a path that is none of these.
     """
     sources: dict[tuple[str, str], Source] = {}
     for system, path in named:
@@ -118,10 +120,28 @@ def gather(
                 raise UserError(f"{path}: has other labels than what came before of {system.label}")
             known.cases += made.cases
             known.missing += made.missing
-    for source in sources.values():
-        _refuse_twice(source)
-    _refuse_other_structures(list(sources.values()))
+            known.notes += made.notes
     return list(sources.values())
+
+
+def check_together(sources: Sequence[Source]) -> None:
+    """Whether systems can be in one table.
+
+    Raises:
+        UserError: two with the same name, one that says what it was trained on beside one that does not, a
+            case twice in one, or structures that differ.
+    """
+    seen: set[tuple[str, str]] = set()
+    for source in sources:
+        system = source.system
+        if (system.name, system.data) in seen:
+            raise UserError(f"{system.label}: there are two systems of this name; give one another")
+        seen.add((system.name, system.data))
+        _refuse_twice(source)
+    for name, data in seen:
+        if data and (name, "") in seen:
+            raise UserError(f"{name}: say what it was trained on of all or of none ({name}@DATA=PATH)")
+    _refuse_other_structures(sources)
 
 
 def reproduced(folder: Path) -> tuple[list[Source], str]:
@@ -133,14 +153,11 @@ def reproduced(folder: Path) -> tuple[list[Source], str]:
     try:
         record = json.loads((folder / SYSTEMS).read_text(encoding="utf-8"))
         sources = [_reproduced_system(folder, entry) for entry in record["systems"]]
-    except FileNotFoundError as error:
+    except OSError as error:
         missing = Path(str(error.filename)).name
         raise UserError(f"{folder}: has no {missing}; run spinesegdiff reproduce to its end first") from None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / SYSTEMS}: is damaged ({error}); run reproduce again") from None
-    for source in sources:
-        _refuse_twice(source)
-    _refuse_other_structures(sources)
     return sources, record["title"]
 
 
@@ -168,11 +185,19 @@ def _source(system: System, path: Path, labels: Path | None, nnunet_raw: Path | 
     if not path.is_dir():
         raise UserError(f"{path}: is no folder and no summary.json; where are the masks of {system.label}?")
     folds = sorted(path.glob("fold_*/validation"))
+    numbered = [fold for fold in folds if fold.parent.name != "fold_all"]
     if folds:
+        left_out = len(numbered) not in (0, len(folds))
+        folds = numbered or folds
         missing = [fold for fold in folds if not (fold / "summary.json").is_file()]
         if missing:
             raise UserError(f"{missing[0]}: has no summary.json; finish the training or validate with --val")
-        return _of_summaries(system, [fold / "summary.json" for fold in folds], labels, nnunet_raw)
+        made = _of_summaries(system, [fold / "summary.json" for fold in folds], labels, nnunet_raw)
+        if left_out:
+            made.notes.append(f"{system.label}: fold all was left out, it is validated on training cases.")
+        elif not numbered:
+            made.notes.append(f"{system.label}: fold all is validated on the cases that it was trained on.")
+        return made
     return _of_masks(system, path, labels)
 
 
@@ -205,15 +230,22 @@ def _of_summaries(
         content = _read(file)
         if "metric_per_case" not in content:
             raise UserError(f"{file}: is no summary of nnUNetv2_evaluate_folder; make one")
-        fold = re.search(r"fold_(\w+)", str(file.parent))
+        fold = next((p.name[5:] for p in file.parents if re.fullmatch(r"fold_\w+", p.name)), "")
         for entry in content["metric_per_case"]:
+            if missing := {"reference_file", "prediction_file", "metrics"} - set(entry):
+                raise UserError(
+                    f"{file}: a case has no {min(missing)}; make it with nnUNetv2_evaluate_folder"
+                )
             reference, prediction = Path(entry["reference_file"]), Path(entry["prediction_file"])
             beside = file.parent / prediction.name
             label = labels / reference.name if labels else reference
             name = _case_name(prediction)
             mask = beside if beside.is_file() else prediction
             heat = _heatmap(file.parent, name)
-            cases.append(Case(fold[1] if fold else "", name, label, mask, heat, entry["metrics"]))
+            cases.append(Case(fold, name, label, mask, heat, entry["metrics"]))
+    if labels or any(case.has_masks for case in cases):
+        # nnU-Net's numbers stand in only for masks that were left elsewhere, not for one that is missing.
+        cases = [replace(case, metrics=None) for case in cases]
     dataset = labels.parent if labels else _raw_dataset(files[0], cases, nnunet_raw)
     return Source(system, labels_json, cases, dataset)
 

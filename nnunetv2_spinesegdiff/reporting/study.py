@@ -7,20 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from ..errors import UserError
-from .cohort import Cohort, run_cohort
-from .evaluation_folder import read_evaluation
+from ..evaluation.cohort import overview_of
+from ..evaluation.findings import gradings_of
+from ..evaluation.fold_balance import folds_of
+from .cohort import Cohort, read_json, run_cohort
+from .evaluation_folder import System, read_evaluation
 from .figures import run_figures
 from .figures_folder import Figures
 from .findings_figure import findings_of
-from .gallery import chosen_system
 from .pathology import FOLDER as PATHOLOGY
 from .pathology import RECORD as PATHOLOGY_RECORD
 from .pathology import Pathology, read_pathology, run_pathology
+from .plain_tables import read_text_table
 from .report import PAGES, run_report
-from .tables import COMPARISONS, TABLES, summary_tables
+from .tables import read_comparisons, summary_tables
 
 COHORT = "cohort"
 
@@ -47,17 +48,29 @@ class Study:
     command: str = ""
 
 
-def check_report(out: Path, *inputs: Path | None) -> None:
-    """Look at what a user can have got wrong before hours of scoring.
+def check_study(study: Study, out: Path, systems: Sequence[System]) -> None:
+    """Look, before hours of scoring, at all that a user can have got wrong.
 
     Raises:
-        UserError: `out` is no HTML file's name, or an input is missing.
+        UserError: `out` is no HTML file's name, an input cannot be used, or there is no such system.
     """
     if out.suffix.lower() not in PAGES:
         raise UserError(f"{out}: a report is an HTML file; name one that ends in .html")
-    for path in inputs:
-        if path is not None and not path.is_file():
-            raise UserError(f"{path}: no such file")
+    if study.page.get("gallery", 0) < 0:
+        raise UserError(f"{study.page['gallery']} pictures: ask for 0 or more")
+    asked = [name for name in (study.page.get("order_by"), *(study.statistics.get("systems") or ())) if name]
+    known = {name for system in systems for name in (system.name, system.label)}
+    if unknown := [name for name in asked if name not in known]:
+        raise UserError(f"{unknown[0]}: there is no such system; known: {', '.join(sorted(known))}")
+    if study.gradings is None and (study.overview or study.splits):
+        raise UserError(f"{study.overview or study.splits[0]}: a cohort needs --gradings and --overview")
+    if study.gradings is not None:
+        pfirrmann = study.statistics.get("pfirrmann", 4)
+        gradings_of(read_text_table(study.gradings), str(study.gradings), pfirrmann)
+    if study.overview is not None:
+        overview_of(read_text_table(study.overview), str(study.overview))
+    for path in study.splits:
+        folds_of(read_json(path), str(path))
 
 
 def make_report(study: Study, out: Path) -> Path:
@@ -68,23 +81,24 @@ def make_report(study: Study, out: Path) -> Path:
     """
     folder = study.evaluation
     evaluation = read_evaluation(folder)
-    chosen_system(evaluation, study.page.get("order_by"))  # said before figures are drawn, not after
     cohort = _cohort(study)
     pathology = _pathology(study)
     figures = figures_of(folder)
-    differences = folder / TABLES / f"{COMPARISONS}.csv"
+    tables = [path for path in (study.gradings, study.overview, *study.splits) if path is not None]
     return run_report(
         folder,
         out,
         tables=summary_tables(evaluation),
-        comparisons=pd.read_csv(differences, na_values="n/a") if differences.is_file() else None,
+        comparisons=read_comparisons(folder),
         figures=figures.entries,
         figure_notes=figures.notes,
         cohort=cohort.tables if cohort else None,
+        cohort_notes=cohort.notes if cohort else (),
         pathology=pathology.table if pathology else None,
         pathology_levels=pathology.levels if pathology else None,
         pathology_notes=pathology.notes if pathology else (),
         commands=[study.command] if study.command else [],
+        read=tables,
         **study.page,
     )
 
@@ -102,8 +116,6 @@ def figures_of(evaluation_folder: Path, out: Path | None = None, **choices: Any)
 
 def _cohort(study: Study) -> Cohort | None:
     if study.overview is None or study.gradings is None:
-        if study.overview or study.splits:
-            raise UserError(f"{study.overview or study.splits[0]}: a cohort needs --gradings and --overview")
         return None
     pfirrmann = study.statistics.get("pfirrmann", 4)
     out = study.evaluation / COHORT

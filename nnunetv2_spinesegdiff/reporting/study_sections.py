@@ -82,10 +82,12 @@ def _check_columns(table: pd.DataFrame, columns: Sequence[str]) -> None:
         )
 
 
-def cohort_section(tables: Mapping[str, pd.DataFrame]) -> Section:
-    """Tables of the patients as they are given, each under its title."""
-    blocks = tuple(Table(frame, title) for title, frame in tables.items())
-    return Section("Patients and scans", blocks=blocks)
+def cohort_section(tables: Mapping[str, pd.DataFrame], notes: Sequence[str] = ()) -> Section:
+    """Tables of the patients as they are given, each under its title, and what must be known of them."""
+    blocks: list[Block] = [Table(frame, title) for title, frame in tables.items()]
+    if notes:
+        blocks.append(Listing("Notes", tuple(notes)))
+    return Section("Patients and scans", blocks=tuple(blocks))
 
 
 def _figure(entry: FigureEntry, places: Places) -> Figure:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from ..evaluation import comparisons
 from ..evaluation.comparisons import compare
-from ..evaluation.scores import METRICS
+from ..evaluation.scores import DISTANCES, METRICS
 from ..evaluation.summary_tables import (
     HEADINGS,
     absence_note,
@@ -23,10 +24,10 @@ from ..evaluation.summary_tables import (
 )
 from ..files import save_json
 from .evaluation_folder import Evaluation, System
-from .plain_tables import p_value, write_text
+from .plain_tables import p_value, read_table, write_text
 
 TABLES = "tables"
-SUMMARY = "summary.json"
+SUMMARY = "scores.json"
 COMPARISONS = "comparisons"
 
 
@@ -38,7 +39,7 @@ def write_tables(
     transposed: bool = False,
 ) -> None:
     """Write `tables/<metric>.csv`, `.md` and `.tex` for all metrics, `tables/comparisons.csv` and `.md`, and
-    `summary.json`.
+    `scores.json`.
 
     Args:
         title: of the table of Dice; the others are named after their metric.
@@ -49,7 +50,12 @@ def write_tables(
     for name, table in summary_tables(evaluation).items():
         heading = title if name == "dice" else f"{HEADINGS[name][0].upper()}{HEADINGS[name][1:]}"
         lines = printed(table, name, transposed)
-        notes = [cases_note(table), *filter(None, [absence_note(evaluation.scores)]), *_left_out(evaluation)]
+        notes = [
+            cases_note(table),
+            *filter(None, [absence_note(evaluation.scores)]),
+            *evaluation.notes,
+            *_left_out(evaluation),
+        ]
         write_text(as_csv(table), folder / f"{name}.csv")
         write_text(as_markdown(lines, heading, notes), folder / f"{name}.md")
         write_text(as_latex(lines, heading, notes), folder / f"{name}.tex")
@@ -65,6 +71,13 @@ def summary_tables(evaluation: Evaluation) -> dict[str, pd.DataFrame]:
     """Metric to its table; a row a system and what it was trained on, or the contrast of the cases."""
     scores, names = by_contrast(evaluation.scores, names_of(evaluation.systems))
     return {metric: summary_table(scores, names, metric) for metric in METRICS}
+
+
+def read_comparisons(evaluation_folder: Path) -> pd.DataFrame | None:
+    """The differences that `write_tables` wrote; None where there are none."""
+    path = evaluation_folder / TABLES / f"{COMPARISONS}.csv"
+    text = ("system_a", "data_a", "system_b", "data_b", "structure", "metric")
+    return read_table(path, text) if path.is_file() else None
 
 
 def names_of(systems: Sequence[System]) -> list[tuple[str, str]]:
@@ -94,13 +107,19 @@ def printed_comparisons(differences: pd.DataFrame) -> pd.DataFrame:
 def comparison_notes(differences: pd.DataFrame, systems: Sequence[System]) -> list[str]:
     """How the differences were tested, and what they can and cannot say."""
     if differences.empty:
-        return ["There are no two systems with common cases."]
+        return ["No two systems were trained on the same data and have scores of common cases."]
     tests = int(differences["p"].notna().sum())
     notes = [
         "Positive: the second system's value is higher. Differences of a patient's cases are averaged first; "
         f"Wilcoxon's signed-rank test, p corrected after Holm over {tests} tests, * below "
         f"{comparisons.ALPHA}; intervals by bootstrap over patients."
     ]
+    metric, dropped = differences["metric"].iloc[0], int(differences["not_compared"].sum())
+    if dropped and metric in DISTANCES:
+        notes.append(
+            f"{dropped} times one of two systems has no {HEADINGS[metric]} of a case, and the case is not "
+            "compared. That favours a system that misses what is hard."
+        )
     controls = [system.label for system in systems if system.control]
     notes.append(
         f"Controls: {', '.join(controls)}. A difference that a control shows, too, is not the method's."

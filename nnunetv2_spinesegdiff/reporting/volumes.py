@@ -11,8 +11,8 @@ import SimpleITK as sitk
 
 from ..errors import UserError
 
-TOLERANCE = 0.1
-"""How far two grids may be apart, as a share of the smallest voxel side. Headers hold rounded numbers."""
+TOLERANCE = 0.5
+"""How far two grids may be apart, as a share of the smallest voxel side: less is not seen in a picture."""
 
 
 @dataclass(frozen=True)

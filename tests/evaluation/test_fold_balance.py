@@ -37,11 +37,16 @@ def splits(key="val", patients=20, style="SPIDER_{:03d}_{}"):
         ("SPIDER_002_t1_084", "2"),
         ("SPIDER_120_t2_SPACE", "120"),
         ("7_t1", "7"),
-        ("x10", "10"),
     ],
 )
-def test_a_patient_is_the_first_number_of_a_name(name, patient):
+def test_a_name_begins_with_its_patient(name, patient):
     assert patient_of_case(name) == patient
+
+
+@pytest.mark.parametrize("name", ["x10", "t1_005", "hospital_003_t1", ""])
+def test_a_number_elsewhere_is_no_patient(name):
+    with pytest.raises(ValueError, match="names no patient"):
+        patient_of_case(name)
 
 
 @pytest.mark.parametrize("style", ["SPIDER_{:03d}_{}", "SPIDER_{:03d}_{}_084"])

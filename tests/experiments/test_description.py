@@ -168,6 +168,7 @@ def test_the_description_in_readme_is_one(tmp_path):
     )
     file = tmp_path / "readme.yaml"
     file.write_text(example)
-    stage1, refined = read_description(file).systems
+    stage1, control, refined = read_description(file).systems
+    assert (stage1.control, control.control, refined.control) == (False, True, False)
     assert refined.stage1 == stage1.name
     assert refined.flags == ("--preset", "fast")

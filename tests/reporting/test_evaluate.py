@@ -77,7 +77,7 @@ def test_a_row_is_the_masks_own_score(tmp_path, dataset, masks):
 def test_summary_says_it_in_json(tmp_path, dataset, masks):
     evaluate(tmp_path, dataset, masks)
     scores = read_evaluation(tmp_path / "out").scores
-    told = json.loads((tmp_path / "out" / "summary.json").read_text())
+    told = json.loads((tmp_path / "out" / "scores.json").read_text())
     own = scores[(scores["system"] == "A") & (scores["structure"] == "ivd")]["dice"]
     assert told["systems"][0]["structures"]["ivd"]["dice"] == pytest.approx(
         {"mean": own.mean(), "sd": own.std(), "n": 8}, rel=1e-5
@@ -202,3 +202,110 @@ def test_several_processes_give_the_same_scores(tmp_path, dataset, masks, monkey
         assert evaluate(tmp_path, dataset, masks, "-np", "2") == 0
         tables.append((tmp_path / "out" / "scores.csv").read_text())
     assert tables[0] == tables[1]
+
+
+def test_a_label_of_another_dataset_is_named(tmp_path, dataset, masks, capsys):
+    """SPIDER's own numbers would make a vertebra of each."""
+    label = dataset / "labelsTr" / f"{CASES[0]}.nii.gz"
+    write(np.where(label_map(0) == 3, 201, label_map(0)).astype(np.uint8), label)
+    assert evaluate(tmp_path, dataset, masks) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith(f"error: {label}: holds label 201, which dataset.json does not name")
+
+
+def test_a_missing_validation_mask_is_named(tmp_path, dataset, masks, capsys):
+    path = summary(masks["A"], dataset)
+    (masks["A"] / f"{CASES[0]}.nii.gz").unlink()
+    assert main(["evaluate", "-s", f"A={path}", "-o", str(tmp_path / "out")]) == 1
+    assert f"{CASES[0]}.nii.gz: no such file" in capsys.readouterr().err
+
+
+def test_labels_that_are_not_there_are_no_reason_to_believe_a_summary(tmp_path, dataset, masks, capsys):
+    path = summary(masks["A"], dataset)
+    (tmp_path / "empty").mkdir()
+    words = ["evaluate", "-s", f"A={path}", "-l", str(tmp_path / "empty"), "-o", str(tmp_path / "out")]
+    assert main(words) == 1
+    assert "no case could be scored" in capsys.readouterr().err
+
+
+def test_instances_that_lie_elsewhere_cost_the_discs_and_not_the_case(tmp_path, dataset, masks):
+    (dataset / "cases.csv").write_text(
+        "case,patient,contrast,source\n" + "\n".join(f"{c},7,t1,{c}.mha" for c in CASES) + "\n"
+    )
+    for i, case in enumerate(CASES[1:], 1):
+        numbers = np.where(label_map(i) == 3, 201, 0).astype(np.uint8)
+        origin = (3.0, -4.0, 5.0) if i > 1 else (3.0, -4.0, 55.0)
+        write(numbers, tmp_path / "spider" / f"{case}.mha", origin)
+    assert evaluate(tmp_path, dataset, masks, "--instances", str(tmp_path / "spider")) == 0
+    made = read_evaluation(tmp_path / "out")
+    assert set(made.scores["case"]) == set(CASES)
+    assert set(made.level_scores["case"]) == set(CASES[2:])
+    (note,) = [note for note in made.notes if "scores of their discs" in note]
+    assert note.startswith("2 cases have no scores of their discs; the first one's reason: ")
+    assert note in (tmp_path / "out" / "tables" / "dice.md").read_text()
+
+
+def test_systems_may_be_called_none(tmp_path, dataset, masks):
+    names = {"None": masks["A"], "NA": masks["B"]}
+    assert evaluate(tmp_path, dataset, names) == 0
+    made = read_evaluation(tmp_path / "out")
+    assert set(made.scores["system"]) == {"None", "NA"}
+    assert len(made.of(made.systems[0])) == 3 * len(CASES)
+
+
+def test_a_case_of_unknown_patient_counts_as_one_and_is_told(tmp_path):
+    dataset = raw_dataset(tmp_path / "foreign", ["hospA_001_t1", "hospB_001_t1"])
+    masks = {"A": predictions(tmp_path / "A", dataset, 0.3)}
+    assert evaluate(tmp_path, dataset, masks) == 0
+    made = read_evaluation(tmp_path / "out")
+    assert set(made.scores["patient"]) == {"hospA_001_t1", "hospB_001_t1"}
+    assert made.notes[0].startswith("2 cases, whose patient is unknown, count as a patient each")
+
+
+@pytest.mark.parametrize("where", ["file", "masks", "labels"])
+def test_an_output_folder_that_cannot_be_is_refused_before_scoring(
+    tmp_path, dataset, masks, capsys, monkeypatch, where
+):
+    monkeypatch.setattr(scoring, "score", lambda work: pytest.fail("scored"))
+    (tmp_path / "file").touch()
+    out = {"file": tmp_path / "file", "masks": masks["A"], "labels": dataset / "labelsTr"}[where]
+    words = ["-s", f"A={masks['A']}", "-l", str(dataset / "labelsTr"), "-o", str(out)]
+    assert main(["evaluate", *words]) == 1
+    error = capsys.readouterr().err
+    assert str(out) in error
+    assert len(error.splitlines()) == 1
+
+
+def test_what_was_made_of_an_earlier_evaluation_is_forgotten(tmp_path, dataset, masks):
+    assert evaluate(tmp_path, dataset, masks) == 0
+    stale = [tmp_path / "out" / name for name in ("pathology/pathology.json", "figures/figures.json")]
+    for path in stale:
+        path.parent.mkdir()
+        path.touch()
+    assert evaluate(tmp_path, dataset, masks) == 0
+    assert not any(path.exists() for path in stale)
+
+
+def test_an_output_folder_behind_a_link_finds_its_files(tmp_path, dataset, masks):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "er")
+    words = ["-s", f"A={masks['A']}", "-l", str(dataset / "labelsTr")]
+    assert main(["evaluate", *words, "-o", str(tmp_path / "link" / "out")]) == 0
+    made = read_evaluation(tmp_path / "link" / "out")
+    assert all(path.is_file() for path in made.cases["image"])
+
+
+def test_distances_that_one_of_two_lacks_are_counted(tmp_path, dataset, masks):
+    path = masks["A"] / f"{CASES[0]}.nii.gz"
+    write(np.where(label_map(0) == 3, 0, label_map(0)).astype(np.uint8), path)
+    assert evaluate(tmp_path, dataset, masks, "--metric", "hd95_mm") == 0
+    table = pd.read_csv(tmp_path / "out" / "tables" / "comparisons.csv").set_index("structure")
+    assert table["not_compared"].to_dict() == {"spinal_canal": 0, "vertebrae": 0, "ivd": 1}
+    assert "That favours a system" in (tmp_path / "out" / "tables" / "comparisons.md").read_text()
+
+
+def test_against_a_system_without_another_of_its_data(tmp_path, dataset, masks, capsys):
+    named = {"A@T1w": masks["A"], "B@T2w": masks["B"]}
+    assert evaluate(tmp_path, dataset, named, "--against", "A") == 1
+    assert "--against A: no other system was trained on the same data" in capsys.readouterr().err

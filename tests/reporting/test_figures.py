@@ -199,12 +199,13 @@ def test_two_systems_with_findings_have_a_figure_each(tmp_path, shown):
     assert any(note.startswith("Findings, stage 1: left out") for note in figures.notes)
 
 
-def test_a_missing_mask_stops_and_leaves_no_index(tmp_path, shown):
+def test_a_case_whose_mask_is_missing_is_told_and_the_others_are_shown(tmp_path, shown):
     evaluation = write_small_evaluation(tmp_path)
     evaluation.cases["prediction"].iloc[0].unlink()
-    with pytest.raises(UserError, match=r"case_0\.nii\.gz: is not there"):
-        run_figures(evaluation.folder)
-    assert not (evaluation.folder / "figures" / "figures.json").exists()
+    figures = run_figures(evaluation.folder)
+    (note,) = [note for note in figures.notes if "case_0.nii.gz: is not there" in note]
+    assert note.startswith("Cases: without case_0, because ")
+    assert any(entry.path.name == "cases.png" for entry in figures.entries)
 
 
 def test_a_folder_without_evaluation_is_refused(tmp_path):

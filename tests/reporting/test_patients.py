@@ -15,6 +15,8 @@ from nnunetv2_spinesegdiff.reporting.patients import CaseOrigin, Patients
         ("SPIDER_002_t2_085", CaseOrigin("2", "T2w")),
         ("17_t2_SPACE", CaseOrigin("17", "T2w")),
         ("lumbar_002", CaseOrigin("lumbar_002")),
+        ("hospital_001_t1", CaseOrigin("hospital_001_t1")),
+        ("P12_03_t2", CaseOrigin("P12_03_t2")),
         ("t2_scan", CaseOrigin("t2_scan")),
     ],
 )
@@ -24,10 +26,11 @@ def test_by_name(case, origin):
 
 def test_the_table_comes_first(tmp_path):
     table = tmp_path / "cases.csv"
-    table.write_text("case,patient,contrast,source\nSPIDER_002_t1,77,t2,77_t2.mha\nother,007,,\n")
+    table.write_text("case,patient,contrast,source\nSPIDER_002_t1,77,t2,77_t2.mha\nother,007,,\nblank,,,\n")
     patients = Patients([table])
     assert patients("SPIDER_002_t1") == CaseOrigin("77", "T2w", "77_t2.mha")
     assert patients("other") == CaseOrigin("007")
+    assert patients("blank") == CaseOrigin("blank")
     assert patients("SPIDER_003_t1") == CaseOrigin("3", "T1w")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.reporting.evaluation_folder import System
-from nnunetv2_spinesegdiff.reporting.sources import gather, parse_system, reproduced
+from nnunetv2_spinesegdiff.reporting.sources import check_together, gather, parse_system, reproduced
 
 from .made_up import predictions, raw_dataset, summary
 
@@ -114,7 +114,7 @@ def test_masks_beside_a_moved_summary_are_found(tmp_path, dataset):
 def test_a_case_in_two_folds_is_refused(tmp_path, dataset):
     model = trained_model(tmp_path, dataset, [CASES[:2], CASES[1:]])
     with pytest.raises(UserError, match=r"SPIDER_001_t2: A has it twice, in fold 0 and fold 1"):
-        gather([(System("A"), model)], None)
+        check_together(gather([(System("A"), model)], None))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,56 @@ def test_other_structures_are_refused(tmp_path, dataset):
     labels = {"labels": {"background": 0, "disc": 1}}
     (second / "dataset.json").write_text(json.dumps(labels))
     with pytest.raises(UserError, match="B: has other structures than A"):
-        gather([(System("A"), first), (System("B"), second)], dataset / "labelsTr")
+        check_together(gather([(System("A"), first), (System("B"), second)], dataset / "labelsTr"))
+
+
+def test_two_systems_of_a_name_are_refused(tmp_path, dataset):
+    masks = predictions(tmp_path / "a", dataset, 0.1)
+    once, again, other = (
+        gather([(System("A", data), masks)], dataset / "labelsTr")[0] for data in ("", "", "T1w")
+    )
+    with pytest.raises(UserError, match="A: there are two systems of this name"):
+        check_together([once, again])
+    with pytest.raises(UserError, match="A: say what it was trained on of all or of none"):
+        check_together([once, other])
+
+
+def test_fold_all_is_told_and_not_mixed_with_the_others(tmp_path, dataset):
+    model = trained_model(tmp_path, dataset, [CASES[:2], CASES[2:]])
+    everything = predictions(model / "fold_all" / "validation", dataset, 0.2)
+    summary(everything, dataset)
+    (source,) = gather([(System("A"), model)], None)
+    assert {case.fold for case in source.cases} == {"0", "1"}
+    assert source.notes == ["A: fold all was left out, it is validated on training cases."]
+    for fold in (0, 1):
+        (model / f"fold_{fold}").rename(tmp_path / f"fold_{fold}")
+    (alone,) = gather([(System("A"), model)], None)
+    assert {case.fold for case in alone.cases} == {"all"}
+    assert alone.notes == ["A: fold all is validated on the cases that it was trained on."]
+
+
+def test_a_folder_above_that_is_called_like_a_fold_is_none(tmp_path, dataset):
+    masks = predictions(tmp_path / "unfold_study" / "masks", dataset, 0.1)
+    (source,) = gather([(System("A"), summary(masks, dataset))], None)
+    assert {case.fold for case in source.cases} == {""}
+
+
+def test_one_mask_that_is_missing_does_not_become_nnunets_number(tmp_path, dataset):
+    masks = predictions(tmp_path / "masks", dataset, 0.1)
+    path = summary(masks, dataset)
+    (masks / f"{CASES[0]}.nii.gz").unlink()
+    (source,) = gather([(System("A"), path)], None)
+    assert all(case.metrics is None for case in source.cases)
+    assert not source.cases[0].has_masks
+
+
+def test_a_summary_that_names_no_files_is_refused(tmp_path, dataset):
+    path = summary(predictions(tmp_path / "masks", dataset, 0.1), dataset)
+    content = json.loads(path.read_text())
+    del content["metric_per_case"][1]["reference_file"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"summary\.json: a case has no reference_file"):
+        gather([(System("A"), path)], None)
 
 
 def test_what_reproduce_left(tmp_path, dataset):

@@ -92,13 +92,37 @@ def test_everything_in_one_command(cohort, capsys):
         assert re.search(rf"<h2[^>]*>{re.escape(title)}", html), title
     assert "Spondylolisthesis" in html
     assert str(cohort) not in html
-    folder = page.with_suffix("")
+    folder = page.with_name("report_files")
     told = json.loads((folder / "figures" / "figures.json").read_text())
     assert {"findings_1.png", "findings_2.png", "systems.png", "pairs.png", "cases.png"} == {
         entry["file"] for entry in told["figures"]
     }
     assert html.count("data:image/png") == len(told["figures"])
     assert (folder / "cohort" / "cohort.md").is_file()
+
+
+def test_the_page_holds_no_folder(cohort, monkeypatch):
+    """Relative ones, ones with blanks and those of tables neither."""
+    monkeypatch.chdir(cohort)
+    secret = cohort / "ward 7" / "Mayer Hans"
+    secret.mkdir(parents=True)
+    for name in ("gradings.csv", "overview.csv"):
+        (secret / name).write_bytes((cohort / name).read_bytes())
+    folds = [{"train": ["SPIDER_001_t1"], "val": ["SPIDER_002_t1"]}]
+    for part in ("a", "b"):
+        (secret / part).mkdir()
+        (secret / part / "splits_final.json").write_text(json.dumps(folds))
+    splits = [f"ward 7/Mayer Hans/{part}/splits_final.json" for part in ("a", "b")]
+    tables = ["--gradings", "ward 7/Mayer Hans/gradings.csv", "--overview", str(secret / "overview.csv")]
+    words = ["report", "-s", "B=./B", "-l", "Dataset501_SPIDER/labelsTr", *tables, "--splits", *splits]
+    monkeypatch.setattr("sys.argv", ["spinesegdiff", *words, "-o", "page.html"])
+    assert main([*words, "-o", "page.html", "--gallery", "0"]) == 0
+    html = (cohort / "page.html").read_text()
+    for part in ("ward", "Mayer", str(cohort), "Dataset501_SPIDER/"):
+        assert part not in html, part
+    assert "splits_final.json (2)" in html
+    assert "gradings.csv" in html
+    assert "80 patients are graded" in html
 
 
 def test_a_report_shows_the_statistics_that_are_there(cohort, evaluation):
@@ -147,9 +171,12 @@ def test_a_table_without_patient_is_named(cohort, evaluation, tmp_path, capsys, 
     ("words", "message"),
     [
         (["-o", "report.pdf"], "report.pdf: a report is an HTML file"),
-        (["-o", "r.html", "--gradings", "none.csv"], "none.csv: no such file"),
+        (["-o", "r.html", "--gradings", "none.csv"], "none.csv: cannot be read (No such file"),
         (["-o", "r.html", "--order_by", "Z"], "Z"),
         (["-o", "r.html", "--gallery", "-1"], "-1 pictures: ask for 0 or more"),
+        (["-o", "r.html", "--control", "A=x"], "--control: "),
+        (["-o", "r.html", "--metric", "hd95_mm"], "--metric: "),
+        (["-o", "r.html", "--images", "x"], "give it to spinesegdiff evaluate"),
     ],
 )
 def test_a_choice_that_does_not_fit_is_one_line(evaluation, tmp_path, monkeypatch, capsys, words, message):
