@@ -8,8 +8,9 @@ OUT ?= demo_out/$(shell date +%Y-%m-%d_%H%M%S)
 demo: $(VENV)/installed
 	$(VENV)/bin/spinesegdiff demo -o $(OUT)
 
+# Threads that wait must not keep a core from the other half of the tests.
 test: $(VENV)/installed_for_tests
-	$(VENV)/bin/python -m pytest
+	OMP_WAIT_POLICY=passive $(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -20,6 +20,8 @@ def findings_of(pathology: Pathology) -> list[Findings]:
         groups = values.melt([*PATIENT, "system", "data"], var_name="finding", value_name="present")
         groups = groups.dropna(subset="present").astype({"present": bool})
         groups = groups[groups["finding"].isin(tests["finding"])]
+        # How many there are stands below the boxes.
+        tests = tests.assign(reason=tests["reason"].str.replace(r".* are needed", "too few", regex=True))
         if not groups.empty:
             made.append(Findings(System(system, data).label, groups, tests, _method(pathology, tests)))
     return made
