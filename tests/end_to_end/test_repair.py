@@ -103,5 +103,5 @@ def test_damage_is_repaired(
         before.append(mean_dice(damaged, truth, near))
         after.append(mean_dice(refined, truth, near))
     print(f"{damage.__name__}: Dice near the damage {np.mean(before):.3f} -> {np.mean(after):.3f}")
-    record_property("dice", (np.mean(before), np.mean(after)))
+    record_property("dice", (float(np.mean(before)), float(np.mean(after))))
     assert 1 - np.mean(after) < 0.5 * (1 - np.mean(before))
