@@ -12,6 +12,10 @@ from pathlib import PurePosixPath, PureWindowsPath
 from ..errors import UserError
 
 
+class BadArchive(UserError):
+    """A zip that no other attempt can unpack."""
+
+
 @dataclass(frozen=True)
 class Members:
     """The files of a zip.
@@ -38,7 +42,7 @@ def members_of(entries: Iterable[zipfile.ZipInfo], archive: str) -> Members:
         archive: name of the zip.
 
     Raises:
-        UserError: no files, or a path that leaves the folder, a link, an encrypted file, or two files of one
+        BadArchive: no files, or a path that leaves the folder, a link, an encrypted file, or two files of one
             name; names it.
     """
     folder = archive.removesuffix(".zip")
@@ -54,11 +58,11 @@ def members_of(entries: Iterable[zipfile.ZipInfo], archive: str) -> Members:
             continue
         files[entry] = PurePosixPath(*path.parts[1:]) if path.parts[0] == folder and path.parts[1:] else path
     if not files:
-        raise UserError(f"{archive}: holds no files: check where it comes from")
+        raise BadArchive(f"{archive}: holds no files: check where it comes from")
     paths = list(files.values())
     if len(set(paths)) < len(paths):
         twice = next(path for path in paths if paths.count(path) > 1)
-        raise UserError(f"{archive}: holds {twice} twice, nothing was unpacked: check where it comes from")
+        raise BadArchive(f"{archive}: holds {twice} twice, nothing was unpacked: check where it comes from")
     return Members(files, tuple(left_out))
 
 
@@ -75,7 +79,7 @@ def _check_safe(entry: zipfile.ZipInfo, archive: str) -> None:
         what = "is encrypted"
     else:
         return
-    raise UserError(f"{archive}: {name!r} {what}, nothing was unpacked: check where the zip comes from")
+    raise BadArchive(f"{archive}: {name!r} {what}, nothing was unpacked: check where the zip comes from")
 
 
 def unpacked_size(size: int, end: bytes) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import sys
 import time
@@ -156,8 +157,8 @@ def lost_connections(url: str) -> Iterator[None]:
         yield
     except requests.exceptions.SSLError as error:
         raise UserError(
-            f"{url}: its certificate cannot be verified: check the address and this machine's clock and "
-            "certificates"
+            f"{url}: no safe connection, its certificate cannot be verified ({_cause(error)}): check the "
+            "address and this machine's clock and certificates"
         ) from error
     except _PASSING as error:
         raise ConnectionLost(_cause(error)) from error
@@ -207,6 +208,8 @@ def _cause(error: BaseException) -> str:
         inner = next((part for part in error.args if isinstance(part, Exception)), None)
     if inner is not None:
         return _cause(inner)
+    if isinstance(error, http.client.IncompleteRead):
+        return "the connection was cut"
     # urllib3 puts the name of its own object in front.
     text = re.sub(r"^<?[\w.]*HTTPS?Connection.*?: ", "", " ".join(str(error).split()))
     return text or type(error).__name__

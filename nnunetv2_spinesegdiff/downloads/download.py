@@ -14,7 +14,7 @@ import pooch
 
 from ..errors import UserError
 from . import tables, unpacking
-from .archives import unpacked_size
+from .archives import BadArchive, unpacked_size
 from .connection import WAITS, Server
 from .datasets import SPIDER, Archive, Dataset, Table
 from .disk import check_free, in_words
@@ -188,7 +188,7 @@ def _put_folder(
     own = path.parent == room
     try:
         members = unpacking.unpack(path, output / source.folder, room, source.sha256)
-    except unpacking.BadArchive:
+    except BadArchive:
         if own:
             path.unlink()
         raise

@@ -16,7 +16,8 @@ from ..files import save_json
 from .connection import ConnectionLost, Remote, Server, lost_connections, patiently
 from .disk import is_full
 
-_BLOCK = 1 << 18
+_BLOCK = 1 << 14
+"""Bytes that are written at once; as many may be lost where a connection is cut."""
 
 
 class Part:

@@ -30,11 +30,11 @@ def working_room(output: Path, names: Sequence[str]) -> Iterator[Path]:
     """
     new, room = not output.exists(), output / ROOM
     room.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=room):
-        pass
     with _held(room):
-        _remove_leftovers(room, names)
         try:
+            with tempfile.TemporaryFile(dir=room):
+                pass
+            _remove_leftovers(room, names)
             yield room
         finally:
             _remove_if_empty(room)

@@ -12,15 +12,11 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import save_json
-from .archives import Members, members_of
+from .archives import BadArchive, Members, members_of
 from .disk import check_free, is_full
 
 RECORD = ".spinesegdiff_download.json"
 """Lies in an unpacked folder and lists its files; hidden, so that nothing takes it for data."""
-
-
-class BadArchive(UserError):
-    """A zip that no other attempt can unpack."""
 
 
 def unpack(archive: Path, target: Path, room: Path, sha256: str) -> Members:
