@@ -16,6 +16,7 @@ from nnunetv2_spinesegdiff.errors import UserError
 OPTIONS = {
     "demo": ["-o", "-device", "--seed"],
     "phantom": ["-o", "--patients", "--seed", "-np"],
+    "download": ["-o", "--only", "--base_url", "--keep_zips"],
     "convert": [
         *(
             "-i",
@@ -105,6 +106,8 @@ def test_help_lists_the_commands(capsys):
         ["convert", "-i", "x", "-d", "1", "--contrast", "t3"],
         ["phantom", "-o", "x", "--patients", "0"],
         ["phantom", "-o", "x", "--unknown"],
+        ["download"],
+        ["download", "-o", "x", "--only", "labels"],
         ["env", "--refine"],
         ["reproduce", "-d", "501"],
         ["reproduce", "--table", "3", "-d", "501"],

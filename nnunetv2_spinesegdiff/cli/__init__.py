@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import UserError
-from . import data, evaluating, experiments, nnunet
+from . import data, downloading, evaluating, experiments, nnunet
 
 # Imports of torch and SimpleITK wait until a subcommand needs them: `spinesegdiff -h` answers at once.
 
@@ -43,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
 COMMANDS = (
     data.add_demo,
     data.add_phantom,
+    downloading.add_download,
     data.add_convert,
     nnunet.add_train,
     nnunet.add_presegment,
