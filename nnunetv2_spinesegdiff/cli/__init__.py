@@ -20,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest and not getattr(options, "passes_on", False):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     options.rest = rest
+    options.words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return options.run(options) or 0
     except UserError as error:

@@ -111,7 +111,7 @@ def evaluate(options: argparse.Namespace, sources: list[Source], out: Path) -> E
         transposed=options.transposed,
         num_processes=options.np,
     )
-    return run_evaluation(sources, choices, _command())
+    return run_evaluation(sources, choices, _command(options))
 
 
 def tell_left_out(evaluation: Evaluation) -> int:
@@ -269,7 +269,7 @@ def _study(options: argparse.Namespace, folder: Path) -> Study:
         splits=options.splits,
         statistics=_statistics(options),
         page=page | ({"title": options.title} if options.title else {}),
-        command=_command(),
+        command=_command(options),
     )
 
 
@@ -323,5 +323,5 @@ def _statistics(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _command() -> str:
-    return shlex.join(["spinesegdiff", *sys.argv[1:]])
+def _command(options: argparse.Namespace) -> str:
+    return shlex.join(["spinesegdiff", *options.words])

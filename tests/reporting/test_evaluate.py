@@ -49,7 +49,7 @@ def test_scores_tables_and_sources_are_written(tmp_path, dataset, masks, capsys)
     assert first["image"] == dataset / "imagesTr" / f"{CASES[0]}_0000.nii.gz"
     assert first["label"] == dataset / "labelsTr" / f"{CASES[0]}.nii.gz"
     assert first["prediction"] == masks["A"] / f"{CASES[0]}.nii.gz"
-    assert made.made_with["command"].startswith("spinesegdiff ")
+    assert made.made_with["command"].startswith(f"spinesegdiff evaluate -s A={masks['A']} ")
     for metric in ("dice", "jaccard", "assd_mm", "hd95_mm"):
         for ending in ("csv", "md", "tex"):
             assert (tmp_path / "out" / "tables" / f"{metric}.{ending}").stat().st_size > 100

@@ -115,13 +115,13 @@ def test_the_page_holds_no_folder(cohort, monkeypatch):
     splits = [f"ward 7/Mayer Hans/{part}/splits_final.json" for part in ("a", "b")]
     tables = ["--gradings", "ward 7/Mayer Hans/gradings.csv", "--overview", str(secret / "overview.csv")]
     words = ["report", "-s", "B=./B", "-l", "Dataset501_SPIDER/labelsTr", *tables, "--splits", *splits]
-    monkeypatch.setattr("sys.argv", ["spinesegdiff", *words, "-o", "page.html"])
     assert main([*words, "-o", "page.html", "--gallery", "0"]) == 0
     html = (cohort / "page.html").read_text()
     for part in ("ward", "Mayer", str(cohort), "Dataset501_SPIDER/"):
         assert part not in html, part
     assert "splits_final.json (2)" in html
-    assert "gradings.csv" in html
+    assert "--gradings gradings.csv" in html
+    assert "-s B=B -l labelsTr" in html
     assert "80 patients are graded" in html
 
 
