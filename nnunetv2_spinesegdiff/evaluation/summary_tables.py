@@ -11,8 +11,8 @@ MEAN_DICE = "mDICE"
 HEADINGS = {
     "dice": "Dice",
     "jaccard": "Jaccard",
-    "assd_mm": "average symmetric surface distance (mm)",
-    "hd95_mm": "95th percentile of the Hausdorff distance (mm)",
+    "assd_mm": "average symmetric surface distance (ASSD) in mm",
+    "hd95_mm": "95th percentile of the Hausdorff distance (HD95) in mm",
 }
 DIGITS = {"dice": 2, "jaccard": 2, "assd_mm": 2, "hd95_mm": 1}
 

@@ -8,16 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..evaluation.summary_tables import DIGITS, HEADINGS
 from .cells import Cell, mean_and_spread, number, plain
 from .page import Section, Table
 
-METRICS = {
-    "dice": "Dice",
-    "jaccard": "Jaccard",
-    "assd_mm": "Average symmetric surface distance (ASSD) in mm",
-    "hd95_mm": "95th percentile of the Hausdorff distance (HD95) in mm",
-}
-DIGITS = {"dice": 2, "jaccard": 2, "assd_mm": 2, "hd95_mm": 1}
+METRICS = {name: heading[0].upper() + heading[1:] for name, heading in HEADINGS.items()}
 MEANS = ("mDICE", "mean")
 """What the last column of a summary table may be called."""
 DISTANCES = ("assd_mm", "hd95_mm")
