@@ -112,13 +112,13 @@ def test_without_two_systems_there_is_an_empty_table(three):
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says(monkeypatch):
-    """50 cohorts of 40 patients with a true difference of 0.02: of 95 % intervals about 47 hold it."""
-    monkeypatch.setattr(comparisons, "RESAMPLES", 999)
+    """30 cohorts of 40 patients with a true difference of 0.02: of 95 % intervals about 28 hold it."""
+    monkeypatch.setattr(comparisons, "RESAMPLES", 299)
     held = 0
-    for seed in range(50):
+    for seed in range(30):
         rng = np.random.default_rng(seed)
         base = rng.uniform(0.5, 0.9, 40)
         table = pd.concat([scores(A, {"d": base}), scores(B, {"d": base + rng.normal(0.02, 0.05, 40)})])
         row = compare(table, [A, B]).iloc[0]
         held += row["low"] <= 0.02 <= row["high"]
-    assert 43 <= held <= 50
+    assert 25 <= held <= 30
