@@ -81,6 +81,24 @@ ROOMS = {
     "dataset_conversion": Room(
         inside=LEAVES, outside=("SimpleITK", "numpy", "scipy", "tqdm", *EXPORTED_BY_NNUNET)
     ),
+    # Files of scans, in any format; highdicom and pydicom are an extra.
+    "scans": Room(
+        inside=("dataset_conversion", *LEAVES),
+        outside=("SimpleITK", "numpy", "nibabel", "highdicom", "pydicom"),
+    ),
+    "measuring": Room(inside=LEAVES, outside=("numpy", "scipy", "pandas", "skimage")),
+    "sharing": Room(
+        inside=("inference", "network", "preflight", *LEAVES), outside=("torch", "numpy", "nnunetv2")
+    ),
+    # The front door: everything that a scan passes through, but no training.
+    "segmentation": Room(
+        inside=(
+            *("scans", "measuring", "sharing", "inference", "network", "diffusion", "evaluation"),
+            *("dataset_conversion", "preflight", *LEAVES),
+        ),
+        outside=("torch", "numpy", "pandas", "SimpleITK", "tqdm", "nnunetv2"),
+    ),
+    "doctor": Room(inside=("preflight", *LEAVES), outside=("torch", "nnunetv2")),
     # The one room that asks a network for anything.
     "downloads": Room(inside=("errors", "files"), outside=("pooch", "requests", "tqdm")),
     "ext_trainers": Room(inside=("training", "errors")),

@@ -1,0 +1,1 @@
+"""Scans in the files that they come in: found, read, examined, and answered in kind."""

@@ -1,0 +1,1 @@
+"""Trained models handed on: packed, checked, and opened without trusting them."""
