@@ -28,7 +28,7 @@ from .intensities import scale_intensities
 from .label_rules import map_labels
 from .spider import SpiderSeries, read_image_and_mask
 
-FORMAT = 2
+FORMAT = 3
 """Part of every record: raise it when the same input gives another output, and cases are made anew."""
 
 FOREGROUND = [number for number in CLASSES.values() if number != BACKGROUND]

@@ -111,7 +111,7 @@ def convert(
     final = final_splits(report, folds, max_oblique_deg)
     try:
         keep_other_splits(report, final)
-        write_summaries(report.dataset, report.splits_file.parent, report.cases, final, partial_vertebrae)
+        write_summaries(report.dataset, report.splits_file.parent, report.cases, final, settings)
     except OSError as error:
         raise UserError(
             f"{report.dataset}: cannot be finished ({last_line(error)}): check the disk, then run again"

@@ -16,7 +16,7 @@ from nnunetv2.dataset_conversion.generate_dataset_json import generate_dataset_j
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.files import save_json, written_whole
 
-from .cases import CaseFacts, CaseFiles
+from .cases import CaseFacts, CaseFiles, CaseSettings
 from .folds import Splits
 from .label_rules import dataset_labels
 
@@ -122,7 +122,7 @@ def remove_if_empty(dataset: Path) -> None:
 
 
 def write_summaries(
-    dataset: Path, preprocessed: Path, cases: list[CaseFacts], splits: Splits, partial_vertebrae: str
+    dataset: Path, preprocessed: Path, cases: list[CaseFacts], splits: Splits, settings: CaseSettings
 ) -> None:
     """Write cases.csv, splits_final.json and, last, dataset.json, without which nnU-Net sees no dataset.
 
@@ -138,7 +138,7 @@ def write_summaries(
             scratch,
             # Any name but nnU-Net's special ones (CT, noNorm, ...) is normalised by z-score.
             channel_names={"0": "MRI"},
-            labels=dataset_labels(partial_vertebrae),
+            labels=dataset_labels(settings.partial_vertebrae),
             num_training_cases=len(cases),
             file_ending=".nii.gz",
             dataset_name=dataset.name,
@@ -146,6 +146,8 @@ def write_summaries(
             reference="SPIDER, https://doi.org/10.5281/zenodo.10159290",
             license="that of the images; SPIDER: CC BY 4.0",
             converted_by="nnunetv2_spinesegdiff",
+            # Whoever segments a scan with the model must cut it as its training cases were cut.
+            conversion={"slices": settings.slices, "dim": settings.dim},
             overwrite_image_reader_writer="SimpleITKIO",
         )
         content = json.loads((Path(scratch) / "dataset.json").read_text(encoding="utf-8"))

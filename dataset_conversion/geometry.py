@@ -3,6 +3,8 @@
 The volume is brought into patient axes by permuting and flipping its array axes as the direction cosines say;
 nothing is rotated, so an oblique volume stays oblique and keeps its cosines. Which array axis runs left-right
 is found, never assumed. In plane the slice is resampled to 1 mm and padded or cropped about its centre.
+That happens in the slice's own axes, where neither origin nor cosines are asked for, and with spacings
+rounded to 1e-5 mm: file formats round them differently, and a scan must be the same to the bit in each.
 
 Slices are counted along the axis that increases towards the patient's Right, as in RAS+. The array handed out
 is laid out for nnU-Net: SimpleITK axes (Posterior, Inferior, Right), so that the NumPy array is
@@ -22,6 +24,8 @@ import SimpleITK as sitk
 IN_PLANE_MM = 1.0
 IN_PLANE_SIZE = 320
 LEFT_RIGHT_SIZE = 64
+
+SPACING_DECIMALS = 5
 
 SLICES = ("middle", "all")
 DIMS = ("2d", "3d")
@@ -78,6 +82,11 @@ class Grid:
         left, _, right = np.linalg.svd(self.cosines)
         return replace(self, direction=tuple((left @ right).ravel().tolist()))
 
+    def in_own_axes(self) -> Grid:
+        """The same voxels with their rounded spacing, from the origin along the axes of the world."""
+        x, y, z = (round(mm, SPACING_DECIMALS) for mm in self.spacing)
+        return Grid(self.size, (x, y, z), (0.0, 0.0, 0.0), tuple(np.eye(3).ravel().tolist()))
+
     def image(self, array: np.ndarray) -> sitk.Image:
         """SimpleITK image on this grid of a NumPy array (z, y, x)."""
         image = sitk.GetImageFromArray(array)
@@ -100,6 +109,7 @@ class SliceView:
         first_slice: index along R of the first slice kept, 0 = leftmost.
         num_slices: number of slices kept.
         obliquity_deg: angle between the slice normal and the patient's left-right axis.
+        dim: "3d" where it was resampled along left-right, too.
     """
 
     image: sitk.Image
@@ -110,6 +120,7 @@ class SliceView:
     first_slice: int
     num_slices: int
     obliquity_deg: float
+    dim: str = "2d"
 
     @property
     def slab(self) -> Grid:
@@ -119,9 +130,9 @@ class SliceView:
 
 
 def extract_slice(
-    volume: sitk.Image, *, slices: str = "middle", dim: str = "2d", is_label: bool = False
+    volume: sitk.Image, *, slices: str | int = "middle", dim: str = "2d", is_label: bool = False
 ) -> SliceView:
-    """Cut the middle sagittal slice, every slice, or a 1 mm volume out of a 3D volume.
+    """Cut one sagittal slice, every slice, or a 1 mm volume out of a 3D volume.
 
     Resampling is linear (no smoothing beforehand, as published), nearest neighbour for labels. A volume that
     is already at 1 mm keeps its values. Space outside the volume is 0. Intensities are not touched: see
@@ -129,8 +140,8 @@ def extract_slice(
 
     Args:
         volume: scalar 3D image of any axis order and obliquity.
-        slices: "middle" keeps slice n // 2, counted towards the right, as 1 slice; "all" keeps every slice.
-            Along the left-right axis nothing is resampled either way.
+        slices: "middle" keeps slice n // 2, counted towards the right, as 1 slice; a number keeps that slice,
+            0 = leftmost; "all" keeps every slice. Along the left-right axis nothing is resampled.
         dim: "3d" instead resamples to 1 mm in all directions, 64 x 320 x 320, whatever `slices` says.
         is_label: nearest neighbour, and the pixel type is kept; otherwise linear, and the result is float32.
 
@@ -138,9 +149,9 @@ def extract_slice(
         The view; `view.image` has the NumPy shape (1, 320, 320), (n, 320, 320) or (64, 320, 320).
 
     Raises:
-        ValueError: not a scalar 3D image, or an unknown argument.
+        ValueError: not a scalar 3D image, no slice of that number, or an unknown argument.
     """
-    if slices not in SLICES or dim not in DIMS:
+    if not (isinstance(slices, int) or slices in SLICES) or dim not in DIMS:
         raise ValueError(f"slices must be one of {SLICES} and dim one of {DIMS}, got {slices!r} and {dim!r}")
     if volume.GetDimension() != 3 or volume.GetNumberOfComponentsPerPixel() != 1:
         raise ValueError(
@@ -150,13 +161,17 @@ def extract_slice(
     source = Grid.of(volume)
     axes, flips = patient_axes(source.cosines)
     oriented = _oriented_grid(source, axes, flips)
-    whole = dim == "3d" or slices == "all"
-    first, count = (0, oriented.size[2]) if whole else (oriented.size[2] // 2, 1)
-    view = SliceView(volume, source, oriented, axes, flips, first, count, obliquity_deg(source.cosines))
+    first, count = _wanted_slices(oriented.size[2], "all" if dim == "3d" else slices)
+    view = SliceView(volume, source, oriented, axes, flips, first, count, obliquity_deg(source.cosines), dim)
     array = _to_patient_axes(sitk.GetArrayViewFromImage(volume), axes, flips)
-    slab = view.slab.image(np.ascontiguousarray(array[first : first + count]))
-    target = _target_grid(view.slab, along_left_right=dim == "3d")
-    return replace(view, image=_resample(slab, target, linear=not is_label, outside=0.0))
+    own = view.slab.in_own_axes()
+    slab = own.image(np.ascontiguousarray(array[first : first + count]))
+    index, size, spacing = _target(own, along_left_right=dim == "3d")
+    image = _resample(slab, own.at(index, size, spacing), linear=not is_label, outside=0.0)
+    if dim == "2d":
+        spacing[2] = view.slab.spacing[2]  # nothing was done along it, so nothing is rounded
+    target = view.slab.at(index, size, spacing)
+    return replace(view, image=target.image(sitk.GetArrayViewFromImage(image)))
 
 
 def put_back(
@@ -177,13 +192,15 @@ def put_back(
     Raises:
         ValueError: `values` has another size than the extracted slice.
     """
-    target = Grid.of(view.image)
+    size = view.image.GetSize()
     array = sitk.GetArrayFromImage(values) if isinstance(values, sitk.Image) else np.asarray(values)
     if array.ndim == 2:
         array = array[None]
-    if array.shape != target.size[::-1]:
-        raise ValueError(f"values have the shape {array.shape}, the extracted slice has {target.size[::-1]}")
-    slab = _resample(target.image(array), view.slab, linear=not is_label, outside=outside)
+    if array.shape != size[::-1]:
+        raise ValueError(f"values have the shape {array.shape}, the extracted slice has {size[::-1]}")
+    own = view.slab.in_own_axes()
+    target = own.at(*_target(own, along_left_right=view.dim == "3d"))
+    slab = _resample(target.image(array), own, linear=not is_label, outside=outside)
     values_in_slab = sitk.GetArrayViewFromImage(slab)
     whole = np.full(view.oriented.size[::-1], outside, dtype=values_in_slab.dtype)
     whole[view.first_slice : view.first_slice + view.num_slices] = values_in_slab
@@ -246,7 +263,18 @@ def _from_patient_axes(array: np.ndarray, axes: Axes, flips: Flips) -> np.ndarra
     return unflipped.transpose(np.argsort(axes)).T
 
 
-def _target_grid(slab: Grid, *, along_left_right: bool) -> Grid:
+def _wanted_slices(count: int, slices: str | int) -> tuple[int, int]:
+    """First slice and number of slices."""
+    if slices == "all":
+        return 0, count
+    index = count // 2 if slices == "middle" else int(slices)
+    if not 0 <= index < count:
+        raise ValueError(f"there is no slice {index}, only 0 (leftmost) to {count - 1}")
+    return index, 1
+
+
+def _target(slab: Grid, *, along_left_right: bool) -> tuple[list[float], list[int], list[float]]:
+    """What nnU-Net sees: fractional index in the slab of the first voxel, size and spacing."""
     sizes, spacings, first = list(slab.size), list(slab.spacing), [0.0, 0.0, 0.0]
     wanted = {0: IN_PLANE_SIZE, 1: IN_PLANE_SIZE}
     if along_left_right:
@@ -254,7 +282,7 @@ def _target_grid(slab: Grid, *, along_left_right: bool) -> Grid:
     for axis, size in wanted.items():
         first[axis] = _first_index(slab.size[axis], slab.spacing[axis], size)
         sizes[axis], spacings[axis] = size, IN_PLANE_MM
-    return slab.at(first, sizes, spacings)
+    return first, sizes, spacings
 
 
 def _first_index(size: int, spacing: float, wanted: int) -> float:

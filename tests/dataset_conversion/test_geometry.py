@@ -243,3 +243,28 @@ def test_grids_are_compared_at_their_corners():
     assert grids_differ_by_mm(Grid.of(a), Grid.of(b)) == pytest.approx(0.4)
     c = volume(np.zeros((41, 41, 6), np.uint8), SLICES_LAST, (1, 1, 4), (0, 0, 0))
     assert grids_differ_by_mm(Grid.of(a), Grid.of(c)) == float("inf")
+
+
+@FAST
+@given(geometries(), st.integers(0, 2**31))
+def test_rounding_in_a_header_changes_no_bit_of_the_slice(geometry, seed):
+    """NIfTI keeps 32-bit spacings and quaternions, DICOM decimals: the scan in each is the same slice."""
+    cosines, spacing, size, origin = geometry
+    spacing = tuple(round(mm, 4) for mm in spacing)
+    rng = np.random.default_rng(seed)
+    exact = volume(rng.normal(100, 30, size), cosines, spacing, origin)
+    rounded = sitk.Image(exact)
+    rounded.SetSpacing([float(np.float32(mm)) for mm in spacing])
+    rounded.SetOrigin([float(np.float32(mm)) for mm in origin])
+    rounded.SetDirection(np.float32(cosines).astype(float).ravel().tolist())
+    cut, also = (sitk.GetArrayFromImage(extract_slice(v).image) for v in (exact, rounded))
+    assert np.array_equal(cut, also)
+
+
+def test_any_slice_can_be_had_by_its_number():
+    image = volume(np.arange(4)[:, None, None] * np.ones((4, 30, 30)), np.eye(3), (4.0, 1.0, 1.0), (0, 0, 0))
+    first = extract_slice(image, slices=0)
+    assert (first.first_slice, first.num_slices) == (0, 1)
+    for number in (-1, 4):
+        with pytest.raises(ValueError, match="0 \\(leftmost\\) to 3"):
+            extract_slice(image, slices=number)
