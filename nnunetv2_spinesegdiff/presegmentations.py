@@ -7,7 +7,6 @@ stage), `softmax/<case>.npz` (probabilities on the same grid, float16) and, once
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
-from .files import save_json
+from .files import digest, save_json
 
 STOCK_TRAINERS = ("nnUNetTrainer", "nnUNetTrainerStage1")
 """Whose trainings are taken for stage 1 where none is named, in this order."""
@@ -145,12 +144,3 @@ class Manifest:
             ) from None
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: cannot be read ({type(error).__name__}: {error})") from None
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
-    made = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            made.update(block)
-    return made.hexdigest()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import UserError
-from . import data, downloading, evaluating, experiments, nnunet
+from . import data, downloading, evaluating, experiments, nnunet, segmenting
 
 # Imports of torch and SimpleITK wait until a subcommand needs them: `spinesegdiff -h` answers at once.
 
@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 COMMANDS = (
+    segmenting.add_segment,
     data.add_demo,
     data.add_phantom,
     downloading.add_download,
@@ -51,6 +52,7 @@ COMMANDS = (
     nnunet.add_calibrate,
     nnunet.add_predict,
     nnunet.add_uncertainty,
+    segmenting.add_export,
     evaluating.add_evaluate,
     evaluating.add_cohort,
     evaluating.add_pathology,

@@ -263,6 +263,11 @@ class SpineSegDiffPredictor(nnUNetPredictor):
 
     # --- one case ----------------------------------------------------------------------------------------
 
+    def predict_with_maps(self, data: Tensor) -> tuple[Tensor, CaseMaps]:
+        """Logits (K, *spatial) of a preprocessed case (C, *spatial), and what is known beside them."""
+        self._current = self._case("")
+        return self.predict_logits_from_preprocessed_data(data), self._current
+
     def predict_logits_from_preprocessed_data(self, data: Tensor) -> Tensor:
         """Stock; the maps beside the logits are averaged over the folds, too."""
         self._fold_maps = []

@@ -1,0 +1,155 @@
+"""From a scan to its segmentation, and a model handed to others."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ..environment import folder_of
+from ..preflight import check_device, name_of_dataset
+from .words import add_command, positive
+
+
+def add_segment(commands: argparse._SubParsersAction) -> None:
+    from ..inference.flags import add_sampling_flags
+
+    p = add_command(
+        commands,
+        "segment",
+        "Segment a scan, or a folder of scans, in whatever file it comes: masks and maps in the scan's own "
+        "space, a picture, measurements.csv and run.json. No environment variable is needed.",
+    )
+    p.add_argument(
+        "-i",
+        type=Path,
+        required=True,
+        metavar="SCAN",
+        help="a file (.nii, .nii.gz, .mha, .mhd, .nrrd), a DICOM folder or zip, or a folder of any of these",
+    )
+    p.add_argument("-o", type=Path, required=True, metavar="OUT", help="folder for the results")
+    p.add_argument(
+        "-m",
+        type=Path,
+        required=True,
+        metavar="MODEL",
+        help="zip of `spinesegdiff export`, or a trained model's folder in nnUNet_results",
+    )
+    p.add_argument(
+        "-f", nargs="+", metavar="FOLD", default=argparse.SUPPRESS, help="folds instead of all that are there"
+    )
+    p.add_argument(
+        "-chk", metavar="NAME", default=argparse.SUPPRESS, help="checkpoint instead of the final one"
+    )
+    p.add_argument(
+        "-device",
+        choices=["cpu", "cuda", "mps"],
+        default=argparse.SUPPRESS,
+        help="where to predict; without it on a CUDA device if there is one, else on the CPU",
+    )
+    p.add_argument(
+        "--slices",
+        type=_slices,
+        default="middle",
+        metavar="middle|all|NUMBER",
+        help="sagittal slices to segment; numbers count from the patient's left, from 0",
+    )
+    p.add_argument(
+        "--series",
+        default=argparse.SUPPRESS,
+        help="of a DICOM exam in which several would fit: its number, UID or description",
+    )
+    p.add_argument(
+        "--any_plane",
+        action="store_true",
+        help="take axial and coronal scans, too: their sagittal slices are interpolated",
+    )
+    p.add_argument(
+        "--keep_format", action="store_true", help="masks and maps in the scan's own format, not NIfTI"
+    )
+    p.add_argument(
+        "--dicom_seg",
+        action="store_true",
+        help="also a DICOM segmentation of DICOM scans (pip install 'nnunetv2_spinesegdiff[dicom]')",
+    )
+    p.add_argument("--disable_tta", action="store_true", help="no mirroring: faster, a little worse")
+    choice = p.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--refine", dest="refine", action="store_true", default=True, help="refine stage 1 by diffusion"
+    )
+    choice.add_argument("--no_refine", dest="refine", action="store_false", help="stage 1 alone")
+    add_sampling_flags(p)
+    p.add_argument(
+        "--num_parts",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="parts of a cohort, one a process or machine",
+    )
+    p.add_argument("--part_id", type=int, default=0, metavar="K", help="which part this is, 0 to N - 1")
+    p.set_defaults(run=_segment)
+
+
+def _slices(text: str) -> str | int:
+    if text in ("middle", "all"):
+        return text
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text} is neither middle, nor all, nor the number of a slice")
+    return int(text)
+
+
+def _segment(options: argparse.Namespace) -> int:
+    from ..segmentation.command import run_segment
+
+    if "device" in options:
+        check_device(options.device)
+    return run_segment(options)
+
+
+def add_export(commands: argparse._SubParsersAction) -> None:
+    p = add_command(
+        commands,
+        "export",
+        "Put a trained model into a zip for others: for `spinesegdiff segment -m`, and for "
+        "nnUNetv2_install_pretrained_model_from_zip and a stock nnUNetv2_predict.",
+    )
+    p.add_argument("-o", type=Path, required=True, metavar="ZIP", help="zip to write")
+    p.add_argument(
+        "-m", type=Path, metavar="MODEL", default=argparse.SUPPRESS, help="folder of the model, instead of -d"
+    )
+    p.add_argument("-d", metavar="DATASET", default=argparse.SUPPRESS, help="dataset id or name")
+    p.add_argument("-c", default="2d", metavar="CONFIGURATION", help="configuration of the plans")
+    p.add_argument("-tr", default="nnUNetTrainerSpineSegDiff", metavar="TRAINER", help="its full name")
+    p.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="plans identifier")
+    p.add_argument(
+        "-f", nargs="+", metavar="FOLD", default=argparse.SUPPRESS, help="folds instead of all that are there"
+    )
+    p.add_argument("-chk", default="checkpoint_final.pth", metavar="NAME", help="checkpoint")
+    for name, text in (
+        ("license", "of the model, for its card"),
+        ("authors", "for its card"),
+        ("contact", "for its card"),
+        ("notes", "a paragraph for its card"),
+    ):
+        p.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar="TEXT", help=text)
+    p.set_defaults(run=_export)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from ..errors import UserError
+    from ..sharing.card import CardDetails
+    from ..sharing.exporting import export_model
+
+    given = vars(options)
+    if ("m" in given) == ("d" in given):
+        raise UserError("name the model by its dataset with -d, or by its folder with -m")
+    model = given.get("m")
+    if model is None:
+        dataset = name_of_dataset(options.d, "train it first")
+        model = folder_of("nnUNet_results") / dataset / f"{options.tr}__{options.p}__{options.c}"
+    details = {name: given[name] for name in ("license", "authors", "contact", "notes") if name in given}
+    made = export_model(
+        model, options.o, folds=given.get("f"), checkpoint=options.chk, details=CardDetails(**details)
+    )
+    print(f"{made}: {made.stat().st_size / 2**20:.0f} MB", file=sys.stdout)
+    return 0

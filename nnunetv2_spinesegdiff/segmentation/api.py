@@ -1,0 +1,127 @@
+"""The same for Python: `from nnunetv2_spinesegdiff import SpineSegmenter`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import SimpleITK as sitk
+import torch
+
+from ..errors import UserError
+from ..inference.settings import PredictionSettings
+from ..scans.examining import scan_of
+from ..scans.finding import find_scans
+from ..scans.reading import read_scan
+from ..sharing.opening import open_model
+from .many import Failure, segment_each
+from .model import SliceModel
+from .result import Segmentation
+from .scratch import scratch_folder
+from .segment import segment_scan
+from .settings import SegmentationSettings, Slices
+
+
+class SpineSegmenter:
+    """A trained model, loaded once, for any number of scans.
+
+        with SpineSegmenter("model.zip", preset="fast") as segmenter:
+            result = segmenter.segment("scan.nii.gz")
+        result.mask                    # SimpleITK image on the scan's grid
+        result.save("out")             # the files that `spinesegdiff segment` writes
+
+    Nothing is printed. One object must not be used by two threads at a time.
+    """
+
+    def __init__(
+        self,
+        model: str | Path,
+        *,
+        device: str | torch.device | None = None,
+        folds: Sequence[str] | None = None,
+        checkpoint: str | None = None,
+        slices: Slices = "middle",
+        series: str | None = None,
+        any_plane: bool = False,
+        mirroring: bool = True,
+        refine: bool = True,
+        preset: str | None = None,
+        precision: str = "auto",
+        **sampler: Any,
+    ):
+        """
+        Args:
+            model: zip of `spinesegdiff export`, or a trained model's folder in nnUNet_results.
+            device: without it a CUDA device if there is one, else the CPU.
+            folds, checkpoint: as `spinesegdiff segment -f`, `-chk`.
+            slices, series, any_plane, refine, preset, precision: as its flags.
+            mirroring: False is `--disable_tta`.
+            sampler: `num_samples`, `t_start`, `ddim_steps`, `fusion_steps`, `eta`, `seed`.
+
+        Raises:
+            UserError: there is no such model, it is damaged or not trusted, or cannot do what is asked for.
+        """
+        self.settings = SegmentationSettings(
+            slices=slices,
+            series=series,
+            any_plane=any_plane,
+            mirroring=mirroring,
+            prediction=PredictionSettings(refine, preset, sampler, precision, save_uncertainty=True),
+        )
+        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        with ExitStack() as stack:
+            self._scratch = stack.enter_context(scratch_folder())
+            opened = open_model(Path(model), self._scratch, folds=folds, checkpoint=checkpoint)
+            self._model = SliceModel(opened, self.settings, device)
+            self._stack = stack.pop_all()
+
+    def segment(self, scan: str | Path | sitk.Image) -> Segmentation:
+        """Segment one scan: a file, a DICOM folder or zip, or a SimpleITK image.
+
+        Raises:
+            UserError: it cannot be read, is no scan of a spine, or is several scans; the line says which.
+        """
+        if isinstance(scan, sitk.Image):
+            read = scan_of(scan, any_plane=self.settings.any_plane)
+        else:
+            sources = find_scans(Path(scan))
+            if len(sources) > 1:
+                raise UserError(f"{scan}: holds {len(sources)} scans; give one of them, or use segment_each")
+            read = read_scan(
+                sources[0],
+                Path(tempfile.mkdtemp(dir=self._scratch)),
+                series=self.settings.series,
+                any_plane=self.settings.any_plane,
+            )
+        return segment_scan(read, self.settings.slices, self._model)
+
+    def segment_each(self, scans: str | Path | Iterable[str | Path]) -> Iterator[Segmentation | Failure]:
+        """Segment many scans in order, the next being read meanwhile; whatever is wrong with one, the others
+        go on, and a `Failure` stands in its place.
+
+        Args:
+            scans: a folder, or paths as for `segment`.
+        """
+        paths = [scans] if isinstance(scans, str | Path) else scans
+        sources = (source for path in paths for source in find_scans(Path(path)))
+        for _, result in segment_each(sources, self._model, self.settings, self._scratch, lambda done: done):
+            yield result
+
+    def close(self) -> None:
+        """Remove what was unpacked; called by `with` and when the object goes."""
+        self._stack.close()
+
+    def __enter__(self) -> SpineSegmenter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

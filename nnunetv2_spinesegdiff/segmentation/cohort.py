@@ -1,0 +1,140 @@
+"""A scan or a folder of scans, segmented into an output folder."""
+
+from __future__ import annotations
+
+import glob
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from .. import __version__
+from ..errors import UserError
+from ..scans.finding import find_scans
+from ..scans.scan import ScanSource
+from ..sharing.opening import open_model
+from .many import Failure, segment_each
+from .model import SliceModel
+from .outputs import Formats, ScanOutputs
+from .result import Segmentation
+from .scratch import scratch_folder
+from .settings import SegmentationSettings
+from .summary import write_summary
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A trained model: results folder or exported zip, the folds to average, and where to run it."""
+
+    path: Path
+    folds: Sequence[str] | None = None
+    checkpoint: str | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+
+@dataclass
+class Done:
+    """What came of a cohort.
+
+    Attributes:
+        segmented, kept: names of the scans that are new, and of those that were finished already.
+        warnings: (name, line).
+        failures: scans without a result.
+    """
+
+    segmented: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    warnings: list[tuple[str, str]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    def note(self, name: str, record: Mapping[str, Any] | Failure) -> None:
+        """Add a scan by the record of its outputs, or its failure."""
+        if isinstance(record, Failure):
+            self.failures.append(record)
+        else:
+            self.segmented.append(name)
+            self.warnings += [(name, line) for line in record["warnings"]]
+
+
+def segment_cohort(
+    scans: Path,
+    out: Path,
+    choice: ModelChoice,
+    settings: SegmentationSettings,
+    formats: Formats = Formats(),  # noqa: B008 - frozen
+    *,
+    part: tuple[int, int] = (0, 1),
+    command: Sequence[str] = (),
+    progress: bool = False,
+) -> Done:
+    """Segment every scan of a path that is not finished already, and write what is known of all of them.
+
+    Args:
+        scans: what `find_scans` takes.
+        out: folder for the results; it may hold earlier ones.
+        part: (number from 0, how many): every how-manieth scan is this part's.
+        command: words for run.json.
+
+    Raises:
+        UserError: there is no scan or no usable model, or the folders lie inside one another.
+    """
+    started = time.time()
+    _check_apart(scans, out)
+    sources = find_scans(scans)[part[0] :: part[1]]
+    done = Done()
+    with scratch_folder() as scratch:
+        opened = open_model(choice.path, scratch, folds=choice.folds, checkpoint=choice.checkpoint)
+        made_by = {
+            "model": opened.sha256,
+            "settings": settings.as_record(),
+            "formats": vars(formats),
+            "version": __version__,
+        }
+        made_from = {source.name: {"scan": _state_of(source), **made_by} for source in sources}
+        todo = [s for s in sources if not ScanOutputs(out, s.name).finished(made_from[s.name])]
+        done.kept = [source.name for source in sources if source not in todo]
+        if todo:
+            model = SliceModel(opened, settings, choice.device)
+
+            def write(segmentation: Segmentation) -> dict[str, Any]:
+                name = segmentation.name
+                return ScanOutputs(out, name).write(segmentation, formats, made_from[name])
+
+            results = segment_each(todo, model, settings, scratch, write)
+            for source, record in tqdm(results, "Segmenting", len(todo), unit="scan", disable=not progress):
+                done.note(source.name, record)
+                if isinstance(record, Failure):
+                    ScanOutputs(out, source.name).write_failure(record.reason)
+    run = {
+        "command": list(command),
+        "model": {"name": opened.label, "sha256": opened.sha256, "folds": list(opened.folds)},
+        "settings": settings.as_record(),
+        "device": str(choice.device),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
+        "seconds": round(time.time() - started, 1),
+    }
+    write_summary(out, run)
+    return done
+
+
+def _check_apart(scans: Path, out: Path) -> None:
+    """Results among the scans would be taken for scans the next time."""
+    if scans.is_dir() and (out.resolve() == scans.resolve() or scans.resolve() in out.resolve().parents):
+        raise UserError(f"{out}: lies in the folder of the scans, {scans}; choose another with -o")
+
+
+def _state_of(source: ScanSource) -> list[tuple[str, int, int]]:
+    """Name, size and time of every file that a scan is made of."""
+    root = source.path if source.path.is_dir() else source.path.parent
+    if source.path.is_dir():
+        files = [file for file in root.rglob("*") if file.is_file()]
+    elif source.path.suffix.lower() in (".mhd", ".nhdr"):
+        files = list(root.glob(f"{glob.escape(source.path.stem)}.*"))  # the voxels are in another file
+    else:
+        files = [source.path]
+    states = [(str(file.relative_to(root)), file.stat()) for file in files]
+    return sorted((name, state.st_size, state.st_mtime_ns) for name, state in states)

@@ -1,0 +1,50 @@
+"""What a segmentation itself says of whether it can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import UserError
+from ..labels import BACKGROUND, CLASSES, VERTEBRAE
+
+FEWEST = 2
+"""Vertebrae and discs of a slice below which it can hardly be a lumbar spine's."""
+
+
+def check_spine_found(mask: np.ndarray) -> None:
+    """Refuse a segmentation without a spine: an empty mask looks like an answer.
+
+    Args:
+        mask: labels of the segmented slices.
+
+    Raises:
+        UserError: nothing, or no vertebra, was segmented.
+    """
+    if (mask == VERTEBRAE).any():
+        return
+    found = [name for name, label in CLASSES.items() if label != BACKGROUND and (mask == label).any()]
+    what = f"only {', '.join(found)}" if found else "nothing"
+    raise UserError(
+        f"no spine was found ({what} segmented): is this a sagittal lumbar MR scan, and the model made for it?"
+    )
+
+
+def warnings_of(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What is missing in the measured slice, and where stage 1 and the refined mask disagree."""
+    totals = [row for row in rows if row["number"] is None]
+    said = [
+        f"no {row['structure']} was segmented in the measured slice" for row in totals if not row["area_mm2"]
+    ]
+    for structure in ("vertebrae", "ivd"):
+        count = sum(row["structure"] == structure and row["number"] is not None for row in rows)
+        if count < FEWEST:
+            said.append(f"only {count} of {structure} found in the measured slice")
+    said += [
+        f"stage 1 and the refined mask disagree on {row['structure']} (Dice {row['agreement']:.2f}): check it"
+        for row in totals
+        if row["low_agreement"]
+    ]
+    return said

@@ -1,0 +1,111 @@
+"""Many scans with one model: the next is read and the last one written while one is predicted."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from ..errors import UserError
+from ..inference.probabilities import told
+from ..scans.reading import read_scan
+from ..scans.scan import Scan, ScanSource
+from .model import SliceModel
+from .result import Segmentation
+from .segment import segment_scan
+from .settings import SegmentationSettings
+
+T = TypeVar("T")
+_AHEAD = 2
+"""Scans in memory beside the one that is predicted, on either side."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A scan without a result; `reason` names its file, the cause and what to do."""
+
+    source: ScanSource
+    reason: str
+
+
+def segment_each(
+    sources: Iterable[ScanSource],
+    model: SliceModel,
+    settings: SegmentationSettings,
+    scratch: Path,
+    write: Callable[[Segmentation], T],
+) -> Iterator[tuple[ScanSource, T | Failure]]:
+    """Every scan with what `write` returns for it, in order; whatever is wrong with one, the others go on.
+
+    Args:
+        scratch: folder for what zips hold; a scan's part of it is gone when the scan is written.
+        write: called in one other thread, one scan after the other.
+    """
+    with ThreadPoolExecutor(1, "reading") as reader, ThreadPoolExecutor(1, "writing") as writer:
+
+        def begin(source: ScanSource) -> _Job:
+            folder = Path(tempfile.mkdtemp(dir=scratch))
+            return _Job(source, folder, reader.submit(_read, source, settings, folder))
+
+        writing: deque[tuple[ScanSource, Future[T | Failure]]] = deque()
+        for job in _begun_early(sources, begin):
+            scan = job.scan.result()
+            done = scan if isinstance(scan, Failure) else _segment(scan, settings, model)
+            writing.append((job.source, writer.submit(_write, job, done, write)))
+            while writing and (len(writing) > _AHEAD or writing[0][1].done()):
+                source, written = writing.popleft()
+                yield source, written.result()
+        for source, written in writing:
+            yield source, written.result()
+
+
+@dataclass(frozen=True)
+class _Job:
+    source: ScanSource
+    folder: Path
+    scan: Future[Scan | Failure]
+
+
+def _begun_early(sources: Iterable[ScanSource], begin: Callable[[ScanSource], _Job]) -> Iterator[_Job]:
+    """The jobs in order, each begun while an earlier one is worked on."""
+    begun: deque[_Job] = deque()
+    for source in sources:
+        begun.append(begin(source))
+        if len(begun) > _AHEAD:
+            yield begun.popleft()
+    yield from begun
+
+
+def _read(source: ScanSource, settings: SegmentationSettings, folder: Path) -> Scan | Failure:
+    return _attempt(
+        source,
+        lambda: read_scan(source, folder, series=settings.series, any_plane=settings.any_plane),
+    )
+
+
+def _segment(scan: Scan, settings: SegmentationSettings, model: SliceModel) -> Segmentation | Failure:
+    return _attempt(scan.source, lambda: segment_scan(scan, settings.slices, model))
+
+
+def _write(job: _Job, done: Segmentation | Failure, write: Callable[[Segmentation], T]) -> T | Failure:
+    try:
+        return done if isinstance(done, Failure) else _attempt(job.source, lambda: write(done))
+    finally:
+        shutil.rmtree(job.folder, ignore_errors=True)
+
+
+def _attempt(source: ScanSource, work: Callable[[], T]) -> T | Failure:
+    """What `work` gives, or why it failed: whatever it is, the other scans must not be lost over it."""
+    try:
+        return work()
+    except UserError as error:
+        return Failure(source, str(error))
+    except MemoryError:
+        return Failure(source, f"{source.path}: there is not enough memory; close other programs, or crop it")
+    except Exception as error:
+        return Failure(source, f"{source.path}: failed ({told(error)}); please report it with this line")

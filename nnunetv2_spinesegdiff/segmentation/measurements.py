@@ -1,0 +1,82 @@
+"""Rows of measurements.csv: the measured slice's numbers, and what is known of the scan beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..evaluation.conformal import area_bounds
+from ..files import written_whole
+from ..inference.calibrated import Calibration
+from ..labels import CLASSES
+from ..measuring.measure import COLUMNS as MEASURED
+from ..measuring.measure import measure_slice
+from .cutting import SegmentedSlices
+
+USE = "research use only"
+COLUMNS = (
+    "scan",
+    "slice",
+    *MEASURED[: MEASURED.index("area_mm2") + 1],
+    "area_low_mm2",
+    "area_high_mm2",
+    "volume_mm3",
+    *MEASURED[MEASURED.index("area_mm2") + 1 :],
+    "use",
+)
+"""`slice` counts from the patient's left, 0 = leftmost. The bounds hold the true area of nine scans in ten,
+and are empty where the model is not calibrated; `volume_mm3` is of all slices, empty where one was segmented."""
+
+
+def rows_of(scan: str, slices: SegmentedSlices, calibration: Calibration | None) -> list[dict[str, Any]]:
+    """The rows of one scan, with the keys of `COLUMNS`; None where something does not apply."""
+    at = slices.measured
+    measured = measure_slice(
+        slices.mask[at],
+        slices.image[at],
+        slices.spacing[1:],
+        slices.uncertainty[at],
+        None if slices.stage1 is None else slices.stage1[at],
+    )
+    rows = []
+    for row in measured:
+        total = row["number"] is None
+        more = {**_bounds(row, slices, calibration), **_volume(row, slices)} if total else {}
+        row = {"scan": scan, "slice": slices.view.first_slice + at, **row, **more, "use": USE}
+        rows.append({column: _known(row.get(column)) for column in COLUMNS})
+    return rows
+
+
+def write_measurements(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write rows as CSV, six significant digits, nothing where nothing was measured. Whole or not at all."""
+    table = pd.DataFrame(list(rows), columns=list(COLUMNS))
+    table["number"] = table["number"].astype("Int64")
+    with written_whole(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g")
+
+
+def _known(value: Any) -> Any:
+    # JSON has no NaN.
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _bounds(
+    row: dict[str, Any], slices: SegmentedSlices, calibration: Calibration | None
+) -> dict[str, float]:
+    # Learnt from cases of one slice, or of whole scans; of a slice of those they say nothing.
+    if calibration is None or len(slices.mask) > 1:
+        return {}
+    pixel = float(np.prod(slices.spacing[1:]))
+    low, high = area_bounds(row["area_mm2"], calibration.area_quantiles[row["structure"]], pixel)
+    return {"area_low_mm2": float(low), "area_high_mm2": float(high)}
+
+
+def _volume(row: dict[str, Any], slices: SegmentedSlices) -> dict[str, float]:
+    if len(slices.mask) == 1:
+        return {}
+    voxels = np.count_nonzero(slices.mask == CLASSES[row["structure"]])
+    return {"volume_mm3": float(voxels * np.prod(slices.spacing))}

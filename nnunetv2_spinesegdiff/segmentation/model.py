@@ -1,0 +1,69 @@
+"""A trained model, loaded once, that segments sagittal slices of scans."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..diffusion.fusion import Measure
+from ..environment import make_trainers_known
+from ..errors import UserError
+from ..inference.arrays import ArrayPredictor
+from ..inference.calibrated import Calibration
+from ..inference.predictor import SpineSegDiffPredictor
+from ..labels import BACKGROUND, CLASSES
+from ..sharing.opening import OpenedModel
+from .settings import SegmentationSettings
+
+_TODO = (
+    "segment with a model trained on a dataset of `spinesegdiff convert`, or predict with nnUNetv2_predict"
+)
+
+
+class SliceModel:
+    """A model of a converted dataset.
+
+    Attributes:
+        opened: where it lies and which it is.
+        cut: how the converter cut its training cases: `slices` and `dim` of `extract_slice`.
+    """
+
+    def __init__(self, opened: OpenedModel, settings: SegmentationSettings, device: torch.device):
+        """
+        Raises:
+            UserError: the model is damaged or not trusted, was trained on something else than converted
+                scans, or cannot do what the settings ask for.
+        """
+        self.opened = opened
+        make_trainers_known()
+        predictor = SpineSegDiffPredictor(
+            settings=settings.prediction,
+            use_mirroring=settings.mirroring,
+            perform_everything_on_device=device.type == "cuda",
+            device=device,
+            allow_tqdm=False,
+        )
+        predictor.initialize_from_trained_model_folder(str(opened.folder), opened.folds, opened.checkpoint)
+        self.cut = _cut_of(predictor.dataset_json, opened.label)
+        self.predictor = ArrayPredictor(predictor)
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What `spinesegdiff calibrate` stored for these settings, or None."""
+        return self.predictor.predictor.calibration
+
+    @property
+    def measure(self) -> Measure:
+        """What the maps show."""
+        return self.predictor.predictor.network.fusion.measure
+
+
+def _cut_of(dataset_json: dict[str, Any], model: str) -> dict[str, str]:
+    cut = dataset_json.get("conversion")
+    if dataset_json.get("converted_by") != "nnunetv2_spinesegdiff" or not cut:
+        raise UserError(f"{model}: its dataset.json does not say how scans were cut for it; {_TODO}")
+    labels = {name: value for name, value in dataset_json["labels"].items() if name != "ignore"}
+    if labels != CLASSES or labels["background"] != BACKGROUND:
+        raise UserError(f"{model}: segments {', '.join(labels)}, not {', '.join(CLASSES)}; {_TODO}")
+    return {"slices": cut["slices"], "dim": cut["dim"]}

@@ -1,0 +1,170 @@
+"""The files of one scan, and the record that says that they are whole and what they were made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+
+from ..files import digest, half_written, save_json, written_whole
+from ..labels import BACKGROUND, CLASSES
+from .result import Segmentation
+
+RECORDS = ".scans"
+"""Hidden: a record a scan, from which run.json and measurements.csv are made."""
+
+ENDINGS = (".nii.gz", ".nii", ".mha", ".nrrd")
+"""In which masks are written: the first, or the scan's own with `keep_format`."""
+
+
+@dataclass(frozen=True)
+class Formats:
+    """Which files are wanted of every scan.
+
+    Attributes:
+        keep: masks and maps in the scan's own format; NIfTI otherwise.
+        dicom_seg: a DICOM segmentation object beside the mask.
+    """
+
+    keep: bool = False
+    dicom_seg: bool = False
+
+
+@dataclass(frozen=True)
+class ScanOutputs:
+    """The files of one scan in an output folder."""
+
+    folder: Path
+    name: str
+
+    def mask(self, ending: str) -> Path:
+        return self._file(f"_seg{ending}")
+
+    def uncertainty(self, ending: str) -> Path:
+        return self._file(f"_uncertainty{ending}")
+
+    @property
+    def overlay(self) -> Path:
+        return self._file("_overlay.png")
+
+    @property
+    def dicom_seg(self) -> Path:
+        return self._file("_seg.dcm")
+
+    @property
+    def record(self) -> Path:
+        return self.folder / RECORDS / f"{self.name}.json"
+
+    def write_files(self, done: Segmentation, formats: Formats) -> list[Path]:
+        """Write mask, map and picture, each whole or not at all; their paths, the mask first."""
+        ending = done.scan.ending if formats.keep and done.scan.ending in ENDINGS else ENDINGS[0]
+        written = [self.mask(ending), self.uncertainty(ending), self.overlay]
+        _write_image(done.mask, written[0])
+        _write_image(done.uncertainty, written[1])
+        _draw(done, written[2])
+        if formats.dicom_seg and done.scan.dicom_files:
+            written.append(self.dicom_seg)
+            _write_dicom_seg(done, self.dicom_seg)
+        return written
+
+    def write(self, done: Segmentation, formats: Formats, made_from: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the scan's files in place of earlier ones and, last, the record.
+
+        Args:
+            made_from: what decides the result: `finished` compares it.
+
+        Returns:
+            The record.
+        """
+        self.remove()
+        record = {
+            "made_from": dict(made_from),
+            "files": {path.name: digest(path) for path in self.write_files(done, formats)},
+            "seconds": round(done.seconds, 2),
+            "warnings": done.warnings,
+            "measurements": done.measurements,
+        }
+        save_json(record, self.record)
+        return record
+
+    def write_failure(self, reason: str) -> None:
+        """Remove what an earlier run made of a scan of this name, and keep why there is nothing now."""
+        self.remove()
+        save_json({"failure": reason}, self.record)
+
+    def finished(self, made_from: Mapping[str, Any]) -> bool:
+        """Whether the scan was segmented from and in just this way, and its files are what was written."""
+        try:
+            record = json.loads(self.record.read_text(encoding="utf-8"))
+            files = record["files"]
+            same = record["made_from"] == json.loads(json.dumps(made_from))
+            return same and all(digest(self.folder / name) == expected for name, expected in files.items())
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def remove(self) -> None:
+        """Remove all files of the scan in any format, and what killed runs left of them half-written."""
+        images = [make(ending) for ending in ENDINGS for make in (self.mask, self.uncertainty)]
+        everything = {self.record, *images, self.overlay, self.dicom_seg}
+        for path in everything.union(*map(half_written, everything)):
+            path.unlink(missing_ok=True)
+
+    def _file(self, ending: str) -> Path:
+        return self.folder / f"{self.name}{ending}"
+
+
+def records_in(folder: Path) -> dict[str, dict[str, Any]]:
+    """Every record of an output folder by the name of its scan, sorted."""
+    found = {}
+    # Hidden files are not whole yet, or never will be.
+    for path in sorted((folder / RECORDS).glob("[!.]*.json")):
+        try:
+            found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            continue  # another part is just making that scan anew
+    return found
+
+
+def _write_image(image: sitk.Image, path: Path) -> None:
+    with written_whole(path) as temporary:
+        sitk.WriteImage(image, str(temporary), useCompression=path.suffix != ".nii")
+
+
+def _draw(done: Segmentation, path: Path) -> None:
+    from ..evaluation.plots import draw_overlay  # matplotlib takes a second to load
+
+    shown = done.shown
+    draw_overlay(
+        done.name,
+        shown.image,
+        shown.mask,
+        shown.uncertainty,
+        shown.spacing,
+        ("H", "F", "A", "P"),
+        _structures(),
+        path,
+        measure=shown.measure,
+        highest=shown.highest,
+    )
+
+
+def _write_dicom_seg(done: Segmentation, path: Path) -> None:
+    from .. import __version__
+    from ..scans.dicom_seg import write_dicom_seg
+
+    write_dicom_seg(
+        done.mask,
+        done.scan.dicom_files,
+        path,
+        _structures(),
+        description="Lumbar spine, research use only",
+        software_versions=__version__,
+    )
+
+
+def _structures() -> dict[str, int]:
+    return {name: label for name, label in CLASSES.items() if label != BACKGROUND}

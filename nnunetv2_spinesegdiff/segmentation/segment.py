@@ -1,0 +1,52 @@
+"""One scan, segmented."""
+
+from __future__ import annotations
+
+import time
+
+from ..dataset_conversion.intensities import scale_intensities
+from ..errors import UserError
+from ..scans.scan import Scan
+from .cutting import SegmentedSlices, segment_slices
+from .findings import check_spine_found, warnings_of
+from .measurements import rows_of
+from .model import SliceModel
+from .result import Segmentation, ShownSlice
+from .settings import Slices
+
+
+def segment_scan(scan: Scan, slices: Slices, model: SliceModel) -> Segmentation:
+    """Scale, cut, predict, put back and measure as the converter and nnU-Net would.
+
+    Raises:
+        UserError: there is no such slice, or no spine in it; the line names the scan's file.
+    """
+    started = time.perf_counter()
+    try:
+        segmented = segment_slices(scale_intensities(scan.image), slices, model)
+        check_spine_found(segmented.mask)
+    except (ValueError, UserError) as error:
+        raise UserError(f"{scan.source.path}: {error}") from None
+    rows = rows_of(scan.source.name, segmented, model.calibration)
+    return Segmentation(
+        scan,
+        segmented.mask_in_scan,
+        segmented.uncertainty_in_scan,
+        rows,
+        [*scan.warnings, *warnings_of(rows)],
+        _shown(segmented, model),
+        time.perf_counter() - started,
+    )
+
+
+def _shown(segmented: SegmentedSlices, model: SliceModel) -> ShownSlice:
+    at = segmented.measured
+    measure = model.measure
+    return ShownSlice(
+        segmented.image[at],
+        segmented.mask[at],
+        segmented.uncertainty[at],
+        (segmented.spacing[1], segmented.spacing[2]),
+        measure.name,
+        measure.highest,
+    )

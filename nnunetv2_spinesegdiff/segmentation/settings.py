@@ -1,0 +1,34 @@
+"""What a user may choose about the segmentation of a scan."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..inference.settings import PredictionSettings
+
+Slices = str | int
+"""\"middle\", \"all\", or the number of a sagittal slice, 0 = the patient's leftmost."""
+
+
+@dataclass(frozen=True)
+class SegmentationSettings:
+    """How scans are read, predicted and written.
+
+    Attributes:
+        slices: which sagittal slices are segmented.
+        series: of a DICOM exam: number, UID or description.
+        any_plane: take scans whose slices are not sagittal, too.
+        mirroring: nnU-Net's test-time augmentation.
+        prediction: how the model predicts; maps are always made.
+    """
+
+    slices: Slices = "middle"
+    series: str | None = None
+    any_plane: bool = False
+    mirroring: bool = True
+    prediction: PredictionSettings = field(default_factory=lambda: PredictionSettings(save_uncertainty=True))
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain values, for JSON: equal records give equal results."""
+        return asdict(self)

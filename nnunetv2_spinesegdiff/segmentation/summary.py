@@ -1,0 +1,49 @@
+"""measurements.csv and run.json over all scans of an output folder."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..files import save_json
+from .measurements import USE, write_measurements
+from .outputs import records_in
+
+_PACKAGES = ("nnunetv2", "torch", "numpy", "SimpleITK", "nibabel", "highdicom")
+
+
+def write_summary(folder: Path, run: Mapping[str, Any]) -> None:
+    """Collect the records of an output folder, those of other parts and of earlier runs included.
+
+    Parts of one cohort share the folder; whichever ends last has all scans.
+
+    Args:
+        run: what is to be said of the run that ends here.
+    """
+    written = None
+    while written != (records := records_in(folder)):
+        rows = [row for record in records.values() for row in record.get("measurements", [])]
+        write_measurements(rows, folder / "measurements.csv")
+        scans = {name: _told(record) for name, record in records.items()}
+        save_json({"use": USE, "versions": _versions(), **run, "scans": scans}, folder / "run.json")
+        written = records
+
+
+def _told(record: Mapping[str, Any]) -> dict[str, Any]:
+    if "failure" in record:
+        return {"failure": record["failure"]}
+    return {"files": list(record["files"]), "seconds": record["seconds"], "warnings": record["warnings"]}
+
+
+def _versions() -> dict[str, str]:
+    found = {"spinesegdiff": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
