@@ -42,12 +42,14 @@ class Done:
 
     Attributes:
         segmented, kept: names of the scans that are new, and of those that were finished already.
+        notes: of the model.
         warnings: (name, line).
         failures: scans without a result.
     """
 
     segmented: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     warnings: list[tuple[str, str]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
@@ -99,6 +101,7 @@ def segment_cohort(
         done.kept = [source.name for source in sources if source not in todo]
         if todo:
             model = SliceModel(opened, settings, choice.device)
+            done.notes = model.notes
 
             def write(segmentation: Segmentation) -> dict[str, Any]:
                 name = segmentation.name
@@ -112,6 +115,7 @@ def segment_cohort(
     run = {
         "command": list(command),
         "model": {"name": opened.label, "sha256": opened.sha256, "folds": list(opened.folds)},
+        "notes": done.notes,
         "settings": settings.as_record(),
         "device": str(choice.device),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),

@@ -58,6 +58,8 @@ def run_segment(options: argparse.Namespace) -> int:
 
 
 def _tell(done: Done) -> None:
+    for note in done.notes:
+        print(f"note: {note}", file=sys.stderr)
     for name, line in done.warnings:
         print(f"warning: {name}: {line}", file=sys.stderr)
     if done.failures:

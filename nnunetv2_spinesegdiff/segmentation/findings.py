@@ -28,7 +28,7 @@ def check_spine_found(mask: np.ndarray) -> None:
     found = [name for name, label in CLASSES.items() if label != BACKGROUND and (mask == label).any()]
     what = f"only {', '.join(found)}" if found else "nothing"
     raise UserError(
-        f"no spine was found ({what} segmented): is this a sagittal lumbar MR scan, and the model made for it?"
+        f"no spine was found ({what} segmented): is this a lumbar MR scan, and the model made for it?"
     )
 
 

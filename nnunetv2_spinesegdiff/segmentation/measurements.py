@@ -29,7 +29,7 @@ COLUMNS = (
     "use",
 )
 """`slice` counts from the patient's left, 0 = leftmost. The bounds hold the true area of nine scans in ten,
-and are empty where the model is not calibrated; `volume_mm3` is of all slices, empty where one was segmented."""
+empty where the model is not calibrated; `volume_mm3` is of all slices, empty where one was segmented."""
 
 
 def rows_of(scan: str, slices: SegmentedSlices, calibration: Calibration | None) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from typing import Any
 
 import torch
@@ -14,11 +16,10 @@ from ..inference.calibrated import Calibration
 from ..inference.predictor import SpineSegDiffPredictor
 from ..labels import BACKGROUND, CLASSES
 from ..sharing.opening import OpenedModel
+from ..stored import stored_in
 from .settings import SegmentationSettings
 
-_TODO = (
-    "segment with a model trained on a dataset of `spinesegdiff convert`, or predict with nnUNetv2_predict"
-)
+_TODO = "segment with one trained on a dataset of `spinesegdiff convert`, or predict with nnUNetv2_predict"
 
 
 class SliceModel:
@@ -27,6 +28,7 @@ class SliceModel:
     Attributes:
         opened: where it lies and which it is.
         cut: how the converter cut its training cases: `slices` and `dim` of `extract_slice`.
+        notes: what a user of the results should know, a line each.
     """
 
     def __init__(self, opened: OpenedModel, settings: SegmentationSettings, device: torch.device):
@@ -44,7 +46,11 @@ class SliceModel:
             device=device,
             allow_tqdm=False,
         )
-        predictor.initialize_from_trained_model_folder(str(opened.folder), opened.folds, opened.checkpoint)
+        with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net tells every folder it looks into
+            predictor.initialize_from_trained_model_folder(
+                str(opened.folder), opened.folds, opened.checkpoint
+            )
+        self.notes = _notes(predictor)
         self.cut = _cut_of(predictor.dataset_json, opened.label)
         self.predictor = ArrayPredictor(predictor)
 
@@ -67,3 +73,11 @@ def _cut_of(dataset_json: dict[str, Any], model: str) -> dict[str, str]:
     if labels != CLASSES or labels["background"] != BACKGROUND:
         raise UserError(f"{model}: segments {', '.join(labels)}, not {', '.join(CLASSES)}; {_TODO}")
     return {"slices": cut["slices"], "dim": cut["dim"]}
+
+
+def _notes(predictor: SpineSegDiffPredictor) -> list[str]:
+    if predictor.calibration is None and stored_in(predictor.plans_manager.plans).get("calibrations"):
+        return [
+            "the model was calibrated for other settings: maps are not calibrated, and areas have no bounds"
+        ]
+    return []

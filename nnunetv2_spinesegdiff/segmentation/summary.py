@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..files import save_json
+from ..files import half_written, save_json
 from .measurements import USE, write_measurements
-from .outputs import records_in
+from .outputs import RECORDS, records_in
 
 _PACKAGES = ("nnunetv2", "torch", "numpy", "SimpleITK", "nibabel", "highdicom")
 
@@ -19,18 +22,33 @@ _PACKAGES = ("nnunetv2", "torch", "numpy", "SimpleITK", "nibabel", "highdicom")
 def write_summary(folder: Path, run: Mapping[str, Any]) -> None:
     """Collect the records of an output folder, those of other parts and of earlier runs included.
 
-    Parts of one cohort share the folder; whichever ends last has all scans.
+    Parts of one cohort share the folder; whichever ends last tells of all scans.
 
     Args:
         run: what is to be said of the run that ends here.
     """
-    written = None
-    while written != (records := records_in(folder)):
+    measurements, told = folder / "measurements.csv", folder / "run.json"
+    with _alone(folder / RECORDS):
+        for left in half_written(measurements) + half_written(told):
+            left.unlink(missing_ok=True)
+        records = records_in(folder)
         rows = [row for record in records.values() for row in record.get("measurements", [])]
-        write_measurements(rows, folder / "measurements.csv")
+        write_measurements(rows, measurements)
         scans = {name: _told(record) for name, record in records.items()}
-        save_json({"use": USE, "versions": _versions(), **run, "scans": scans}, folder / "run.json")
-        written = records
+        save_json({"use": USE, "versions": _versions(), **run, "scans": scans}, told)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time, and the next one when this one ends, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some clusters mount file systems that know no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _told(record: Mapping[str, Any]) -> dict[str, Any]:

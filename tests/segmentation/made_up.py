@@ -43,7 +43,7 @@ def spine(seed: int = 0) -> sitk.Image:
 
 
 class Reads:
-    """Stands for an `ArrayPredictor`: the label whose brightness is closest; stage 1 has no discs if asked."""
+    """Stands for an `ArrayPredictor`: the label of the closest brightness; stage 1 may miss all discs."""
 
     def __init__(self, stage1_finds_discs: bool = True):
         self.stage1_finds_discs = stage1_finds_discs

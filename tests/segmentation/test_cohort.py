@@ -1,0 +1,226 @@
+"""Whole cohorts: results, records, what is gone on with, what is left out, and what a kill leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import SimpleITK as sitk
+
+from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.segmentation.cohort import ModelChoice, segment_cohort
+from nnunetv2_spinesegdiff.segmentation.outputs import Formats, ScanOutputs
+from nnunetv2_spinesegdiff.segmentation.settings import SegmentationSettings
+
+from .made_up import spine, spine_labels, write
+
+CHOICE = ModelChoice(Path("model"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder but the run's own record, by its name; hidden ones, too."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "run.json"]
+    return {str(path.relative_to(folder)): without_seconds(path) for path in files}
+
+
+def without_seconds(path: Path) -> bytes:
+    if path.suffix != ".json":
+        return path.read_bytes()
+    return json.dumps({**json.loads(path.read_text()), "seconds": 0}).encode()
+
+
+def run(scans: Path, out: Path, **more):
+    return segment_cohort(scans, out, CHOICE, more.pop("settings", SegmentationSettings()), **more)
+
+
+@pytest.fixture
+def scans(tmp_path):
+    for number, ending in enumerate((".nii.gz", ".mha", ".nrrd")):
+        write(spine(number), tmp_path / "scans" / f"scan{number}{ending}")
+    return tmp_path / "scans"
+
+
+def test_what_is_written(scans, tmp_path, stand_in_model):
+    done = run(scans, tmp_path / "out", command=["spinesegdiff", "segment"])
+    out = tmp_path / "out"
+    assert (done.segmented, done.kept, done.failures) == (["scan0", "scan1", "scan2"], [], [])
+    visible = {path.name for path in out.iterdir() if path.name[0] != "."}
+    expected = {f"scan{n}{end}" for n in range(3) for end in ("_seg.nii.gz", "_uncertainty.nii.gz")}
+    assert visible == expected | {f"scan{n}_overlay.png" for n in range(3)} | {"run.json", "measurements.csv"}
+    mask = sitk.ReadImage(str(out / "scan1_seg.nii.gz"))
+    kept = np.zeros_like(spine_labels())
+    kept[3] = spine_labels()[3]
+    assert np.array_equal(sitk.GetArrayFromImage(mask), kept)
+    rows = pd.read_csv(out / "measurements.csv")
+    assert sorted(set(rows["scan"])) == ["scan0", "scan1", "scan2"]
+    assert set(rows["use"]) == {"research use only"}
+    assert set(rows["slice"]) == {3}
+    record = json.loads((out / "run.json").read_text())
+    assert record["command"] == ["spinesegdiff", "segment"]
+    assert record["model"]["sha256"] == "abc"
+    assert record["versions"]["torch"]
+    assert record["scans"]["scan2"]["files"] == [
+        "scan2_seg.nii.gz",
+        "scan2_uncertainty.nii.gz",
+        "scan2_overlay.png",
+    ]
+
+
+def test_formats_are_kept_where_asked_for(scans, tmp_path, stand_in_model):
+    run(scans, tmp_path / "out", formats=Formats(keep=True))
+    for name in ("scan0_seg.nii.gz", "scan1_seg.mha", "scan2_seg.nrrd"):
+        mask = sitk.ReadImage(str(tmp_path / "out" / name))
+        assert mask.GetPixelID() == sitk.sitkUInt8
+        assert mask.GetOrigin() == pytest.approx(spine().GetOrigin())
+    # Asked for otherwise, they are made again, and none is left of the other kind.
+    run(scans, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*.mha"))
+    assert (tmp_path / "out" / "scan1_seg.nii.gz").exists()
+
+
+def test_finished_scans_are_skipped_and_spoilt_ones_made_again(scans, tmp_path, stand_in_model):
+    out = tmp_path / "out"
+    run(scans, out)
+    before = contents(out)
+    again = run(scans, out)
+    assert (again.segmented, again.kept) == ([], ["scan0", "scan1", "scan2"])
+    assert len(stand_in_model) == 1, "the model is not even loaded"
+    (out / "scan0_seg.nii.gz").write_bytes((out / "scan0_seg.nii.gz").read_bytes()[:-20])
+    (out / "scan2_overlay.png").unlink()
+    assert run(scans, out).segmented == ["scan0", "scan2"]
+    assert contents(out) == before
+
+
+def test_other_scans_settings_or_flags_are_made_again(scans, tmp_path, stand_in_model):
+    out = tmp_path / "out"
+    run(scans, out)
+    write(spine(7), scans / "scan1.mha")
+    os.utime(scans / "scan1.mha", (1, 1))
+    assert run(scans, out).segmented == ["scan1"]
+    assert run(scans, out, settings=SegmentationSettings(slices="all")).segmented == [
+        "scan0",
+        "scan1",
+        "scan2",
+    ]
+    rows = pd.read_csv(out / "measurements.csv")
+    assert (rows["volume_mm3"].dropna() > 0).all()
+    assert rows["volume_mm3"].notna().any()
+
+
+@pytest.mark.parametrize("parts", [2, 3, 5])
+def test_parts_make_together_what_one_makes(parts, scans, tmp_path, stand_in_model):
+    whole, shared = tmp_path / "whole", tmp_path / "shared"
+    run(scans, whole)
+    for part in reversed(range(parts)):
+        run(scans, shared, part=(part, parts))
+    assert contents(shared) == contents(whole)
+    told = [json.loads((out / "run.json").read_text())["scans"] for out in (whole, shared)]
+    assert [set(scans) for scans in told] == [{"scan0", "scan1", "scan2"}] * 2
+
+
+def test_one_bad_scan_stops_no_other(scans, tmp_path, stand_in_model):
+    out = tmp_path / "out"
+    run(scans, out)
+    dark = np.zeros((5, 200, 200), np.int16)
+    dark[:, 20:180, 20:180] = np.random.default_rng(0).integers(90, 110, (5, 160, 160))
+    no_spine = sitk.GetImageFromArray(dark)
+    no_spine.CopyInformation(spine()[:200, :200, :5])
+    # All of one brightness: the stand-in finds nothing but canal in it.
+    write(no_spine, scans / "scan1.mha")
+    (scans / "broken.nii.gz").write_bytes(b"no scan")
+    done = run(scans, out)
+    assert done.kept == ["scan0", "scan2"]
+    assert [failure.source.name for failure in done.failures] == ["broken", "scan1"]
+    assert "no spine was found" in done.failures[1].reason
+    assert str(scans / "scan1.mha") in done.failures[1].reason
+    assert not list(out.glob("scan1*")), "an earlier result of that name would pass for its own"
+    told = json.loads((out / "run.json").read_text())["scans"]
+    assert "no spine" in told["scan1"]["failure"]
+    assert set(pd.read_csv(out / "measurements.csv")["scan"]) == {"scan0", "scan2"}
+
+
+def test_what_goes_wrong_unexpectedly_is_one_line(scans, tmp_path, stand_in_model, monkeypatch):
+    write_files = ScanOutputs.write_files
+
+    def fails(self, *arguments):
+        if self.name == "scan1":
+            raise OSError(28, "No space left on device")
+        return write_files(self, *arguments)
+
+    monkeypatch.setattr(ScanOutputs, "write_files", fails)
+    done = run(scans, tmp_path / "out")
+    assert done.segmented == ["scan0", "scan2"]
+    assert "No space left" in done.failures[0].reason
+    assert "\n" not in done.failures[0].reason
+    assert not list((tmp_path / "out").glob("scan1*"))
+
+
+def test_disagreeing_stages_and_missing_structures_are_warned_of(tmp_path, stand_in_model, monkeypatch):
+    from nnunetv2_spinesegdiff.segmentation import cohort
+
+    from .made_up import reading_model
+
+    def load(*_):
+        model = reading_model(stage1_finds_discs=False)
+        model.notes = ["of the model"]
+        return model
+
+    monkeypatch.setattr(cohort, "SliceModel", load)
+    write(spine(), tmp_path / "scan.mha")
+    done = run(tmp_path / "scan.mha", tmp_path / "out")
+    assert done.notes == ["of the model"]
+    assert [line for _, line in done.warnings] == [
+        "stage 1 and the refined mask disagree on ivd (Dice 0.00): check it"
+    ]
+
+
+@pytest.mark.parametrize("out", [".", "inside", "a/b"])
+def test_results_do_not_lie_among_the_scans(out, scans, stand_in_model):
+    with pytest.raises(UserError, match="choose another with -o"):
+        run(scans, scans / out)
+
+
+def test_a_single_scan_may_have_its_results_beside_it(scans, stand_in_model):
+    assert run(scans / "scan1.mha", scans).segmented == ["scan1"]
+    assert run(scans / "scan1.mha", scans).kept == ["scan1"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has threads")
+def test_a_kill_at_any_moment_leaves_no_wrong_file(tmp_path, stand_in_model):
+    for number in range(6):
+        write(spine(number), tmp_path / "scans" / f"scan{number}.mha")
+    undisturbed, out = tmp_path / "undisturbed", tmp_path / "out"
+    started = time.perf_counter()
+    run(tmp_path / "scans", undisturbed)
+    lasts = time.perf_counter() - started
+    expected, rng, killed = contents(undisturbed), random.Random(0), 0
+    for _ in range(10):
+        child = os.fork()
+        if child == 0:
+            run(tmp_path / "scans", out)
+            os._exit(0)
+        time.sleep(rng.uniform(0.02, 0.5) * lasts)
+        os.kill(child, signal.SIGKILL)
+        killed += os.waitpid(child, 0)[1] == signal.SIGKILL
+        # Whatever lies there under its final name is what an undisturbed run makes.
+        whole = {name: made for name, made in contents(out).items() if "/." not in f"/{name}"}
+        assert all(expected[name] == made for name, made in whole.items() if name != "measurements.csv")
+    assert killed >= 3
+    run(tmp_path / "scans", out)
+    assert contents(out) == expected
+
+
+def test_records_tell_how_not_only_that(scans, tmp_path, stand_in_model):
+    settings = SegmentationSettings()
+    run(scans, tmp_path / "out", settings=settings)
+    other = replace(settings, mirroring=False)
+    assert run(scans, tmp_path / "out", settings=other).segmented == ["scan0", "scan1", "scan2"]

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from nnunetv2_spinesegdiff.dataset_conversion.intensities import scale_intensities
+
+from nnunetv2_spinesegdiff.segmentation.cutting import segment_slices
+
+from .made_up import reading_model, spine, spine_labels
+
+VERSIONS = {
+    "as it is": lambda image: image,
+    **{
+        f"axes {order}": lambda image, order=order: sitk.PermuteAxes(image, order)
+        for order in permutations(range(3))
+    },
+    **{
+        f"flipped {axis}": lambda image, axis=axis: sitk.Flip(image, [axis == other for other in range(3)])
+        for axis in range(3)
+    },
+    "oblique": lambda image: turned(image, (8.0, -6.0, 11.0)),
+}
+
+
+def turned(image: sitk.Image, degrees: tuple[float, float, float]) -> sitk.Image:
+    """The scan of a patient who lies turned: the voxels stay, their place in the world does not."""
+    rotation = sitk.Euler3DTransform()
+    rotation.SetRotation(*np.radians(degrees))
+    image = sitk.Image(image)
+    matrix = np.array(rotation.GetMatrix()).reshape(3, 3)
+    image.SetDirection((matrix @ np.array(image.GetDirection()).reshape(3, 3)).ravel().tolist())
+    return image
+
+
+def labels_like(version: str) -> sitk.Image:
+    image = spine()
+    labels = sitk.GetImageFromArray(spine_labels())
+    labels.CopyInformation(image)
+    return VERSIONS[version](labels)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("dim", ["2d", "3d"])
+def test_the_mask_of_all_slices_lies_where_the_structures_are(version, dim):
+    image, truth = VERSIONS[version](spine()), labels_like(version)
+    done = segment_slices(scale_intensities(image), "all", reading_model("all", dim))
+    for made in (done.mask_in_scan, done.uncertainty_in_scan):
+        assert made.GetSize() == image.GetSize()
+        assert made.GetSpacing() == image.GetSpacing()
+        assert made.GetOrigin() == image.GetOrigin()
+        assert made.GetDirection() == image.GetDirection()
+    mask, expected = sitk.GetArrayFromImage(done.mask_in_scan), sitk.GetArrayFromImage(truth)
+    # Between 4 mm slices a 1 mm volume interpolates what is bright there.
+    assert (mask == expected).mean() > (0.99 if dim == "2d" else 0.96)
+    found = sitk.GetArrayFromImage(done.uncertainty_in_scan) > 0
+    assert found[mask > 0].mean() > 0.98
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("slices", "dim"), [("middle", "2d"), ("all", "2d"), ("all", "3d")])
+@pytest.mark.parametrize("wanted", ["middle", 2])
+def test_one_slice_is_that_of_the_whole_and_the_others_are_empty(version, slices, dim, wanted):
+    image = VERSIONS[version](spine())
+    model = reading_model(slices, dim)
+    one = segment_slices(scale_intensities(image), wanted, model)
+    whole = segment_slices(scale_intensities(image), "all", model)
+    kept = sitk.GetArrayFromImage(one.mask_in_scan)
+    number = 3 if wanted == "middle" else wanted
+    axis = 2 - one.view.axes[2]
+    last = kept.shape[axis] - 1
+    at = last - number if one.view.flips[2] else number
+    expected = np.zeros_like(kept)
+    index = [slice(None)] * 3
+    index[axis] = slice(at, at + 1)
+    expected[tuple(index)] = sitk.GetArrayFromImage(whole.mask_in_scan)[tuple(index)]
+    assert np.array_equal(kept, expected)
+    assert kept.any()
+    assert one.mask.shape == one.image.shape == one.uncertainty.shape == (1, 320, 320)
+    assert np.array_equal(one.mask[0], whole.mask[number])
+    assert one.view.first_slice == number
+
+
+def test_the_middle_slice_is_the_measured_one():
+    image = scale_intensities(spine())
+    assert segment_slices(image, "middle", reading_model()).measured == 0
+    assert segment_slices(image, "all", reading_model()).measured == 3
+
+
+def test_a_slice_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match="no slice 7, only 0 \\(leftmost\\) to 6"):
+        segment_slices(scale_intensities(spine()), 7, reading_model())
