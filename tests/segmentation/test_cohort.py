@@ -38,6 +38,12 @@ def without_seconds(path: Path) -> bytes:
     return json.dumps({**json.loads(path.read_text()), "seconds": 0}).encode()
 
 
+def even_scan() -> sitk.Image:
+    image = sitk.GetImageFromArray(np.random.default_rng(0).integers(900, 1000, spine_labels().shape))
+    image.CopyInformation(spine())
+    return sitk.Cast(image, sitk.sitkInt16)
+
+
 def run(scans: Path, out: Path, **more):
     return segment_cohort(scans, out, CHOICE, more.pop("settings", SegmentationSettings()), **more)
 
@@ -130,12 +136,8 @@ def test_parts_make_together_what_one_makes(parts, scans, tmp_path, stand_in_mod
 def test_one_bad_scan_stops_no_other(scans, tmp_path, stand_in_model):
     out = tmp_path / "out"
     run(scans, out)
-    dark = np.zeros((5, 200, 200), np.int16)
-    dark[:, 20:180, 20:180] = np.random.default_rng(0).integers(90, 110, (5, 160, 160))
-    no_spine = sitk.GetImageFromArray(dark)
-    no_spine.CopyInformation(spine()[:200, :200, :5])
-    # All of one brightness: the stand-in finds nothing but canal in it.
-    write(no_spine, scans / "scan1.mha")
+    # All of one brightness: the stand-in takes it for a canal.
+    write(even_scan(), scans / "scan1.mha")
     (scans / "broken.nii.gz").write_bytes(b"no scan")
     done = run(scans, out)
     assert done.kept == ["scan0", "scan2"]
