@@ -37,6 +37,16 @@ class DemoFolders:
         return self.root / "predictions" / how
 
     @property
+    def model(self) -> Path:
+        """The trained model, as it is handed to others."""
+        return self.root / "model.zip"
+
+    @property
+    def segmented(self) -> Path:
+        """What anybody makes of scans with that zip."""
+        return self.root / "segmented"
+
+    @property
     def report(self) -> Path:
         return self.root / "report.html"
 
@@ -89,6 +99,11 @@ def _commands(folders: DemoFolders, device: str, seed: int) -> list[str]:
         target, save = _q(folders.predictions(how)), " --save_uncertainty" if how == "refine" else ""
         images = _q(folders.unseen / "imagesTr")
         commands.append(f"nnUNetv2_predict -i {images} -o {target} {model} -npp 1 -nps 1 --{how}{save}")
+    commands += [
+        f"spinesegdiff export -o {_q(folders.model)} -d {DATASET} -tr {TRAINER} -p {PLANS}",
+        f"spinesegdiff segment -i {_q(folders.root / 'unseen_patients' / 'images')} "
+        f"-o {_q(folders.segmented)} -m {_q(folders.model)} --preset fast -device {device}",
+    ]
     systems = {"Stage 1": "no_refine", "Refined": "refine"}
     named = " ".join(shlex.quote(f"{name}={folders.predictions(how)}") for name, how in systems.items())
     patients = folders.root / "unseen_patients"
@@ -145,6 +160,7 @@ def _show(folders: DemoFolders) -> None:
     print(f"\n{(folders.evaluation / 'tables' / 'dice.md').read_text(encoding='utf-8')}")
     print(f"Report: {folders.report}")
     print(f"Picture: {folders.evaluation / 'figures' / 'cases.png'}")
+    print(f"Scans segmented with {folders.model.name}, pictures and numbers: {folders.segmented}")
     print(f"Where not to trust the masks: {folders.predictions('refine') / 'uncertainty'}")
 
 

@@ -43,14 +43,14 @@ class Done:
     Attributes:
         segmented, kept: names of the scans that are new, and of those that were finished already.
         notes: of the model.
-        warnings: (name, line).
+        warnings: lines by the name of their scan.
         failures: scans without a result.
     """
 
     segmented: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    warnings: list[tuple[str, str]] = field(default_factory=list)
+    warnings: dict[str, list[str]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
 
     def note(self, name: str, record: Mapping[str, Any] | Failure) -> None:
@@ -59,7 +59,7 @@ class Done:
             self.failures.append(record)
         else:
             self.segmented.append(name)
-            self.warnings += [(name, line) for line in record["warnings"]]
+            self.warnings.update({name: record["warnings"]} if record["warnings"] else {})
 
 
 def segment_cohort(

@@ -60,8 +60,8 @@ def run_segment(options: argparse.Namespace) -> int:
 def _tell(done: Done) -> None:
     for note in done.notes:
         print(f"note: {note}", file=sys.stderr)
-    for name, line in done.warnings:
-        print(f"warning: {name}: {line}", file=sys.stderr)
+    for name, lines in done.warnings.items():
+        print(f"warning: {name}: {'; '.join(lines)}", file=sys.stderr)
     if done.failures:
         print(_table(done.failures), file=sys.stderr)
 

@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import UserError
 from ..labels import BACKGROUND, CLASSES, VERTEBRAE
 
+COUNTED = ("vertebrae", "ivd")
 FEWEST = 2
 """Vertebrae and discs of a slice below which it can hardly be a lumbar spine's."""
 
@@ -36,12 +37,16 @@ def warnings_of(rows: Sequence[dict[str, Any]]) -> list[str]:
     """What is missing in the measured slice, and where stage 1 and the refined mask disagree."""
     totals = [row for row in rows if row["number"] is None]
     said = [
-        f"no {row['structure']} was segmented in the measured slice" for row in totals if not row["area_mm2"]
+        f"no {row['structure']} in the measured slice"
+        for row in totals
+        if row["structure"] not in COUNTED and not row["area_mm2"]
     ]
-    for structure in ("vertebrae", "ivd"):
+    for structure in COUNTED:
         count = sum(row["structure"] == structure and row["number"] is not None for row in rows)
         if count < FEWEST:
-            said.append(f"only {count} of {structure} found in the measured slice")
+            said.append(
+                f"{count or 'no'} {structure} found in the measured slice, expected at least {FEWEST}"
+            )
     said += [
         f"stage 1 and the refined mask disagree on {row['structure']} (Dice {row['agreement']:.2f}): check it"
         for row in totals

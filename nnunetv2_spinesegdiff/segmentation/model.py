@@ -39,14 +39,13 @@ class SliceModel:
         """
         self.opened = opened
         make_trainers_known()
-        predictor = SpineSegDiffPredictor(
-            settings=settings.prediction,
-            use_mirroring=settings.mirroring,
-            perform_everything_on_device=device.type == "cuda",
-            device=device,
-            allow_tqdm=False,
-        )
         with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net tells every folder it looks into
+            predictor = SpineSegDiffPredictor(
+                settings=settings.prediction,
+                use_mirroring=settings.mirroring,
+                device=device,
+                allow_tqdm=False,
+            )
             predictor.initialize_from_trained_model_folder(
                 str(opened.folder), opened.folds, opened.checkpoint
             )

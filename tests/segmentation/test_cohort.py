@@ -180,9 +180,7 @@ def test_disagreeing_stages_and_missing_structures_are_warned_of(tmp_path, stand
     write(spine(), tmp_path / "scan.mha")
     done = run(tmp_path / "scan.mha", tmp_path / "out")
     assert done.notes == ["of the model"]
-    assert [line for _, line in done.warnings] == [
-        "stage 1 and the refined mask disagree on ivd (Dice 0.00): check it"
-    ]
+    assert done.warnings == {"scan": ["stage 1 and the refined mask disagree on ivd (Dice 0.00): check it"]}
 
 
 @pytest.mark.parametrize("out", [".", "inside", "a/b"])
