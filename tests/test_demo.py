@@ -21,7 +21,9 @@ from .reporting.made_up import label_map, predictions, raw_dataset, write
 def test_every_command_of_ours_has_words_that_our_parser_takes(tmp_path):
     commands = [shlex.split(line) for line in demo._commands(demo.DemoFolders(tmp_path), "cpu", 3)]
     ours = [words[1:] for words in commands if words[0] == "spinesegdiff"]
-    assert [words[0] for words in ours] == ["phantom", "phantom", "convert", "convert", "report"]
+    assert [words[0] for words in ours] == [
+        *("phantom", "phantom", "convert", "convert", "export", "segment", "report")
+    ]
     for words in ours:
         build_parser().parse_args(words)
     assert [words[0] for words in commands[4:6]] == ["nnUNetv2_plan_and_preprocess", "nnUNetv2_train"]
