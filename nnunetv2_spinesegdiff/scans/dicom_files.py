@@ -120,7 +120,7 @@ def read_header(path: Path, name: str) -> DicomImage | None:
     except RuntimeError:
         return None
     frames = int(_numbers(reader, "0028|0008")[0]) if _numbers(reader, "0028|0008") else 1
-    rows_apart, columns_apart = (_numbers(reader, "0028|0030") or reader.GetSpacing()[1::-1])[:2]
+    rows_apart, columns_apart = _exactly(2, _numbers(reader, "0028|0030")) or reader.GetSpacing()[1::-1]
     size = reader.GetSize()
     return DicomImage(
         path=path,
@@ -145,7 +145,10 @@ def _orientation(reader: sitk.ImageFileReader, frames: int) -> tuple[float, ...]
     if frames > 1:
         cosines = np.reshape(reader.GetDirection(), (3, 3))
         return (*cosines[:, 0].tolist(), *cosines[:, 1].tolist())
-    return _exactly(6, _numbers(reader, "0020|0037"))
+    orientation = _exactly(6, _numbers(reader, "0020|0037"))
+    if orientation is None or np.linalg.norm(np.cross(orientation[:3], orientation[3:])) < 0.5:
+        return None
+    return orientation
 
 
 def _exactly(count: int, numbers: tuple[float, ...]) -> tuple[float, ...] | None:

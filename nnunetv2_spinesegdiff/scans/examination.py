@@ -73,5 +73,5 @@ def _of_obliquity(degrees: float) -> tuple[str, ...]:
     if degrees <= OBLIQUE_DEG:
         return ()
     return (
-        f"the slices are oblique by {degrees:.0f} degrees: nothing was validated beyond {OBLIQUE_DEG:.0f}",
+        f"the slices are oblique by {degrees:.0f} degrees: nobody has validated beyond {OBLIQUE_DEG:.0f}",
     )

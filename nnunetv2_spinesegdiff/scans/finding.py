@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -170,7 +171,7 @@ def _may_hold_an_exam(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return holds_dicom_image(archive)
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError):
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError):
         return True
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bz2
 import gzip
 import shutil
 import zlib
@@ -40,15 +39,6 @@ def inflate_gzip(packed: BinaryIO, plain: BinaryIO) -> None:
         with gzip.GzipFile(fileobj=packed) as stream:
             shutil.copyfileobj(stream, plain, _CHUNK)
     except (OSError, EOFError, zlib.error) as error:
-        raise Refusal(DAMAGED) from error
-
-
-def inflate_bzip2(packed: BinaryIO, plain: BinaryIO) -> None:
-    """As `inflate_gzip`, for bzip2."""
-    try:
-        with bz2.BZ2File(packed) as stream:
-            shutil.copyfileobj(stream, plain, _CHUNK)
-    except (OSError, EOFError) as error:
         raise Refusal(DAMAGED) from error
 
 

@@ -16,8 +16,11 @@ from .spacing import refuse_no_spacing
 META_IO = "MetaImageIO"
 
 _MOST_HEADER = 1 << 16
-_LAST_FIELD = re.compile(rb"^[ \t]*ElementDataFile[ \t]*[=:][ \t]*([^\r\n]*?)[ \t]*\r?\n?$", re.MULTILINE)
+_LAST_FIELD = re.compile(
+    rb"^[ \t]*ElementDataFile[ \t]*[=:][ \t]*([^\r\n]*?)[ \t]*(?:\r?\n|\Z)", re.MULTILINE
+)
 _FIELD = re.compile(r"^\s*(\w+)\s*[=:]\s*(.*?)\s*$", re.MULTILINE)
+_TRUE, _FALSE = ("true", "1", "t"), ("false", "0", "f")
 _DIRECTIONS = {"TransformMatrix", "Rotation", "Orientation"}
 
 
@@ -30,8 +33,8 @@ class _Header:
     data: Path | None
     offset: int
 
-    def is_set(self, field: str) -> bool:
-        return self.fields.get(field, "").lower() in ("true", "1", "t")
+    def says(self, field: str, words: tuple[str, ...]) -> bool:
+        return self.fields.get(field, "").lower() in words
 
 
 def read_metaimage(path: Path, folder: Path) -> sitk.Image:
@@ -51,21 +54,13 @@ def read_metaimage(path: Path, folder: Path) -> sitk.Image:
         return read_image((path,), META_IO)
     if not header.data.is_file():
         raise Refusal(f"its data file {header.data.name} is missing: put it beside the header")
-    needed = bytes_of_voxels(path, META_IO)
-    if header.is_set("CompressedData"):
+    plain = path
+    if header.says("CompressedData", _TRUE):
         plain = _inflated(header, folder / "inflated.mha")
-        found = plain.stat().st_size - _header(plain).offset
-    else:
-        plain, found = path, _bytes_there(header)
-    # Numbers as text have a digit and a space each, at the least.
-    text = header.fields.get("BinaryData", "").lower() in ("false", "0", "f")
-    if found < needed and not text:
-        raise Refusal(_short(header, path))
+        header = _header(plain)
+    if not _has_its_voxels(header, plain):
+        raise Refusal(DAMAGED)
     return read_image((plain,), META_IO)
-
-
-def _short(header: _Header, path: Path) -> str:
-    return DAMAGED if header.data == path else f"its data file {header.data and header.data.name} {DAMAGED}"
 
 
 def _header(path: Path) -> _Header:
@@ -84,9 +79,11 @@ def _header(path: Path) -> _Header:
     return _Header(text, fields, path.parent / where, max(int(fields.get("HeaderSize", "0")), 0))
 
 
-def _bytes_there(header: _Header) -> int:
+def _has_its_voxels(header: _Header, path: Path) -> bool:
     assert header.data is not None
-    return header.data.stat().st_size - header.offset
+    if header.says("BinaryData", _FALSE):
+        return True  # of numbers as text ITK misses those that are not there
+    return header.data.stat().st_size - header.offset >= bytes_of_voxels(path, META_IO)
 
 
 def _inflated(header: _Header, target: Path) -> Path:

@@ -1,8 +1,8 @@
 """NIfTI files. ITK mends their headers in silence, so they are looked at with nibabel first.
 
-ITK makes 1 mm of a voxel size that is 0, negative or no number, 0 of a voxel that is NaN or infinite, voxels
-where the file ends before them, and an identity of a place that is not told. A sheared sform it refuses, or it
-takes the qform instead.
+ITK makes 1 mm of a voxel size that is 0, negative or no number, 0 of a voxel that is NaN or infinite, some value
+of a voxel that the file has no bytes for, and an identity of a place that is not told. A sheared sform it
+refuses, or takes the qform instead.
 """
 
 from __future__ import annotations
@@ -92,12 +92,11 @@ def refuse_placeless(header: Any) -> None:
 
 def _opened(path: Path) -> Any:
     try:
-        for kind in (nib.Nifti1Image, nib.Nifti2Image):
-            if kind.path_maybe_image(str(path))[0]:
-                return kind.from_filename(path)
-    except (nib.filebasedimages.ImageFileError, nib.wrapstruct.WrapStructError, ValueError, OSError) as error:
-        raise Refusal(f"cannot be read, {DAMAGED.removeprefix('is ')}") from error
-    raise Refusal("is no NIfTI file, or truncated: copy or download it again")
+        return nib.Nifti1Image.from_filename(path)
+    except (nib.filebasedimages.ImageFileError, nib.wrapstruct.WrapStructError, ValueError) as error:
+        if nib.Nifti2Image.path_maybe_image(str(path))[0]:
+            raise Refusal("is NIfTI-2, which ITK does not read: convert it to NIfTI-1") from error
+        raise Refusal("is no NIfTI file, or truncated or damaged: copy or download it again") from error
 
 
 def _dimensions(shape: tuple[int, ...]) -> int:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import SimpleITK as sitk
 
-from .inflated import inflate_bzip2, inflate_gzip
+from .inflated import inflate_gzip
 from .itk import read_image
 from .refusal import DAMAGED, Refusal
 
@@ -18,12 +17,8 @@ NRRD_IO = "NrrdImageIO"
 _MOST_HEADER = 1 << 16
 _END = re.compile(rb"\r?\n\r?\n")
 _FIELD = re.compile(r"^([^:#\r\n]+?)\s*:\s(.*?)\s*$", re.MULTILINE)
-_INFLATE: dict[str, Callable] = {
-    "gzip": inflate_gzip,
-    "gz": inflate_gzip,
-    "bzip2": inflate_bzip2,
-    "bz2": inflate_bzip2,
-}
+_SKIPS = ("line skip", "lineskip", "byte skip", "byteskip")
+_REPLACED = (b"encoding:", b"data file:", b"datafile:")
 
 
 @dataclass(frozen=True)
@@ -50,15 +45,11 @@ def read_nrrd(path: Path, folder: Path) -> sitk.Image:
         raise Refusal("has no space, nothing tells left from right: convert the original again")
     if header.data is not None and not header.data.is_file():
         raise Refusal(f"its data file {header.data.name} is missing: put it beside the header")
-    inflate = _INFLATE.get(header.fields.get("encoding", "").lower())
+    packed = header.fields.get("encoding", "").lower() in ("gzip", "gz")
     skips = any(header.fields.get(field, "0") != "0" for field in _SKIPS)
-    if inflate is None or header.data is None or skips:
-        return read_image((path,), NRRD_IO)
-    return read_image((_inflated(header, inflate, folder / "inflated.nrrd"),), NRRD_IO)
-
-
-_SKIPS = ("line skip", "lineskip", "byte skip", "byteskip")
-_REPLACED = (b"encoding:", b"data file:", b"datafile:")
+    if packed and header.data is not None and not skips:
+        path = _inflated(header, folder / "inflated.nrrd")
+    return read_image((path,), NRRD_IO)
 
 
 def _header(path: Path) -> _Header:
@@ -78,12 +69,12 @@ def _header(path: Path) -> _Header:
     return _Header(text.splitlines(), fields, path.parent / where if one else None, 0)
 
 
-def _inflated(header: _Header, inflate: Callable, target: Path) -> Path:
+def _inflated(header: _Header, target: Path) -> Path:
     """The same image in one file, not compressed."""
     assert header.data is not None
     lines = [line for line in header.lines if not line.lower().startswith(_REPLACED)]
     with header.data.open("rb") as packed, target.open("wb") as plain:
         plain.write(b"\n".join([*lines, b"encoding: raw", b"", b""]))
         packed.seek(header.offset)
-        inflate(packed, plain)
+        inflate_gzip(packed, plain)
     return target

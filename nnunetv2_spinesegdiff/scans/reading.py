@@ -50,7 +50,10 @@ def read_scan(
     except Refusal as refusal:
         raise UserError(f"{source.path}: {refusal}") from refusal
     except OSError as error:
-        raise UserError(f"{source.path}: cannot be read ({error.strerror}); is it there?") from error
+        raise UserError(
+            f"{source.path}: cannot be read ({error.strerror or error}); is it there, and is there room in "
+            f"{scratch}?"
+        ) from error
     ending = ending_of_results(source.path.name) if source.kind == "file" else OF_DICOM
     return Scan(source, volume.image, ending, (*volume.warnings, *noticed), volume.files)
 
