@@ -25,6 +25,18 @@ def scale_intensities(volume: sitk.Image) -> sitk.Image:
         ValueError: NaN or infinite voxels, a constant volume, or no signal (98th percentile not above 0).
     """
     values = sitk.GetArrayViewFromImage(volume)
+    reference = signal_reference(values)
+    scaled = sitk.GetImageFromArray(np.clip(values * (TOP / reference), 0, TOP).astype(np.float32))
+    scaled.CopyInformation(volume)
+    return scaled
+
+
+def signal_reference(values: np.ndarray) -> float:
+    """The 98th percentile of a volume's voxels, in their own units, above 0.
+
+    Raises:
+        ValueError: NaN or infinite voxels, a constant volume, or no signal (98th percentile not above 0).
+    """
     if not np.isfinite(values).all():
         count = np.count_nonzero(~np.isfinite(values))
         raise ValueError(f"{count} voxels are NaN or infinite: repair the image")
@@ -33,6 +45,4 @@ def scale_intensities(volume: sitk.Image) -> sitk.Image:
     reference = float(np.percentile(values, PERCENTILE))
     if reference <= 0:
         raise ValueError(f"the 98th percentile is {reference:g}, there is no signal: export the image again")
-    scaled = sitk.GetImageFromArray(np.clip(values * (TOP / reference), 0, TOP).astype(np.float32))
-    scaled.CopyInformation(volume)
-    return scaled
+    return reference

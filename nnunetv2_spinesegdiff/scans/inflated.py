@@ -1,0 +1,55 @@
+"""Compressed voxels, inflated once and checked to their end: ITK fills up what is missing of some."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+from .refusal import DAMAGED, Refusal
+
+_CHUNK = 1 << 20
+_ZLIB_OR_GZIP = 47
+
+
+def inflate_file(path: Path, target: Path) -> Path:
+    """Inflate a gzip file.
+
+    Raises:
+        Refusal: it is none, or it is damaged.
+    """
+    with path.open("rb") as stream:
+        if stream.read(2) != b"\x1f\x8b":
+            raise Refusal("is named .gz and is no gzip file: rename it, or copy or download it again")
+        stream.seek(0)
+        with target.open("wb") as plain:
+            inflate_gzip(stream, plain)
+    return target
+
+
+def inflate_gzip(packed: BinaryIO, plain: BinaryIO) -> None:
+    """Inflate a stream of gzip members to its end.
+
+    Raises:
+        Refusal: it is damaged.
+    """
+    try:
+        with gzip.GzipFile(fileobj=packed) as stream:
+            shutil.copyfileobj(stream, plain, _CHUNK)
+    except (OSError, EOFError, zlib.error) as error:
+        raise Refusal(DAMAGED) from error
+
+
+def inflate_zlib(packed: BinaryIO, plain: BinaryIO) -> None:
+    """As `inflate_gzip`, for one zlib stream or gzip member; what follows it is passed over."""
+    inflater = zlib.decompressobj(_ZLIB_OR_GZIP)
+    try:
+        while not inflater.eof:
+            chunk = packed.read(_CHUNK)
+            if not chunk:
+                raise Refusal(DAMAGED)
+            plain.write(inflater.decompress(chunk))
+    except zlib.error as error:
+        raise Refusal(DAMAGED) from error

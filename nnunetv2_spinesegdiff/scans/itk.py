@@ -1,0 +1,60 @@
+"""ITK's readers, whose complaints become one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from .refusal import DAMAGED, Refusal
+
+
+def read_image(files: Sequence[Path], image_io: str) -> sitk.Image:
+    """What ITK reads, whatever the case of the files' endings.
+
+    Args:
+        files: one, or the slices of a series in order.
+        image_io: ITK's name of the format.
+
+    Raises:
+        Refusal: ITK cannot read it.
+    """
+    reader = sitk.ImageFileReader() if len(files) == 1 else sitk.ImageSeriesReader()
+    reader.SetImageIO(image_io)
+    if isinstance(reader, sitk.ImageFileReader):
+        reader.SetFileName(str(files[0]))
+    else:
+        reader.SetFileNames([str(file) for file in files])
+    try:
+        return reader.Execute()
+    except RuntimeError as error:
+        raise Refusal(_in_words(str(error))) from error
+
+
+def bytes_of_voxels(file: Path, image_io: str) -> int:
+    """How many bytes the voxels have that a header announces.
+
+    Raises:
+        Refusal: ITK cannot read the header.
+    """
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(image_io)
+    reader.SetFileName(str(file))
+    try:
+        reader.ReadImageInformation()
+        count = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID()).GetSizeOfPixelComponent()
+    except RuntimeError as error:
+        raise Refusal(_in_words(str(error))) from error
+    for number in (reader.GetNumberOfComponents(), *reader.GetSize()):
+        count *= number
+    return count
+
+
+def _in_words(said: str) -> str:
+    lines = said.strip().splitlines() or [""]
+    if "change spacing" in said:
+        return "a voxel size in its header is 0 or no number: correct the header or export it again"
+    if "determinant" in said or "orthonormal direction" in said:
+        return "the directions of its axes are no directions: correct the header or export it again"
+    return f"cannot be read, {DAMAGED.removeprefix('is ')} ({lines[-1].strip()})"

@@ -1,0 +1,80 @@
+"""NRRD files (.nrrd, .nhdr). ITK counts their voxels, but for the check sum at the end of compressed ones."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from .inflated import inflate_gzip
+from .itk import read_image
+from .refusal import DAMAGED, Refusal
+
+NRRD_IO = "NrrdImageIO"
+
+_MOST_HEADER = 1 << 16
+_END = re.compile(rb"\r?\n\r?\n")
+_FIELD = re.compile(r"^([^:#\r\n]+?)\s*:\s(.*?)\s*$", re.MULTILINE)
+_SKIPS = ("line skip", "lineskip", "byte skip", "byteskip")
+_REPLACED = (b"encoding:", b"data file:", b"datafile:")
+
+
+@dataclass(frozen=True)
+class _Header:
+    """Lines and fields of a header, and where its voxels begin in which file; None for several."""
+
+    lines: list[bytes]
+    fields: dict[str, str]
+    data: Path | None
+    offset: int
+
+
+def read_nrrd(path: Path, folder: Path) -> sitk.Image:
+    """Read a .nrrd or .nhdr.
+
+    Args:
+        folder: for a file that is needed while reading.
+
+    Raises:
+        Refusal: it is damaged or does not say which way its axes run.
+    """
+    header = _header(path)
+    if "space" not in header.fields:
+        raise Refusal("has no space, nothing tells left from right: convert the original again")
+    if header.data is not None and not header.data.is_file():
+        raise Refusal(f"its data file {header.data.name} is missing: put it beside the header")
+    packed = header.fields.get("encoding", "").lower() in ("gzip", "gz")
+    skips = any(header.fields.get(field, "0") != "0" for field in _SKIPS)
+    if packed and header.data is not None and not skips:
+        path = _inflated(header, folder / "inflated.nrrd")
+    return read_image((path,), NRRD_IO)
+
+
+def _header(path: Path) -> _Header:
+    with path.open("rb") as stream:
+        start = stream.read(_MOST_HEADER)
+    if not start.startswith(b"NRRD"):
+        raise Refusal("is no NRRD file, or truncated: copy or download it again")
+    end = _END.search(start)
+    text = start[: end.start()] if end else start
+    fields = {key.lower(): value for key, value in _FIELD.findall(text.decode("latin-1"))}
+    where = fields.get("data file", fields.get("datafile"))
+    if where is None:
+        if end is None:
+            raise Refusal(DAMAGED)
+        return _Header(text.splitlines(), fields, path, end.end())
+    one = not where.upper().startswith("LIST") and "%" not in where
+    return _Header(text.splitlines(), fields, path.parent / where if one else None, 0)
+
+
+def _inflated(header: _Header, target: Path) -> Path:
+    """The same image in one file, not compressed."""
+    assert header.data is not None
+    lines = [line for line in header.lines if not line.lower().startswith(_REPLACED)]
+    with header.data.open("rb") as packed, target.open("wb") as plain:
+        plain.write(b"\n".join([*lines, b"encoding: raw", b"", b""]))
+        packed.seek(header.offset)
+        inflate_gzip(packed, plain)
+    return target
