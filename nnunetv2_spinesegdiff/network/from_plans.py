@@ -123,9 +123,27 @@ def check_architecture(architecture: Any) -> None:
         raise ValueError("describes no network")
     planned: Any = architecture
     if is_described(architecture):
-        kwargs = architecture.get("arch_kwargs")
-        planned = kwargs.get("planned") if isinstance(kwargs, Mapping) else None
-        if not isinstance(planned, Mapping) or architecture.get("_kw_requires_import") != []:
-            raise ValueError("describes no network of ours")
+        planned = _planned_part(architecture)
     architecture_class(planned.get("network_class_name"))
     resolved_kwargs(planned)
+
+
+def _planned_part(architecture: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The planned architecture in what `described` gives; ValueError where the rest is not of that kind."""
+    kwargs = architecture.get("arch_kwargs")
+    keys = {"planned", "width", "image_encoder", "sampler"}
+    if (
+        not isinstance(kwargs, Mapping)
+        or set(kwargs) != keys
+        or architecture.get("_kw_requires_import") != []
+    ):
+        raise ValueError("describes no network of ours")
+    planned, sampler, width = kwargs["planned"], kwargs["sampler"], kwargs["width"]
+    kinds = isinstance(planned, Mapping) and isinstance(sampler, Mapping) and isinstance(width, int | float)
+    if not kinds or width <= 0 or not isinstance(kwargs["image_encoder"], bool):
+        raise ValueError("describes no network of ours")
+    try:
+        SamplerSettings(**sampler)
+    except TypeError as error:
+        raise ValueError(f"describes no sampler ({error})") from None
+    return planned
