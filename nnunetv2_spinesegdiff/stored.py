@@ -15,7 +15,7 @@ def stored_in(plans: Mapping[str, Any]) -> dict[str, Any]:
     """Our part of the plans; empty where there is none.
 
     `sampler`; `presegmentations`, the trainer of the out-of-fold ones that training used, or None; after
-    calibrating, `calibrations`.
+    calibrating, `calibrations`; in an exported model, `trainer`, of which its checkpoints say nothing.
     """
     return dict(plans.get(KEY, {}))
 

@@ -88,7 +88,8 @@ ROOMS = {
     ),
     "measuring": Room(inside=LEAVES, outside=("numpy", "scipy", "pandas", "skimage")),
     "sharing": Room(
-        inside=("inference", "network", "preflight", *LEAVES), outside=("torch", "numpy", "nnunetv2")
+        inside=("inference", "network", "preflight", "evaluation.fold_balance", *LEAVES),
+        outside=("torch", "numpy", "nnunetv2"),
     ),
     # The front door: everything that a scan passes through, but no training.
     "segmentation": Room(

@@ -20,6 +20,7 @@ from ..diffusion.fusion import ENTROPY, class_entropy
 from ..errors import UserError
 from ..network.diffusion_network import DiffusionNetwork
 from ..network.two_stage import TwoStageNetwork
+from ..stored import stored_in
 from .calibrated import Calibration, stored_calibration
 from .confidence_table import collect_confidence
 from .export import CASE, CaseMaps, export_case
@@ -29,6 +30,7 @@ from .maps import check_supported
 from .mirrored import predict_mirrored
 from .settings import PredictionSettings, autocast, check_precision
 from .tiles import TileMaps
+from .untrusted import check_network_classes, loaded_safely, read_json
 
 
 class SpineSegDiffPredictor(nnUNetPredictor):
@@ -42,6 +44,7 @@ class SpineSegDiffPredictor(nnUNetPredictor):
 
     settings = PredictionSettings()
     network: Any
+    trainer_name: str
     export = staticmethod(export_case)
     """What makes files of the logits of a case, in worker processes; `export_case`'s arguments."""
 
@@ -64,13 +67,21 @@ class SpineSegDiffPredictor(nnUNetPredictor):
         """Stock; then sets the network to what was asked for.
 
         Raises:
-            UserError: there is no such trained model, it has no refiner, or model or machine cannot do what
-                the settings ask for.
+            UserError: there is no such trained model, its files hold more than tensors, plain values and
+                names of known classes, it has no refiner, or model or machine cannot do what the settings
+                ask for.
         """
         folder = Path(model_training_output_dir)
         use_folds = [use_folds] if isinstance(use_folds, str) else use_folds
         _check_trained(folder, use_folds, checkpoint_name)
-        super().initialize_from_trained_model_folder(model_training_output_dir, use_folds, checkpoint_name)
+        plans = read_json(folder / "plans.json")
+        check_network_classes(plans, folder / "plans.json")
+        with loaded_safely():
+            super().initialize_from_trained_model_folder(
+                model_training_output_dir, use_folds, checkpoint_name
+            )
+        # nnU-Net's own trainer builds the network of an exported model; the plans tell who trained it.
+        self.trainer_name = stored_in(plans).get("trainer", self.trainer_name)
         if isinstance(self.network, OptimizedModule):
             # Compiled part by part: what runs here between the parts is not `forward`.
             self.network = self.network._orig_mod

@@ -21,6 +21,8 @@ from ..errors import NotSupportedError
 from ..files import written_whole
 from ..network.denoiser import DenoisingUNet
 from ..network.diffusion_network import DiffusionNetwork, TrainingOutput, full_resolution
+from ..network.from_plans import described
+from ..network.planned import denoiser_of, scale_features
 from ..stored import stored_in, with_stored
 from .losses import RefinementLoss
 from .optimizers import Stage, StageOptimizers, StageSchedules, WarmUpAndCosine
@@ -88,12 +90,10 @@ class DiffusionTrainer(SuffixedTrainer):
     def build_denoiser(
         cls, configuration_manager: Any, num_input_channels: int, num_output_channels: int
     ) -> DenoisingUNet:
-        width = (cls.suffixes.width or 100) / 100
-
         def planned(channels: int) -> nn.Module:
             return get_network_from_plans(
                 configuration_manager.network_arch_class_name,
-                scale_features(configuration_manager.network_arch_init_kwargs, width),
+                scale_features(configuration_manager.network_arch_init_kwargs, cls.width()),
                 configuration_manager.network_arch_init_kwargs_req_import,
                 channels,
                 num_output_channels,
@@ -101,8 +101,23 @@ class DiffusionTrainer(SuffixedTrainer):
                 deep_supervision=False,
             )
 
-        unet = planned(num_input_channels + num_output_channels)
-        return DenoisingUNet(unet, planned(num_input_channels).encoder if cls.image_encoder else None)
+        return denoiser_of(planned, num_input_channels, num_output_channels, cls.image_encoder)
+
+    @classmethod
+    def described_network(cls, plans_manager: Any, configuration_manager: Any) -> dict[str, Any]:
+        """`architecture` of plans from which nnU-Net's own trainer builds the network of this one."""
+        return described(
+            configuration_manager.configuration["architecture"],
+            two_stage=cls.sampler.start == "presegmentation",
+            width=cls.width(),
+            image_encoder=cls.image_encoder,
+            sampler=cls.stored_sampler(plans_manager),
+        )
+
+    @classmethod
+    def width(cls) -> float:
+        """Features of denoiser and image encoder, a share of the planned ones."""
+        return (cls.suffixes.width or 100) / 100
 
     @classmethod
     def stored_sampler(cls, plans_manager: Any) -> SamplerSettings:
@@ -256,18 +271,6 @@ class DiffusionTrainer(SuffixedTrainer):
             return super().save_checkpoint(filename)
         with written_whole(filename) as temporary:
             super().save_checkpoint(str(temporary))
-
-
-def scale_features(architecture_kwargs: dict[str, Any], width: float) -> dict[str, Any]:
-    """The planned kwargs with every number of features scaled by `width`, at least 4 each."""
-
-    def scaled(value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            return [scaled(v) for v in value]
-        return None if value is None else max(4, round(value * width))
-
-    kinds = ("features_per_stage", "stem_channels", "bottleneck_channels")
-    return {**architecture_kwargs, **{k: scaled(v) for k, v in architecture_kwargs.items() if k in kinds}}
 
 
 def _to_device(target: Tensor | list[Tensor], device: torch.device) -> Tensor | list[Tensor]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from nnunetv2.paths import nnUNet_results
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from ..errors import UserError
+from ..inference.untrusted import load_safely
 from ..presegmentations import CHECKPOINT, STOCK_TRAINERS, preprocessing_of
 
 ENVIRONMENT_VARIABLE = "spinesegdiff_stage1"
@@ -69,7 +68,7 @@ def load_stage1_weights(
         UserError: it belongs to another dataset, plans, configuration, fold, preprocessing or set of labels
             (the message says which), holds no plain nnU-Net training, or cannot be read.
     """
-    checkpoint = _load_safely(checkpoint_file)
+    checkpoint = load_safely(checkpoint_file)
     ours = {
         "plans": plans.plans,
         "configuration": configuration,
@@ -124,27 +123,3 @@ def model_of(trainer: str, plans: PlansManager, configuration: str) -> Path:
 
 def _checkpoint_of(trainer: str, plans: PlansManager, configuration: str, fold: int | str) -> Path:
     return model_of(trainer, plans, configuration) / f"fold_{fold}" / CHECKPOINT
-
-
-def _load_safely(checkpoint_file: Path) -> dict[str, Any]:
-    """nnU-Net checkpoints hold tensors, plain values and numpy numbers; nothing else is unpickled."""
-    numpy_types: list[Any] = [
-        np.dtype,
-        *{type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)},
-    ]
-    scalar = np.float64(0).__reduce__()[0]
-    # numpy 2 moved it: a checkpoint calls it as the numpy called it that wrote the checkpoint.
-    scalars: list[Any] = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
-    try:
-        with torch.serialization.safe_globals([*scalars, *numpy_types]):
-            checkpoint = torch.load(checkpoint_file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        # torch's own message recommends to read the file without these precautions.
-        reason = "it is damaged, or holds more than tensors and plain values"
-        raise UserError(f"{checkpoint_file}: cannot be read as a checkpoint ({reason})") from None
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{checkpoint_file}: cannot be read as a checkpoint ({reason})") from None
-    if not isinstance(checkpoint, dict):
-        raise UserError(f"{checkpoint_file}: not a checkpoint of nnU-Net v2 (a {type(checkpoint).__name__})")
-    return checkpoint

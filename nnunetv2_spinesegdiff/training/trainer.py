@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..diffusion.masks import hard_masks
 from ..diffusion.settings import SamplerSettings
-from ..errors import UserError
+from ..errors import NotSupportedError, UserError
 from ..files import save_json
 from ..network.diffusion_network import TrainingOutput
 from ..network.two_stage import TwoStageNetwork
@@ -76,6 +76,20 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
         )
         denoiser = cls.build_denoiser(configuration_manager, num_input_channels, num_output_channels)
         return cls.network_class(stage1, denoiser, cls.stored_sampler(plans_manager))
+
+    @classmethod
+    def described_network(cls, plans_manager: Any, configuration_manager: Any) -> dict[str, Any]:
+        """See `DiffusionTrainer`.
+
+        Raises:
+            NotSupportedError: the network is of a class that plans have no name for.
+        """
+        if cls.network_class is not TwoStageNetwork:
+            raise NotSupportedError(
+                f"{cls.__name__}: its network is a {cls.network_class.__name__}, which nnU-Net's own trainer "
+                "cannot build; use nnUNetv2_export_model_to_zip"
+            )
+        return super().described_network(plans_manager, configuration_manager)
 
     @property
     def two_stage(self) -> TwoStageNetwork:

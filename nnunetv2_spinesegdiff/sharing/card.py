@@ -1,0 +1,221 @@
+"""The page that tells people what a model is, what it is not, and how to use it: MODEL_CARD.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..presegmentations import id_of
+from ..stored import stored_in
+from .manifest import FINAL, Manifest
+
+NOT_STATED = "not stated"
+
+
+@dataclass(frozen=True)
+class CardDetails:
+    """What only the person who hands a model on can say; None where nothing is said.
+
+    Attributes:
+        license: under which the model may be used; the data's own licence binds, too.
+        authors: who trained it.
+        contact: where questions go.
+        notes: anything else, Markdown.
+    """
+
+    license: str | None = None
+    authors: str | None = None
+    contact: str | None = None
+    notes: str | None = None
+
+
+def model_card(manifest: Manifest, plans: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:
+    """The card as Markdown with the front matter that model hubs read.
+
+    Args:
+        manifest: of the model; its files need not be known yet.
+        plans, dataset: contents of the exported plans.json and dataset.json.
+    """
+    title = f"{manifest.dataset}, {manifest.trainer}, {manifest.configuration}"
+    sections = {
+        "What it is": _what_it_is(manifest, dataset),
+        "What it is for, and what not": _purpose(),
+        "Data": _data(manifest, dataset),
+        "Training": _training(manifest, plans),
+        "Scores": _scores(manifest),
+        "Calibration": _calibration(plans),
+        "Licence": _licence(manifest, dataset),
+        "How to use it": _usage(manifest),
+        "Versions": [f"- {name} {version}" for name, version in manifest.versions.items()],
+    }
+    if manifest.details.get("notes"):
+        sections["Notes"] = [manifest.details["notes"]]
+    lines = [*_front_matter(manifest), f"# {title}"]
+    for heading, body in sections.items():
+        lines += ["", f"## {heading}", "", *body]
+    return "\n".join(lines) + "\n"
+
+
+def _front_matter(manifest: Manifest) -> list[str]:
+    licence = manifest.details.get("license")
+    # JSON is YAML, quotes included.
+    stated = [f"license: {json.dumps(licence)}"] if licence else []
+    tags = "tags: [medical-imaging, mri, nnunet, diffusion]"
+    return ["---", *stated, "library_name: nnunetv2", "pipeline_tag: image-segmentation", tags, "---", ""]
+
+
+def _what_it_is(manifest: Manifest, dataset: Mapping[str, Any]) -> list[str]:
+    structures = [str(n) for n in dataset["labels"] if n not in ("background", "ignore")]
+    two_stages = manifest.network_class.endswith("TwoStageNetwork")
+    how = (
+        "nnU-Net's planned network, and a diffusion network that refines its masks"
+        if two_stages
+        else "a diffusion network whose segmentations begin with nothing but noise"
+    )
+    return [
+        f"A model for nnU-Net v2 that segments {', '.join(structures)}: {how}. "
+        "Made with nnunetv2_spinesegdiff, after Monzon et al., *Enhancing Low Back Pain Assessment with "
+        "Diffusion Models for Lumbar Spine MRI Segmentation*, MIDL 2025.",
+        "",
+        f"- Authors: {manifest.details.get('authors') or NOT_STATED}",
+        f"- Contact: {manifest.details.get('contact') or NOT_STATED}",
+    ]
+
+
+def _purpose() -> list[str]:
+    return [
+        "For research, on scans like those that it was trained on; someone who can read such scans has to "
+        "look at every mask.",
+        "",
+        "It is no medical device. No authority has examined it, and no diagnosis or treatment may rest on "
+        "it. Scans of other regions, sequences, scanners or patients than those of its training data can be "
+        "segmented wrongly without any sign of it.",
+    ]
+
+
+def _data(manifest: Manifest, dataset: Mapping[str, Any]) -> list[str]:
+    lines = [
+        f"- Name: {_stated(dataset, 'name', manifest.dataset)}",
+        f"- Description: {_stated(dataset, 'description')}",
+        f"- Reference: {_stated(dataset, 'reference')}",
+        f"- Licence of the data: {_stated(dataset, 'licence', _stated(dataset, 'license'))}",
+        f"- Channels: {', '.join(map(str, dataset['channel_names'].values()))}",
+        f"- Cases: {_stated(dataset, 'numTraining')}",
+    ]
+    splits = {fold: known["split"] for fold, known in manifest.training.items() if "split" in known}
+    if not splits:
+        return lines
+    table = ["", "| fold | trained on | validated on |", "| --- | --- | --- |"]
+    for fold, split in splits.items():
+        table.append(f"| {fold} | {_counted(split, 'train')} | {_counted(split, 'val')} |")
+    return lines + table
+
+
+def _counted(split: Mapping[str, int], part: str) -> str:
+    patients = split.get(f"{part}_patients")
+    cases = f"{split[f'{part}_cases']} cases"
+    return cases if patients is None else f"{cases} of {patients} patients"
+
+
+def _training(manifest: Manifest, plans: Mapping[str, Any]) -> list[str]:
+    configuration = plans["configurations"][manifest.configuration]
+    kwargs = configuration["architecture"]["arch_kwargs"]
+    sampler = ", ".join(f"{name} {value}" for name, value in kwargs["sampler"].items())
+    epochs = {fold: known.get("epochs", NOT_STATED) for fold, known in manifest.training.items()}
+    frozen = {known["stage1_frozen"] for known in manifest.training.values() if "stage1_frozen" in known}
+    words = {True: "trained before, and frozen", False: "trained beside the refiner"}
+    return [
+        f"- Trainer: {manifest.trainer}",
+        f"- Plans: {manifest.plans}, configuration {manifest.configuration}",
+        f"- Network: {kwargs['planned']['network_class_name'].split('.')[-1]}; denoiser with "
+        f"{kwargs['width']:.0%} of the planned features, {'with' if kwargs['image_encoder'] else 'without'} "
+        "image encoder",
+        *([f"- Stage 1: {' or '.join(words[f] for f in sorted(frozen))}"] if frozen else []),
+        f"- Epochs: {', '.join(f'{n} (fold {fold})' for fold, n in epochs.items())}",
+        f"- Spacing: {_times(configuration['spacing'])} mm",
+        f"- Patch: {_times(configuration['patch_size'])}",
+        f"- Checkpoint: {manifest.checkpoint}",
+        f"- Sampler: {sampler}",
+    ]
+
+
+def _times(numbers: Any) -> str:
+    return " x ".join(f"{number:.4g}" for number in numbers)
+
+
+def _scores(manifest: Manifest) -> list[str]:
+    scored = {fold: known for fold, known in manifest.training.items() if known.get("dice")}
+    if not scored:
+        why = "" if manifest.checkpoint == FINAL else f"; trainings validate {FINAL}, which this is not"
+        return [f"None are known{why}."]
+    columns = {"stage1": "stage 1", "refined": "refined", "predicted": "predicted"}
+    used = [
+        c for c in columns if any(c in row for known in scored.values() for row in known["dice"].values())
+    ]
+    lines = [
+        "Dice, mean over the validation cases of each fold"
+        + (" (those of fold all were trained on)." if "all" in scored else "."),
+        "",
+        f"| fold | cases | structure | {' | '.join(columns[c] for c in used)} |",
+        f"| --- | --- | --- |{' --- |' * len(used)}",
+    ]
+    for fold, known in scored.items():
+        for name in sorted(known["dice"], key=lambda n: n != "mean"):
+            values = [_number(known["dice"][name].get(column)) for column in used]
+            lines.append(f"| {fold} | {known['cases']} | {name} | {' | '.join(values)} |")
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4f}"
+
+
+def _calibration(plans: Mapping[str, Any]) -> list[str]:
+    calibrations = stored_in(plans).get("calibrations", [])
+    if not calibrations:
+        return ["None: probabilities are those of the network, and areas have no bounds."]
+    return [
+        f"- With {'refinement' if c['kind']['refine'] else 'stage 1 alone'}"
+        f"{', mirrored copies' if c['kind']['mirroring'] else ''}: on {c['cases']} validation cases of folds "
+        f"{', '.join(map(str, c['folds']))}"
+        for c in calibrations
+    ]
+
+
+def _licence(manifest: Manifest, dataset: Mapping[str, Any]) -> list[str]:
+    data = _stated(dataset, "licence", _stated(dataset, "license"))
+    return [
+        f"Of the model: {manifest.details.get('license') or NOT_STATED}.",
+        "",
+        f"Of the data that it was trained on, which binds whoever uses the model, too: {data}.",
+    ]
+
+
+def _usage(manifest: Manifest) -> list[str]:
+    model = f"-d {id_of(manifest.dataset)} -c {manifest.configuration} -f {' '.join(manifest.folds)}"
+    model += f" -tr {manifest.trainer} -p {manifest.plans}"
+    model += "" if manifest.checkpoint == FINAL else f" -chk {manifest.checkpoint}"
+    return [
+        "With nnunetv2_spinesegdiff installed, on a scan in whatever file it comes:",
+        "",
+        "```bash",
+        "spinesegdiff segment -i SCAN -o OUT -m MODEL.zip",
+        "```",
+        "",
+        "Or with nnU-Net's own commands, on files that are named as it wants them (nnunetv2_spinesegdiff has "
+        "to be installed, nothing has to be set up):",
+        "",
+        "```bash",
+        "nnUNetv2_install_pretrained_model_from_zip MODEL.zip",
+        f"nnUNetv2_predict -i IMAGES -o MASKS {model}",
+        "```",
+        "",
+        "It cannot be trained further: the checkpoints hold weights and nothing else.",
+    ]
+
+
+def _stated(dataset: Mapping[str, Any], key: str, otherwise: str = NOT_STATED) -> str:
+    """A value on one line."""
+    return " ".join(str(dataset.get(key) or otherwise).split())

@@ -1,0 +1,96 @@
+"""What a results folder tells of how its model was trained, as it is put into the manifest and the card."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from ..errors import UserError
+from ..evaluation.fold_balance import folds_of
+from .manifest import FINAL
+
+
+def history_of(
+    model: Path, fold: str, checkpoint: str, epochs: int | None, dataset: str, labels: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What is known of one fold's training.
+
+    Args:
+        model: results folder.
+        checkpoint: file name; validation scores are those of the final one.
+        epochs: that the checkpoint was trained for, where it tells.
+        dataset: nnU-Net's name, under which the splits lie.
+        labels: of dataset.json.
+
+    Returns:
+        `epochs`; `cases`, the validated ones; `dice`, structure and "mean" to {"stage1", "refined"} or
+        {"predicted"}; `stage1_frozen`; `split`, numbers of train and val cases and, where names of cases
+        begin with a patient's number, of patients. What is not known is not there.
+    """
+    known: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
+    if checkpoint == FINAL:
+        known |= _refinement(model / f"fold_{fold}" / "refinement.json", epochs) or _validation(
+            model / f"fold_{fold}" / "validation" / "summary.json", labels
+        )
+    split = _split(dataset, fold)
+    # Another number of cases: the dataset was split anew since.
+    if split and known.get("cases", split["val_cases"]) == split["val_cases"]:
+        known["split"] = split
+    return known
+
+
+def _refinement(path: Path, epochs: int | None) -> dict[str, Any]:
+    """The comparison that a training of two stages ends with; of an earlier training, nothing."""
+    report = _read(path)
+    if not isinstance(report, dict) or (epochs is not None and report.get("epoch", epochs) != epochs):
+        return {}
+    dice = {
+        name: {stage: row[stage] for stage in ("stage1", "refined")} for name, row in report["dice"].items()
+    }
+    return {"cases": report["cases"], "dice": dice, "stage1_frozen": bool(report.get("stage1_frozen"))}
+
+
+def _validation(path: Path, labels: Mapping[str, Any]) -> dict[str, Any]:
+    """nnU-Net's own validation, of models without a stage 1."""
+    summary = _read(path)
+    if not isinstance(summary, dict):
+        return {}
+    keys = {str(tuple(v) if isinstance(v, list) else v): name for name, v in labels.items()}
+    dice = {keys.get(key, key): scores["Dice"] for key, scores in summary["mean"].items()}
+    known = {name: value if isfinite(value) else None for name, value in dice.items()}
+    values = [value for value in known.values() if value is not None]
+    known["mean"] = sum(values) / len(values) if values else None
+    predicted = {name: {"predicted": value} for name, value in known.items()}
+    return {"cases": len(summary["metric_per_case"]), "dice": predicted}
+
+
+def _split(dataset: str, fold: str) -> dict[str, int]:
+    """Numbers of cases and patients; empty where the splits are not on this machine."""
+    folder = os.environ.get("nnUNet_preprocessed")
+    path = Path(folder or "") / dataset / "splits_final.json"
+    splits = _read(path) if folder and fold != "all" else None
+    if not isinstance(splits, list) or int(fold) >= len(splits):
+        return {}
+    counts = {f"{part}_cases": len(splits[int(fold)][part]) for part in ("train", "val")}
+    try:
+        balanced = folds_of(splits, str(path))[int(fold)]
+    except UserError:  # names of another dataset tell no patients
+        return counts
+    patients = {
+        "train_patients": len(balanced.train_patients),
+        "val_patients": len(balanced.val_patients),
+    }
+    return {**counts, **patients}
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise UserError(f"{path}: cannot be read, is it truncated? Validate again, or remove it") from None

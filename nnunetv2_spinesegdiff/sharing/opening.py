@@ -1,0 +1,112 @@
+"""A model to predict with, from a folder of results or the zip of an export, without trusting either."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import rmtree
+
+from ..errors import UserError
+from ..inference.untrusted import check_network_classes, read_json
+from ..presegmentations import digest
+from .checkpoints import STOCK_TRAINER, Checkpoint
+from .lookups import check_lookups
+from .manifest import DATASET, PLANS, Manifest, identity
+from .trained_folder import checkpoint_name, trained_folds, trained_model
+from .unpacking import unpack
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A model that `SpineSegDiffPredictor` can be initialised with.
+
+    Attributes:
+        folder: with plans.json, dataset.json and a folder a fold.
+        folds: to predict with.
+        checkpoint: file name in the folds' folders.
+        sha256: of what decides predictions, the plans, the description of the dataset and the checkpoints of
+            these folds: the same for a zip and for what is installed from it.
+        label: short name.
+    """
+
+    folder: Path
+    folds: list[str]
+    checkpoint: str
+    sha256: str
+    label: str
+
+
+def open_model(
+    path: Path, scratch: Path, *, folds: Sequence[str] | None = None, checkpoint: str | None = None
+) -> OpenedModel:
+    """Open a model that may come from anyone; no code in it is run.
+
+    A zip is unpacked into a new folder below `scratch`, and refused unless its files are exactly those that
+    its manifest lists, with plans that name known classes only and checkpoints that hold tensors and plain
+    values. Of a folder, which may be one's own and large, the plans are checked here, and the checkpoints by
+    `SpineSegDiffPredictor`, which reads them in the same way.
+
+    Args:
+        path: results folder of a model, the folder of its dataset if that holds no other, or the zip of
+            `export_model`.
+        scratch: existing folder for what is unpacked; whoever gives it removes it.
+        folds: None takes all that have the checkpoint, "all" only where no other has.
+        checkpoint: None takes "checkpoint_final.pth", or the one that was exported.
+
+    Raises:
+        UserError: there is no such model, or it is refused; one line says why.
+    """
+    if path.is_dir():
+        return _open_folder(path, folds, checkpoint)
+    target = Path(tempfile.mkdtemp(prefix="model_", dir=scratch))
+    try:
+        folder, manifest = unpack(path, target)
+        _check_unpacked(folder, manifest, path)
+        folds = trained_folds(folder, checkpoint := checkpoint or manifest.checkpoint, folds)
+    except BaseException:
+        rmtree(target, ignore_errors=True)
+        raise
+    digests = {name: known["sha256"] for name, known in manifest.files.items()}
+    return _opened(folder, folds, checkpoint, digests, path.stem)
+
+
+def _open_folder(path: Path, wanted: Sequence[str] | None, checkpoint: str | None) -> OpenedModel:
+    folder = trained_model(path)
+    plans = read_json(folder / PLANS)
+    check_network_classes(plans, folder / PLANS)
+    name = checkpoint_name(folder, checkpoint)
+    folds = trained_folds(folder, name, wanted)
+    digests = {file: digest(folder / file) for file in _deciding(folds, name)}
+    dataset = plans.get("dataset_name", folder.parent.name)
+    return _opened(folder, folds, name, digests, f"{dataset}/{folder.name}")
+
+
+def _opened(
+    folder: Path, folds: list[str], checkpoint: str, digests: dict[str, str], label: str
+) -> OpenedModel:
+    deciding = {file: digests[file] for file in _deciding(folds, checkpoint)}
+    return OpenedModel(folder, folds, checkpoint, identity(deciding), label)
+
+
+def _deciding(folds: Sequence[str], checkpoint: str) -> list[str]:
+    return [PLANS, DATASET, *(f"fold_{fold}/{checkpoint}" for fold in folds)]
+
+
+def _check_unpacked(folder: Path, manifest: Manifest, path: Path) -> None:
+    """What the files say, after they were found to be those of the manifest."""
+    plans = read_json(folder / PLANS)
+    try:
+        read_json(folder / DATASET)
+        check_network_classes(plans, folder / PLANS)
+        check_lookups(plans, folder / PLANS)
+        for fold in manifest.folds:
+            file = folder / f"fold_{fold}" / manifest.checkpoint
+            checkpoint = Checkpoint.read(file)
+            if checkpoint.trainer != STOCK_TRAINER or checkpoint.configuration not in plans["configurations"]:
+                raise UserError(f"{file}: is of another trainer or configuration than an exported model")
+    except UserError as error:
+        # The scratch folder will be gone when someone reads this.
+        told = str(error).replace(f"{folder}/", "")
+        raise UserError(f"{path}: {told}") from None
