@@ -10,6 +10,7 @@ from ..labels import CLASSES, VERTEBRAE
 from .course import Course, course_of_canal, course_of_discs
 from .parts import SMALLEST_MM2, Part, bodies_of, components, discs_of
 from .shapes import Shape
+from .sizes import fitted, neighbours
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,13 @@ def find(mask: np.ndarray, spacing: tuple[float, float]) -> Found:
     of_canal = course_of_canal(canal, spacing)
     course = of_canal or course_of_discs(large["ivd"][0])
     discs, stray = discs_of(large["ivd"][0], course) if course else ([], 0)
+    bodies = bodies_of(mask == VERTEBRAE, spacing, course, discs) if course else []
     return Found(
         canal=Shape(canal, spacing),
         course=course,
         from_canal=of_canal is not None,
-        discs=discs,
-        bodies=bodies_of(mask == VERTEBRAE, spacing, course, discs) if course else [],
+        discs=[fitted(disc, neighbours(disc, discs, bodies)) for disc in discs],
+        bodies=bodies,
         parts={name: len(shapes) for name, (shapes, _) in large.items()},
         crumbs={name: crumbs for name, (_, crumbs) in large.items()},
         stray=stray,

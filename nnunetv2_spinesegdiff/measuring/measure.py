@@ -169,7 +169,7 @@ def _disc(found: Found, disc: Part, image: np.ndarray, cut_off: np.ndarray) -> R
     if cut_off[disc.shape.inside].any():
         return {**area, "remark": words.EDGE}
     adjacent = neighbours(disc, found.discs, found.bodies)
-    space = disc_space(disc, adjacent)
+    space = disc_space(disc.profile, adjacent)
     heights = _heights(disc, space)
     index, missing = _index(heights["height_mm"], adjacent, cut_off)
     signals, lost = _at_canal(found, disc, central(space), image, cut_off)

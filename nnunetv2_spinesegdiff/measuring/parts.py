@@ -20,7 +20,7 @@ canal as a disc is high (10 mm) has 100 mm².
 
 _THICKEST_DISC_MM = 25.0
 _APART_MM = 5.0
-_SAME_DISC_MM = 10.0
+_SAME_MM = 10.0
 _SHORTEST_DISC_MM = 12.0
 
 
@@ -77,17 +77,31 @@ def bodies_of(
     whole = Shape(inside, spacing)
     if not len(whole.pixels):
         return []
-    _, ahead = course.locate(whole.pixels)
-    level = np.zeros(len(whole.pixels), dtype=int)
+    front = np.zeros(inside.shape, dtype=bool)
+    front[inside] = course.locate(whole.pixels)[1] > 0
+    least = SMALLEST_MM2["vertebrae"]
+    pieces = [piece for shape in components(front, spacing, least)[0] for piece in _cut(shape, discs, least)]
+    return _from_below([_part(_union(group), course) for group in _at_one_height(pieces, course)])
+
+
+def _cut(shape: Shape, discs: list[Part], least: float) -> list[Shape]:
+    """The bodies in a connected part: those between discs; a corner cut off by a disc's line stays with it."""
+    level = np.zeros(len(shape.pixels), dtype=int)
     for disc in discs:
-        level += disc.frame.local(whole.pixels)[1] > 0
-    levels = np.zeros(inside.shape, dtype=int)
-    levels[inside] = np.where(ahead > 0, level + 1, 0)
-    smallest = SMALLEST_MM2["vertebrae"]
-    found = [
-        shape for number in range(1, len(discs) + 2) for shape in components(levels == number, spacing, smallest)[0]
-    ]
-    return _from_below([_part(shape, course) for shape in found])
+        level += disc.frame.local(shape.pixels)[1] > 0
+    large = np.flatnonzero(np.bincount(level) * shape.area_of_pixel >= least)
+    if len(large) < 2:
+        return [shape]
+    return _by_number(shape, np.abs(level[:, None] - large).argmin(axis=1), len(large))
+
+
+def _by_number(shape: Shape, numbers: np.ndarray, count: int) -> list[Shape]:
+    pieces = []
+    for number in range(count):
+        inside = np.zeros_like(shape.inside)
+        inside[shape.inside] = numbers == number
+        pieces.append(Shape(inside, shape.spacing))
+    return pieces
 
 
 def _part(shape: Shape, course: Course) -> Part:
@@ -101,12 +115,12 @@ def _from_below(parts: list[Part]) -> list[Part]:
 
 
 def _at_one_height(pieces: list[Shape], course: Course) -> list[list[Shape]]:
-    """Pieces in groups, each within 10 mm of the next along the spine: whole discs are 20 mm apart or more."""
+    """Pieces in groups, each within 10 mm of the next along the spine; discs and bodies are 20 mm apart."""
     ordered = sorted((float(course.locate(piece.centre[None])[0][0]), n) for n, piece in enumerate(pieces))
     groups: list[list[Shape]] = []
     last = -np.inf
     for along, number in ordered:
-        if along - last >= _SAME_DISC_MM:
+        if along - last >= _SAME_MM:
             groups.append([])
         groups[-1].append(pieces[number])
         last = along
@@ -128,10 +142,4 @@ def _split(shape: Shape, course: Course) -> list[Shape]:
     middles = np.array([np.flatnonzero(wide == number).mean() for number in range(1, count + 1)])
     if count < 2 or np.diff(middles).min() < _APART_MM:
         return [shape]
-    nearest = np.abs(bins[:, None] - middles).argmin(axis=1)
-    pieces = []
-    for number in range(count):
-        inside = np.zeros_like(shape.inside)
-        inside[shape.inside] = nearest == number
-        pieces.append(Shape(inside, shape.spacing))
-    return pieces
+    return _by_number(shape, np.abs(bins[:, None] - middles).argmin(axis=1), count)

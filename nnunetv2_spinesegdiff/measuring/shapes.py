@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +11,8 @@ from scipy.stats import theilslopes
 
 _POINTS_A_SIDE = 4
 _BIN_MM = 0.5
+_FEWEST_BINS = 3
+_OFF_LINE_MM = 2.0
 _TURNS = 4
 _CENTRAL = 0.8
 _END_SHARES = (0.1, 0.2)
@@ -74,14 +76,19 @@ class Shape:
         return (self.pixels[:, None] + offsets * np.asarray(self.spacing)).reshape(-1, 2)
 
     @property
-    def area(self) -> float:
+    def area_of_pixel(self) -> float:
         """In mm²."""
-        return len(self.pixels) * self.spacing[0] * self.spacing[1]
+        return self.spacing[0] * self.spacing[1]
 
     @property
     def area_of_point(self) -> float:
         """In mm²."""
-        return self.spacing[0] * self.spacing[1] / _POINTS_A_SIDE**2
+        return self.area_of_pixel / _POINTS_A_SIDE**2
+
+    @property
+    def area(self) -> float:
+        """In mm²."""
+        return len(self.pixels) * self.area_of_pixel
 
     @cached_property
     def centre(self) -> np.ndarray:
@@ -127,9 +134,7 @@ class Profile:
         """
         filled = self.areas > 0
         high = self.areas >= np.median(self.areas[filled]) / 2
-        starts = np.flatnonzero(np.diff(np.concatenate([[False], high, [False]]).astype(int)))
-        runs = starts.reshape(-1, 2)
-        first, last = runs[np.diff(runs, axis=1).argmax()]
+        first, last = _longest_run(high)
         return float(self.edges[first]), float(self.edges[last])
 
     def height(self, stretch: tuple[float, float]) -> float:
@@ -138,15 +143,43 @@ class Profile:
         below, above = np.interp(stretch, self.edges, total)
         return float((above - below) / (stretch[1] - stretch[0]))
 
+    def straight(self, stretch: tuple[float, float], side: int) -> tuple[float, float]:
+        """The longest part of a stretch where an edge keeps within 2 mm of a straight line.
+
+        Args:
+            side: 1 for the upper edge, -1 for the lower.
+        """
+        at = (self.edges[:-1] + self.edges[1:]) / 2
+        used = np.flatnonzero((at > stretch[0]) & (at < stretch[1]) & (self.areas > 0))
+        edge = self.middles[used] + side * self.areas[used] / _BIN_MM / 2
+        keep = np.ones(len(used), dtype=bool)
+        # The first line is drawn through what it is to leave out as well.
+        for _ in range(2):
+            if keep.sum() < _FEWEST_BINS:
+                return stretch
+            slope, offset = theilslopes(edge[keep], at[used][keep])[:2]
+            keep = np.abs(edge - offset - slope * at[used]) <= _OFF_LINE_MM
+        first, last = _longest_run(keep)
+        return float(self.edges[used[first]]), float(self.edges[used[last - 1] + 1])
+
     def slope(self, stretch: tuple[float, float]) -> tuple[float, float]:
         """Slope of the middle line over a stretch, and its height in mm at the stretch's middle."""
         at = (self.edges[:-1] + self.edges[1:]) / 2
         used = (at > stretch[0]) & (at < stretch[1]) & (self.areas > 0)
-        if used.sum() < 3:
+        if used.sum() < _FEWEST_BINS:
             return 0.0, float(np.nanmean(self.middles))
         # A median of slopes: dents and what bulges out at an end do not turn it.
         slope, offset = theilslopes(self.middles[used], at[used])[:2]
         return float(slope), float(offset + slope * sum(stretch) / 2)
+
+
+def _longest_run(flags: np.ndarray) -> tuple[int, int]:
+    """First index of the longest run of true flags, and the index after its last; (0, 0) without any."""
+    changes = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int))).reshape(-1, 2)
+    if not len(changes):
+        return 0, 0
+    first, last = changes[np.diff(changes, axis=1).argmax()]
+    return int(first), int(last)
 
 
 def central(stretch: tuple[float, float]) -> tuple[float, float]:
@@ -161,18 +194,19 @@ def ends(stretch: tuple[float, float]) -> tuple[tuple[float, float], tuple[float
     return (stretch[0] + near, stretch[0] + far), (stretch[1] - far, stretch[1] - near)
 
 
-def fit_frame(shape: Shape, up: np.ndarray, stretch: Sequence[float] | None = None) -> Profile:
+def fit_frame(
+    shape: Shape, up: np.ndarray, stretch_of: Callable[[Profile], tuple[float, float]] = Profile.extent
+) -> Profile:
     """Turn a frame until its axis is the part's middle line, halfway between the upper and the lower edge.
 
     Args:
         up: (2,), roughly upward.
-        stretch: where to look at the middle line, in mm back of the shape's centre; the part's own extent if
-            None.
+        stretch_of: gives the stretch whose central 80 % is looked at, in mm back in a profile's frame.
     """
     profile = Profile.of(shape, Frame.upright(shape.centre, up))
     for _ in range(_TURNS):
-        stretch_now = central(profile.extent())
-        slope, height = profile.slope(stretch_now)
-        middle = profile.frame.at(sum(stretch_now) / 2, height)
+        stretch = central(stretch_of(profile))
+        slope, height = profile.slope(stretch)
+        middle = profile.frame.at(sum(stretch) / 2, height)
         profile = Profile.of(shape, profile.frame.turned(slope, middle))
     return profile

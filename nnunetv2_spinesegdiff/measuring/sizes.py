@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from scipy import ndimage
 
 from .parts import Part
-from .shapes import central
+from .shapes import Profile, central, fit_frame
 
 _RIM_MM = 6.0
 _ENDS_PERCENT = (1.0, 99.0)
@@ -29,31 +31,52 @@ def neighbours(disc: Part, discs: Sequence[Part], bodies: Sequence[Part]) -> tup
     )
 
 
-def disc_space(disc: Part, bodies: Sequence[Part | None]) -> tuple[float, float]:
-    """The stretch in mm back, in the disc's own frame, that lies between the bodies' endplates.
+def fitted(disc: Part, bodies: Sequence[Part | None]) -> Part:
+    """The disc with its middle line fitted to the space between its vertebrae only."""
+    profile = fit_frame(disc.shape, disc.frame.up, partial(disc_space, bodies=bodies))
+    return replace(disc, profile=profile)
+
+
+def disc_space(disc: Profile, bodies: Sequence[Part | None]) -> tuple[float, float]:
+    """The stretch in mm back, in a disc's own frame, that lies between the bodies' endplates.
 
     The edges of the endplates, bony spurs not counted, bound the space of a disc; what is beyond is a bulge or
-    a herniation (Fardon et al. 2014, doi 10.1016/j.spinee.2014.04.022). With one neighbour its endplate is
-    taken, with none the stretch where the disc has at least half of its typical height.
+    a herniation (Fardon et al. 2014, doi 10.1016/j.spinee.2014.04.022). On a side without a vertebra (the
+    sacrum, most often) the space ends where the disc's edge leaves a straight line: where the disc laps over
+    the sacrum's rim. Without vertebrae it has at least half of its typical height as well.
     """
-    half = disc.profile.height(central(disc.profile.extent())) / 2
-    first, last = np.percentile(disc.frame.local(disc.shape.points)[0], _ENDS_PERCENT)
-    bounded = False
-    for body in bodies:
-        if body is None:
-            continue
-        along = body.frame.local(body.shape.points)[0]
-        front, rear = body.profile.extent()
-        back, up = disc.frame.local(body.shape.points[(along >= front) & (along <= rear)])
-        near = back[np.abs(up) <= half + _RIM_MM]
-        if len(near):
-            low, high = np.percentile(near, _ENDS_PERCENT)
-            first, last, bounded = max(first, low), min(last, high), True
+    own = disc.extent()
+    half = disc.height(central(own)) / 2
+    first, last = float(disc.edges[0]), float(disc.edges[-1])
+    near = [None if body is None else _facing(disc, body, half + _RIM_MM) for body in bodies]
+    for stretch in near:
+        if stretch is not None:
+            first, last = max(first, stretch[0]), min(last, stretch[1])
     # Bodies that hardly face each other do not bound a disc.
-    own = disc.profile.extent()
-    if not bounded or last - first < (own[1] - own[0]) / 2:
-        return own
-    return float(first), float(last)
+    if near == [None, None] or last - first < (own[1] - own[0]) / 2:
+        first, last = own
+    for side, stretch in zip((-1, 1), near, strict=True):
+        if stretch is None:
+            first, last = disc.straight((first, last), side)
+    return first, last
+
+
+def _facing(disc: Profile, body: Part, within: float) -> tuple[float, float] | None:
+    """The stretch of a body, in mm back in the disc's frame, that is so near to the disc's axis."""
+    back, up = disc.frame.local(_core(body))
+    near = back[np.abs(up) <= within]
+    if not len(near):
+        return None
+    low, high = np.percentile(near, _ENDS_PERCENT)
+    return float(low), float(high)
+
+
+def _core(body: Part) -> np.ndarray:
+    """Points (n, 2) of a body without what is thinner than half of it."""
+    points = body.shape.points
+    back = body.frame.local(points)[0]
+    front, rear = body.profile.extent()
+    return points[(back >= front) & (back <= rear)]
 
 
 def disc_length(disc: Part, height: float) -> float:
