@@ -144,23 +144,24 @@ class Profile:
         return float((above - below) / (stretch[1] - stretch[0]))
 
     def straight(self, stretch: tuple[float, float], side: int) -> tuple[float, float]:
-        """The longest part of a stretch where an edge keeps within 2 mm of a straight line.
+        """The longest part of a stretch where no edge is more than 2 mm off a straight line.
 
         Args:
             side: 1 for the upper edge, -1 for the lower.
         """
         at = (self.edges[:-1] + self.edges[1:]) / 2
-        used = np.flatnonzero((at > stretch[0]) & (at < stretch[1]) & (self.areas > 0))
-        edge = self.middles[used] + side * self.areas[used] / _BIN_MM / 2
-        keep = np.ones(len(used), dtype=bool)
+        edge = self.middles + side * self.areas / _BIN_MM / 2
+        within = (at > stretch[0]) & (at < stretch[1])
+        used = within & (self.areas > 0)
+        keep = used
         # The first line is drawn through what it is to leave out as well.
         for _ in range(2):
             if keep.sum() < _FEWEST_BINS:
                 return stretch
-            slope, offset = theilslopes(edge[keep], at[used][keep])[:2]
-            keep = np.abs(edge - offset - slope * at[used]) <= _OFF_LINE_MM
-        first, last = _longest_run(keep)
-        return float(self.edges[used[first]]), float(self.edges[used[last - 1] + 1])
+            slope, offset = theilslopes(edge[keep], at[keep])[:2]
+            keep = used & (np.abs(edge - offset - slope * at) <= _OFF_LINE_MM)
+        first, last = _longest_run(within & (keep | ~used))
+        return max(stretch[0], float(self.edges[first])), min(stretch[1], float(self.edges[last]))
 
     def slope(self, stretch: tuple[float, float]) -> tuple[float, float]:
         """Slope of the middle line over a stretch, and its height in mm at the stretch's middle."""
