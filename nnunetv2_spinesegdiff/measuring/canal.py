@@ -1,0 +1,74 @@
+"""The canal at the level of a disc: its width, and the signal of the fluid in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .course import Course
+from .shapes import Frame, Shape
+
+_SLAB_MM = 4.0
+_REACH_MM = 25.0
+_CSF_REACH_MM = 15.0
+_CSF_PERCENTILE = 90.0
+_FEWEST_PIXELS = 30
+
+
+@dataclass(frozen=True)
+class Level:
+    """Where the plane of a disc meets the canal.
+
+    Attributes:
+        at: (2,), mm down and mm back.
+        down, front: (2,), unit vectors along the canal and square to it.
+    """
+
+    at: np.ndarray
+    down: np.ndarray
+    front: np.ndarray
+
+    def local(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(down, front) in mm of points (n, 2), each (n,)."""
+        away = points - self.at
+        return away @ self.down, away @ self.front
+
+
+def level_of(disc: Frame, course: Course) -> Level | None:
+    """The point of the course on the disc's middle line, drawn out backward; None where they do not meet."""
+    back, up = disc.local(course.points)
+    crossing = np.flatnonzero((up[:-1] > 0) & (up[1:] <= 0) & (back[:-1] > 0))
+    if not len(crossing):
+        return None
+    first = crossing[back[crossing].argmin()]
+    return Level(course.points[first], course.tangents[first], course.normals[first])
+
+
+def canal_width(level: Level, canal: Shape, cut_off: np.ndarray) -> float | None:
+    """Anteroposterior diameter in mm of the canal's label, square to its course.
+
+    None where there is no canal, or where it is cut off by the picture's edge (`cut_off`, (H, W) bool).
+
+    The mean over 4 mm along the canal, as thick as an axial slice. The midsagittal diameter is the most often
+    reported measure of central stenosis (Steurer et al. 2011, doi 10.1186/1471-2474-12-175); taken square to
+    the canal, since any slanted line through it is longer.
+    """
+    down, front = level.local(canal.points)
+    within = (np.abs(down) <= _SLAB_MM / 2) & (np.abs(front) <= _REACH_MM)
+    if not within.any() or cut_off[canal.inside][within[:: len(within) // len(canal.pixels)]].any():
+        return None
+    return float(within.sum() * canal.area_of_point / _SLAB_MM)
+
+
+def csf_signal(level: Level, canal: Shape, image: np.ndarray) -> float | None:
+    """Signal of the cerebrospinal fluid: the canal's 90th percentile within 15 mm of a level.
+
+    Cord and nerve roots in the canal are darker than the fluid on T2w images, and so is its rim, so the mean
+    would be too low; the maximum would be noise. None where the canal has less than 30 pixels there.
+    """
+    down, front = level.local(canal.pixels)
+    within = (np.abs(down) <= _CSF_REACH_MM) & (np.abs(front) <= _REACH_MM)
+    if within.sum() < _FEWEST_PIXELS:
+        return None
+    return float(np.percentile(image[canal.inside][within], _CSF_PERCENTILE))

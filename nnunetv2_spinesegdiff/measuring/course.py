@@ -1,0 +1,104 @@
+"""The line along the spine: what lies above what, and what in front of the canal or behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.signal import savgol_filter
+from scipy.spatial import cKDTree
+
+from .shapes import Shape
+
+STEP_MM = 1.0
+_SMOOTH_MM = 40.0
+_BEYOND_MM = 150.0
+_END_MM = 20.0
+_SHORTEST_MM = 30.0
+_BEHIND_DISC = 0.75
+
+
+@dataclass(frozen=True)
+class Course:
+    """A smooth line that the spine follows, drawn out straight beyond both its ends.
+
+    Attributes:
+        points: (n, 2), mm down and mm back from the middle of pixel (0, 0), from head to foot, 1 mm apart.
+        tangents: (n, 2), unit vectors towards the foot.
+    """
+
+    points: np.ndarray
+    tangents: np.ndarray
+
+    @property
+    def normals(self) -> np.ndarray:
+        """(n, 2), unit vectors towards the front."""
+        return np.stack([self.tangents[:, 1], -self.tangents[:, 0]], axis=1)
+
+    def locate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where points (m, 2) in mm lie: mm upward along the line, and mm in front of it (both (m,))."""
+        nearest = cKDTree(self.points).query(points)[1]
+        away = points - self.points[nearest]
+        upward = (len(self.points) - 1 - nearest) * STEP_MM - (away * self.tangents[nearest]).sum(axis=1)
+        return upward, (away * self.normals[nearest]).sum(axis=1)
+
+
+def course_of_canal(canal: np.ndarray, spacing: Sequence[float]) -> Course | None:
+    """The middle of the canal; None where less than 30 mm of it is there, too little to tell its direction.
+
+    The middle of each row is taken, also where the canal leans: the middle of a slanted cut through a band is
+    on the band's axis. Gaps are bridged.
+
+    Args:
+        canal: (H, W) bool, crumbs left out.
+        spacing: (row, column) in mm.
+    """
+    rows = np.flatnonzero(canal.any(axis=1))
+    if not len(rows) or (rows[-1] - rows[0] + 1) * spacing[0] < _SHORTEST_MM:
+        return None
+    first = canal[rows].argmax(axis=1)
+    last = canal.shape[1] - 1 - canal[rows, ::-1].argmax(axis=1)
+    every = np.arange(rows[0], rows[-1] + 1)
+    middle = np.interp(every, rows, (first + last) / 2) * spacing[1]
+    window = min(round(_SMOOTH_MM / spacing[0]), len(every)) // 2 * 2 - 1
+    if window > 2:
+        middle = savgol_filter(middle, window, 2)
+    return _course(np.stack([every * spacing[0], middle], axis=1))
+
+
+def course_of_discs(discs: Sequence[Shape]) -> Course | None:
+    """A line behind the discs where the canal would be, for a mask without one; None without discs.
+
+    It runs through the middles of the discs (for a single disc, square to its long axis), moved back by three
+    quarters of their typical length: half of that is the disc's own, the rest half a canal.
+    """
+    if not discs:
+        return None
+    axes = [disc.principal_axes() for disc in discs]
+    ordered = sorted((tuple(disc.centre) for disc in discs))
+    middles = np.array(ordered)
+    length = float(np.median([extent for _, extent in axes]))
+    if len(middles) == 1:
+        along = axes[0][0]
+        down = np.array([abs(along[1]), -along[0] * np.sign(along[1] or 1.0)])
+        middles = middles + np.array([[-1.0], [1.0]]) * _END_MM * down
+    course = _course(middles)
+    return Course(course.points - _BEHIND_DISC * length * course.normals, course.tangents)
+
+
+def _course(knots: np.ndarray) -> Course:
+    """Points 1 mm apart along a polyline (n, 2), n > 1, drawn out at both ends."""
+    lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(knots, axis=0), axis=1))])
+    at = np.arange(0, lengths[-1] + STEP_MM / 2, STEP_MM)
+    inner = np.stack([np.interp(at, lengths, knots[:, axis]) for axis in (0, 1)], axis=1)
+    end = min(round(_END_MM / STEP_MM), len(inner) - 1)
+    beyond = np.arange(STEP_MM, _BEYOND_MM, STEP_MM)[:, None]
+    above, below = _unit(inner[0] - inner[end]), _unit(inner[-1] - inner[-1 - end])
+    points = np.concatenate([inner[0] + beyond[::-1] * above, inner, inner[-1] + beyond * below])
+    slopes = np.gradient(points, axis=0)
+    return Course(points, slopes / np.linalg.norm(slopes, axis=1, keepdims=True))
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)

@@ -1,0 +1,145 @@
+"""Which discs and which vertebral bodies a mask holds, lowest first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from .course import Course
+from .shapes import Frame, Profile, Shape, fit_frame
+
+SMALLEST_MM2 = {"spinal_canal": 30.0, "vertebrae": 130.0, "ivd": 30.0}
+"""Area under which a part is a crumb.
+
+A collapsed disc of the lower thoracic spine, 2 mm by 27 mm, still has about 55 mm², and the smallest body of a
+lumbar scan, of T10, about 20 mm by 27 mm: a disc may have lost half, a body three quarters. As long a piece of
+canal as a disc is high (10 mm) has 100 mm².
+"""
+
+_THICKEST_DISC_MM = 25.0
+_APART_MM = 5.0
+_SAME_MM = 10.0
+_SHORTEST_DISC_MM = 12.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """A disc, or a vertebra's body.
+
+    Attributes:
+        shape: its pixels.
+        profile: its height along its own middle line.
+        along: mm upward along the spine.
+    """
+
+    shape: Shape
+    profile: Profile
+    along: float
+
+    @property
+    def frame(self) -> Frame:
+        return self.profile.frame
+
+
+def components(inside: np.ndarray, spacing: tuple[float, float], smallest: float) -> tuple[list[Shape], int]:
+    """Connected parts (over edges, not corners) of at least `smallest` mm², and how many smaller ones."""
+    labels, count = ndimage.label(inside)
+    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:] * spacing[0] * spacing[1]
+    large = np.flatnonzero(areas >= smallest) + 1
+    return [Shape(labels == label, spacing) for label in large], count - len(large)
+
+
+def discs_of(shapes: list[Shape], course: Course) -> tuple[list[Part], int]:
+    """The discs among the parts of their label, lowest first, and how many parts belong to none.
+
+    Two discs that a thin bridge joins are split, and pieces of a disc at one height of the spine, such as a
+    herniation that came off in the mask, are joined. What lies behind the canal's middle, or is shorter from
+    front to back than a third of a disc, is no disc.
+    """
+    pieces = [piece for shape in shapes for piece in _split(shape, course)]
+    ahead = [piece for piece in pieces if course.locate(piece.centre[None])[1][0] > 0]
+    groups = _at_one_height(ahead, course)
+    discs = [group for group in groups if np.ptp(course.locate(_union(group).pixels)[1]) >= _SHORTEST_DISC_MM]
+    left_out = len(pieces) - sum(map(len, discs))
+    return _from_below([_part(_union(group), course) for group in discs]), left_out
+
+
+def bodies_of(
+    inside: np.ndarray, spacing: tuple[float, float], course: Course, discs: list[Part]
+) -> list[Part]:
+    """The vertebral bodies, lowest first.
+
+    The label also holds the posterior elements. A body is what lies in front of the canal's middle, so a
+    bridge to a spinous process is cut there; bodies that touch each other are cut along the disc between them.
+    """
+    whole = Shape(inside, spacing)
+    if not len(whole.pixels):
+        return []
+    front = np.zeros(inside.shape, dtype=bool)
+    front[inside] = course.locate(whole.pixels)[1] > 0
+    least = SMALLEST_MM2["vertebrae"]
+    pieces = [piece for shape in components(front, spacing, least)[0] for piece in _cut(shape, discs, least)]
+    return _from_below([_part(_union(group), course) for group in _at_one_height(pieces, course)])
+
+
+def _cut(shape: Shape, discs: list[Part], least: float) -> list[Shape]:
+    """The bodies in a connected part: those between discs; a corner cut off by a disc's line stays with it."""
+    level = np.zeros(len(shape.pixels), dtype=int)
+    for disc in discs:
+        level += disc.frame.local(shape.pixels)[1] > 0
+    large = np.flatnonzero(np.bincount(level) * shape.area_of_pixel >= least)
+    if len(large) < 2:
+        return [shape]
+    return _by_number(shape, np.abs(level[:, None] - large).argmin(axis=1), len(large))
+
+
+def _by_number(shape: Shape, numbers: np.ndarray, count: int) -> list[Shape]:
+    pieces = []
+    for number in range(count):
+        inside = np.zeros_like(shape.inside)
+        inside[shape.inside] = numbers == number
+        pieces.append(Shape(inside, shape.spacing))
+    return pieces
+
+
+def _part(shape: Shape, course: Course) -> Part:
+    nearest = np.linalg.norm(course.points - shape.centre, axis=1).argmin()
+    along = float(course.locate(shape.centre[None])[0][0])
+    return Part(shape, fit_frame(shape, -course.tangents[nearest]), along)
+
+
+def _from_below(parts: list[Part]) -> list[Part]:
+    return sorted(parts, key=lambda part: part.along)
+
+
+def _at_one_height(pieces: list[Shape], course: Course) -> list[list[Shape]]:
+    """Pieces in groups, each within 10 mm of the next along the spine; discs and bodies are 20 mm apart."""
+    ordered = sorted((float(course.locate(piece.centre[None])[0][0]), n) for n, piece in enumerate(pieces))
+    groups: list[list[Shape]] = []
+    last = -np.inf
+    for along, number in ordered:
+        if along - last >= _SAME_MM:
+            groups.append([])
+        groups[-1].append(pieces[number])
+        last = along
+    return groups
+
+
+def _union(pieces: list[Shape]) -> Shape:
+    return Shape(np.any([piece.inside for piece in pieces], axis=0), pieces[0].spacing)
+
+
+def _split(shape: Shape, course: Course) -> list[Shape]:
+    """The discs in a part: it is as wide as a disc at two heights at least 5 mm apart, and thin between them."""
+    along = course.locate(shape.pixels)[0]
+    if np.ptp(along) < _THICKEST_DISC_MM:
+        return [shape]
+    bins = (along - along.min()).astype(int)
+    widths = ndimage.uniform_filter1d(np.bincount(bins).astype(float), 3, mode="constant")
+    wide, count = ndimage.label(widths >= widths.max() / 2)
+    middles = np.array([np.flatnonzero(wide == number).mean() for number in range(1, count + 1)])
+    if count < 2 or np.diff(middles).min() < _APART_MM:
+        return [shape]
+    return _by_number(shape, np.abs(bins[:, None] - middles).argmin(axis=1), count)

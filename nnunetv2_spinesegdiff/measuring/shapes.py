@@ -1,0 +1,213 @@
+"""A part of a mask as points, and its size in a frame of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.stats import theilslopes
+
+_POINTS_A_SIDE = 4
+_BIN_MM = 0.5
+_FEWEST_BINS = 3
+_OFF_LINE_MM = 2.0
+_TURNS = 4
+_CENTRAL = 0.8
+_END_SHARES = (0.1, 0.2)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a disc or a body lies.
+
+    Attributes:
+        centre: (2,), mm down and mm back.
+        back, up: (2,), unit vectors along its middle line and square to it.
+    """
+
+    centre: np.ndarray
+    back: np.ndarray
+    up: np.ndarray
+
+    @classmethod
+    def upright(cls, centre: np.ndarray, up: np.ndarray) -> Frame:
+        """The frame whose `up` is given (any length)."""
+        up = up / np.linalg.norm(up)
+        return cls(centre, np.array([up[1], -up[0]]), up)
+
+    def turned(self, slope: float, centre: np.ndarray) -> Frame:
+        """About an angle whose tangent is `slope`, upward at the back; moved to `centre`."""
+        return Frame.upright(centre, self.up - slope * self.back)
+
+    def local(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(back, up) in mm of points (n, 2), each (n,)."""
+        away = points - self.centre
+        return away @ self.back, away @ self.up
+
+    def at(self, back: float, up: float) -> np.ndarray:
+        """(2,), mm down and mm back, of a point in the frame."""
+        return self.centre + back * self.back + up * self.up
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A part of a mask. Pixels are squares, and each is filled with points: areas are sums over points.
+
+    Attributes:
+        inside: (H, W) bool.
+        spacing: (row, column) in mm.
+    """
+
+    inside: np.ndarray
+    spacing: tuple[float, float]
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """(n, 2) middles of the pixels: mm down and mm back from the middle of pixel (0, 0)."""
+        return np.argwhere(self.inside) * np.asarray(self.spacing)
+
+    @cached_property
+    def points(self) -> np.ndarray:
+        """(16 n, 2), spread evenly over the pixels, in the same coordinates."""
+        steps = (np.arange(_POINTS_A_SIDE) + 0.5) / _POINTS_A_SIDE - 0.5
+        offsets = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
+        return (self.pixels[:, None] + offsets * np.asarray(self.spacing)).reshape(-1, 2)
+
+    @property
+    def area_of_pixel(self) -> float:
+        """In mm²."""
+        return self.spacing[0] * self.spacing[1]
+
+    @property
+    def area_of_point(self) -> float:
+        """In mm²."""
+        return self.area_of_pixel / _POINTS_A_SIDE**2
+
+    @property
+    def area(self) -> float:
+        """In mm²."""
+        return len(self.pixels) * self.area_of_pixel
+
+    @cached_property
+    def centre(self) -> np.ndarray:
+        """(2,), mm down and mm back."""
+        return self.pixels.mean(axis=0)
+
+    def principal_axes(self) -> tuple[np.ndarray, float]:
+        """Unit vector (2,) of the long axis, and the length in mm of a bar that spreads as far along it."""
+        values, vectors = np.linalg.eigh(np.cov(self.points.T))
+        return vectors[:, -1], float(np.sqrt(12 * values[-1]))
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The height of a part along its middle line.
+
+    Attributes:
+        frame: its own.
+        edges: (n + 1,) mm back of the frame's centre, 0.5 mm apart; areas: (n,) mm² between them.
+        middles: (n,) mean height above the frame's axis in mm, NaN where there is nothing.
+    """
+
+    frame: Frame
+    edges: np.ndarray
+    areas: np.ndarray
+    middles: np.ndarray
+
+    @classmethod
+    def of(cls, shape: Shape, frame: Frame) -> Profile:
+        back, up = frame.local(shape.points)
+        first = np.floor(back.min() / _BIN_MM)
+        bins = (back / _BIN_MM - first).astype(int)
+        counts = np.bincount(bins)
+        with np.errstate(invalid="ignore"):
+            middles = np.bincount(bins, weights=up) / counts
+        edges = (first + np.arange(len(counts) + 1)) * _BIN_MM
+        return cls(frame, edges, counts * shape.area_of_point, middles)
+
+    def extent(self) -> tuple[float, float]:
+        """The stretch, in mm back, where the part is at least half as high as it typically is.
+
+        What is thinner does not belong to a body: a bridge to the posterior elements, a bony spur.
+        """
+        filled = self.areas > 0
+        high = self.areas >= np.median(self.areas[filled]) / 2
+        first, last = _longest_run(high)
+        return float(self.edges[first]), float(self.edges[last])
+
+    def height(self, stretch: tuple[float, float]) -> float:
+        """Mean height in mm over a stretch in mm back: its area by its length."""
+        total = np.concatenate([[0], np.cumsum(self.areas)])
+        below, above = np.interp(stretch, self.edges, total)
+        return float((above - below) / (stretch[1] - stretch[0]))
+
+    def straight(self, stretch: tuple[float, float], side: int) -> tuple[float, float]:
+        """The longest part of a stretch where no edge is more than 2 mm off a straight line.
+
+        Args:
+            side: 1 for the upper edge, -1 for the lower.
+        """
+        at = (self.edges[:-1] + self.edges[1:]) / 2
+        edge = self.middles + side * self.areas / _BIN_MM / 2
+        within = (at > stretch[0]) & (at < stretch[1])
+        used = within & (self.areas > 0)
+        keep = used
+        # The first line is drawn through what it is to leave out as well.
+        for _ in range(2):
+            if keep.sum() < _FEWEST_BINS:
+                return stretch
+            slope, offset = theilslopes(edge[keep], at[keep])[:2]
+            keep = used & (np.abs(edge - offset - slope * at) <= _OFF_LINE_MM)
+        first, last = _longest_run(within & (keep | ~used))
+        return max(stretch[0], float(self.edges[first])), min(stretch[1], float(self.edges[last]))
+
+    def slope(self, stretch: tuple[float, float]) -> tuple[float, float]:
+        """Slope of the middle line over a stretch, and its height in mm at the stretch's middle."""
+        at = (self.edges[:-1] + self.edges[1:]) / 2
+        used = (at > stretch[0]) & (at < stretch[1]) & (self.areas > 0)
+        if used.sum() < _FEWEST_BINS:
+            return 0.0, float(np.nanmean(self.middles))
+        # A median of slopes: dents and what bulges out at an end do not turn it.
+        slope, offset = theilslopes(self.middles[used], at[used])[:2]
+        return float(slope), float(offset + slope * sum(stretch) / 2)
+
+
+def _longest_run(flags: np.ndarray) -> tuple[int, int]:
+    """First index of the longest run of true flags, and the index after its last; (0, 0) without any."""
+    changes = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int))).reshape(-1, 2)
+    if not len(changes):
+        return 0, 0
+    first, last = changes[np.diff(changes, axis=1).argmax()]
+    return int(first), int(last)
+
+
+def central(stretch: tuple[float, float]) -> tuple[float, float]:
+    """The central 80 % of a stretch."""
+    margin = (1 - _CENTRAL) / 2 * (stretch[1] - stretch[0])
+    return stretch[0] + margin, stretch[1] - margin
+
+
+def ends(stretch: tuple[float, float]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The parts of a stretch from 10 to 20 % of its length off its front and off its back."""
+    near, far = (share * (stretch[1] - stretch[0]) for share in _END_SHARES)
+    return (stretch[0] + near, stretch[0] + far), (stretch[1] - far, stretch[1] - near)
+
+
+def fit_frame(
+    shape: Shape, up: np.ndarray, stretch_of: Callable[[Profile], tuple[float, float]] = Profile.extent
+) -> Profile:
+    """Turn a frame until its axis is the part's middle line, halfway between the upper and the lower edge.
+
+    Args:
+        up: (2,), roughly upward.
+        stretch_of: gives the stretch whose central 80 % is looked at, in mm back in a profile's frame.
+    """
+    profile = Profile.of(shape, Frame.upright(shape.centre, up))
+    for _ in range(_TURNS):
+        stretch = central(stretch_of(profile))
+        slope, height = profile.slope(stretch)
+        middle = profile.frame.at(sum(stretch) / 2, height)
+        profile = Profile.of(shape, profile.frame.turned(slope, middle))
+    return profile

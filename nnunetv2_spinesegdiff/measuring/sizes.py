@@ -1,0 +1,100 @@
+"""Heights of bodies and discs, and the length of discs, in mm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+from scipy import ndimage
+
+from .parts import Part
+from .shapes import Profile, central, fit_frame
+
+_RIM_MM = 6.0
+_ENDS_PERCENT = (1.0, 99.0)
+_FEWEST_PIXELS = 10
+
+
+def neighbours(disc: Part, discs: Sequence[Part], bodies: Sequence[Part]) -> tuple[Part | None, Part | None]:
+    """The bodies right below and right above a disc; None where there is none before the next disc."""
+    below = [body for body in bodies if body.along < disc.along]
+    above = [body for body in bodies if body.along > disc.along]
+    lower = max((other.along for other in discs if other.along < disc.along), default=-np.inf)
+    upper = min((other.along for other in discs if other.along > disc.along), default=np.inf)
+    nearest_below = max(below, key=lambda body: body.along, default=None)
+    nearest_above = min(above, key=lambda body: body.along, default=None)
+    return (
+        nearest_below if nearest_below and nearest_below.along > lower else None,
+        nearest_above if nearest_above and nearest_above.along < upper else None,
+    )
+
+
+def fitted(disc: Part, bodies: Sequence[Part | None]) -> Part:
+    """The disc with its middle line fitted to the space between its vertebrae only."""
+    profile = fit_frame(disc.shape, disc.frame.up, partial(disc_space, bodies=bodies))
+    return replace(disc, profile=profile)
+
+
+def disc_space(disc: Profile, bodies: Sequence[Part | None]) -> tuple[float, float]:
+    """The stretch in mm back, in a disc's own frame, that lies between the bodies' endplates.
+
+    The edges of the endplates, bony spurs not counted, bound the space of a disc; what is beyond is a bulge or
+    a herniation (Fardon et al. 2014, doi 10.1016/j.spinee.2014.04.022). On a side without a vertebra (the
+    sacrum, most often) the space ends where the disc's edge leaves a straight line: where the disc laps over
+    the sacrum's rim. Without vertebrae it has at least half of its typical height as well.
+    """
+    own = disc.extent()
+    half = disc.height(central(own)) / 2
+    first, last = float(disc.edges[0]), float(disc.edges[-1])
+    near = [None if body is None else _facing(disc, body, half + _RIM_MM) for body in bodies]
+    for stretch in near:
+        if stretch is not None:
+            first, last = max(first, stretch[0]), min(last, stretch[1])
+    # Bodies that hardly face each other do not bound a disc.
+    if near == [None, None] or last - first < (own[1] - own[0]) / 2:
+        first, last = own
+    for side, stretch in zip((-1, 1), near, strict=True):
+        if stretch is None:
+            first, last = disc.straight((first, last), side)
+    return first, last
+
+
+def _facing(disc: Profile, body: Part, within: float) -> tuple[float, float] | None:
+    """The stretch of a body, in mm back in the disc's frame, that is so near to the disc's axis."""
+    back, up = disc.frame.local(_core(body))
+    near = back[np.abs(up) <= within]
+    if not len(near):
+        return None
+    low, high = np.percentile(near, _ENDS_PERCENT)
+    return float(low), float(high)
+
+
+def _core(body: Part) -> np.ndarray:
+    """Points (n, 2) of a body without what is thinner than half of it."""
+    points = body.shape.points
+    back = body.frame.local(points)[0]
+    front, rear = body.profile.extent()
+    return points[(back >= front) & (back <= rear)]
+
+
+def disc_length(disc: Part, height: float) -> float:
+    """Anteroposterior length in mm: the mean over the middle half of the disc's height."""
+    up = disc.frame.local(disc.shape.points)[1]
+    band = np.abs(up) <= height / 4
+    return float(band.sum() * disc.shape.area_of_point / (height / 2))
+
+
+def disc_signal(disc: Part, stretch: tuple[float, float], image: np.ndarray) -> float:
+    """Mean signal over a stretch in mm back, of the image (H, W).
+
+    The disc's outermost pixels share their signal with the bone, and are left out where 10 others remain.
+    """
+    inside = disc.shape.inside
+    for pixels in (ndimage.binary_erosion(inside), inside):
+        back = disc.frame.local(np.argwhere(pixels) * np.asarray(disc.shape.spacing))[0]
+        values = image[pixels][(back >= stretch[0]) & (back <= stretch[1])]
+        if len(values) >= _FEWEST_PIXELS:
+            break
+    return float(values.mean(dtype=np.float64))
