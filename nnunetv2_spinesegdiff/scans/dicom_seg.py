@@ -128,7 +128,7 @@ def _check_place(mask: sitk.Image, number: int, file: Path, image: Dataset) -> N
     columns, rows, _ = mask.GetSize()
     if (image.get("Rows"), image.get("Columns")) != (rows, columns):
         raise UserError(
-            f"{file}: {image.get('Rows')} x {image.get('Columns')} pixels where the mask has {rows} x {columns}"
+            f"{file}: {image.get('Rows')} x {image.get('Columns')} pixels, the mask has {rows} x {columns}"
             "; DICOM-SEG needs the series that the mask was made of"
         )
     if "ImagePositionPatient" not in image or "ImageOrientationPatient" not in image:
