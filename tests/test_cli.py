@@ -56,6 +56,7 @@ OPTIONS = {
         *("-i", "-s", "--reproduced", "--control", "-l", "--gradings", "--overview", "--splits", "-o"),
         *("--mixed", "--fewest", "--gallery", "--order_by", "--title", "--whole_paths"),
     ],
+    "doctor": ["-device", "--json"],
     "env": ["eval"],
 }
 TRAIN = ["train", "-d", "501", "-f", "0", "-device", "cpu"]

@@ -99,7 +99,10 @@ ROOMS = {
         ),
         outside=("torch", "numpy", "pandas", "SimpleITK", "tqdm", "nnunetv2"),
     ),
-    "doctor": Room(inside=("preflight", *LEAVES), outside=("torch", "nnunetv2")),
+    # What it measures is measured as predictions run.
+    "doctor": Room(
+        inside=("preflight", "inference.memory", "inference.settings", *LEAVES), outside=("torch", "nnunetv2")
+    ),
     # The one room that asks a network for anything.
     "downloads": Room(inside=("errors", "files"), outside=("pooch", "requests", "tqdm")),
     "ext_trainers": Room(inside=("training", "errors")),

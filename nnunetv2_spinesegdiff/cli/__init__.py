@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import UserError
-from . import data, downloading, evaluating, experiments, nnunet, segmenting
+from . import data, doctoring, downloading, evaluating, experiments, nnunet, segmenting
 
 # Imports of torch and SimpleITK wait until a subcommand needs them: `spinesegdiff -h` answers at once.
 
@@ -59,5 +59,6 @@ COMMANDS = (
     evaluating.add_figures,
     evaluating.add_report,
     experiments.add_reproduce,
+    doctoring.add_doctor,
     nnunet.add_env,
 )

@@ -1,0 +1,41 @@
+"""Looking at a set-up."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from .. import __version__
+from .words import add_command
+
+
+def add_doctor(commands: argparse._SubParsersAction) -> None:
+    p = add_command(
+        commands,
+        "doctor",
+        "Look at this set-up: versions, environment variables, commands, trainers, memory, disks and devices, "
+        "and how long a slice takes here. The exit status is 1 where something stops work.",
+    )
+    p.add_argument(
+        "-device",
+        choices=["cpu", "cuda", "mps"],
+        default=argparse.SUPPRESS,
+        help="what to compute on instead of the best that is there",
+    )
+    p.add_argument(
+        "--json", action="store_true", help="for bug reports: JSON without the names of user and home folder"
+    )
+    p.set_defaults(run=_doctor)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from ..doctor.diagnosis import diagnose, stops_work
+    from ..doctor.text import as_json, as_text
+
+    findings = diagnose(vars(options).get("device"))
+    if options.json:
+        print(as_json(findings, __version__))
+    else:
+        print(as_text(findings, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+    return 1 if stops_work(findings) else 0
