@@ -142,7 +142,7 @@ def add_export(commands: argparse._SubParsersAction) -> None:
 def _export(options: argparse.Namespace) -> int:
     from ..errors import UserError
     from ..sharing.card import CardDetails
-    from ..sharing.exporting import export_model
+    from ..sharing.export import export_model
 
     given = vars(options)
     if ("m" in given) == ("d" in given):

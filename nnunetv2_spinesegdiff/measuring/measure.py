@@ -188,9 +188,7 @@ def _index(
 ) -> tuple[float | None, list[str]]:
     whole = [None if body is None else _body(body, cut_off).get("height_mm") for body in adjacent]
     below, above = whole
-    missing = [
-        word for word, body in ((words.NONE_BELOW, below), (words.NONE_ABOVE, above)) if body is None
-    ]
+    missing = [word for word, body in ((words.NONE_BELOW, below), (words.NONE_ABOVE, above)) if body is None]
     if below is None or above is None:
         return None, missing
     return height / ((below + above) / 2), missing

@@ -14,8 +14,8 @@ import torch
 
 from ..errors import UserError
 from ..inference.settings import PredictionSettings
-from ..scans.examining import scan_of
 from ..scans.finding import find_scans
+from ..scans.in_memory import scan_of
 from ..scans.reading import read_scan
 from ..sharing.opening import open_model
 from .many import Failure, segment_each

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import permutations
 
 import numpy as np
@@ -11,14 +13,11 @@ from nnunetv2_spinesegdiff.segmentation.cutting import segment_slices
 
 from .made_up import reading_model, spine, spine_labels
 
-VERSIONS = {
-    "as it is": lambda image: image,
+VERSIONS: dict[str, Callable[[sitk.Image], sitk.Image]] = {
+    "as it is": sitk.Image,
+    **{f"axes {order}": partial(sitk.PermuteAxes, order=order) for order in permutations(range(3))},
     **{
-        f"axes {order}": lambda image, order=order: sitk.PermuteAxes(image, order)
-        for order in permutations(range(3))
-    },
-    **{
-        f"flipped {axis}": lambda image, axis=axis: sitk.Flip(image, [axis == other for other in range(3)])
+        f"flipped {axis}": partial(sitk.Flip, flipAxes=[axis == other for other in range(3)])
         for axis in range(3)
     },
     "oblique": lambda image: turned(image, (8.0, -6.0, 11.0)),
