@@ -14,7 +14,7 @@ from .errors import UserError
 
 DATASET, UNSEEN = 501, 502
 PATIENTS, UNSEEN_PATIENTS = 12, 10
-TRAINER = "nnUNetTrainerSpineSegDiff_6epochs_40iters_width25"
+TRAINER = "nnUNetTrainerSpineSegDiff_16epochs_40iters_width25"
 PLANS = "nnUNetPlans2mm"
 """At 2 mm a slice has a quarter of the pixels: what two CPU cores can learn from in three minutes."""
 
