@@ -75,7 +75,7 @@ def test_threads_and_cores(threads, cores, level, advice, monkeypatch):
     (finding,) = check_cpu()
     assert finding.level == level
     assert advice in finding.advice
-    assert f"{threads} threads on {cores} cores" in finding.seen
+    assert f"{threads} thread{'s' * (threads > 1)} on {cores} core{'s' * (cores > 1)}" in finding.seen
 
 
 def test_the_name_of_the_processor(tmp_path, monkeypatch):
