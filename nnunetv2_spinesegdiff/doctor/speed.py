@@ -30,7 +30,7 @@ def check_speed(
 
     Args:
         device: cpu, cuda or mps.
-        seconds: how long to go on; the first, slower forward and one that is timed are made in any case.
+        seconds: how long to go on; one forward is made in any case.
         size: pixels along both axes of a slice.
         features: of the network's stages.
     """
@@ -60,7 +60,9 @@ def check_speed(
 
 
 def best_time(forward: Callable[[], None], seconds: float) -> tuple[float, bool]:
-    """Time the calls that fit into a while; the first call, which sets things up, does not count.
+    """Time the calls that fit into a while.
+
+    The first call, which sets things up, counts only where it leaves no time for another.
 
     Returns:
         Seconds of the fastest call, and whether the threads had their cores for themselves: they took at
@@ -68,16 +70,15 @@ def best_time(forward: Callable[[], None], seconds: float) -> tuple[float, bool]
     """
     import torch
 
-    forward()
-    began, taken = time.perf_counter(), time.process_time()
-    best, now = float("inf"), began
-    while now + min(best, seconds) <= began + seconds:
-        started = now
+    times: list[float] = []
+    spent, taken = 0.0, time.process_time()
+    while not times or spent + min(times) <= seconds:
+        started = time.perf_counter()
         forward()
-        now = time.perf_counter()
-        best = min(best, now - started)
-    share = (time.process_time() - taken) / ((now - began) * torch.get_num_threads())
-    return best, share >= UNDISTURBED
+        times.append(time.perf_counter() - started)
+        spent += times[-1]
+    share = (time.process_time() - taken) / (spent * torch.get_num_threads())
+    return min(times[1:] or times), share >= UNDISTURBED
 
 
 def _in_words(best: float, device: str, size: int) -> str:

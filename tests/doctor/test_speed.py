@@ -41,19 +41,20 @@ def clock(monkeypatch) -> dict[str, float]:
     return told
 
 
-def test_the_fastest_counts_and_the_first_does_not(clock):
+@pytest.mark.parametrize("first", [0.125, 1.0])
+def test_the_fastest_counts_and_the_first_does_not(first, clock):
     took: list[float] = []
 
     def forward() -> None:
-        took.append([0.1, 0.75, 0.25, 0.5][min(len(took), 3)])
+        took.append([first, 0.75, 0.25, 0.5][min(len(took), 3)])
         clock["wall"] += took[-1]
 
-    assert best_time(forward, 2.0)[0] == 0.25
-    assert sum(took[1:]) <= 2.0
+    assert best_time(forward, 3.0)[0] == 0.25
+    assert 2.5 < sum(took) <= 3.5
 
 
 @pytest.mark.parametrize("seconds", [0.0, 2.0])
-def test_a_slow_forward_is_made_twice_and_no_more(seconds, clock):
+def test_a_slow_forward_is_made_once(seconds, clock):
     calls: list[int] = []
 
     def forward() -> None:
@@ -61,7 +62,7 @@ def test_a_slow_forward_is_made_twice_and_no_more(seconds, clock):
         clock["wall"] += 30.0
 
     assert best_time(forward, seconds)[0] == 30.0
-    assert len(calls) == 2
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("threads", [1, 2, 16])
