@@ -34,7 +34,15 @@ def check_trainers(seconds: float = 60) -> Finding:
     Args:
         seconds: after which a process without an answer is ended.
     """
-    now, after = _answers(seconds)
+    try:
+        now, after = _answers(seconds)
+    except subprocess.TimeoutExpired:
+        return Finding(
+            "warning",
+            TOPIC,
+            f"nnU-Net did not tell within {seconds:g} s whether it finds {TRAINER}",
+            "ask again when the machine, or the disk that Python is on, is less busy",
+        )
     if after:
         return Finding(
             "problem",
@@ -54,17 +62,14 @@ def check_trainers(seconds: float = 60) -> Finding:
 
 def _answers(seconds: float) -> tuple[str, str]:
     """What goes wrong now, and with our folder known; empty where the trainer is found."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", ASK],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=seconds,
-        )
-    except subprocess.TimeoutExpired:
-        return ("", f"no answer within {seconds:g} s")
+    done = subprocess.run(
+        [sys.executable, "-c", ASK],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=seconds,
+    )
     if done.returncode:
         told = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         return ("", told[-1])
