@@ -14,7 +14,7 @@ def add_doctor(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands,
         "doctor",
-        "Look at this set-up: versions, environment variables, commands, trainers, memory, disks and devices, "
+        "Look at this set-up: versions, environment variables, commands, trainers, memory, disks, devices, "
         "and how long a slice takes here. The exit status is 1 where something stops work.",
     )
     p.add_argument(

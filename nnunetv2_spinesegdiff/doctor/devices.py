@@ -76,7 +76,7 @@ def check_cpu() -> list[Finding]:
 
     cores, threads = usable_cores(), torch.get_num_threads()
     bfloat16 = "with bfloat16" if has_bfloat16("cpu") else "without bfloat16"
-    seen = f"{_name_of_cpu()}, {bfloat16}: {threads} threads on {cores} cores"
+    seen = f"{_name_of_cpu()}, {bfloat16}: {_count(threads, 'thread')} on {_count(cores, 'core')}"
     if threads > cores:
         return [
             Finding(
@@ -169,6 +169,10 @@ def _card(index: int) -> Finding:
     if free < 4 * GB:
         return Finding("warning", TOPIC, seen, "end other programs on it (nvidia-smi lists them)")
     return Finding("ok", TOPIC, seen)
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}{'' if number == 1 else 's'}"
 
 
 def _name_of_cpu() -> str:

@@ -49,18 +49,20 @@ def _checks() -> list[tuple[str, Check]]:
 
 
 def _checks_of(device: str | None) -> list[tuple[str, Check]]:
-    """Topic and check of all that computes; a device that is not there is not timed."""
-    found: list[tuple[str, Check]] = [
+    """Topic and check of all that asks torch."""
+    return [
         (devices.TOPIC, devices.check_cpu),
         (devices.TOPIC, devices.check_threading),
         (devices.TOPIC, devices.check_cuda),
         (devices.TOPIC, devices.check_mps),
+        (speed.TOPIC, partial(_timed, device)),
     ]
+
+
+def _timed(device: str | None) -> list[Finding]:
+    """The speed of a device, or that it is not there."""
     chosen = device or devices.best_device()
-    missing = devices.check_chosen(chosen)
-    if missing:
-        return [*found, (devices.TOPIC, lambda: missing)]
-    return [*found, (speed.TOPIC, partial(speed.check_speed, chosen))]
+    return devices.check_chosen(chosen) or [speed.check_speed(chosen)]
 
 
 def _run(topic: str, check: Check) -> list[Finding]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import time
 from collections.abc import Callable, Sequence
 
 from .devices import has_bfloat16
 from .finding import Finding
-from .resources import usable_cores
 
 TOPIC = "speed"
 FEATURES = (32, 64, 128, 256, 512, 512, 512)
@@ -21,6 +19,8 @@ FAST = 1.4
 SLICES = 15
 SLOW = 5.0
 """Seconds a slice from which on a user should know that it takes long."""
+UNDISTURBED = 0.7
+"""Threads that wait for each other spin: alone on their cores they take nearly all of the time."""
 
 
 def check_speed(
@@ -30,13 +30,12 @@ def check_speed(
 
     Args:
         device: cpu, cuda or mps.
-        seconds: how long to go on; the first, slower forward and one that is timed are made in any case.
+        seconds: how long to go on; one forward is made in any case.
         size: pixels along both axes of a slice.
         features: of the network's stages.
     """
     try:
-        forward = _forward(device, size, features)
-        best = best_time(forward, seconds)
+        best, undisturbed = best_time(_forward(device, size, features), seconds)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
         return Finding(
@@ -45,36 +44,49 @@ def check_speed(
             f"the network does not run on {device}: {type(error).__name__}: {reason}",
             "choose another -device" if device != "cpu" else "install torch anew",
         )
-    slice_seconds = best * MIRRORED * FAST
-    seen = (
-        f"a forward of a slice of {size} x {size} takes {_duration(best)} on {device}; with --preset fast a "
-        f"slice takes about {_duration(slice_seconds)}, a scan of {SLICES} slices "
-        f"{_duration(slice_seconds * SLICES)}"
-    )
     halved = device == "cpu" and has_bfloat16(device)
-    if halved:
-        seen += ", and about half with --precision bfloat16"
-    cores = usable_cores()
-    if device == "cpu" and hasattr(os, "getloadavg") and os.getloadavg()[0] > 1.5 * cores:
-        seen += f"; the machine is busy (load {os.getloadavg()[0]:.1f} on {cores} cores) and may be faster"
-    if slice_seconds > SLOW:
+    seen = _in_words(best, device, size) + (", about half with --precision bfloat16" if halved else "")
+    if device == "cpu" and not undisturbed:
+        return Finding(
+            "warning",
+            TOPIC,
+            f"{seen}; but other programs are computing on these cores",
+            "wait for them, or export OMP_NUM_THREADS=1: threads that wait for each other are slow",
+        )
+    if best * MIRRORED * FAST > SLOW:
         faster = "--precision bfloat16" if halved else "a machine with a graphics card"
         return Finding("warning", TOPIC, seen, f"{faster}, if that is too slow for you")
     return Finding("ok", TOPIC, seen)
 
 
-def best_time(forward: Callable[[], None], seconds: float) -> float:
-    """Seconds of the fastest call within a while; the first call, which sets things up, does not count."""
-    forward()
-    end = time.perf_counter() + seconds
-    best = float("inf")
-    while True:
+def best_time(forward: Callable[[], None], seconds: float) -> tuple[float, bool]:
+    """Time the calls that fit into a while.
+
+    The first call, which sets things up, counts only where it leaves no time for another.
+
+    Returns:
+        Seconds of the fastest call, and whether the threads had their cores for themselves: they took at
+        least `UNDISTURBED` of the processor time that there was for them.
+    """
+    import torch
+
+    times: list[float] = []
+    spent, taken = 0.0, time.process_time()
+    while not times or spent + min(times) <= seconds:
         started = time.perf_counter()
         forward()
-        now = time.perf_counter()
-        best = min(best, now - started)
-        if now + best > end:
-            return best
+        times.append(time.perf_counter() - started)
+        spent += times[-1]
+    share = (time.process_time() - taken) / (spent * torch.get_num_threads())
+    return min(times[1:] or times), share >= UNDISTURBED
+
+
+def _in_words(best: float, device: str, size: int) -> str:
+    fast = best * MIRRORED * FAST
+    return (
+        f"a forward of a slice of {size} x {size} takes {duration(best)} on {device}; with --preset fast a "
+        f"slice takes about {duration(fast)}, a scan of {SLICES} slices {duration(fast * SLICES)}"
+    )
 
 
 def _forward(device: str, size: int, features: Sequence[int]) -> Callable[[], None]:
@@ -125,10 +137,10 @@ def _architecture(features: Sequence[int]) -> tuple[str, dict, list[str]]:
     return network, arguments, ["conv_op", "norm_op", "dropout_op", "nonlin"]
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """`140 ms`, `0.8 s`, `12 s`, `4 min`."""
     if seconds < 0.5:
-        return f"{seconds * 1000:.2g} ms" if seconds < 0.0995 else f"{seconds * 1000:.0f} ms"
+        return f"{seconds * 1000:.0f} ms" if seconds >= 0.01 else f"{seconds * 1000:.1f} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
