@@ -85,8 +85,9 @@ def main() -> None:
         for _ in range(options.repeats):
             one.append(run(sources[0].path, options.m, options.flags, Path(scratch)))
             all_.append(run(options.i, options.m, options.flags, Path(scratch)))
+    size = options.m.stat().st_size / 1e6
     lines = [
-        f"`spinesegdiff segment {' '.join(options.flags)}`, {options.m.stat().st_size / 1e6:.0f} MB of model, "
+        f"`spinesegdiff segment {' '.join(options.flags)}`, a model of {size:.0f} MB, "
         f"{os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}, median of "
         f"{options.repeats}.",
         "",

@@ -42,6 +42,11 @@ OPTIONS = {
         *("--precision", "--save_uncertainty"),
     ],
     "uncertainty": ["-i", "-o", "--images", "-np"],
+    "segment": [
+        *("-i", "-o", "-m", "-f", "-chk", "-device", "--slices", "--series", "--any_plane", "--keep_format"),
+        *("--dicom_seg", "--disable_tta", "--refine", "--no_refine", "--preset", "--num_parts", "--part_id"),
+    ],
+    "export": ["-o", "-m", "-d", "-c", "-tr", "-p", "-f", "-chk", "--license", "--authors", "--contact"],
     "reproduce": [
         *("--table", "--description", "-d", "-o", "--num_parts", "-device", "--dry_run", "--job"),
     ],
@@ -210,3 +215,12 @@ def test_the_module_runs_as_the_command():
         check=True,
     )
     assert done.stdout.strip() == f"spinesegdiff {__version__}"
+
+
+def test_an_interrupted_command_says_so_in_one_line(monkeypatch, capsys, tmp_path):
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nnunetv2_spinesegdiff.segmentation.command.run_segment", interrupted)
+    assert main(["segment", "-i", "a", "-o", str(tmp_path), "-m", "b"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import glob
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,8 @@ def segment_cohort(
     """
     started = time.time()
     _check_apart(scans, out)
+    with _told_of(out):
+        out.mkdir(parents=True, exist_ok=True)
     sources = find_scans(scans)[part[0] :: part[1]]
     done = Done()
     with scratch_folder() as scratch:
@@ -111,7 +114,8 @@ def segment_cohort(
             for source, record in tqdm(results, "Segmenting", len(todo), unit="scan", disable=not progress):
                 done.note(source.name, record)
                 if isinstance(record, Failure):
-                    ScanOutputs(out, source.name).write_failure(record.reason)
+                    with _told_of(out):
+                        ScanOutputs(out, source.name).write_failure(record.reason)
     run = {
         "command": list(command),
         "model": {"name": opened.label, "sha256": opened.sha256, "folds": list(opened.folds)},
@@ -121,8 +125,20 @@ def segment_cohort(
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
         "seconds": round(time.time() - started, 1),
     }
-    write_summary(out, run)
+    with _told_of(out):
+        write_summary(out, run)
     return done
+
+
+@contextmanager
+def _told_of(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{out}: cannot be written ({error.strerror or error}); make room, or choose another with -o; "
+            "run again, finished scans are kept"
+        ) from error
 
 
 def _check_apart(scans: Path, out: Path) -> None:

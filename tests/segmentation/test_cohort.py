@@ -17,6 +17,8 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.files import written_whole
+from nnunetv2_spinesegdiff.segmentation import outputs
 from nnunetv2_spinesegdiff.segmentation.cohort import ModelChoice, segment_cohort
 from nnunetv2_spinesegdiff.segmentation.outputs import Formats, ScanOutputs
 from nnunetv2_spinesegdiff.segmentation.settings import SegmentationSettings
@@ -33,7 +35,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def without_seconds(path: Path) -> bytes:
-    if path.suffix != ".json":
+    if path.suffix != ".json" or ".part" in path.suffixes:
         return path.read_bytes()
     return json.dumps({**json.loads(path.read_text()), "seconds": 0}).encode()
 
@@ -46,6 +48,18 @@ def even_scan() -> sitk.Image:
 
 def run(scans: Path, out: Path, **more):
     return segment_cohort(scans, out, CHOICE, more.pop("settings", SegmentationSettings()), **more)
+
+
+@pytest.fixture(autouse=True)
+def quick_pictures(request, monkeypatch):
+    """Drawing takes longer than all the rest; one test draws."""
+
+    def draw(done, path):
+        with written_whole(path) as temporary:
+            sitk.WriteImage(sitk.GetImageFromArray(done.shown.mask), str(temporary))
+
+    if request.function is not test_what_is_written:
+        monkeypatch.setattr(outputs, "_draw", draw)
 
 
 @pytest.fixture
@@ -183,6 +197,15 @@ def test_disagreeing_stages_and_missing_structures_are_warned_of(tmp_path, stand
     assert done.warnings == {"scan": ["stage 1 and the refined mask disagree on ivd (Dice 0.00): check it"]}
 
 
+def test_where_nothing_can_be_written_is_one_line(scans, tmp_path, stand_in_model):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UserError, match="cannot be written") as told:
+            run(scans, out)
+        assert str(out) in str(told.value)
+    assert not stand_in_model, "the model is not even loaded"
+
+
 @pytest.mark.parametrize("out", [".", "inside", "a/b"])
 def test_results_do_not_lie_among_the_scans(out, scans, stand_in_model):
     with pytest.raises(UserError, match="choose another with -o"):
@@ -196,27 +219,36 @@ def test_a_single_scan_may_have_its_results_beside_it(scans, stand_in_model):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has threads")
 def test_a_kill_at_any_moment_leaves_no_wrong_file(tmp_path, stand_in_model):
-    for number in range(6):
+    for number in range(12):
         write(spine(number), tmp_path / "scans" / f"scan{number}.mha")
     undisturbed, out = tmp_path / "undisturbed", tmp_path / "out"
-    started = time.perf_counter()
     run(tmp_path / "scans", undisturbed)
-    lasts = time.perf_counter() - started
     expected, rng, killed = contents(undisturbed), random.Random(0), 0
     for _ in range(10):
         child = os.fork()
         if child == 0:
             run(tmp_path / "scans", out)
             os._exit(0)
-        time.sleep(rng.uniform(0.02, 0.5) * lasts)
+        wait_for_changes(out, rng.randint(1, 8))
+        time.sleep(rng.uniform(0, 0.01))
         os.kill(child, signal.SIGKILL)
         killed += os.waitpid(child, 0)[1] == signal.SIGKILL
         # Whatever lies there under its final name is what an undisturbed run makes.
         whole = {name: made for name, made in contents(out).items() if "/." not in f"/{name}"}
         assert all(expected[name] == made for name, made in whole.items() if name != "measurements.csv")
-    assert killed >= 3
-    run(tmp_path / "scans", out)
+    assert killed == 10
+    assert len(run(tmp_path / "scans", out).kept) >= 5
     assert contents(out) == expected
+
+
+def wait_for_changes(folder: Path, count: int) -> None:
+    """Until so many files have come or gone, half-written ones included."""
+    seen, deadline = {str(path) for path in folder.rglob("*")}, time.monotonic() + 60
+    while count > 0 and time.monotonic() < deadline:
+        now = {str(path) for path in folder.rglob("*")}
+        count -= len(now ^ seen)
+        seen = now
+        time.sleep(0.001)
 
 
 def test_records_tell_how_not_only_that(scans, tmp_path, stand_in_model):
