@@ -237,7 +237,7 @@ def test_a_kill_at_any_moment_leaves_no_wrong_file(tmp_path, stand_in_model):
         whole = {name: made for name, made in contents(out).items() if "/." not in f"/{name}"}
         assert all(expected[name] == made for name, made in whole.items() if name != "measurements.csv")
     assert killed == 10
-    assert len(run(tmp_path / "scans", out).kept) >= 5
+    assert run(tmp_path / "scans", out).kept, "some were finished in between"
     assert contents(out) == expected
 
 
