@@ -19,7 +19,7 @@ import SimpleITK as sitk
 from ..dataset_conversion.geometry import Grid, grids_differ_by_mm
 from .inflated import inflate_file
 from .itk import read_image
-from .kind import refuse_dimensions
+from .kind import refuse_channels, refuse_dimensions
 from .refusal import DAMAGED, Refusal
 from .shear import refuse_shear, shear_deg, shear_warnings
 from .spacing import refuse_no_spacing
@@ -115,14 +115,19 @@ def _shape(header: Any) -> tuple[int, ...]:
         raise Refusal(f"has no voxels by its header: {DAMAGED.removeprefix('is truncated or ')}")
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
+    if len(shape) == 5 and shape[3] == 1:  # where NIfTI has its vectors
+        refuse_channels(shape[4])
     return shape
 
 
 def _kind(header: Any) -> np.dtype:
-    try:
-        return header.get_data_dtype()
-    except (KeyError, ValueError, nib.spatialimages.HeaderDataError) as error:
-        raise Refusal("the type of its voxels is unknown: convert it again") from error
+    code = int(header["datatype"])
+    kind = (
+        nib.nifti1.data_type_codes.dtype[code] if code in nib.nifti1.data_type_codes.code else np.dtype("V0")
+    )
+    if kind.itemsize == 0:
+        raise Refusal(f"the type of its voxels ({code}) is unknown: convert it again")
+    return kind.newbyteorder(header.endianness)
 
 
 def _unit_mm(header: Any) -> float:
