@@ -105,6 +105,8 @@ def _header(path: Path) -> Any:
     header: Any = nib.Nifti1Header(start[:_BYTES_OF_NIFTI1], check=False)
     if header["magic"].item() != b"n+1":
         raise Refusal("is the header of a pair of files: convert it to one .nii or .nii.gz")
+    # Which way the quaternion's third axis runs: 1 unless -1; nibabel wants one of them.
+    header["pixdim"][0] = -1 if header["pixdim"][0] < 0 else 1
     return header
 
 
@@ -121,10 +123,8 @@ def _shape(header: Any) -> tuple[int, ...]:
 
 
 def _kind(header: Any) -> np.dtype:
-    code = int(header["datatype"])
-    kind = (
-        nib.nifti1.data_type_codes.dtype[code] if code in nib.nifti1.data_type_codes.code else np.dtype("V0")
-    )
+    code, codes = int(header["datatype"]), nib.nifti1.data_type_codes
+    kind = np.dtype(codes.dtype[code] if code in codes.code else "V0")  # type: ignore[call-overload]
     if kind.itemsize == 0:
         raise Refusal(f"the type of its voxels ({code}) is unknown: convert it again")
     return kind.newbyteorder(header.endianness)

@@ -18,7 +18,7 @@ from nnunetv2_spinesegdiff.scans.shear import shear_deg
 from nnunetv2_spinesegdiff.scans.spacing import refuse_extent, refuse_many_slices, refuse_spacing
 
 from ..dataset_conversion.made_up import rotation
-from .made_up import AXIAL, CORONAL, SAGITTAL, SIZE, SPACING, scan, values, write, write_series
+from .made_up import AXIAL, CORONAL, SAGITTAL, SIZE, scan, values, write, write_series
 
 
 def sheared_image(degrees: float) -> sitk.Image:
@@ -142,9 +142,10 @@ def test_shear_of_a_file_is_put_right(ending, tmp_path, read):
     made = read(write(image, tmp_path / ending)).image
     cosines = np.reshape(made.GetDirection(), (3, 3))
     assert np.allclose(cosines.T @ cosines, np.eye(3), atol=1e-9)
-    # The nearest rotation halves the angle between the two axes.
-    half = rotation((0.3, 0, 0)) @ SAGITTAL
-    assert min(np.abs(cosines - turned).max() for turned in (half, half @ half.T @ half, SAGITTAL)) < 6e-3
+    # The nearest rotation, by an oracle of its own: the square root of the Gram matrix.
+    leaning = np.reshape(image.GetDirection(), (3, 3))
+    roots, vectors = np.linalg.eigh(leaning.T @ leaning)
+    assert np.allclose(cosines, leaning @ (vectors / np.sqrt(roots)) @ vectors.T, atol=1e-9)
     assert np.array_equal(values(made), values(image))
 
 
@@ -220,59 +221,8 @@ def test_shear_is_the_worst_angle(degrees, lengths, turn):
     assert np.isclose(shear_deg(rotation(turn) @ axes * np.array(lengths)), degrees, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ("ElementSpacing = 1.7 ", "ElementSpacing = 0 ", "a voxel size in its header is 0 mm"),
-        ("ElementSpacing = 1.7 ", "ElementSpacing = -1.7 ", "a voxel size in its header is -1.7 mm"),
-        ("ElementSpacing = 1.7 ", "ElementSpacing = nan ", "a voxel size in its header is nan mm"),
-        (
-            "TransformMatrix = 0 1 0 0",
-            "TransformMatrix = 0 0 0 0",
-            "the directions of its axes are no directions",
-        ),
-        (
-            "TransformMatrix = 0 1 0 0 0 -1 -1 0 0\n",
-            "",
-            "has no TransformMatrix, nothing tells left from right",
-        ),
-        ("ElementDataFile = LOCAL", "", "is no MetaImage file"),
-        ("ElementDataFile = LOCAL", "ElementDataFile = gone.raw", "its data file gone.raw is missing"),
-    ],
-)
-def test_headers_of_metaimage(old, new, said, tmp_path, refused):
-    path = write(scan(), tmp_path / "a.mha")
-    content = path.read_bytes()
-    assert old.encode() in content
-    path.write_bytes(content.replace(old.encode(), new.encode()))
-    assert said in refused(path)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
-        ("(0,1.7,0)", "(0,0,0)", "a voxel size in its header is 0"),
-        ("(0,1.7,0)", "(nan,nan,nan)", "the directions of its axes are no directions"),
-        ("(0,1.7,0)", "(0,0,-1.7)", "the directions of its axes are no directions"),
-        ("space: left-posterior-superior\n", "", "has no space, nothing tells left from right"),
-        ("NRRD0004", "MRRD0004", "is no NRRD file"),
-    ],
-)
-def test_headers_of_nrrd(old, new, said, tmp_path, refused):
-    path = write(scan(), tmp_path / "a.nrrd")
-    content = path.read_bytes()
-    assert old.encode() in content
-    path.write_bytes(content.replace(old.encode(), new.encode()))
-    assert said in refused(path)
-
-
 def test_warnings_of_a_series_and_of_its_voxels_come_together(tmp_path, read):
     write_series(tmp_path / "exam", scan(size=(70, 64, 3)), Modality="CT")
     modality, few = read(tmp_path / "exam").warnings
     assert modality.startswith("the modality is CT, not MR")
     assert few == "only 3 sagittal slices"
-
-
-@pytest.mark.parametrize("spacing", [SPACING])
-def test_the_made_up_scan_itself_is_fine(spacing):
-    assert examine(scan(spacing=spacing), any_plane=False) == ()

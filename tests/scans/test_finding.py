@@ -86,12 +86,13 @@ def test_one_dicom_image_and_one_zip_can_be_given(tmp_path):
     assert [(s.name, s.kind) for s in find_scans(tmp_path / "Exam.Zip")] == [("Exam", "dicom_zip")]
 
 
-def test_dicom_without_a_preamble_is_known(tmp_path):
+def test_dicom_without_a_preamble_is_known(tmp_path, read):
     write_series(tmp_path / "exam", scan())
     for file in (tmp_path / "exam").iterdir():
         content = file.read_bytes()
         file.write_bytes(content[132:])
     assert found(tmp_path) == [(tmp_path.name, "dicom", ".")]
+    assert len(read(tmp_path).dicom_files) == 7
 
 
 def test_a_damaged_zip_is_listed(tmp_path):
@@ -173,6 +174,12 @@ def test_equal_names_keep_their_endings(tmp_path):
     assert [name for name, *_ in found(tmp_path)] == ["B_mha", "a_mha", "a_nii_gz", "b_nii", "c"]
 
 
+def test_an_exam_and_its_zip_are_two_scans(tmp_path):
+    write_series(tmp_path / "exam", scan())
+    zipped(tmp_path / "exam", tmp_path / "exam.zip")
+    assert found(tmp_path) == [("exam", "dicom", "exam"), ("exam_zip", "dicom_zip", "exam.zip")]
+
+
 def test_names_that_stay_equal_are_refused(tmp_path):
     touch(tmp_path / "a_b.nii", tmp_path / "a" / "b.nii")
     with pytest.raises(UserError, match=r"a_b\.nii and a/b\.nii: .* same name; rename one"):
@@ -207,8 +214,13 @@ def test_listing_reads_no_more_than_the_beginnings(tmp_path, monkeypatch):
     for k in range(3):
         write_series(tmp_path / "cohort" / f"p{k}", scan(), study=f"1.2.{k}")
         touch(tmp_path / "cohort" / "files" / f"{k}.nii.gz")
-    asked: list[Path] = []
+    asked = []
     holds_dicom = finding.holds_dicom
-    monkeypatch.setattr(finding, "holds_dicom", lambda path: asked.append(path) or holds_dicom(path))
+
+    def asked_of(path: Path) -> bool:
+        asked.append(path)
+        return holds_dicom(path)
+
+    monkeypatch.setattr(finding, "holds_dicom", asked_of)
     assert len(find_scans(tmp_path / "cohort")) == 6
     assert len(asked) == 3

@@ -82,6 +82,15 @@ def test_an_sform_that_is_no_geometry_is_refused(fields, tmp_path, refused):
     assert "directions" in refused(path)
 
 
+@pytest.mark.parametrize("first", [0, 1, 7])
+def test_a_third_axis_that_is_not_said_to_be_turned_is_not(first, tmp_path, read):
+    path = write_nifti(tmp_path / "a.nii", ARRAY, AFFINE, codes=(1, 0))
+    header = nib.Nifti1Header(path.read_bytes()[:348])
+    header["pixdim"][0] *= first
+    path.write_bytes(header.binaryblock + path.read_bytes()[348:])
+    assert Grid.of(read(path).image) == Grid.of(sitk.ReadImage(str(path)))
+
+
 def test_a_quaternion_that_is_none_is_refused(tmp_path, refused):
     path = write_nifti(tmp_path / "a.nii", ARRAY, AFFINE, codes=(1, 0), quatern_b=3)
     assert "directions" in refused(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations, product
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import SimpleITK as sitk
 from nnunetv2_spinesegdiff.dataset_conversion.geometry import Grid, grids_differ_by_mm
 
 from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.scans.finding import find_scans
 from nnunetv2_spinesegdiff.scans.reading import read_scan
 from nnunetv2_spinesegdiff.scans.scan import Scan, ScanSource
 
@@ -194,8 +196,8 @@ def test_nothing_is_left_or_changed_but_the_slices_of_a_zip(kind, tmp_path):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "exam").rglob("*")}
-    name = "file" if path.suffix and path.suffix != ".ZIP" else "dicom_zip" if path.suffix else "dicom"
-    made = read_scan(ScanSource("a", path, name), scratch)
+    (source,) = find_scans(path)
+    made = read_scan(source, scratch)
     assert before == {file: file.stat().st_mtime_ns for file in (tmp_path / "exam").rglob("*")}
     assert {file for file in scratch.rglob("*") if file.is_file()} == (
         set(made.dicom_files) if kind == "zip" else set()
@@ -253,6 +255,25 @@ def test_a_link_that_leads_nowhere_is_refused(tmp_path):
     (tmp_path / "a.nii.gz").symlink_to(tmp_path / "gone.nii.gz")
     with pytest.raises(UserError, match=r"a\.nii\.gz: no such file, or a link that leads nowhere"):
         read_scan(ScanSource("a", tmp_path / "a.nii.gz", "file"), tmp_path)
+
+
+def test_a_lost_folder_for_temporary_files_is_told(tmp_path):
+    source = ScanSource("a", write(scan(), tmp_path / "a.mha"), "file")
+    with pytest.raises(UserError, match=r"a\.mha: cannot be read \(No such file or directory\).*gone"):
+        read_scan(source, tmp_path / "gone")
+
+
+def test_scans_are_read_side_by_side(tmp_path):
+    """Nothing of the process is borrowed while a scan is read, neither stderr nor a file's name."""
+    sources = []
+    for seed in range(4):
+        kind = list(WRITERS)[2 * seed + 1]
+        sources += find_scans(WRITERS[kind](scan(seed=seed), tmp_path / str(seed)))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda k: read_scan(sources[k % 4], scratch), range(40)))
+    assert all(np.array_equal(values(one.image), values(scan(seed=k % 4))) for k, one in enumerate(made))
 
 
 def test_a_scan_says_where_it_came_from(tmp_path, read):
