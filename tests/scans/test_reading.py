@@ -215,7 +215,7 @@ def _lengths(size: int) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in WRITERS if not kind.endswith(("mhd", "nhdr"))])
-def test_every_truncation_is_refused(kind, tmp_path, refused):
+def test_every_truncation_is_refused(kind, tmp_path, refused, capfd):
     path = WRITERS[kind](scan(), tmp_path / "exam")
     damaged = next(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else path
     content = damaged.read_bytes()
@@ -226,6 +226,8 @@ def test_every_truncation_is_refused(kind, tmp_path, refused):
         damaged.write_bytes(content[:length])
         said = refused(path)
         assert any(word in said for word in ("truncated", "damaged")), said
+    if "mha" in kind:
+        assert capfd.readouterr().err == "", "MetaIO must not be the one to find out"
 
 
 @pytest.mark.parametrize("kind", ["mhd", "compressed mhd", "nhdr", "compressed nhdr"])
