@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -57,17 +57,10 @@ def read_exam(path: Path, series: str | None, any_plane: bool) -> ExamVolume:
     Raises:
         Refusal: there is no such series, it is no volume, or a file of it is damaged.
     """
-    images, unread = [], []
-    for file in [path] if path.is_file() else _files_below(path):
-        start = start_of(file)
-        name = file.name if file == path else str(file.relative_to(path))
-        if is_dicom(start) or is_bare(start):
-            header = read_header(file, name)
-            images += [] if header is None else [header]
-            unread += [(name, start)] if header is None and is_dicom(start) else []
-    left_out = _left_out(unread)
-    chosen = _choose(images, series, any_plane)
-    volume = _read_series(chosen)
+    files = [path] if path.is_file() else _files_below(path)
+    names = ((file.name if file == path else str(file.relative_to(path)), file) for file in files)
+    images, left_out = _headers(names)
+    volume = _read_series(_choose(images, series, any_plane))
     return replace(volume, warnings=(*left_out, *volume.warnings))
 
 
@@ -80,7 +73,7 @@ def read_zipped_exam(path: Path, scratch: Path, series: str | None, any_plane: b
     with opened(path) as archive:
         refuse_unsafe(archive)
         folder = Path(tempfile.mkdtemp(prefix="series-", dir=scratch))
-        images, left_out = _headers_in(archive, folder)
+        images, left_out = _headers(_one_by_one(archive, folder / "header.dcm"))
         chosen = _choose(images, series, any_plane)
         unpacked = tuple(
             replace(image, path=unpack(archive, archive.getinfo(image.name), folder / f"{number:05d}.dcm"))
@@ -90,17 +83,24 @@ def read_zipped_exam(path: Path, scratch: Path, series: str | None, any_plane: b
     return replace(volume, warnings=(*left_out, *volume.warnings))
 
 
-def _headers_in(archive: zipfile.ZipFile, folder: Path) -> tuple[list[DicomImage], tuple[str, ...]]:
-    """Headers of all images in a zip, and warnings; one at a time is on the disk."""
-    images, unread = [], []
+def _one_by_one(archive: zipfile.ZipFile, place: Path) -> Iterator[tuple[str, Path]]:
+    """Name and unpacked file of all that may be DICOM in a zip; one at a time is on the disk."""
     for member in files_in(archive):
-        if not looks_like_dicom(archive, member):
-            continue
-        file = unpack(archive, member, folder / "header.dcm")
-        start, header = start_of(file), read_header(file, member.filename)
-        images += [] if header is None else [header]
-        unread += [(member.filename, start)] if header is None and is_dicom(start) else []
-        file.unlink()
+        if looks_like_dicom(archive, member):
+            yield member.filename, unpack(archive, member, place)
+            place.unlink()
+
+
+def _headers(files: Iterable[tuple[str, Path]]) -> tuple[list[DicomImage], tuple[str, ...]]:
+    """Headers of the DICOM images among named files, and warnings."""
+    images, unread = [], []
+    for name, file in files:
+        start = start_of(file)
+        header = read_header(file, name) if is_dicom(start) or is_bare(start) else None
+        if header is not None:
+            images.append(header)
+        elif is_dicom(start):
+            unread.append((name, start))
     return images, _left_out(unread)
 
 

@@ -141,14 +141,14 @@ def read_header(path: Path, name: str) -> DicomImage | None:
 
 
 def _orientation(reader: sitk.ImageFileReader, frames: int) -> tuple[float, ...] | None:
-    # Enhanced images have it in sequences that ITK does not hand out; it has made a direction of them.
+    found = _exactly(6, _numbers(reader, "0020|0037"))
     if frames > 1:
+        # Enhanced images have it in sequences that ITK does not hand out; it has made a direction of them.
         cosines = np.reshape(reader.GetDirection(), (3, 3))
-        return (*cosines[:, 0].tolist(), *cosines[:, 1].tolist())
-    orientation = _exactly(6, _numbers(reader, "0020|0037"))
-    if orientation is None or np.linalg.norm(np.cross(orientation[:3], orientation[3:])) < 0.5:
+        found = _exactly(6, (*cosines[:, 0].tolist(), *cosines[:, 1].tolist()))
+    if found is None or np.linalg.norm(np.cross(found[:3], found[3:])) < 0.5:
         return None
-    return orientation
+    return found
 
 
 def _exactly(count: int, numbers: tuple[float, ...]) -> tuple[float, ...] | None:

@@ -45,7 +45,8 @@ class DicomSeries:
             return False
         if None in planes:
             return False
-        return any_plane or not why_not_sagittal(self._spacing(), _cosines(self.images[0]))
+        size = (*self.images[0].size, self.slices)
+        return any_plane or not why_not_sagittal(size, self._spacing(), _cosines(self.images[0]))
 
     def _spacing(self) -> tuple[float, float, float]:
         """mm between columns, between rows and between slices; those of one file are taken for thick."""

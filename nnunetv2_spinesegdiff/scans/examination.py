@@ -30,14 +30,14 @@ def examine(image: sitk.Image, any_plane: bool) -> tuple[str, ...]:
     """
     refuse_kind(image)
     grid = Grid.of(image)
-    slices = slice_axis(grid.spacing, grid.cosines)
+    slices = slice_axis(grid.size, grid.spacing, grid.cosines)
     refuse_spacing(grid.spacing, slices)
     refuse_extent(grid.size, grid.spacing, slices)
     sheared = upright(image)
     grid = Grid.of(image)
     count = grid.size[left_right_axis(grid.cosines)]
     refuse_many_slices(count)
-    plane = why_not_sagittal(grid.spacing, grid.cosines)
+    plane = why_not_sagittal(grid.size, grid.spacing, grid.cosines)
     if plane and not any_plane:
         raise Refusal(
             f"its slices are {plane} ({grid.spacing[slices]:.1f} mm apart), models are trained on sagittal "

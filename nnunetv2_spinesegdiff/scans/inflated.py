@@ -22,7 +22,7 @@ def inflate_file(path: Path, target: Path) -> Path:
     """
     with path.open("rb") as stream:
         if stream.read(2) != b"\x1f\x8b":
-            raise Refusal("is named .gz and is no gzip file: rename it, or copy or download it again")
+            raise Refusal("is named .gz and is no gzip file, or truncated: rename it or download it again")
         stream.seek(0)
         with target.open("wb") as plain:
             inflate_gzip(stream, plain)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import SimpleITK as sitk
 
 from .refusal import DAMAGED, Refusal
+
+_WHO_SAID_IT = re.compile(r"^ITK ERROR: (\w+\(0x[0-9a-f]+\): )?")
 
 
 def read_image(files: Sequence[Path], image_io: str) -> sitk.Image:
@@ -57,4 +60,4 @@ def _in_words(said: str) -> str:
         return "a voxel size in its header is 0 or no number: correct the header or export it again"
     if "determinant" in said or "orthonormal direction" in said:
         return "the directions of its axes are no directions: correct the header or export it again"
-    return f"cannot be read, {DAMAGED.removeprefix('is ')} ({lines[-1].strip()})"
+    return f"cannot be read, {DAMAGED.removeprefix('is ')} ({_WHO_SAID_IT.sub('', lines[-1]).strip()})"

@@ -28,8 +28,16 @@ def refuse_kind(image: sitk.Image) -> None:
         Refusal: other than three dimensions, colour or several channels, or complex values.
     """
     refuse_dimensions(image.GetDimension())
-    values = image.GetNumberOfComponentsPerPixel()
     if image.GetPixelID() in _COMPLEX:
         raise Refusal("its voxels are complex numbers: give the magnitude image")
+    refuse_channels(image.GetNumberOfComponentsPerPixel())
+
+
+def refuse_channels(values: int) -> None:
+    """Refuse colour and other channels.
+
+    Raises:
+        Refusal: other than one value a voxel.
+    """
     if values != 1:
         raise Refusal(f"has {values} values a voxel (colour or channels): give the scanner's grey values")

@@ -67,7 +67,7 @@ def _header(path: Path) -> _Header:
     with path.open("rb") as stream:
         start = stream.read(_MOST_HEADER)
     last = _LAST_FIELD.search(start)
-    if last is None:
+    if last is None or not last[1]:
         raise Refusal("is no MetaImage file, or truncated: copy or download it again")
     text = start[: last.end()]
     fields = dict(_FIELD.findall(text.decode("latin-1")))

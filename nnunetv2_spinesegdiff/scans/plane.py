@@ -14,31 +14,40 @@ THICK = 1.5
 _PLANES = ("coronal", "axial", "sagittal")
 
 
-def thick_axis(spacing: Sequence[float]) -> int | None:
-    """The array axis along which slices are thick; None for nearly isotropic voxels, which have any plane."""
-    largest = int(np.argmax(spacing))
-    others = [spacing[axis] for axis in range(3) if axis != largest]
-    return largest if spacing[largest] > THICK * min(others) else None
-
-
 def left_right_axis(cosines: np.ndarray) -> int:
     """The array axis that runs left-right, or nearest to it."""
     return patient_axes(cosines)[0][2]
 
 
-def slice_axis(spacing: Sequence[float], cosines: np.ndarray) -> int:
+def thick_axis(size: Sequence[int], spacing: Sequence[float]) -> int | None:
+    """The array axis along which slices are thick, or which has one voxel only, whose size means little.
+
+    None for nearly isotropic voxels, whose volume has any plane.
+
+    Args:
+        size: voxels along the three array axes.
+        spacing: mm along them.
+    """
+    if list(size).count(1) == 1:
+        return list(size).index(1)
+    largest = int(np.argmax(spacing))
+    others = [spacing[axis] for axis in range(3) if axis != largest]
+    return largest if spacing[largest] > THICK * min(others) else None
+
+
+def slice_axis(size: Sequence[int], spacing: Sequence[float], cosines: np.ndarray) -> int:
     """The array axis along which slices follow each other; left-right where voxels are nearly isotropic."""
-    thick = thick_axis(spacing)
+    thick = thick_axis(size, spacing)
     return left_right_axis(cosines) if thick is None else thick
 
 
-def why_not_sagittal(spacing: Sequence[float], cosines: np.ndarray) -> str:
+def why_not_sagittal(size: Sequence[int], spacing: Sequence[float], cosines: np.ndarray) -> str:
     """The plane of thick slices in another plane than the sagittal one, in words; else nothing.
 
     Args:
-        spacing: mm along the array axes.
+        size, spacing: as in `thick_axis`.
         cosines: (3, 3), columns are the LPS directions of the axes.
     """
     axes, _ = patient_axes(cosines)
-    thick = thick_axis(spacing)
+    thick = thick_axis(size, spacing)
     return "" if thick is None or thick == axes[2] else _PLANES[axes.index(thick)]

@@ -1,0 +1,179 @@
+"""Small made-up scans, and the same one in every kind of file."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+MR = "1.2.840.10008.5.1.4.1.1.4"
+ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"
+
+# Columns are the LPS directions of columns, rows and slices: front to back, head to foot, left to right.
+SAGITTAL = np.array([[0.0, 0, -1], [1, 0, 0], [0, -1, 0]])
+AXIAL = np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])
+CORONAL = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+
+SIZE = (70, 64, 7)
+SPACING = (1.7, 1.8, 4.4)
+ORIGIN = (14.0, -60.0, 55.0)
+
+
+def scan(
+    cosines: np.ndarray = SAGITTAL,
+    size: Sequence[int] = SIZE,
+    spacing: Sequence[float] = SPACING,
+    dtype: Any = np.int16,
+    seed: int = 0,
+) -> sitk.Image:
+    """A scan of noise over a ramp, so that every voxel is where it is and nowhere else."""
+    rng = np.random.default_rng(seed)
+    ramp = np.linspace(0, 300, int(np.prod(size))).reshape(tuple(size)[::-1])
+    image = sitk.GetImageFromArray((ramp + rng.integers(0, 500, ramp.shape)).astype(dtype))
+    image.SetSpacing([float(s) for s in spacing])
+    image.SetOrigin(ORIGIN)
+    image.SetDirection(cosines.ravel().tolist())
+    return image
+
+
+def values(image: sitk.Image) -> np.ndarray:
+    return sitk.GetArrayFromImage(image)
+
+
+def write(image: sitk.Image, path: Path, compressed: bool = False) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(image, str(path), useCompression=compressed)
+    return path
+
+
+def lps_to_ras(image: sitk.Image) -> np.ndarray:
+    """The affine (4, 4) that NIfTI has for an image, computed apart from ITK."""
+    affine = np.eye(4)
+    cosines = np.reshape(image.GetDirection(), (3, 3))
+    affine[:3, :3] = np.diag([-1, -1, 1]) @ cosines * np.array(image.GetSpacing())
+    affine[:3, 3] = np.diag([-1, -1, 1]) @ np.array(image.GetOrigin())
+    return affine
+
+
+def write_nifti(
+    path: Path,
+    array: np.ndarray,
+    sform: np.ndarray,
+    qform: np.ndarray | None = None,
+    codes: tuple[int, int] = (1, 1),
+    **fields: Any,
+) -> Path:
+    """A NIfTI file with exactly these header fields; `codes` are of qform and sform, arrays are (x, y, z)."""
+    header = nib.Nifti1Header()
+    header.set_data_dtype(array.dtype)
+    header.set_data_shape(array.shape)
+    zooms = np.linalg.norm(sform[:3, :3], axis=0)
+    header["pixdim"][1:4] = zooms
+    header.set_qform(sform if qform is None else qform, code=codes[0])
+    header.set_sform(sform, code=codes[1])
+    header.set_xyzt_units("mm")
+    header["vox_offset"] = 352
+    for name, value in fields.items():
+        header[name] = value
+    path.write_bytes(header.binaryblock + bytes(4) + array.tobytes(order="F"))
+    return path
+
+
+def dicom_slice(image: sitk.Image, k: int, series: str, study: str, **tags: Any) -> Dataset:
+    """Slice k of an image as a DICOM dataset."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = tags.get("SOPClassUID", MR)
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    cosines = np.reshape(image.GetDirection(), (3, 3))
+    pixels = values(image)[k].astype("<i2")
+    d = Dataset()
+    d.file_meta = meta
+    d.SOPClassUID, d.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    d.StudyInstanceUID, d.SeriesInstanceUID = study, series
+    d.SeriesNumber, d.SeriesDescription, d.Modality = 3, "T2 sag", "MR"
+    d.PatientID, d.PatientName, d.InstanceNumber, d.EchoTime = "made-up", "Made^Up", k + 1, 100
+    d.Rows, d.Columns = pixels.shape
+    d.PixelSpacing = [image.GetSpacing()[1], image.GetSpacing()[0]]
+    d.SliceThickness = image.GetSpacing()[2]
+    d.ImageOrientationPatient = [round(float(v), 12) for v in (*cosines[:, 0], *cosines[:, 1])]
+    position = image.TransformIndexToPhysicalPoint((0, 0, k))
+    d.ImagePositionPatient = [round(float(v), 9) for v in position]
+    d.BitsAllocated = d.BitsStored = 16
+    d.HighBit, d.PixelRepresentation, d.SamplesPerPixel = 15, 1, 1
+    d.PhotometricInterpretation = "MONOCHROME2"
+    d.PixelData = pixels.tobytes()
+    for name, value in tags.items():
+        setattr(d, name, value)
+    return d
+
+
+def write_series(
+    folder: Path,
+    image: sitk.Image,
+    series: str | None = None,
+    study: str | None = None,
+    change: Callable[[Dataset, int], Any] | None = None,
+    **tags: Any,
+) -> str:
+    """Write an image as a DICOM series of files without endings, in shuffled order; returns its UID.
+
+    Args:
+        change: what is done to slice k's dataset before it is written; one that it answers False to is not.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    series, study = series or generate_uid(), study or generate_uid()
+    order = np.random.default_rng(1).permutation(image.GetSize()[2])
+    for number, k in enumerate(order.tolist()):
+        dataset = dicom_slice(image, k, series, study, **tags)
+        if change is None or change(dataset, k) is not False:
+            dataset.save_as(folder / f"IM{series[-4:]}{number:03d}", enforce_file_format=True)
+    return series
+
+
+def write_enhanced(path: Path, image: sitk.Image, order: Sequence[int] | None = None) -> Path:
+    """Write an image as one enhanced MR file, its frames in this order."""
+    d = dicom_slice(image, 0, generate_uid(), generate_uid(), SOPClassUID=ENHANCED_MR)
+    frames = range(image.GetSize()[2]) if order is None else order
+    shared, plane, measures = Dataset(), Dataset(), Dataset()
+    plane.ImageOrientationPatient = d.ImageOrientationPatient
+    measures.PixelSpacing, measures.SliceThickness = d.PixelSpacing, d.SliceThickness
+    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [plane], [measures]
+    per_frame = []
+    for k in frames:
+        frame, position = Dataset(), Dataset()
+        point = image.TransformIndexToPhysicalPoint((0, 0, int(k)))
+        position.ImagePositionPatient = [round(float(v), 9) for v in point]
+        frame.PlanePositionSequence = [position]
+        per_frame.append(frame)
+    d.SharedFunctionalGroupsSequence, d.PerFrameFunctionalGroupsSequence = [shared], per_frame
+    for name in ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing", "SliceThickness"):
+        delattr(d, name)
+    d.NumberOfFrames = len(per_frame)
+    d.PixelData = values(image)[list(frames)].astype("<i2").tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    d.save_as(path, enforce_file_format=True)
+    return path
+
+
+def write_report(path: Path) -> Path:
+    """A structured report: DICOM, but no image."""
+    d = dicom_slice(scan(), 0, generate_uid(), generate_uid(), SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11")
+    for name in ("PixelData", "Rows", "Columns"):
+        delattr(d, name)
+    d.save_as(path, enforce_file_format=True)
+    return path
+
+
+def zipped(folder: Path, path: Path) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, file.relative_to(folder))
+    return path

@@ -1,0 +1,190 @@
+"""What NIfTI headers say is looked at as it stands, where ITK mends it in silence."""
+
+from __future__ import annotations
+
+import gzip
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from nnunetv2_spinesegdiff.dataset_conversion.geometry import Grid, grids_differ_by_mm
+
+from ..dataset_conversion.made_up import rotation
+from .made_up import SAGITTAL, lps_to_ras, scan, values, write, write_nifti
+
+IMAGE = scan(rotation((3, -2, 4)) @ SAGITTAL)
+ARRAY = values(IMAGE).T
+AFFINE = lps_to_ras(IMAGE)
+
+
+def sheared(degrees: float) -> np.ndarray:
+    """The affine with its first axis turned towards its second one."""
+    first, second = (AFFINE[:3, axis] / np.linalg.norm(AFFINE[:3, axis]) for axis in (0, 1))
+    turned = AFFINE.copy()
+    angle = np.radians(degrees)
+    turned[:3, 0] = np.linalg.norm(AFFINE[:3, 0]) * (np.cos(angle) * first + np.sin(angle) * second)
+    return turned
+
+
+@pytest.mark.parametrize("codes", [(1, 0), (0, 1), (1, 1), (2, 4)])
+def test_either_form_is_enough(codes, tmp_path, read):
+    made = read(write_nifti(tmp_path / "a.nii", ARRAY, AFFINE, codes=codes))
+    assert grids_differ_by_mm(Grid.of(made.image), Grid.of(IMAGE)) < 1e-3
+    assert np.array_equal(values(made.image), values(IMAGE))
+    assert made.warnings == ()
+
+
+def test_without_either_form_nothing_tells_left_from_right(tmp_path, refused):
+    said = refused(write_nifti(tmp_path / "a.nii", ARRAY, AFFINE, codes=(0, 0)))
+    assert "neither its qform nor its sform is set, nothing tells left from right" in said
+
+
+@pytest.mark.parametrize("shift", [0.5, 0.99, 1.01, 50])
+def test_forms_that_disagree_by_more_than_a_millimetre_are_refused(shift, tmp_path, read, refused):
+    moved = AFFINE.copy()
+    moved[1, 3] += shift
+    path = write_nifti(tmp_path / "a.nii", ARRAY, AFFINE, moved)
+    if shift < 1:
+        assert read(path).warnings == ()
+    else:
+        assert f"qform and its sform disagree, voxels lie {shift:.1f} mm apart: remove the wrong" in refused(
+            path
+        )
+
+
+def test_forms_that_are_mirrored_are_refused(tmp_path, refused):
+    """The worst of all disagreements: left becomes right."""
+    path = write_nifti(tmp_path / "a.nii", ARRAY, AFFINE, np.diag([-1, 1, 1, 1]) @ AFFINE)
+    assert "disagree" in refused(path)
+
+
+@pytest.mark.parametrize("codes", [(0, 1), (1, 0), (1, 1)])
+@pytest.mark.parametrize("size", [0, -1.7, float("nan"), float("inf")])
+@pytest.mark.parametrize("axis", [1, 2, 3])
+def test_a_voxel_size_that_is_none_is_refused(codes, size, axis, tmp_path, refused):
+    path = write_nifti(tmp_path / "a.nii", ARRAY, AFFINE, codes=codes)
+    header = nib.Nifti1Header(path.read_bytes()[:348], check=False)
+    header["pixdim"][axis] = size
+    path.write_bytes(header.binaryblock + path.read_bytes()[348:])
+    assert f"a voxel size in its header is {size:g} mm" in refused(path)
+
+
+def test_voxel_sizes_beside_an_sform_must_be_its_own(tmp_path, refused):
+    path = write_nifti(tmp_path / "a.nii", ARRAY, AFFINE, codes=(0, 1), pixdim=[1, 1.7, 1.8, 5, 0, 0, 0, 0])
+    assert "its sform and its voxel sizes (pixdim) disagree, voxels lie 3.6 mm apart" in refused(path)
+
+
+@pytest.mark.parametrize("fields", [{"srow_x": [0, 0, 0, 0]}, {"srow_y": [np.nan, 0, 0, 0]}])
+def test_an_sform_that_is_no_geometry_is_refused(fields, tmp_path, refused):
+    affine = np.diag([1.7, 1.8, 4.4, 1])
+    path = write_nifti(tmp_path / "a.nii", ARRAY, affine, codes=(0, 1), **fields)
+    assert "directions" in refused(path)
+
+
+@pytest.mark.parametrize("first", [0, 1, 7])
+def test_a_third_axis_that_is_not_said_to_be_turned_is_not(first, tmp_path, read):
+    path = write_nifti(tmp_path / "a.nii", ARRAY, AFFINE, codes=(1, 0))
+    header = nib.Nifti1Header(path.read_bytes()[:348])
+    header["pixdim"][0] *= first
+    path.write_bytes(header.binaryblock + path.read_bytes()[348:])
+    assert Grid.of(read(path).image) == Grid.of(sitk.ReadImage(str(path)))
+
+
+def test_a_quaternion_that_is_none_is_refused(tmp_path, refused):
+    path = write_nifti(tmp_path / "a.nii", ARRAY, AFFINE, codes=(1, 0), quatern_b=3)
+    assert "directions" in refused(path)
+
+
+@pytest.mark.parametrize(("unit", "factor"), [(1, 1000), (3, 0.001), (0, 1), (2, 1)])
+def test_other_units_than_mm_are_understood(unit, factor, tmp_path, read):
+    affine = AFFINE.copy()
+    affine[:3] /= factor
+    made = read(write_nifti(tmp_path / "a.nii", ARRAY, affine, xyzt_units=unit))
+    assert grids_differ_by_mm(Grid.of(made.image), Grid.of(IMAGE)) < 1e-2
+
+
+@pytest.mark.parametrize("codes", [(0, 1), (1, 1)])
+@pytest.mark.parametrize("degrees", [0.0005, 0.002, 0.005, 0.008, 0.02, 0.3, 0.95, 1.05, 3, 30])
+def test_shear_is_put_right_up_to_a_degree(degrees, codes, tmp_path, read, refused):
+    """ITK refuses all but the smallest of these, or takes the qform."""
+    affine = sheared(degrees)
+    path = write_nifti(tmp_path / "a.nii", ARRAY, affine, codes=codes)
+    far = degrees > 1 or (codes == (1, 1) and degrees > 0.9)
+    if far:
+        said = refused(path)
+        assert f"miss right angles by {degrees:.1f} degrees" in said or "disagree" in said
+        return
+    made = read(path)
+    # The nearest rotation, from an oracle of its own: the square root of the Gram matrix.
+    cosines = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    roots, vectors = np.linalg.eigh(cosines.T @ cosines)
+    expected = np.diag([-1, -1, 1]) @ cosines @ (vectors / np.sqrt(roots)) @ vectors.T
+    assert np.allclose(np.reshape(made.image.GetDirection(), (3, 3)), expected, atol=1e-4)
+    assert np.allclose(made.image.GetOrigin(), IMAGE.GetOrigin(), atol=1e-3)
+    assert np.array_equal(values(made.image), values(IMAGE))
+    if degrees > 0.01:
+        (warning,) = made.warnings
+        assert f"miss right angles by {degrees:.2f} degrees" in warning
+    else:
+        assert made.warnings == ()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_nan_and_infinity_are_counted(dtype, bad, name, tmp_path, refused):
+    array = ARRAY.astype(dtype)
+    array[3:5, 4, 2] = bad
+    path = write_nifti(tmp_path / "a.nii", array, AFFINE)
+    if name.endswith(".gz"):
+        (tmp_path / name).write_bytes(gzip.compress(path.read_bytes()))
+    assert np.isfinite(values(sitk.ReadImage(str(path)))).all(), "ITK began to see them: simplify"
+    assert refused(tmp_path / name) == "2 voxels are NaN or infinite: repair the image"
+
+
+def test_big_endian_nan_is_seen_and_big_endian_numbers_are_not_taken_for_it(tmp_path, read, refused):
+    for bad, name in ((False, "a.nii"), (True, "b.nii")):
+        array = ARRAY.astype(">f4")
+        array[0, 0, 0] = np.nan if bad else 7
+        path = write_nifti(tmp_path / name, array, AFFINE)
+        header = nib.Nifti1Header(path.read_bytes()[:348]).as_byteswapped(">")
+        path.write_bytes(header.binaryblock + path.read_bytes()[348:])
+    assert values(read(tmp_path / "a.nii").image)[0, 0, 0] == 7
+    assert "1 voxels are NaN" in refused(tmp_path / "b.nii")
+
+
+def test_a_scale_that_makes_infinity_is_refused(tmp_path, refused):
+    path = write_nifti(tmp_path / "a.nii", ARRAY, AFFINE, scl_slope=3e38)
+    assert "NaN or infinite" in refused(path)
+
+
+@pytest.mark.parametrize("trailing", [1, 2])
+def test_ones_behind_the_third_dimension_mean_nothing(trailing, tmp_path, read):
+    array = ARRAY.reshape(*ARRAY.shape, *[1] * trailing)
+    path = write_nifti(tmp_path / "a.nii", array, AFFINE)
+    assert np.array_equal(values(read(path).image), values(IMAGE))
+
+
+def test_other_dimensions_are_refused(tmp_path, refused):
+    assert "is a 2D picture" in refused(write_nifti(tmp_path / "a.nii", ARRAY[..., 3], AFFINE))
+    several = np.stack([ARRAY, ARRAY], -1)
+    assert "has 4 dimensions (several volumes)" in refused(write_nifti(tmp_path / "b.nii", several, AFFINE))
+
+
+def test_no_nifti_and_other_kinds_of_it_are_refused(tmp_path, refused):
+    (tmp_path / "a.nii").write_bytes(b"no NIfTI at all" * 100)
+    assert "is no NIfTI file" in refused(tmp_path / "a.nii")
+    nib.save(nib.Nifti2Image(ARRAY, AFFINE), tmp_path / "b.nii")
+    assert "is NIfTI-2, which ITK does not read: convert it" in refused(tmp_path / "b.nii")
+    path = write_nifti(tmp_path / "c.nii", ARRAY, AFFINE, magic=b"ni1")
+    assert "header of a pair" in refused(path)
+    path = write_nifti(tmp_path / "d.nii", ARRAY, AFFINE, datatype=0)
+    assert "type of its voxels (0) is unknown" in refused(path)
+    path = write_nifti(tmp_path / "e.nii", ARRAY, AFFINE, dim=[3, 70, 0, 7, 1, 1, 1, 1])
+    assert "has no voxels" in refused(path)
+
+
+def test_a_plain_file_that_is_named_gz_is_refused(tmp_path, refused):
+    write(IMAGE, tmp_path / "a.nii").rename(tmp_path / "a.nii.gz")
+    assert "is no gzip file" in refused(tmp_path / "a.nii.gz")
