@@ -14,6 +14,7 @@ _BIN_MM = 0.5
 _FEWEST_BINS = 3
 _OFF_LINE_MM = 2.0
 _TURNS = 4
+_STILL = 0.003
 _CENTRAL = 0.8
 _END_SHARES = (0.1, 0.2)
 
@@ -95,10 +96,11 @@ class Shape:
         """(2,), mm down and mm back."""
         return self.pixels.mean(axis=0)
 
-    def principal_axes(self) -> tuple[np.ndarray, float]:
-        """Unit vector (2,) of the long axis, and the length in mm of a bar that spreads as far along it."""
+    def long_axis(self) -> tuple[np.ndarray, float]:
+        """Unit vector (2,) of the long axis, backward, and the length in mm of a bar that spreads as far."""
         values, vectors = np.linalg.eigh(np.cov(self.points.T))
-        return vectors[:, -1], float(np.sqrt(12 * values[-1]))
+        back = vectors[:, -1] * (1.0 if vectors[1, -1] >= 0 else -1.0)
+        return back, float(np.sqrt(12 * values[-1]))
 
 
 @dataclass(frozen=True)
@@ -210,4 +212,6 @@ def fit_frame(
         slope, height = profile.slope(stretch)
         middle = profile.frame.at(sum(stretch) / 2, height)
         profile = Profile.of(shape, profile.frame.turned(slope, middle))
+        if abs(slope) < _STILL:
+            break
     return profile
