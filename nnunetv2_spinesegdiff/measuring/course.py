@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from .shapes import Shape
 
 STEP_MM = 1.0
-_SMOOTH_MM = 40.0
+_SMOOTH_MM = 60.0
 _BEYOND_MM = 150.0
 _END_MM = 20.0
 _SHORTEST_MM = 30.0

@@ -69,7 +69,7 @@ def measure_slice(
       the space between its vertebrae (`sizes.disc_space`), so bulges and herniations beyond it do not count;
       dents of the endplates do. `anterior_height_mm` and `posterior_height_mm` are means from 10 to 20 % of
       the length off the front and off the back.
-    - `width_mm` of a disc: its anteroposterior length, bulges included, over the middle half of its height.
+    - `width_mm` of a disc: its anteroposterior length, bulges included (`sizes.disc_length`).
     - `disc_height_index`: its height by the mean height of the vertebrae above and below (after Masuda et al.
       2005, doi 10.1097/01.brs.0000148001.45432.a9), both of which must be whole.
     - `signal_relative_to_csf`: mean signal of the central 80 % of the disc (`sizes.disc_signal`) by that of
@@ -185,7 +185,7 @@ def _disc(found: Found, course: Course, disc: Part, image: np.ndarray, cut_off: 
         return row | {"remark": words.SHAPE}
     space = disc_space(disc.profile, adjacent)
     heights = _heights(disc, space)
-    width = disc_length(disc, heights["height_mm"])
+    width = disc_length(disc.profile)
     beside = [None if body is None else _body(body, course, cut_off).get("height_mm") for body in adjacent]
     index = _index(heights["height_mm"], beside)
     signal = disc_signal(disc, central(space), image)

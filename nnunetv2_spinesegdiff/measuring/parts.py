@@ -20,7 +20,7 @@ quarters. Of a canal 10 mm deep, 30 mm² are a piece of 3 mm.
 """
 
 _THICKEST_DISC_MM = 25.0
-_APART_BINS = 5
+_APART_BINS = 10
 _SAME_MM = 10.0
 _SHORTEST_DISC_MM = 12.0
 
@@ -140,7 +140,7 @@ def _union(pieces: list[Shape]) -> Shape:
 
 
 def _split(shape: Shape, course: Course) -> list[Shape]:
-    """The discs in a part: as wide as a disc at two heights at least 5 mm apart, and thin between them."""
+    """The discs in a part: as wide as a disc at two heights at least 10 mm apart, and thin between them."""
     along = course.locate(shape.pixels)[0]
     if np.ptp(along) < _THICKEST_DISC_MM:
         return [shape]

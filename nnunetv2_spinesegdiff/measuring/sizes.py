@@ -16,6 +16,7 @@ from .shapes import Profile, central, fit_frame
 _RIM_MM = 6.0
 _ENDS_PERCENT = (1.0, 99.0)
 _FEWEST_PIXELS = 10
+_LENGTH_HEIGHT_MM = 2.0
 _MOST_TURNED_DEG = 35.0
 _TALLEST_BODY = 1.4
 _TALLEST_DISC = 0.8
@@ -109,11 +110,15 @@ def _facing(disc: Profile, body: Part, within: float) -> tuple[float, float] | N
     return float(low), float(high)
 
 
-def disc_length(disc: Part, height: float) -> float:
-    """Anteroposterior length in mm: the mean over the middle half of the disc's height."""
-    up = disc.frame.local(disc.shape.points)[1]
-    band = np.abs(up) <= height / 4
-    return float(band.sum() * disc.shape.area_of_point / (height / 2))
+def disc_length(disc: Profile) -> float:
+    """Anteroposterior length in mm of a disc, bulges and herniations included.
+
+    From the first to the last place where it is at least 2 mm high, or half of its typical height if that is
+    less.
+    """
+    heights = disc.areas / np.diff(disc.edges)
+    high = np.flatnonzero(heights >= min(_LENGTH_HEIGHT_MM, float(np.median(heights[heights > 0])) / 2))
+    return float(disc.edges[high[-1] + 1] - disc.edges[high[0]])
 
 
 def disc_signal(disc: Part, stretch: tuple[float, float], image: np.ndarray) -> float:
