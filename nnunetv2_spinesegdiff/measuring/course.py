@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from .shapes import Shape
 
 STEP_MM = 1.0
-_SMOOTH_MM = 40.0
+_SMOOTH_MM = 60.0
 _BEYOND_MM = 150.0
 _END_MM = 20.0
 _SHORTEST_MM = 30.0
@@ -35,6 +35,10 @@ class Course:
     def normals(self) -> np.ndarray:
         """(n, 2), unit vectors towards the front."""
         return np.stack([self.tangents[:, 1], -self.tangents[:, 0]], axis=1)
+
+    def up_at(self, point: np.ndarray) -> np.ndarray:
+        """Unit vector (2,) towards the head, where the line is nearest to a point (2,) in mm."""
+        return -self.tangents[np.linalg.norm(self.points - point, axis=1).argmin()]
 
     def locate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where points (m, 2) in mm lie: mm upward along the line, and mm in front of it (both (m,))."""
@@ -70,21 +74,24 @@ def course_of_canal(canal: np.ndarray, spacing: Sequence[float]) -> Course | Non
 def course_of_discs(discs: Sequence[Shape]) -> Course | None:
     """A line behind the discs where the canal would be, for a mask without one; None without discs.
 
-    It runs through the middles of the discs (for a single disc, square to its long axis), moved back by three
-    quarters of their typical length: half of that is the disc's own, the rest half a canal.
+    It runs through a point on each disc's long axis, three quarters of a disc's typical length behind its
+    middle: half a length is the disc's own, a quarter half a canal. Beyond the outermost discs it is square
+    to them.
     """
     if not discs:
         return None
-    axes = [disc.principal_axes() for disc in discs]
-    ordered = sorted((tuple(disc.centre) for disc in discs))
-    middles = np.array(ordered)
-    length = float(np.median([extent for _, extent in axes]))
-    if len(middles) == 1:
-        along = axes[0][0]
-        down = np.array([abs(along[1]), -along[0] * np.sign(along[1] or 1.0)])
-        middles = middles + np.array([[-1.0], [1.0]]) * _END_MM * down
-    course = _course(middles)
-    return Course(course.points - _BEHIND_DISC * length * course.normals, course.tangents)
+    axes = [disc.long_axis() for disc in discs]
+    length = float(np.median([length for _, length in axes]))
+    knots = [
+        (*(disc.centre + _BEHIND_DISC * length * back), *back)
+        for disc, (back, _) in zip(discs, axes, strict=True)
+    ]
+    ordered = np.array(sorted(knots))
+    points, back = ordered[:, :2], ordered[:, 2:]
+    down = np.stack([back[:, 1], -back[:, 0]], axis=1)
+    return _course(
+        np.concatenate([points[:1] - _END_MM * down[:1], points, points[-1:] + _END_MM * down[-1:]])
+    )
 
 
 def _course(knots: np.ndarray) -> Course:

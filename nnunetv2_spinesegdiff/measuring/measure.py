@@ -10,12 +10,20 @@ import numpy as np
 
 from ..labels import BACKGROUND, CLASSES
 from . import remarks as words
-from .canal import canal_width, csf_signal, level_of
+from .canal import Level, canal_width, csf_signal, level_of
+from .course import Course
 from .edges import beyond_edge
 from .found import Found, find
 from .parts import Part
 from .shapes import central, ends
-from .sizes import disc_length, disc_signal, disc_space, neighbours
+from .sizes import (
+    disc_length,
+    disc_signal,
+    disc_space,
+    looks_like_body,
+    looks_like_disc,
+    neighbours,
+)
 from .trust import dice, mean_inside, neighbourhoods
 
 COLUMNS = (
@@ -37,7 +45,6 @@ COLUMNS = (
 )
 
 LOW_AGREEMENT = 0.8
-TOP_OF_SCALE = 255.0
 
 Row = dict[str, Any]
 
@@ -49,36 +56,37 @@ def measure_slice(
     uncertainty: np.ndarray | None = None,
     stage1: np.ndarray | None = None,
 ) -> list[Row]:
-    """Rows of `COLUMNS`: one for each structure of `labels.CLASSES`, one for each disc, one for each vertebra.
+    """Rows of `COLUMNS`: one a structure of `labels.CLASSES`, one a disc and one a vertebra.
 
     A structure's row has no `number`; discs ("ivd") and vertebrae are numbered from 1, the lowest, upward
     along the spine. What cannot be measured is None, and `remark` says why (`remarks.REMARKS`).
 
-    - `parts`: connected parts that are no crumbs (`parts.SMALLEST_MM2`); of vertebrae posterior elements count.
-      Of a structure that is not found 0, like its area.
-    - `height_mm`: mean height over the central 80 % of the length, square to the middle line between the upper
-      and the lower edge: an area by a length, which a mask's steps hardly change (Frobin et al. 1997,
-      doi 10.1016/s0268-0033(96)00067-8, measure square to the same bisector). A disc's length is that of the
-      space between its vertebrae, so bulges, herniations and lips beyond it do not count; dents of the
-      endplates do. `anterior_height_mm` and `posterior_height_mm` are means from 10 to 20 % of the length off
-      the front and the back.
-    - `width_mm` of a disc: its anteroposterior length, bulges included, over the middle half of its height.
+    - `parts`: connected parts that are no crumbs (`parts.SMALLEST_MM2`), posterior elements of vertebrae
+      included. Of a structure that is not found it is 0, like its area.
+    - `height_mm`: mean height over the central 80 % of the length, square to the middle line between the
+      upper and the lower edge (the bisector that Frobin et al. 1997, doi 10.1016/s0268-0033(96)00067-8,
+      measure square to): an area by a length, which a mask's steps hardly change. A disc's length is that of
+      the space between its vertebrae (`sizes.disc_space`), so bulges and herniations beyond it do not count;
+      dents of the endplates do. `anterior_height_mm` and `posterior_height_mm` are means from 10 to 20 % of
+      the length off the front and off the back.
+    - `width_mm` of a disc: its anteroposterior length, bulges included (`sizes.disc_length`).
     - `disc_height_index`: its height by the mean height of the vertebrae above and below (after Masuda et al.
       2005, doi 10.1097/01.brs.0000148001.45432.a9), both of which must be whole.
-    - `signal_relative_to_csf`: mean signal of the central 80 % of the disc, without a rim of one pixel where
-      the disc is thick enough, by that of the cerebrospinal fluid at its level (`canal.csf_signal`). Made for
-      T2w images (Salamat et al. 2016, doi 10.1186/s40064-016-2542-5); on T1w, where the fluid is dark, it only
-      compares scans of one protocol.
+    - `signal_relative_to_csf`: mean signal of the central 80 % of the disc (`sizes.disc_signal`) by that of
+      the cerebrospinal fluid at its level (`canal.csf_signal`). Meant for T2w images (King et al. 2023,
+      doi 10.1002/jsp2.1278, adjust the signal of discs for that of the fluid); on T1w, where the fluid is
+      dark, it says nothing about a disc's water. None where the image's scale cuts the fluid off, as
+      `scale_intensities` does in a third of T2w scans: an image that is scaled alike but not clipped will do.
     - `canal_width_mm`: see `canal.canal_width`; at the level where the disc's middle line meets the canal.
     - `mean_uncertainty`: of the map, inside. `agreement`: Dice with stage 1, of a disc or vertebra within its
       neighbourhood (`trust.neighbourhoods`); `low_agreement`: below 0.8.
 
     A vertebra is its body: spinous processes, which share the label, lie behind the canal. Discs and bodies
-    that touch the edge of the picture have an area, but no heights.
+    that touch the edge of the picture, or that are nothing like one, have an area but no heights.
 
     Args:
         mask: (H, W) labels, rows from head to foot and columns from front to back.
-        image: (H, W) intensities [0, 255], 0 outside the scan.
+        image: (H, W) intensities from 0, which is also what is outside the scan.
         spacing: (row, column) in mm.
         uncertainty: (H, W) map.
         stage1: (H, W) labels of stage 1.
@@ -95,8 +103,10 @@ def measure_slice(
         if label != BACKGROUND
     ]
     cut_off = beyond_edge(image)
-    discs = [_disc(found, disc, image, cut_off) for disc in found.discs]
-    bodies = [_body(body, cut_off) for body in found.bodies]
+    if found.course is None:
+        return rows
+    discs = [_disc(found, found.course, disc, image, cut_off) for disc in found.discs]
+    bodies = [_body(body, found.course, cut_off) for body in found.bodies]
     for name, parts, sizes in (("ivd", found.discs, discs), ("vertebrae", found.bodies, bodies)):
         around = neighbourhoods(mask == CLASSES[name], [part.shape for part in parts])
         for number, (part, own, near) in enumerate(zip(parts, sizes, around, strict=True), start=1):
@@ -148,14 +158,16 @@ def _structure(found: Found, name: str, mask: np.ndarray) -> Row:
     return {"parts": found.parts[name], "area_mm2": area, "remark": words.joined(remarks)}
 
 
-def _body(body: Part, cut_off: np.ndarray) -> Row:
-    area = {"area_mm2": body.shape.area}
+def _body(body: Part, course: Course, cut_off: np.ndarray) -> Row:
+    row: Row = {"area_mm2": body.shape.area, "remark": ""}
     if cut_off[body.shape.inside].any():
-        return {**area, "remark": words.EDGE}
-    return {**area, **_heights(body, body.profile.extent()), "remark": ""}
+        return row | {"remark": words.EDGE}
+    if not looks_like_body(body, course):
+        return row | {"remark": words.SHAPE}
+    return row | _heights(body, body.profile.extent())
 
 
-def _heights(part: Part, stretch: tuple[float, float]) -> Row:
+def _heights(part: Part, stretch: tuple[float, float]) -> dict[str, float]:
     front, rear = ends(stretch)
     return {
         "height_mm": part.profile.height(central(stretch)),
@@ -164,44 +176,39 @@ def _heights(part: Part, stretch: tuple[float, float]) -> Row:
     }
 
 
-def _disc(found: Found, disc: Part, image: np.ndarray, cut_off: np.ndarray) -> Row:
-    area = {"area_mm2": disc.shape.area}
-    if cut_off[disc.shape.inside].any():
-        return {**area, "remark": words.EDGE}
+def _disc(found: Found, course: Course, disc: Part, image: np.ndarray, cut_off: np.ndarray) -> Row:
+    row: Row = {"area_mm2": disc.shape.area}
     adjacent = neighbours(disc, found.discs, found.bodies)
+    if cut_off[disc.shape.inside].any():
+        return row | {"remark": words.EDGE}
+    if not looks_like_disc(disc, course, adjacent):
+        return row | {"remark": words.SHAPE}
     space = disc_space(disc.profile, adjacent)
     heights = _heights(disc, space)
-    index, missing = _index(heights["height_mm"], adjacent, cut_off)
-    signals, lost = _at_canal(found, disc, central(space), image, cut_off)
-    return {
-        **area,
-        **heights,
-        "width_mm": disc_length(disc, heights["height_mm"]),
-        "disc_height_index": index,
-        **signals,
-        "remark": words.joined([*missing, *lost]),
-    }
+    width = disc_length(disc.profile)
+    beside = [None if body is None else _body(body, course, cut_off).get("height_mm") for body in adjacent]
+    index = _index(heights["height_mm"], beside)
+    signal = disc_signal(disc, central(space), image)
+    canal, lost = _at_canal(found, level_of(disc.frame, course), signal, image, cut_off)
+    sides = zip((words.NONE_BELOW, words.NONE_ABOVE), beside, strict=True)
+    remark = words.joined([*(remark for remark, height in sides if height is None), *lost])
+    return row | heights | {"width_mm": width, "disc_height_index": index} | canal | {"remark": remark}
 
 
-def _index(
-    height: float, adjacent: tuple[Part | None, Part | None], cut_off: np.ndarray
-) -> tuple[float | None, list[str]]:
-    whole = [None if body is None else _body(body, cut_off).get("height_mm") for body in adjacent]
-    below, above = whole
-    missing = [word for word, body in ((words.NONE_BELOW, below), (words.NONE_ABOVE, above)) if body is None]
-    if below is None or above is None:
-        return None, missing
-    return height / ((below + above) / 2), missing
+def _index(height: float, beside: Sequence[float | None]) -> float | None:
+    known = [value for value in beside if value is not None]
+    return height / (sum(known) / 2) if len(known) == 2 else None
 
 
 def _at_canal(
-    found: Found, disc: Part, stretch: tuple[float, float], image: np.ndarray, cut_off: np.ndarray
+    found: Found, level: Level | None, signal: float, image: np.ndarray, cut_off: np.ndarray
 ) -> tuple[Row, list[str]]:
-    level = level_of(disc.frame, found.course) if found.course else None
+    """Cells for what is measured where a disc's plane meets the canal, and remarks on what is not."""
     width = canal_width(level, found.canal, cut_off) if level else None
     fluid = csf_signal(level, found.canal, image) if level else None
-    row = {"canal_width_mm": width, "signal_relative_to_csf": None}
-    if fluid:
-        row["signal_relative_to_csf"] = disc_signal(disc, stretch, image) / fluid
-    clipped = fluid is not None and fluid >= TOP_OF_SCALE
-    return row, [words.NO_LEVEL] * (width is None) + [words.CLIPPED] * clipped
+    # A percentile that is as high as the brightest pixel was cut off there.
+    clipped = fluid is not None and fluid >= float(image.max())
+    ratio = signal / fluid if fluid and not clipped else None
+    found_out = ((words.NO_LEVEL, width is None), (words.CLIPPED, clipped))
+    remarks = [remark for remark, applies in found_out if applies]
+    return {"canal_width_mm": width, "signal_relative_to_csf": ratio}, remarks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
@@ -13,13 +14,13 @@ from .shapes import Frame, Profile, Shape, fit_frame
 SMALLEST_MM2 = {"spinal_canal": 30.0, "vertebrae": 130.0, "ivd": 30.0}
 """Area under which a part is a crumb.
 
-A collapsed disc of the lower thoracic spine, 2 mm by 27 mm, still has about 55 mm², and the smallest body of a
-lumbar scan, of T10, about 20 mm by 27 mm: a disc may have lost half, a body three quarters. As long a piece of
-canal as a disc is high (10 mm) has 100 mm².
+A collapsed disc of the lower thoracic spine, 2 mm by 27 mm, still has about 55 mm², and the smallest body of
+a lumbar scan, of T10, about 20 mm by 27 mm: a disc may have lost half of its area in the mask, a body three
+quarters. Of a canal 10 mm deep, 30 mm² are a piece of 3 mm.
 """
 
 _THICKEST_DISC_MM = 25.0
-_APART_MM = 5.0
+_APART_BINS = 10
 _SAME_MM = 10.0
 _SHORTEST_DISC_MM = 12.0
 
@@ -41,6 +42,13 @@ class Part:
     @property
     def frame(self) -> Frame:
         return self.profile.frame
+
+    @cached_property
+    def core(self) -> np.ndarray:
+        """Points (n, 2) in mm of what is not thinner than half of the part."""
+        back = self.frame.local(self.shape.points)[0]
+        front, rear = self.profile.extent()
+        return self.shape.points[(back >= front) & (back <= rear)]
 
 
 def components(inside: np.ndarray, spacing: tuple[float, float], smallest: float) -> tuple[list[Shape], int]:
@@ -72,7 +80,8 @@ def bodies_of(
     """The vertebral bodies, lowest first.
 
     The label also holds the posterior elements. A body is what lies in front of the canal's middle, so a
-    bridge to a spinous process is cut there; bodies that touch each other are cut along the disc between them.
+    bridge to a spinous process is cut there. Bodies that touch each other are cut along the middle line of
+    the disc between them.
     """
     whole = Shape(inside, spacing)
     if not len(whole.pixels):
@@ -85,7 +94,7 @@ def bodies_of(
 
 
 def _cut(shape: Shape, discs: list[Part], least: float) -> list[Shape]:
-    """The bodies in a connected part: those between discs; a corner cut off by a disc's line stays with it."""
+    """The bodies in a connected part, one between two discs; a corner that a line cuts off is no body."""
     level = np.zeros(len(shape.pixels), dtype=int)
     for disc in discs:
         level += disc.frame.local(shape.pixels)[1] > 0
@@ -105,9 +114,8 @@ def _by_number(shape: Shape, numbers: np.ndarray, count: int) -> list[Shape]:
 
 
 def _part(shape: Shape, course: Course) -> Part:
-    nearest = np.linalg.norm(course.points - shape.centre, axis=1).argmin()
     along = float(course.locate(shape.centre[None])[0][0])
-    return Part(shape, fit_frame(shape, -course.tangents[nearest]), along)
+    return Part(shape, fit_frame(shape, course.up_at(shape.centre)), along)
 
 
 def _from_below(parts: list[Part]) -> list[Part]:
@@ -132,14 +140,15 @@ def _union(pieces: list[Shape]) -> Shape:
 
 
 def _split(shape: Shape, course: Course) -> list[Shape]:
-    """The discs in a part: it is as wide as a disc at two heights at least 5 mm apart, and thin between them."""
+    """The discs in a part: as wide as a disc at two heights at least 10 mm apart, and thin between them."""
     along = course.locate(shape.pixels)[0]
     if np.ptp(along) < _THICKEST_DISC_MM:
         return [shape]
     bins = (along - along.min()).astype(int)
     widths = ndimage.uniform_filter1d(np.bincount(bins).astype(float), 3, mode="constant")
-    wide, count = ndimage.label(widths >= widths.max() / 2)
-    middles = np.array([np.flatnonzero(wide == number).mean() for number in range(1, count + 1)])
-    if count < 2 or np.diff(middles).min() < _APART_MM:
+    wide = ndimage.binary_closing(widths >= widths.max() / 2, np.ones(_APART_BINS), border_value=0)
+    discs, count = ndimage.label(wide)
+    if count < 2:
         return [shape]
+    middles = np.array([np.flatnonzero(discs == number).mean() for number in range(1, count + 1)])
     return _by_number(shape, np.abs(bins[:, None] - middles).argmin(axis=1), count)

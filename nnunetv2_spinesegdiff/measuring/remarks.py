@@ -8,14 +8,17 @@ EDGE = "touches the edge of the image"
 NOT_FOUND = "not found"
 CRUMBS = "small part left out"
 STRAY = "part of no disc left out"
+SHAPE = "not the shape of a single disc or vertebra: not measured"
 NO_CANAL = "no canal: its place told by the discs"
 NO_COURSE = "no canal, no disc: single vertebrae not measured"
 NONE_BELOW = "no whole vertebra below: index not computed"
 NONE_ABOVE = "no whole vertebra above: index not computed"
 NO_LEVEL = "no canal at this level"
-CLIPPED = "CSF signal clipped: ratio too high"
+CLIPPED = "CSF signal clipped: no ratio"
 
-REMARKS = (EDGE, NOT_FOUND, CRUMBS, STRAY, NO_CANAL, NO_COURSE, NONE_BELOW, NONE_ABOVE, NO_LEVEL, CLIPPED)
+REMARKS = (
+    *(EDGE, NOT_FOUND, CRUMBS, STRAY, SHAPE, NO_CANAL, NO_COURSE, NONE_BELOW, NONE_ABOVE, NO_LEVEL, CLIPPED),
+)
 
 
 def counted(remark: str, count: int) -> str | None:

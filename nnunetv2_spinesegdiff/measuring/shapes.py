@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from scipy import ndimage
 from scipy.stats import theilslopes
 
 _POINTS_A_SIDE = 4
 _BIN_MM = 0.5
+_GAP_MM = 5.0
 _FEWEST_BINS = 3
 _OFF_LINE_MM = 2.0
 _TURNS = 4
+_STILL = 0.003
 _CENTRAL = 0.8
 _END_SHARES = (0.1, 0.2)
 
@@ -95,10 +98,11 @@ class Shape:
         """(2,), mm down and mm back."""
         return self.pixels.mean(axis=0)
 
-    def principal_axes(self) -> tuple[np.ndarray, float]:
-        """Unit vector (2,) of the long axis, and the length in mm of a bar that spreads as far along it."""
+    def long_axis(self) -> tuple[np.ndarray, float]:
+        """Unit vector (2,) of the long axis, backward, and the length in mm of a bar that spreads as far."""
         values, vectors = np.linalg.eigh(np.cov(self.points.T))
-        return vectors[:, -1], float(np.sqrt(12 * values[-1]))
+        back = vectors[:, -1] * (1.0 if vectors[1, -1] >= 0 else -1.0)
+        return back, float(np.sqrt(12 * values[-1]))
 
 
 @dataclass(frozen=True)
@@ -119,22 +123,27 @@ class Profile:
     @classmethod
     def of(cls, shape: Shape, frame: Frame) -> Profile:
         back, up = frame.local(shape.points)
-        first = np.floor(back.min() / _BIN_MM)
-        bins = (back / _BIN_MM - first).astype(int)
-        counts = np.bincount(bins)
+        # Each point is shared between the two nearest bins: the points' lattice would show otherwise.
+        place = back / _BIN_MM - 0.5
+        lower = np.floor(place).astype(int)
+        first, share = lower.min(), place - lower
+        bins = np.concatenate([lower, lower + 1]) - first
+        weights = np.concatenate([1 - share, share])
+        counts = np.bincount(bins, weights)
         with np.errstate(invalid="ignore"):
-            middles = np.bincount(bins, weights=up) / counts
+            middles = np.bincount(bins, weights * np.concatenate([up, up])) / counts
         edges = (first + np.arange(len(counts) + 1)) * _BIN_MM
         return cls(frame, edges, counts * shape.area_of_point, middles)
 
     def extent(self) -> tuple[float, float]:
         """The stretch, in mm back, where the part is at least half as high as it typically is.
 
-        What is thinner does not belong to a body: a bridge to the posterior elements, a bony spur.
+        What is thinner does not belong to a body: a bridge to the posterior elements, a bony spur. Gaps of
+        less than 5 mm are bridged.
         """
         filled = self.areas > 0
         high = self.areas >= np.median(self.areas[filled]) / 2
-        first, last = _longest_run(high)
+        first, last = _longest_run(ndimage.binary_closing(high, np.ones(round(_GAP_MM / _BIN_MM))) | high)
         return float(self.edges[first]), float(self.edges[last])
 
     def height(self, stretch: tuple[float, float]) -> float:
@@ -160,8 +169,12 @@ class Profile:
                 return stretch
             slope, offset = theilslopes(edge[keep], at[keep])[:2]
             keep = used & (np.abs(edge - offset - slope * at) <= _OFF_LINE_MM)
-        first, last = _longest_run(within & (keep | ~used))
-        return max(stretch[0], float(self.edges[first])), min(stretch[1], float(self.edges[last]))
+        run = _longest_run(within & (keep | ~used))
+        first, last = (float(self.edges[end]) for end in run)
+        # An edge without a straight part of some length tells nothing.
+        if last - first < (stretch[1] - stretch[0]) / 2:
+            return stretch
+        return max(stretch[0], first), min(stretch[1], last)
 
     def slope(self, stretch: tuple[float, float]) -> tuple[float, float]:
         """Slope of the middle line over a stretch, and its height in mm at the stretch's middle."""
@@ -210,4 +223,6 @@ def fit_frame(
         slope, height = profile.slope(stretch)
         middle = profile.frame.at(sum(stretch) / 2, height)
         profile = Profile.of(shape, profile.frame.turned(slope, middle))
+        if abs(slope) < _STILL:
+            break
     return profile

@@ -9,12 +9,18 @@ from functools import partial
 import numpy as np
 from scipy import ndimage
 
+from .course import Course
 from .parts import Part
 from .shapes import Profile, central, fit_frame
 
 _RIM_MM = 6.0
 _ENDS_PERCENT = (1.0, 99.0)
 _FEWEST_PIXELS = 10
+_LENGTH_HEIGHT_MM = 2.0
+_MOST_TURNED_DEG = 35.0
+_TALLEST_BODY = 1.4
+_TALLEST_DISC = 0.8
+_LEAST_COVER = 0.5
 
 
 def neighbours(disc: Part, discs: Sequence[Part], bodies: Sequence[Part]) -> tuple[Part | None, Part | None]:
@@ -31,6 +37,33 @@ def neighbours(disc: Part, discs: Sequence[Part], bodies: Sequence[Part]) -> tup
     )
 
 
+def looks_like_body(body: Part, course: Course) -> bool:
+    """Whether a vertebra is at most 1.4 times as high as deep, and square to the spine up to 35 degrees.
+
+    Bodies are about 0.8 times as high as deep, so two that a mask runs together are far from it.
+    """
+    return _is_square(body, course) and _slenderness(body) <= _TALLEST_BODY
+
+
+def looks_like_disc(disc: Part, course: Course, bodies: Sequence[Part | None]) -> bool:
+    """Whether a disc is flat, lies square to the spine and covers at least half of its neighbours' depth."""
+    covered = all(body is None or _length(disc) >= _LEAST_COVER * _length(body) for body in bodies)
+    return covered and _is_square(disc, course) and _slenderness(disc) <= _TALLEST_DISC
+
+
+def _is_square(part: Part, course: Course) -> bool:
+    return bool(part.frame.up @ course.up_at(part.shape.centre) >= np.cos(np.radians(_MOST_TURNED_DEG)))
+
+
+def _slenderness(part: Part) -> float:
+    return part.profile.height(central(part.profile.extent())) / _length(part)
+
+
+def _length(part: Part) -> float:
+    front, rear = part.profile.extent()
+    return rear - front
+
+
 def fitted(disc: Part, bodies: Sequence[Part | None]) -> Part:
     """The disc with its middle line fitted to the space between its vertebrae only."""
     profile = fit_frame(disc.shape, disc.frame.up, partial(disc_space, bodies=bodies))
@@ -40,10 +73,16 @@ def fitted(disc: Part, bodies: Sequence[Part | None]) -> Part:
 def disc_space(disc: Profile, bodies: Sequence[Part | None]) -> tuple[float, float]:
     """The stretch in mm back, in a disc's own frame, that lies between the bodies' endplates.
 
-    The edges of the endplates, bony spurs not counted, bound the space of a disc; what is beyond is a bulge or
-    a herniation (Fardon et al. 2014, doi 10.1016/j.spinee.2014.04.022). On a side without a vertebra (the
-    sacrum, most often) the space ends where the disc's edge leaves a straight line: where the disc laps over
-    the sacrum's rim. Without vertebrae it has at least half of its typical height as well.
+    The edges of the endplates, bony spurs not counted, bound the space of a disc; what is beyond is a bulge
+    or a herniation (Fardon et al. 2014, doi 10.1016/j.spinee.2014.04.022). On a side without a vertebra (the
+    sacrum, most often) the space ends where the disc's edge leaves a straight line, for it laps over the rim
+    there. Without any vertebra it is where the disc has at least half of its typical height, as well.
+
+    Args:
+        bodies: below and above, None where there is none.
+
+    Returns:
+        Its front and its rear end, in mm back of the frame's centre.
     """
     own = disc.extent()
     half = disc.height(central(own)) / 2
@@ -63,7 +102,7 @@ def disc_space(disc: Profile, bodies: Sequence[Part | None]) -> tuple[float, flo
 
 def _facing(disc: Profile, body: Part, within: float) -> tuple[float, float] | None:
     """The stretch of a body, in mm back in the disc's frame, that is so near to the disc's axis."""
-    back, up = disc.frame.local(_core(body))
+    back, up = disc.frame.local(body.core)
     near = back[np.abs(up) <= within]
     if not len(near):
         return None
@@ -71,19 +110,15 @@ def _facing(disc: Profile, body: Part, within: float) -> tuple[float, float] | N
     return float(low), float(high)
 
 
-def _core(body: Part) -> np.ndarray:
-    """Points (n, 2) of a body without what is thinner than half of it."""
-    points = body.shape.points
-    back = body.frame.local(points)[0]
-    front, rear = body.profile.extent()
-    return points[(back >= front) & (back <= rear)]
+def disc_length(disc: Profile) -> float:
+    """Anteroposterior length in mm of a disc, bulges and herniations included.
 
-
-def disc_length(disc: Part, height: float) -> float:
-    """Anteroposterior length in mm: the mean over the middle half of the disc's height."""
-    up = disc.frame.local(disc.shape.points)[1]
-    band = np.abs(up) <= height / 4
-    return float(band.sum() * disc.shape.area_of_point / (height / 2))
+    From the first to the last place where it is at least 2 mm high, or half of its typical height if that is
+    less.
+    """
+    heights = disc.areas / np.diff(disc.edges)
+    high = np.flatnonzero(heights >= min(_LENGTH_HEIGHT_MM, float(np.median(heights[heights > 0])) / 2))
+    return float(disc.edges[high[-1] + 1] - disc.edges[high[0]])
 
 
 def disc_signal(disc: Part, stretch: tuple[float, float], image: np.ndarray) -> float:

@@ -1,0 +1,200 @@
+"""Made-up spines whose sizes are known: their middle slices, and the truth sampled from their own formulas.
+
+Nothing of `measuring` is used here. Sizes are measured in the plane of the slice, which a scoliosis or turned
+slices take off the midline, on points 0.1 mm apart or less.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from nnunetv2_spinesegdiff.dataset_conversion.geometry import extract_slice
+from nnunetv2_spinesegdiff.dataset_conversion.intensities import scale_intensities
+from nnunetv2_spinesegdiff.dataset_conversion.label_rules import map_labels
+from nnunetv2_spinesegdiff.dataset_conversion.phantom.acquisition import Acquisition
+from nnunetv2_spinesegdiff.dataset_conversion.phantom.bones import (
+    _crest_distance,
+    _posterior_distance,
+    _sacral_distance,
+    body_distance,
+)
+from nnunetv2_spinesegdiff.dataset_conversion.phantom.canvas import Lattice
+from nnunetv2_spinesegdiff.dataset_conversion.phantom.discs import disc_distance
+from nnunetv2_spinesegdiff.dataset_conversion.phantom.patient import Patient, draw_patient
+from nnunetv2_spinesegdiff.dataset_conversion.phantom.placement import (
+    Frame,
+    PlacedVertebra,
+    SacralSegment,
+    place,
+)
+from nnunetv2_spinesegdiff.dataset_conversion.phantom.render import render
+
+_STEP = 0.1
+_SLAB_MM = 4.0
+
+
+@dataclass(frozen=True)
+class Series:
+    """A series of one slice, the one that the converter would cut out, with its image, labels and numbers.
+
+    Attributes:
+        image, mask: (320, 320), as the converter makes them; numbers: (320, 320), SPIDER's numbers.
+    """
+
+    patient: Patient
+    acquisition: Acquisition
+    image: np.ndarray
+    mask: np.ndarray
+    numbers: np.ndarray
+
+    @property
+    def name(self) -> str:
+        return self.patient.stem(self.acquisition)
+
+
+def series_of(seed: int, number: int, flat: bool = False) -> list[Series]:
+    """All series of a made-up patient; `flat` without any bulge or herniation."""
+    patient = draw_patient(seed, number)
+    if flat:
+        discs = tuple(dataclasses.replace(disc, bulge=0.0, hernia=0.0) for disc in patient.anatomy.discs)
+        anatomy = dataclasses.replace(patient.anatomy, discs=discs)
+        patient = dataclasses.replace(patient, anatomy=anatomy, spine=place(anatomy))
+    return [_series(patient, _middle_only(acquisition)) for acquisition in patient.acquisitions]
+
+
+def _series(patient: Patient, acquisition: Acquisition) -> Series:
+    image, numbers = render(patient.anatomy, patient.spine, acquisition)
+    cut = extract_slice(scale_intensities(_volume(image, acquisition))).image
+    labels = extract_slice(_volume(map_labels(numbers), acquisition), is_label=True).image
+    spider = extract_slice(_volume(numbers, acquisition), is_label=True).image
+    image, mask, numbers = (sitk.GetArrayFromImage(volume)[0] for volume in (cut, labels, spider))
+    return Series(patient, acquisition, image, mask, numbers)
+
+
+def _middle_only(acquisition: Acquisition) -> Acquisition:
+    # Slices run to the left here; the converter takes number n // 2, counted to the right.
+    lattice = acquisition.lattice
+    count = lattice.shape[0]
+    origin = lattice.origin + (count - 1 - count // 2) * lattice.steps[0]
+    one = Lattice((1, *lattice.shape[1:]), origin, lattice.steps)
+    return dataclasses.replace(acquisition, lattice=one)
+
+
+def _volume(array: np.ndarray, acquisition: Acquisition) -> sitk.Image:
+    volume = sitk.GetImageFromArray(acquisition.to_file_axes(array))
+    spacing, origin, direction = acquisition.file_geometry()
+    volume.SetSpacing(spacing.tolist())
+    volume.SetOrigin(origin.tolist())
+    volume.SetDirection(direction.ravel().tolist())
+    return volume
+
+
+def body_heights(series: Series, level: int) -> np.ndarray:
+    """(n,) heights in mm of a body at places over the central 80 % of its depth, front first."""
+    vertebra = series.patient.spine.vertebrae[level]
+    reach = 0.4 * vertebra.shape.depth
+    front = np.linspace(reach, -reach, 41, dtype=np.float32)[:, None]
+    up = np.arange(-30, 30, _STEP, dtype=np.float32)[None]
+    return _in_body(series, vertebra, *_world(vertebra.frame, front, up)).sum(axis=1) * _STEP
+
+
+def disc_height(series: Series, level: int) -> float:
+    """Mean height in mm over the central 80 % of where the endplates above and below face each other."""
+    spine = series.patient.spine
+    disc, above = spine.discs[level], spine.vertebrae[level]
+    below: PlacedVertebra | SacralSegment = spine.vertebrae[level - 1] if level else spine.sacrum[0]
+    rims = [_rims(disc.frame, above, -1), _rims(disc.frame, below, 1)]
+    rear, front = max(rim[0] for rim in rims), min(rim[1] for rim in rims)
+    margin = 0.1 * (front - rear)
+    places = np.linspace(rear + margin, front - margin, 41, dtype=np.float32)[:, None]
+    up = np.arange(-20, 20, _STEP / 2, dtype=np.float32)[None]
+    y, z = _world(disc.frame, places, up)
+    inside = disc_distance(disc, places + 0 * up, up + 0 * places, _left(series, y, z))[0] <= 0
+    inside &= ~_in_body(series, above, y, z)
+    if isinstance(below, PlacedVertebra):
+        inside &= ~_in_body(series, below, y, z)
+    else:
+        inside &= ~(_sacral_distance(below, *below.frame.local(y, z), _left(series, y, z)) <= 0)
+    return float(inside.sum(axis=1).mean() * _STEP / 2)
+
+
+def disc_length(series: Series, level: int) -> float:
+    """Length in mm of a disc, herniations left out, through its middle."""
+    disc = series.patient.spine.discs[level]
+    front = np.arange(-35, 35, _STEP, dtype=np.float32)
+    y, z = _world(disc.frame, front, 0 * front)
+    inside = disc_distance(disc, front, 0 * front, _left(series, y, z))[0] <= 0
+    return float(inside.sum() * _STEP)
+
+
+def canal_widths(series: Series, level: int, within: float) -> np.ndarray:
+    """(n,) depths in mm of the visible canal, square to it, each the mean of 4 mm along it.
+
+    From `within` mm below to as much above the point where the disc's plane meets the canal's middle.
+    """
+    spine = series.patient.spine
+    course = spine.canal
+    back = np.arange(10, 60, _STEP / 2, dtype=np.float32)
+    y, z = _world(spine.discs[level].frame, -back, 0 * back)
+    meeting = np.flatnonzero(y >= course(z))[0]
+    at_y, at_z = float(y[meeting]), float(z[meeting])
+    slope = float(course(np.float32(at_z + 2)) - course(np.float32(at_z - 2))) / 4
+    along = np.arange(-within - _SLAB_MM / 2, within + _SLAB_MM / 2 + 0.1, 0.5)[:, None]
+    across = np.arange(-16, 16, _STEP / 2)[None]
+    norm = np.hypot(1, slope)
+    y = (at_y + (across + slope * along) / norm).astype(np.float32)
+    z = (at_z + (along - slope * across) / norm).astype(np.float32)
+    widths = _in_canal(series, level, y, z).sum(axis=1) * _STEP / 2
+    return np.convolve(widths, np.full(9, 1 / 9), mode="valid")
+
+
+def _in_canal(series: Series, level: int, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    spine, soft = series.patient.spine, series.patient.anatomy.soft
+    left = _left(series, y, z)
+    behind = (y - spine.canal(z)) * spine.canal.lean()(z)
+    share = np.clip((z + 42) / 50, 0, 1)
+    taper = np.maximum(np.sqrt(share) * (1 - 0.12 * (1 - share)), 1e-3)
+    inside = np.hypot(behind / (soft.canal_depth / 2 * taper), left / (soft.canal_width / 2 * taper)) < 1
+    for disc in spine.discs[max(0, level - 1) : level + 2]:
+        inside &= ~(disc_distance(disc, *disc.frame.local(y, z), left)[0] <= 0)
+    for vertebra in spine.vertebrae[max(0, level - 2) : level + 2]:
+        front, up = vertebra.frame.local(y, z)
+        behind_body = front + np.float32(vertebra.shape.depth / 2)
+        inside &= ~(_posterior_distance(vertebra, behind_body, up, left) <= 0)
+        inside &= ~_in_body(series, vertebra, y, z)
+    for segment in spine.sacrum:
+        inside &= ~(_crest_distance(segment, *segment.frame.local(y, z), left) <= 0)
+    return inside
+
+
+def _in_body(series: Series, vertebra: PlacedVertebra, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    front, up = vertebra.frame.local(y, z)
+    return body_distance(vertebra, front, up, _left(series, y, z))[0] <= 0
+
+
+def _rims(disc: Frame, body: PlacedVertebra | SacralSegment, side: int) -> tuple[float, float]:
+    """Rear and front rim of a body's lower (-1) or upper (1) endplate, in mm in front of a disc's middle."""
+    if isinstance(body, PlacedVertebra):
+        depth, height = body.shape.depth, body.shape.height
+    else:
+        depth, height = body.depth_above, body.height
+    points = (body.frame.at(end * depth / 2, side * height / 2) for end in (-1, 1))
+    rear, front = (float(disc.local(np.float64(y), np.float64(z))[0]) for y, z in points)
+    return rear, front
+
+
+def _left(series: Series, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Distance from the midline of points in the slice's plane, in mm."""
+    lattice = series.acquisition.lattice
+    normal = np.cross(lattice.steps[1], lattice.steps[2])
+    away = normal[1] * (y - lattice.origin[1]) + normal[2] * (z - lattice.origin[2])
+    x = lattice.origin[0] - away / normal[0]
+    return (x - series.patient.spine.sideways(np.asarray(z, np.float32))).astype(np.float32)
+
+
+def _world(frame: Frame, front: np.ndarray, up: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    y, z = frame.at(front, up)  # type: ignore[arg-type]
+    return np.asarray(y, np.float32), np.asarray(z, np.float32)
