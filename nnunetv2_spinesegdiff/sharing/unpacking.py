@@ -21,13 +21,13 @@ BLOCK = 2**20
 
 
 def unpack(path: Path, target: Path) -> tuple[Path, Manifest]:
-    """Write the files of an exported model below `target`, a new folder.
+    """Write the files of an exported model below `target`, an empty folder.
 
     Everything that can be checked before a byte is written is; content is hashed while it is written.
 
     Args:
         path: of the zip.
-        target: is made, and removed again where the zip is refused.
+        target: may hold a part of it where the zip is refused.
 
     Returns:
         The model's folder, `<dataset>/<trainer>__<plans>__<configuration>` in `target`, and the manifest.
@@ -40,17 +40,13 @@ def unpack(path: Path, target: Path) -> tuple[Path, Manifest]:
         manifest = _manifest(archive, entries, path)
         _check_sizes(entries, manifest, path)
         needed = sum(entry.file_size for entry in entries.values())
-        if needed > (free := shutil.disk_usage(target.parent).free):
-            raise UserError(f"{path}: needs {needed >> 20} MB, but {target.parent} has {free >> 20} MB left")
+        if needed > (free := shutil.disk_usage(target).free):
+            raise UserError(f"{path}: needs {needed >> 20} MB, but {target} has {free >> 20} MB left")
         digests = {f"{manifest.folder}/{name}": known["sha256"] for name, known in manifest.files.items()}
-        try:
-            for name, entry in entries.items():
-                file = target / PurePosixPath(name)
-                file.parent.mkdir(parents=True, exist_ok=True)
-                _write(archive, entry, file, path, digests.get(name))
-        except BaseException:
-            shutil.rmtree(target, ignore_errors=True)
-            raise
+        for name, entry in entries.items():
+            file = target / PurePosixPath(name)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            _write(archive, entry, file, path, digests.get(name))
     return target / manifest.folder, manifest
 
 
@@ -113,7 +109,7 @@ def _manifest(archive: ZipFile, entries: dict[str, ZipInfo], path: Path) -> Mani
         )
     if len(found) != 1:
         raise UserError(
-            f"{path}: has no {MANIFEST}, or several; give the zip of `spinesegdiff export` or a model's folder"
+            f"{path}: has no {MANIFEST}, or several; it is cut off, or not made by `spinesegdiff export`"
         )
     (entry,) = found
     if entry.file_size > MOST_TEXT:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,13 @@ class Model:
 
 
 def whole_plans(
-    reader: str = "SimpleITKIO", axes: int = 2, transpose: tuple[int, ...] = (0, 1, 2)
+    reader: str = "SimpleITKIO",
+    axes: int = 2,
+    transpose: tuple[int, ...] = (0, 1, 2),
+    residual: bool = False,
 ) -> dict[str, Any]:
     """Small plans with all that preprocessing and export read."""
-    plans = small_plans(axes)
+    plans = small_plans(axes, residual=residual)
     configuration = plans["configurations"]["small"]
     for name, kwargs in RESAMPLING.items():
         configuration[f"resampling_fn_{name}"] = "resample_data_or_seg_to_shape"
@@ -56,41 +60,44 @@ def whole_plans(
     }
 
 
+def write_model(
+    folder: Path,
+    labels: dict[str, Any] | None = None,
+    reader: str = "SimpleITKIO",
+    axes: int = 2,
+    transpose: tuple[int, ...] = (0, 1, 2),
+    trainer: str = "nnUNetTrainerSpineSegDiff",
+    residual: bool = False,
+    **more: Any,
+) -> Model:
+    """A `Model` of two folds in a new folder; `more` goes into its dataset.json."""
+    labels = LABELS if labels is None else labels
+    regions = any(isinstance(value, list) for value in labels.values())
+    heads = len([n for n in labels if n not in ("background", "ignore")]) + (0 if regions else 1)
+    folder.mkdir()
+    (folder / "plans.json").write_text(json.dumps(whole_plans(reader, axes, transpose, residual)))
+    dataset = {"channel_names": {"0": "MRI"}, "labels": labels, "file_ending": ".nii.gz", **more}
+    (folder / "dataset.json").write_text(json.dumps(dataset))
+    for fold in (0, 1):
+        kind = getattr(trainers, trainer)
+        network = build_any(axes, residual=residual, heads=heads, seed=3 + fold, trainer=kind)
+        network.heads_are_regions.fill_(regions)
+        checkpoint = {
+            "network_weights": network.state_dict(),
+            "trainer_name": trainer,
+            "init_args": {"configuration": "small"},
+            "inference_allowed_mirroring_axes": (0, 1),
+        }
+        (folder / f"fold_{fold}").mkdir()
+        torch.save(checkpoint, folder / f"fold_{fold}" / "checkpoint_final.pth")
+    return Model(folder, labels)
+
+
 @pytest.fixture
 def make_model(tmp_path, monkeypatch):
-    """Makes a `Model` of two folds: make_model(labels=..., trainer=..., **more_of_dataset_json)."""
+    """Makes a `Model`: make_model(labels=..., trainer=..., **more_of_dataset_json), see `write_model`."""
     monkeypatch.setenv("nnUNet_extTrainer", str(TRAINERS))
-
-    def make(
-        labels: dict[str, Any] | None = None,
-        reader: str = "SimpleITKIO",
-        axes: int = 2,
-        transpose: tuple[int, ...] = (0, 1, 2),
-        trainer: str = "nnUNetTrainerSpineSegDiff",
-        **more: Any,
-    ) -> Model:
-        labels = LABELS if labels is None else labels
-        regions = any(isinstance(value, list) for value in labels.values())
-        heads = len([n for n in labels if n not in ("background", "ignore")]) + (0 if regions else 1)
-        folder = tmp_path / "model"
-        folder.mkdir()
-        (folder / "plans.json").write_text(json.dumps(whole_plans(reader, axes, transpose)))
-        dataset = {"channel_names": {"0": "MRI"}, "labels": labels, "file_ending": ".nii.gz", **more}
-        (folder / "dataset.json").write_text(json.dumps(dataset))
-        for fold in (0, 1):
-            network = build_any(axes, heads=heads, seed=3 + fold, trainer=getattr(trainers, trainer))
-            network.heads_are_regions.fill_(regions)
-            checkpoint = {
-                "network_weights": network.state_dict(),
-                "trainer_name": trainer,
-                "init_args": {"configuration": "small"},
-                "inference_allowed_mirroring_axes": (0, 1),
-            }
-            (folder / f"fold_{fold}").mkdir()
-            torch.save(checkpoint, folder / f"fold_{fold}" / "checkpoint_final.pth")
-        return Model(folder, labels)
-
-    return make
+    return partial(write_model, tmp_path / "model")
 
 
 @pytest.fixture

@@ -1,0 +1,346 @@
+"""Exported models: the same logits and masks with and without our predictor, and nothing of this machine."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import platform
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_STORED, ZipFile
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.model_sharing.model_import import install_model_from_zip_file
+
+from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.inference.calibrated import kind_of
+from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
+from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
+from nnunetv2_spinesegdiff.sharing.card import CardDetails
+from nnunetv2_spinesegdiff.sharing.export import export_model
+from nnunetv2_spinesegdiff.sharing.opening import open_model
+
+from ..inference.conftest import Model
+from ..small_plans import image
+from .conftest import Zip
+
+REGIONS = {"background": 0, "spine": [1, 2, 3], "column": [2, 3], "ivd": 3}
+MODELS: dict[str, dict[str, Any]] = {
+    "two stages": {},
+    "width": {"trainer": "nnUNetTrainerSpineSegDiff_T100_n3_width50"},
+    "residual": {"residual": True},
+    "regions": {"labels": REGIONS, "regions_class_order": [1, 2, 3]},
+    "3d": {"axes": 3, "trainer": "nnUNetTrainerSpineSegDiff_n1"},
+    "3d residual": {"axes": 3, "residual": True, "trainer": "nnUNetTrainerSpineSegDiff_n1_width50"},
+    "from noise": {"trainer": "nnUNetTrainerSpineSegDiffFromNoise_n2_S2"},
+    "without image encoder": {"trainer": "nnUNetTrainerSpineSegDiffNoIE_n2_S1"},
+    "Diff-UNet": {"trainer": "nnUNetTrainerDiffUNet_n2_S2"},
+    "IISDM": {"trainer": "nnUNetTrainerIISDM_n3_S2"},
+}
+PREDICTORS = (SpineSegDiffPredictor, nnUNetPredictor)
+
+
+def installed(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
+    """What nnU-Net's own installing makes of a zip, in results folders of its own."""
+    results = tmp_path / f"results_of_{archive.stem}"
+    results.mkdir()
+    monkeypatch.setenv("nnUNet_results", str(results))
+    install_model_from_zip_file(str(archive))
+    (folder,) = results.glob("*/*")
+    return Model(folder, json.loads((folder / "dataset.json").read_text())["labels"])
+
+
+def logits(model: Model, kind: type, folds: tuple[int, ...] = (0, 1)) -> torch.Tensor:
+    predictor = model.predictor(kind, folds)
+    patch = predictor.configuration_manager.patch_size
+    return predictor.predict_logits_from_preprocessed_data(image(1, *((1,) * (3 - len(patch))), *patch))
+
+
+def mask(model: Model, kind: type, scan: Path, output: Path) -> bytes:
+    """Of the ensemble of both folds."""
+    predictor = model.predictor(kind, (0, 1))
+    predictor.predict_from_files_sequential([[str(scan)]], [str(output)])
+    return Path(f"{output}.nii.gz").read_bytes()
+
+
+@pytest.fixture
+def scan(tmp_path) -> Path:
+    """Two slices, a little larger than the patch."""
+    values = np.random.default_rng(0).normal(100, 20, (2, 18, 24)).astype(np.float32)
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(tmp_path / "scan_0000.nii.gz"))
+    return tmp_path / "scan_0000.nii.gz"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_logits_and_masks_are_those_of_the_model_itself(name, make_model, scan, tmp_path, monkeypatch):
+    model = make_model(**MODELS[name])
+    expected = logits(model, nnUNetPredictor)
+    expected_mask = mask(model, SpineSegDiffPredictor, scan, tmp_path / "expected")
+    archive = export_model(model.folder, tmp_path / "model.zip")
+    monkeypatch.delenv("nnUNet_extTrainer")
+    elsewhere = installed(archive, tmp_path, monkeypatch)
+    opened = Model(open_model(archive, tmp_path).folder, model.labels)
+    for kind in PREDICTORS:
+        assert torch.equal(logits(elsewhere, kind), expected)
+        assert mask(elsewhere, kind, scan, tmp_path / kind.__name__) == expected_mask
+    assert torch.equal(logits(opened, SpineSegDiffPredictor), expected)
+    assert not torch.equal(logits(elsewhere, nnUNetPredictor, (1,)), expected)
+    assert sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "expected.nii.gz"))).any()
+
+
+def test_our_flags_work_on_an_exported_model(make_model, tmp_path, monkeypatch):
+    model = make_model()
+    exported = installed(export_model(model.folder, tmp_path / "model.zip"), tmp_path, monkeypatch)
+    for settings in (PredictionSettings(refine=False), PredictionSettings(preset="fast")):
+        first, second = (
+            m.predictor(SpineSegDiffPredictor, settings=settings).predict_logits_from_preprocessed_data(
+                image(1, 1, 16, 24)
+            )
+            for m in (model, exported)
+        )
+        assert torch.equal(first, second)
+    with pytest.raises(UserError, match=r"deeper than 30"):
+        exported.predictor(SpineSegDiffPredictor, settings=PredictionSettings(changes={"t_start": 31}))
+
+
+# --- what is in the zip ----------------------------------------------------------------------------------
+
+
+def test_files_and_names(zipped, tmp_path):
+    assert zipped.folder == "Dataset501_Toy/nnUNetTrainerSpineSegDiff__smallPlans__small"
+    checkpoints = [f"fold_{fold}/checkpoint_final.pth" for fold in (0, 1)]
+    expected = ["MODEL_CARD.md", "dataset.json", *checkpoints, "manifest.json", "plans.json"]
+    assert sorted(zipped.read()) == expected
+    with ZipFile(zipped.path) as archive:
+        for entry in archive.infolist():
+            assert entry.date_time == (1980, 1, 1, 0, 0, 0)
+            assert (entry.compress_type == ZIP_STORED) is entry.filename.endswith(".pth")
+    assert [path.name for path in tmp_path.glob("*.zip*")] == ["model.zip"]
+
+
+def test_checkpoints_hold_weights_and_plain_values_only(make_model, tmp_path):
+    model = make_model()
+    path = model.folder / "fold_0" / "checkpoint_final.pth"
+    trained = torch.load(path, weights_only=True)
+    more = {"optimizer_state": {0: torch.zeros(100_000)}, "logging": {}, "current_epoch": 7}
+    torch.save({**trained, **more}, path)
+    zipped = Zip(export_model(model.folder, tmp_path / "model.zip", folds=["0"]))
+    (tmp_path / "out.pth").write_bytes(zipped.read()["fold_0/checkpoint_final.pth"])
+    content = torch.load(tmp_path / "out.pth", weights_only=True)
+    weights = content.pop("network_weights")
+    assert content == {
+        "init_args": {"configuration": "small"},
+        "trainer_name": "nnUNetTrainer",
+        "inference_allowed_mirroring_axes": (0, 1),
+    }
+    assert type(weights) is dict
+    assert all(torch.equal(weights[name], values) for name, values in trained["network_weights"].items())
+    assert (tmp_path / "out.pth").stat().st_size < path.stat().st_size - 390_000
+    assert zipped.json("manifest.json")["training"]["0"]["epochs"] == 7
+
+
+def test_the_manifest_lists_everything(zipped):
+    manifest = zipped.json("manifest.json")
+    assert manifest["format"] == 1
+    assert manifest["folds"] == ["0", "1"]
+    assert manifest["configuration"] == "small"
+    assert manifest["network_class"] == "nnunetv2_spinesegdiff.network.from_plans.PlannedTwoStageNetwork"
+    assert {"nnunetv2_spinesegdiff", "nnunetv2", "torch"} <= set(manifest["versions"])
+    assert set(manifest["files"]) == set(zipped.read()) - {"manifest.json"}
+
+
+def test_only_the_exported_configuration_is_in_the_plans(make_model, tmp_path):
+    model = make_model()
+    plans = json.loads((model.folder / "plans.json").read_text())
+    configurations = plans["configurations"]
+    configurations["base"] = configurations.pop("small")
+    configurations["small"] = {"inherits_from": "base", "batch_size": 5}
+    (model.folder / "plans.json").write_text(json.dumps(plans))
+    zipped = Zip(export_model(model.folder, tmp_path / "model.zip"))
+    exported = zipped.json("plans.json")["configurations"]
+    assert set(exported) == {"small"}
+    assert exported["small"]["batch_size"] == 5
+    assert "inherits_from" not in exported["small"]
+    opened = open_model(zipped.path, tmp_path)
+    assert torch.equal(
+        logits(Model(opened.folder, {}), SpineSegDiffPredictor), logits(model, SpineSegDiffPredictor)
+    )
+
+
+@pytest.mark.parametrize("trainer", ["nnUNetTrainerSpineSegDiff_T50", "nnUNetTrainerDiffUNet_n2_S2"])
+def test_a_calibration_fits_after_the_export_too(make_model, tmp_path, monkeypatch, trainer):
+    model = make_model(trainer=trainer)
+    before = model.predictor(SpineSegDiffPredictor)
+    areas = {name: {"quantile": 0.5} for name in ("spinal_canal", "vertebrae", "ivd")}
+    calibration = {
+        "kind": kind_of(before.record),
+        "temperatures": [1, 2, 3, 4],
+        "areas": areas,
+        "cases": 9,
+        "folds": [0, 1],
+    }
+    plans = json.loads((model.folder / "plans.json").read_text())
+    plans["spinesegdiff"] = {"sampler": vars(before.network.sampler), "calibrations": [calibration]}
+    (model.folder / "plans.json").write_text(json.dumps(plans))
+    exported = installed(export_model(model.folder, tmp_path / "model.zip"), tmp_path, monkeypatch)
+    monkeypatch.delenv("nnUNet_extTrainer")
+    after = exported.predictor(SpineSegDiffPredictor)
+    assert after.calibration is not None
+    assert after.calibration.temperatures == [1, 2, 3, 4]
+    assert after.record["trainer"] == trainer
+    assert "on 9 validation cases of folds 0, 1" in (exported.folder / "MODEL_CARD.md").read_text()
+    other = exported.predictor(SpineSegDiffPredictor, settings=PredictionSettings(changes={"ddim_steps": 1}))
+    assert other.calibration is None
+
+
+# --- the same model, the same bytes ----------------------------------------------------------------------
+
+
+def test_the_same_model_gives_the_same_bytes_installed_too(make_model, tmp_path, monkeypatch):
+    model = make_model()
+    refinement = {
+        "epoch": 5,
+        "cases": 4,
+        "dice": {"mean": {"stage1": 0.5, "refined": 0.75, "difference": 0.25}},
+    }
+    (model.folder / "fold_0" / "refinement.json").write_text(json.dumps(refinement))
+    details = CardDetails(license="CC BY 4.0", authors="A. Author")
+    first = export_model(model.folder, tmp_path / "first.zip", details=details)
+    second = export_model(model.folder, tmp_path / "second.zip", details=details)
+    assert first.read_bytes() == second.read_bytes()
+    monkeypatch.delenv("nnUNet_extTrainer")
+    elsewhere = installed(first, tmp_path, monkeypatch)
+    again = export_model(elsewhere.folder, tmp_path / "again.zip")
+    assert first.read_bytes() == again.read_bytes()
+    assert "A. Author" in (elsewhere.folder / "MODEL_CARD.md").read_text()
+
+
+def test_a_re_export_may_have_fewer_folds_and_other_details(zipped, tmp_path, monkeypatch):
+    elsewhere = installed(zipped.path, tmp_path, monkeypatch)
+    details = CardDetails(contact="someone@example.org")
+    other = Zip(export_model(elsewhere.folder, tmp_path / "other.zip", folds=["1"], details=details))
+    assert "Contact: someone@example.org" in other.read()["MODEL_CARD.md"].decode()
+    name = "fold_1/checkpoint_final.pth"
+    assert other.read()[name] == zipped.read()[name]
+    assert other.json("manifest.json")["folds"] == ["1"]
+
+
+# --- nothing of this machine -----------------------------------------------------------------------------
+
+
+def test_no_path_user_or_host_is_in_any_byte(make_model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(platform, "node", lambda: "spinebox.lab.example")
+    monkeypatch.setattr(getpass, "getuser", lambda: "janedoe")
+    model = make_model(
+        name="Dataset501_Toy",
+        description="put together by janedoe",
+        reference="https://doi.org/10.5281/zenodo.10159290",
+        release="made on spinebox, /mnt/data/spider/images",
+        dataset={"SPIDER_7_secret": {"images": ["/mnt/data/x.mha"], "label": "/mnt/data/y.mha"}},
+        training=[{"image": "./imagesTr/SPIDER_7_secret.nii.gz"}],
+        folders=["/scratch/janedoe/a", "b"],
+    )
+    plans = json.loads((model.folder / "plans.json").read_text())
+    plans["made_in"] = {"folder": str(tmp_path), "day": "a Monday", "/home/janedoe/plans": 1}
+    (model.folder / "plans.json").write_text(json.dumps(plans))
+    fold = model.folder / "fold_0"
+    (fold / "debug.json").write_text(json.dumps({"output_folder": str(fold), "hostname": "spinebox"}))
+    checkpoint = torch.load(fold / "checkpoint_final.pth", weights_only=True)
+    checkpoint["init_args"]["plans"] = plans
+    torch.save(checkpoint, fold / "checkpoint_final.pth")
+    zipped = Zip(export_model(model.folder, tmp_path / "model.zip"))
+
+    everything = [zipped.path.read_bytes(), *zipped.read().values()]
+    for secret in (str(tmp_path), "janedoe", "spinebox", "/mnt", "/home", "/scratch", "SPIDER_7"):
+        assert not any(secret.encode() in content for content in everything), secret
+    assert zipped.json("dataset.json")["reference"] == "https://doi.org/10.5281/zenodo.10159290"
+    assert zipped.json("plans.json")["made_in"] == {"day": "a Monday"}
+    left_out = [
+        *("plans.json: made_in.folder", "plans.json: made_in.(a key)", "dataset.json: description"),
+        *(
+            "dataset.json: release",
+            "dataset.json: folders",
+            "dataset.json: dataset",
+            "dataset.json: training",
+        ),
+    ]
+    assert zipped.json("manifest.json")["left_out"] == left_out
+    assert capsys.readouterr().out.splitlines()[-7:] == [f"Left out: {name}" for name in left_out]
+
+
+@pytest.mark.parametrize(
+    "more", [{"channel_names": {"0": "janedoe"}}, {"labels": {"background": 0, "/data/a": 1, "b": 2, "c": 3}}]
+)
+def test_what_prediction_needs_is_refused_where_it_names_this_machine(
+    make_model, tmp_path, monkeypatch, more
+):
+    monkeypatch.setattr(getpass, "getuser", lambda: "janedoe")
+    model = make_model()
+    dataset = {**json.loads((model.folder / "dataset.json").read_text()), **more}
+    (model.folder / "dataset.json").write_text(json.dumps(dataset))
+    with pytest.raises(UserError, match=r"dataset\.json: (channel_names|labels)\..* names a folder, user"):
+        export_model(model.folder, tmp_path / "model.zip")
+    assert not list(tmp_path.glob("*.zip"))
+
+
+# --- refused ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trainer", ["nnUNetTrainer", "nnUNetTrainerStage1"])
+def test_a_stock_training_is_refused(make_model, tmp_path, trainer):
+    model = make_model()
+    for fold in (0, 1):
+        path = model.folder / f"fold_{fold}" / "checkpoint_final.pth"
+        torch.save({**torch.load(path, weights_only=True), "trainer_name": trainer}, path)
+    with pytest.raises(UserError, match=f"trained with {trainer}, which trains no diffusion network"):
+        export_model(model.folder, tmp_path / "model.zip")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"trainer_name": "nnUNetTrainerSpineSegDiff_T50"},
+            "trainer nnUNetTrainerSpineSegDiff_T50, the first",
+        ),
+        ({"init_args": {"configuration": "2d"}}, "configuration 2d, the first fold of small"),
+        ({"network_weights": {"a": torch.zeros(1)}}, "not of the network"),
+        ({"network_weights": {"a": 1}}, "no named tensors"),
+        ({"network_weights": None}, "not a checkpoint"),
+    ],
+    ids=["trainer", "configuration", "network", "no tensors", "nothing"],
+)
+def test_a_fold_that_does_not_fit_is_refused_and_nothing_is_left(make_model, tmp_path, changes, told):
+    model = make_model()
+    path = model.folder / "fold_1" / "checkpoint_final.pth"
+    torch.save({**torch.load(path, weights_only=True), **changes}, path)
+    with pytest.raises(UserError, match=told) as refused:
+        export_model(model.folder, tmp_path / "model.zip")
+    assert str(refused.value).startswith(f"{path}: ")
+    assert len(str(refused.value).splitlines()) == 1
+    assert [p.name for p in tmp_path.iterdir() if "zip" in p.name] == []
+    assert export_model(model.folder, tmp_path / "model.zip", folds=["0"]).is_file()
+
+
+def test_a_model_that_was_trained_anew_over_an_installed_one_is_refused(
+    make_model, zipped, tmp_path, monkeypatch
+):
+    elsewhere = installed(zipped.path, tmp_path, monkeypatch)
+    (elsewhere.folder / "plans.json").write_text((make_model().folder / "plans.json").read_text())
+    with pytest.raises(UserError, match="trained with nnUNetTrainer, which trains no diffusion network"):
+        export_model(elsewhere.folder, tmp_path / "other.zip")
+
+
+def test_names_of_zips_and_trainers_that_cannot_be_are_refused(make_model, tmp_path):
+    model = make_model()
+    for out in (tmp_path / "model", tmp_path / "model.tar"):
+        with pytest.raises(UserError, match=r"ends in \.zip"):
+            export_model(model.folder, out)
+    plans = json.loads((model.folder / "plans.json").read_text())
+    (model.folder / "plans.json").write_text(json.dumps({**plans, "dataset_name": "../../Dataset501_Toy"}))
+    with pytest.raises(UserError, match="is no name that nnU-Net gives"):
+        export_model(model.folder, tmp_path / "model.zip")
