@@ -65,7 +65,7 @@ def segmented(planned: Workspace, volume: sitk.Image) -> Segmented:
     scans.mkdir()
     for name, ending in (("compressed", "nii.gz"), ("metaimage", "mha"), ("nrrd", "nrrd"), ("header", "mhd")):
         sitk.WriteImage(volume, str(scans / f"{name}.{ending}"))
-    write_series(scans / "dicom", volume)
+    write_series(scans / "dicom", volume, FrameOfReferenceUID="1.2.826.0.1.3680043.8.498.1")
     write_series(planned.root / "elsewhere", volume)
     zipped(planned.root / "elsewhere", scans / "zipped.zip")
     sitk.WriteImage(sitk.Flip(volume, [True, False, True]), str(scans / "flipped.mha"))
