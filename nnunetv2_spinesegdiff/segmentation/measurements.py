@@ -32,12 +32,18 @@ COLUMNS = (
 empty where the model is not calibrated; `volume_mm3` is of all slices, empty where one was segmented."""
 
 
-def rows_of(scan: str, slices: SegmentedSlices, calibration: Calibration | None) -> list[dict[str, Any]]:
-    """The rows of one scan, with the keys of `COLUMNS`; None where something does not apply."""
+def rows_of(
+    scan: str, slices: SegmentedSlices, signal: np.ndarray, calibration: Calibration | None
+) -> list[dict[str, Any]]:
+    """The rows of one scan, with the keys of `COLUMNS`; None where something does not apply.
+
+    Args:
+        signal: of the measured slice (rows, columns), from 0, in the scanner's units.
+    """
     at = slices.measured
     measured = measure_slice(
         slices.mask[at],
-        slices.image[at],
+        signal,
         slices.spacing[1:],
         slices.uncertainty[at],
         None if slices.stage1 is None else slices.stage1[at],

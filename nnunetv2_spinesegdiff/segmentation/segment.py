@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
+import SimpleITK as sitk
+
+from ..dataset_conversion.geometry import extract_slice
 from ..dataset_conversion.intensities import scale_intensities
 from ..errors import UserError
 from ..scans.scan import Scan
@@ -27,7 +31,7 @@ def segment_scan(scan: Scan, slices: Slices, model: SliceModel) -> Segmentation:
         check_spine_found(segmented.mask)
     except (ValueError, UserError) as error:
         raise UserError(f"{scan.source.path}: {error}") from None
-    rows = rows_of(scan.source.name, segmented, model.calibration)
+    rows = rows_of(scan.source.name, segmented, _signal(scan, segmented), model.calibration)
     return Segmentation(
         scan,
         segmented.mask_in_scan,
@@ -37,6 +41,12 @@ def segment_scan(scan: Scan, slices: Slices, model: SliceModel) -> Segmentation:
         _shown(segmented, model),
         time.perf_counter() - started,
     )
+
+
+def _signal(scan: Scan, segmented: SegmentedSlices) -> np.ndarray:
+    """The measured slice as the scanner has it: scaling for a network clips the fluid, which is brightest."""
+    measured = extract_slice(scan.image, slices=segmented.view.first_slice + segmented.measured)
+    return np.clip(sitk.GetArrayFromImage(measured.image)[0], 0, None)
 
 
 def _shown(segmented: SegmentedSlices, model: SliceModel) -> ShownSlice:

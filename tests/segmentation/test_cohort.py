@@ -256,3 +256,12 @@ def test_records_tell_how_not_only_that(scans, tmp_path, stand_in_model):
     run(scans, tmp_path / "out", settings=settings)
     other = replace(settings, mirroring=False)
     assert run(scans, tmp_path / "out", settings=other).segmented == ["scan0", "scan1", "scan2"]
+
+
+def test_the_signal_of_discs_is_held_against_that_of_fluid_which_no_scaling_clips(tmp_path, stand_in_model):
+    write(spine(), tmp_path / "scan.mha")
+    run(tmp_path / "scan.mha", tmp_path / "out")
+    rows = pd.read_csv(tmp_path / "out" / "measurements.csv")
+    discs = rows[(rows["structure"] == "ivd") & rows["number"].notna()]
+    assert len(discs) >= 4
+    assert np.allclose(discs["signal_relative_to_csf"], 0.8, atol=0.02), "800 of 1000, as drawn"
