@@ -16,7 +16,7 @@ from .shapes import Profile, central, fit_frame
 _RIM_MM = 6.0
 _ENDS_PERCENT = (1.0, 99.0)
 _FEWEST_PIXELS = 10
-_LENGTH_HEIGHT_MM = 2.0
+_END_MM = 3.0
 _MOST_TURNED_DEG = 35.0
 _TALLEST_BODY = 1.4
 _TALLEST_DISC = 0.8
@@ -113,12 +113,21 @@ def _facing(disc: Profile, body: Part, within: float) -> tuple[float, float] | N
 def disc_length(disc: Profile) -> float:
     """Anteroposterior length in mm of a disc, bulges and herniations included.
 
-    From the first to the last place where it is at least 2 mm high, or half of its typical height if that is
-    less.
+    It ends where the disc is half as high as within the next 3 mm: a low end of a wedge counts, but not the
+    teeth that a slanted edge has in a mask.
     """
-    heights = disc.areas / np.diff(disc.edges)
-    high = np.flatnonzero(heights >= min(_LENGTH_HEIGHT_MM, float(np.median(heights[heights > 0])) / 2))
-    return float(disc.edges[high[-1] + 1] - disc.edges[high[0]])
+    bin_mm = float(disc.edges[1] - disc.edges[0])
+    heights = np.pad(disc.areas / bin_mm, 1)
+    least = ndimage.maximum_filter1d(heights, 2 * round(_END_MM / bin_mm) + 1) / 2
+    high = np.flatnonzero((heights >= least) & (heights > 0))
+    front = high[0] - _share(heights[high[0]], heights[high[0] - 1], least[high[0]])
+    rear = high[-1] + _share(heights[high[-1]], heights[high[-1] + 1], least[high[-1]])
+    return float((rear - front) * bin_mm)
+
+
+def _share(inner: float, outer: float, least: float) -> float:
+    """How far from one place to the next outward, 0..1, the height falls to `least`."""
+    return (inner - least) / (inner - outer) if inner > outer else 0.0
 
 
 def disc_signal(disc: Part, stretch: tuple[float, float], image: np.ndarray) -> float:

@@ -49,7 +49,7 @@ def test_sizes_of_rectangles_at_any_angle(angle, shift):
     # Along the pixels' own axes an edge can be off by half a pixel, and both edges by a whole one.
     for row, height in zip(discs, spine.discs, strict=True):
         assert abs(row["height_mm"] - height) <= 1.01
-        assert abs(row["width_mm"] - spine.depth) <= 1.5
+        assert abs(row["width_mm"] - spine.depth) <= 1.01
         assert abs(row["canal_width_mm"] - spine.canal) <= 1.01
         assert row["signal_relative_to_csf"] == pytest.approx(0.5)
     for row in bodies:
@@ -189,7 +189,8 @@ def test_a_disc_in_two_halves_is_one():
     after = measured(mask)
     assert total(after, "ivd")["parts"] > 5
     # The gap, 3 mm of 27, has no height.
-    assert heights(after, "ivd") == pytest.approx([h * 24.2 / 27.2 for h in heights(before, "ivd")], abs=0.4)
+    expected = [row["height_mm"] * 24.2 / 27.2 for row in rows_of(before, "ivd")]
+    assert heights(after, "ivd") == pytest.approx(expected, abs=0.4)
 
 
 def test_bodies_that_touch_are_cut_along_the_disc():
@@ -202,9 +203,6 @@ def test_bodies_that_touch_are_cut_along_the_disc():
     # The bar, 3 mm of 27, makes each a little higher; the lowest also keeps what is below its disc.
     more = np.array(heights(after, "vertebrae"), float) - np.array(heights(before, "vertebrae"), float)
     assert (np.abs(more[1:]) < 3 / 27 * max(spine.discs)).all()
-    assert heights(after, "ivd")[1:] == pytest.approx(
-        [h * 24.2 / 27.2 for h in heights(before, "ivd")[1:]], abs=0.4
-    )
 
 
 def test_bodies_without_a_disc_between_them_are_not_measured_as_one():
@@ -252,7 +250,7 @@ def test_a_single_disc_and_nothing_else(angle):
     rows = measured(mask)
     (disc,) = rows_of(rows, "ivd")
     assert disc["height_mm"] == pytest.approx(8, abs=1.01)
-    assert disc["width_mm"] == pytest.approx(34, abs=1.5)
+    assert disc["width_mm"] == pytest.approx(34, abs=1.01)
     for column in ("disc_height_index", "signal_relative_to_csf", "canal_width_mm"):
         assert disc[column] is None
     assert disc["remark"] == f"{remarks.NONE_BELOW}; {remarks.NONE_ABOVE}; {remarks.NO_LEVEL}"
