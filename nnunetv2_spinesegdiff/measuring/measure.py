@@ -64,14 +64,14 @@ def measure_slice(
     - `parts`: connected parts that are no crumbs (`parts.SMALLEST_MM2`), posterior elements of vertebrae
       included. Of a structure that is not found it is 0, like its area.
     - `height_mm`: mean height over the central 80 % of the length, square to the middle line between the
-      upper and the lower edge (the bisector that Frobin et al. 1997, doi 10.1016/s0268-0033(96)00067-8,
-      measure square to): an area by a length, which a mask's steps hardly change. A disc's length is that of
-      the space between its vertebrae (`sizes.disc_space`), so bulges and herniations beyond it do not count;
-      dents of the endplates do. `anterior_height_mm` and `posterior_height_mm` are means from 10 to 20 % of
+      upper and the lower edge (a bisector, as in Frobin et al. 1997, Clinical Biomechanics 12 Suppl. 1,
+      S1-S63): an area by a length, which a mask's steps hardly change. A disc's length is that of the space
+      between its vertebrae (`sizes.disc_space`), so bulges and herniations beyond it do not count; dents of
+      the endplates do. `anterior_height_mm` and `posterior_height_mm` are means from 10 to 20 % of
       the length off the front and off the back.
     - `width_mm` of a disc: its anteroposterior length, bulges included (`sizes.disc_length`).
     - `disc_height_index`: its height by the mean height of the vertebrae above and below (after Masuda et al.
-      2005, doi 10.1097/01.brs.0000148001.45432.a9), both of which must be whole.
+      2005, doi 10.1097/01.brs.0000148152.04401.20), both of which must be whole.
     - `signal_relative_to_csf`: mean signal of the central 80 % of the disc (`sizes.disc_signal`) by that of
       the cerebrospinal fluid at its level (`canal.csf_signal`). Meant for T2w images (King et al. 2023,
       doi 10.1002/jsp2.1278, adjust the signal of discs for that of the fluid); on T1w, where the fluid is

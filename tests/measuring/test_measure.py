@@ -269,6 +269,18 @@ def test_without_a_canal_the_discs_tell_bodies_from_processes():
     assert all(row["canal_width_mm"] is None for row in rows_of(rows, "ivd"))
 
 
+def test_bodies_that_the_line_beyond_the_canal_cuts_are_not_measured():
+    spine = DrawnSpine()
+    mask = spine.mask()
+    up, back = spine.local()
+    mask[mask == SPINAL_CANAL] = 0
+    # Slices askew leave the canal: what is seen of it points into the upper bodies.
+    mask[(np.abs(back - 26 + 0.2 * (up + 50)) < 7) & (up < -20) & (up > -85) & (mask == 0)] = SPINAL_CANAL
+    bodies = rows_of(measured(mask), "vertebrae")
+    assert [row["height_mm"] is None for row in bodies] == [False, False, True, True, True]
+    assert {row["remark"] for row in bodies[2:]} == {remarks.SHAPE}
+
+
 def test_without_canal_and_discs_vertebrae_are_not_told_from_processes():
     mask = DrawnSpine().mask()
     mask[mask != VERTEBRAE] = 0
@@ -385,3 +397,27 @@ def test_remarks_are_of_the_fixed_words():
     assert remarks.counted(remarks.CRUMBS, 0) is None
     assert remarks.counted(remarks.CRUMBS, 2) == "small part left out (2)"
     assert remarks.joined([None, remarks.EDGE, "", remarks.SHAPE]) == f"{remarks.EDGE}; {remarks.SHAPE}"
+
+
+@pytest.mark.parametrize("shift", [-1.0, 0.0, 1.0])
+def test_a_canal_that_is_not_there_all_along_has_no_width(shift):
+    spine = DrawnSpine(angle=5.0)
+    mask = spine.mask()
+    up, _ = spine.local()
+    level = spine.bottoms()[1] + spine.discs[1] / 2
+    mask[(mask == SPINAL_CANAL) & (np.abs(up - level - 1.5 * shift) < 2.5)] = 0
+    discs = rows_of(measured(mask), "ivd")
+    assert [row["canal_width_mm"] is None for row in discs] == [False, True, False, False, False]
+    assert says(discs[1], remarks.NO_LEVEL)
+    assert discs[1]["height_mm"] is not None
+
+
+@pytest.mark.parametrize("height", [3.0, 8.0])
+def test_two_joined_discs_at_the_ends_of_a_part_are_two(height):
+    spine = DrawnSpine(discs=(height, height), angle=5.0)
+    mask = spine.mask()
+    up, back = spine.local()
+    strip = (np.abs(back + spine.depth / 2 + 2) < 2) & (up > spine.bottoms()[0])
+    mask[strip & (up < spine.bottoms()[1] + height)] = IVD
+    assert total(measured(mask), "ivd")["parts"] == 1
+    assert heights(measured(mask), "ivd") == pytest.approx([height] * 2, abs=0.5)
