@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,11 +105,11 @@ def measure_slice(
     cut_off = beyond_edge(image)
     if found.course is None:
         return rows
-    discs = [_disc(found, found.course, disc, image, cut_off) for disc in found.discs]
-    bodies = [_body(body, found.course, cut_off) for body in found.bodies]
-    for name, parts, sizes in (("ivd", found.discs, discs), ("vertebrae", found.bodies, bodies)):
-        around = neighbourhoods(mask == CLASSES[name], [part.shape for part in parts])
-        for number, (part, own, near) in enumerate(zip(parts, sizes, around, strict=True), start=1):
+    bodies = {body: _body(body, found.course, cut_off) for body in found.bodies}
+    discs = {disc: _disc(found, found.course, disc, bodies, image, cut_off) for disc in found.discs}
+    for name, sizes in (("ivd", discs), ("vertebrae", bodies)):
+        around = neighbourhoods(mask == CLASSES[name], [part.shape for part in sizes])
+        for number, ((part, own), near) in enumerate(zip(sizes.items(), around, strict=True), start=1):
             rows.append(_row(name, number, **own, **trust.of(name, part.shape.inside, near)))
     return rows
 
@@ -176,7 +176,14 @@ def _heights(part: Part, stretch: tuple[float, float]) -> dict[str, float]:
     }
 
 
-def _disc(found: Found, course: Course, disc: Part, image: np.ndarray, cut_off: np.ndarray) -> Row:
+def _disc(
+    found: Found,
+    course: Course,
+    disc: Part,
+    bodies: Mapping[Part, Row],
+    image: np.ndarray,
+    cut_off: np.ndarray,
+) -> Row:
     row: Row = {"area_mm2": disc.shape.area}
     adjacent = neighbours(disc, found.discs, found.bodies)
     if cut_off[disc.shape.inside].any():
@@ -186,7 +193,7 @@ def _disc(found: Found, course: Course, disc: Part, image: np.ndarray, cut_off: 
     space = disc_space(disc.profile, adjacent)
     heights = _heights(disc, space)
     width = disc_length(disc.profile)
-    beside = [None if body is None else _body(body, course, cut_off).get("height_mm") for body in adjacent]
+    beside = [None if body is None else bodies[body].get("height_mm") for body in adjacent]
     index = _index(heights["height_mm"], beside)
     signal = disc_signal(disc, central(space), image)
     canal, lost = _at_canal(found, level_of(disc.frame, course), signal, image, cut_off)

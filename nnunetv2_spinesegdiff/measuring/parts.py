@@ -25,7 +25,7 @@ _SAME_MM = 10.0
 _SHORTEST_DISC_MM = 12.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part:
     """A disc, or a vertebra's body.
 

@@ -18,6 +18,7 @@ _ENDS_PERCENT = (1.0, 99.0)
 _FEWEST_PIXELS = 10
 _END_MM = 3.0
 _CLEAR_MM = 2.0
+_EVERY_POINT = 8
 _MOST_TURNED_DEG = 35.0
 _TALLEST_BODY = 1.4
 _TALLEST_DISC = 0.8
@@ -44,7 +45,7 @@ def looks_like_body(body: Part, course: Course) -> bool:
     Bodies are about 0.8 times as high as deep, so two that a mask runs together are far from it. Nor does a
     whole body reach the line along the spine: that one was cut by it, where the canal is missing.
     """
-    clear = course.locate(body.core)[1].min() > _CLEAR_MM
+    clear = course.locate(body.core[::_EVERY_POINT])[1].min() > _CLEAR_MM
     return bool(clear) and _is_square(body, course) and _slenderness(body) <= _TALLEST_BODY
 
 
@@ -77,9 +78,9 @@ def disc_space(disc: Profile, bodies: Sequence[Part | None]) -> tuple[float, flo
     """The stretch in mm back, in a disc's own frame, that lies between the bodies' endplates.
 
     The edges of the endplates, bony spurs not counted, bound the space of a disc; what is beyond is a bulge
-    or a herniation (Fardon et al. 2014, Lumbar disc nomenclature 2.0, The Spine Journal 14, 2525-2545). On a
-    side without a vertebra (the sacrum, most often) the space ends where the disc's edge leaves a straight
-    line, for it laps over the rim there. Without any vertebra it is where the disc has at least half of its typical height, as well.
+    or a herniation (Fardon et al. 2014, The Spine Journal 14, 2525-2545). On a side without a vertebra (the
+    sacrum, most often) the space ends where the disc's edge leaves a straight line, for it laps over the rim
+    there. Without any vertebra it is where the disc has at least half of its typical height, as well.
 
     Args:
         bodies: below and above, None where there is none.
