@@ -48,7 +48,7 @@ def level_of(disc: Frame, course: Course) -> Level | None:
 def canal_width(level: Level, canal: Shape, cut_off: np.ndarray) -> float | None:
     """Anteroposterior diameter in mm of the canal's label, square to its course.
 
-    None where there is no canal, or where it is cut off by the picture's edge (`cut_off`, (H, W) bool).
+    None where it is not there all along, or is cut off by the picture's edge (`cut_off`, (H, W) bool).
 
     The mean over 4 mm along the canal, as thick as an axial slice. The midsagittal diameter is the most often
     reported measure of central stenosis (Steurer et al. 2011, doi 10.1186/1471-2474-12-175); taken square to
@@ -56,9 +56,16 @@ def canal_width(level: Level, canal: Shape, cut_off: np.ndarray) -> float | None
     """
     down, front = level.local(canal.points)
     within = (np.abs(down) <= _SLAB_MM / 2) & (np.abs(front) <= _REACH_MM)
-    if not within.any() or cut_off[canal.inside][within[:: len(within) // len(canal.pixels)]].any():
+    quarters = np.histogram(down[within], bins=4, range=(-_SLAB_MM / 2, _SLAB_MM / 2))[0]
+    if not quarters.all() or _touches(level, canal, cut_off):
         return None
     return float(within.sum() * canal.area_of_point / _SLAB_MM)
+
+
+def _touches(level: Level, canal: Shape, cut_off: np.ndarray) -> bool:
+    down, front = level.local(canal.pixels)
+    near = (np.abs(down) <= _SLAB_MM / 2) & (np.abs(front) <= _REACH_MM)
+    return bool(cut_off[canal.inside][near].any())
 
 
 def csf_signal(level: Level, canal: Shape, image: np.ndarray) -> float | None:

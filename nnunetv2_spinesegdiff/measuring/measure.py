@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,14 +64,14 @@ def measure_slice(
     - `parts`: connected parts that are no crumbs (`parts.SMALLEST_MM2`), posterior elements of vertebrae
       included. Of a structure that is not found it is 0, like its area.
     - `height_mm`: mean height over the central 80 % of the length, square to the middle line between the
-      upper and the lower edge (the bisector that Frobin et al. 1997, doi 10.1016/s0268-0033(96)00067-8,
-      measure square to): an area by a length, which a mask's steps hardly change. A disc's length is that of
-      the space between its vertebrae (`sizes.disc_space`), so bulges and herniations beyond it do not count;
-      dents of the endplates do. `anterior_height_mm` and `posterior_height_mm` are means from 10 to 20 % of
+      upper and the lower edge (a bisector, as in Frobin et al. 1997, Clinical Biomechanics 12 Suppl. 1,
+      S1-S63): an area by a length, which a mask's steps hardly change. A disc's length is that of the space
+      between its vertebrae (`sizes.disc_space`), so bulges and herniations beyond it do not count; dents of
+      the endplates do. `anterior_height_mm` and `posterior_height_mm` are means from 10 to 20 % of
       the length off the front and off the back.
     - `width_mm` of a disc: its anteroposterior length, bulges included (`sizes.disc_length`).
     - `disc_height_index`: its height by the mean height of the vertebrae above and below (after Masuda et al.
-      2005, doi 10.1097/01.brs.0000148001.45432.a9), both of which must be whole.
+      2005, doi 10.1097/01.brs.0000148152.04401.20), both of which must be whole.
     - `signal_relative_to_csf`: mean signal of the central 80 % of the disc (`sizes.disc_signal`) by that of
       the cerebrospinal fluid at its level (`canal.csf_signal`). Meant for T2w images (King et al. 2023,
       doi 10.1002/jsp2.1278, adjust the signal of discs for that of the fluid); on T1w, where the fluid is
@@ -105,11 +105,11 @@ def measure_slice(
     cut_off = beyond_edge(image)
     if found.course is None:
         return rows
-    discs = [_disc(found, found.course, disc, image, cut_off) for disc in found.discs]
-    bodies = [_body(body, found.course, cut_off) for body in found.bodies]
-    for name, parts, sizes in (("ivd", found.discs, discs), ("vertebrae", found.bodies, bodies)):
-        around = neighbourhoods(mask == CLASSES[name], [part.shape for part in parts])
-        for number, (part, own, near) in enumerate(zip(parts, sizes, around, strict=True), start=1):
+    bodies = {body: _body(body, found.course, cut_off) for body in found.bodies}
+    discs = {disc: _disc(found, found.course, disc, bodies, image, cut_off) for disc in found.discs}
+    for name, sizes in (("ivd", discs), ("vertebrae", bodies)):
+        around = neighbourhoods(mask == CLASSES[name], [part.shape for part in sizes])
+        for number, ((part, own), near) in enumerate(zip(sizes.items(), around, strict=True), start=1):
             rows.append(_row(name, number, **own, **trust.of(name, part.shape.inside, near)))
     return rows
 
@@ -176,7 +176,14 @@ def _heights(part: Part, stretch: tuple[float, float]) -> dict[str, float]:
     }
 
 
-def _disc(found: Found, course: Course, disc: Part, image: np.ndarray, cut_off: np.ndarray) -> Row:
+def _disc(
+    found: Found,
+    course: Course,
+    disc: Part,
+    bodies: Mapping[Part, Row],
+    image: np.ndarray,
+    cut_off: np.ndarray,
+) -> Row:
     row: Row = {"area_mm2": disc.shape.area}
     adjacent = neighbours(disc, found.discs, found.bodies)
     if cut_off[disc.shape.inside].any():
@@ -186,7 +193,7 @@ def _disc(found: Found, course: Course, disc: Part, image: np.ndarray, cut_off: 
     space = disc_space(disc.profile, adjacent)
     heights = _heights(disc, space)
     width = disc_length(disc.profile)
-    beside = [None if body is None else _body(body, course, cut_off).get("height_mm") for body in adjacent]
+    beside = [None if body is None else bodies[body].get("height_mm") for body in adjacent]
     index = _index(heights["height_mm"], beside)
     signal = disc_signal(disc, central(space), image)
     canal, lost = _at_canal(found, level_of(disc.frame, course), signal, image, cut_off)

@@ -16,7 +16,9 @@ from .shapes import Profile, central, fit_frame
 _RIM_MM = 6.0
 _ENDS_PERCENT = (1.0, 99.0)
 _FEWEST_PIXELS = 10
-_LENGTH_HEIGHT_MM = 2.0
+_END_MM = 3.0
+_CLEAR_MM = 2.0
+_EVERY_POINT = 8
 _MOST_TURNED_DEG = 35.0
 _TALLEST_BODY = 1.4
 _TALLEST_DISC = 0.8
@@ -40,9 +42,11 @@ def neighbours(disc: Part, discs: Sequence[Part], bodies: Sequence[Part]) -> tup
 def looks_like_body(body: Part, course: Course) -> bool:
     """Whether a vertebra is at most 1.4 times as high as deep, and square to the spine up to 35 degrees.
 
-    Bodies are about 0.8 times as high as deep, so two that a mask runs together are far from it.
+    Bodies are about 0.8 times as high as deep, so two that a mask runs together are far from it. Nor does a
+    whole body reach the line along the spine: that one was cut by it, where the canal is missing.
     """
-    return _is_square(body, course) and _slenderness(body) <= _TALLEST_BODY
+    clear = course.locate(body.core[::_EVERY_POINT])[1].min() > _CLEAR_MM
+    return bool(clear) and _is_square(body, course) and _slenderness(body) <= _TALLEST_BODY
 
 
 def looks_like_disc(disc: Part, course: Course, bodies: Sequence[Part | None]) -> bool:
@@ -74,7 +78,7 @@ def disc_space(disc: Profile, bodies: Sequence[Part | None]) -> tuple[float, flo
     """The stretch in mm back, in a disc's own frame, that lies between the bodies' endplates.
 
     The edges of the endplates, bony spurs not counted, bound the space of a disc; what is beyond is a bulge
-    or a herniation (Fardon et al. 2014, doi 10.1016/j.spinee.2014.04.022). On a side without a vertebra (the
+    or a herniation (Fardon et al. 2014, The Spine Journal 14, 2525-2545). On a side without a vertebra (the
     sacrum, most often) the space ends where the disc's edge leaves a straight line, for it laps over the rim
     there. Without any vertebra it is where the disc has at least half of its typical height, as well.
 
@@ -113,12 +117,21 @@ def _facing(disc: Profile, body: Part, within: float) -> tuple[float, float] | N
 def disc_length(disc: Profile) -> float:
     """Anteroposterior length in mm of a disc, bulges and herniations included.
 
-    From the first to the last place where it is at least 2 mm high, or half of its typical height if that is
-    less.
+    It ends where the disc is half as high as within the next 3 mm: a low end of a wedge counts, but not the
+    teeth that a slanted edge has in a mask.
     """
-    heights = disc.areas / np.diff(disc.edges)
-    high = np.flatnonzero(heights >= min(_LENGTH_HEIGHT_MM, float(np.median(heights[heights > 0])) / 2))
-    return float(disc.edges[high[-1] + 1] - disc.edges[high[0]])
+    bin_mm = float(disc.edges[1] - disc.edges[0])
+    heights = np.pad(disc.areas / bin_mm, 1)
+    least = ndimage.maximum_filter1d(heights, 2 * round(_END_MM / bin_mm) + 1) / 2
+    high = np.flatnonzero((heights >= least) & (heights > 0))
+    front = high[0] - _share(heights[high[0]], heights[high[0] - 1], least[high[0]])
+    rear = high[-1] + _share(heights[high[-1]], heights[high[-1] + 1], least[high[-1]])
+    return float((rear - front) * bin_mm)
+
+
+def _share(inner: float, outer: float, least: float) -> float:
+    """How far from one place to the next outward, 0..1, the height falls to `least`."""
+    return (inner - least) / (inner - outer) if inner > outer else 0.0
 
 
 def disc_signal(disc: Part, stretch: tuple[float, float], image: np.ndarray) -> float:

@@ -55,14 +55,14 @@ class Series:
         return self.patient.stem(self.acquisition)
 
 
-def series_of(seed: int, number: int, flat: bool = False) -> list[Series]:
-    """All series of a made-up patient; `flat` without any bulge or herniation."""
+def series_of(seed: int, number: int, flat: bool = False, most: int | None = None) -> list[Series]:
+    """All series of a made-up patient, or the first ones; `flat` without any bulge or herniation."""
     patient = draw_patient(seed, number)
     if flat:
         discs = tuple(dataclasses.replace(disc, bulge=0.0, hernia=0.0) for disc in patient.anatomy.discs)
         anatomy = dataclasses.replace(patient.anatomy, discs=discs)
         patient = dataclasses.replace(patient, anatomy=anatomy, spine=place(anatomy))
-    return [_series(patient, _middle_only(acquisition)) for acquisition in patient.acquisitions]
+    return [_series(patient, _middle_only(acquisition)) for acquisition in patient.acquisitions[:most]]
 
 
 def _series(patient: Patient, acquisition: Acquisition) -> Series:
@@ -109,25 +109,34 @@ def disc_height(series: Series, level: int) -> float:
     rims = [_rims(disc.frame, above, -1), _rims(disc.frame, below, 1)]
     rear, front = max(rim[0] for rim in rims), min(rim[1] for rim in rims)
     margin = 0.1 * (front - rear)
-    places = np.linspace(rear + margin, front - margin, 41, dtype=np.float32)[:, None]
-    up = np.arange(-20, 20, _STEP / 2, dtype=np.float32)[None]
-    y, z = _world(disc.frame, places, up)
-    inside = disc_distance(disc, places + 0 * up, up + 0 * places, _left(series, y, z))[0] <= 0
-    inside &= ~_in_body(series, above, y, z)
-    if isinstance(below, PlacedVertebra):
-        inside &= ~_in_body(series, below, y, z)
-    else:
-        inside &= ~(_sacral_distance(below, *below.frame.local(y, z), _left(series, y, z)) <= 0)
-    return float(inside.sum(axis=1).mean() * _STEP / 2)
+    return float(_disc_heights(series, level, np.linspace(rear + margin, front - margin, 41)).mean())
 
 
 def disc_length(series: Series, level: int) -> float:
-    """Length in mm of a disc, herniations left out, through its middle."""
-    disc = series.patient.spine.discs[level]
-    front = np.arange(-35, 35, _STEP, dtype=np.float32)
-    y, z = _world(disc.frame, front, 0 * front)
-    inside = disc_distance(disc, front, 0 * front, _left(series, y, z))[0] <= 0
-    return float(inside.sum() * _STEP)
+    """Length in mm between the first and the last place where a disc is half as high as within 3 mm of it."""
+    step = 0.25
+    places = np.arange(-35, 35, step)
+    heights = _disc_heights(series, level, places)
+    near = [heights[max(0, at - 12) : at + 13].max() for at in range(len(heights))]
+    high = places[(heights > 0) & (heights >= np.array(near) / 2)]
+    return float(high.max() - high.min() + step)
+
+
+def _disc_heights(series: Series, level: int, places: np.ndarray) -> np.ndarray:
+    """(n,) heights in mm of what is seen of a disc, at places (n,) in mm in front of its middle."""
+    spine = series.patient.spine
+    disc = spine.discs[level]
+    front = places.astype(np.float32)[:, None]
+    up = np.arange(-20, 20, _STEP / 2, dtype=np.float32)[None]
+    y, z = _world(disc.frame, front, up)
+    inside = disc_distance(disc, front + 0 * up, up + 0 * front, _left(series, y, z))[0] <= 0
+    inside &= ~_in_body(series, spine.vertebrae[level], y, z)
+    if level:
+        inside &= ~_in_body(series, spine.vertebrae[level - 1], y, z)
+    else:
+        sacrum = spine.sacrum[0]
+        inside &= ~(_sacral_distance(sacrum, *sacrum.frame.local(y, z), _left(series, y, z)) <= 0)
+    return inside.sum(axis=1) * _STEP / 2
 
 
 def canal_widths(series: Series, level: int, within: float) -> np.ndarray:
@@ -196,5 +205,5 @@ def _left(series: Series, y: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 
 def _world(frame: Frame, front: np.ndarray, up: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    y, z = frame.at(front, up)  # type: ignore[arg-type]
+    y, z = frame.at(front, up)
     return np.asarray(y, np.float32), np.asarray(z, np.float32)

@@ -49,7 +49,7 @@ def test_sizes_of_rectangles_at_any_angle(angle, shift):
     # Along the pixels' own axes an edge can be off by half a pixel, and both edges by a whole one.
     for row, height in zip(discs, spine.discs, strict=True):
         assert abs(row["height_mm"] - height) <= 1.01
-        assert abs(row["width_mm"] - spine.depth) <= 1.5
+        assert abs(row["width_mm"] - spine.depth) <= 1.01
         assert abs(row["canal_width_mm"] - spine.canal) <= 1.01
         assert row["signal_relative_to_csf"] == pytest.approx(0.5)
     for row in bodies:
@@ -189,7 +189,8 @@ def test_a_disc_in_two_halves_is_one():
     after = measured(mask)
     assert total(after, "ivd")["parts"] > 5
     # The gap, 3 mm of 27, has no height.
-    assert heights(after, "ivd") == pytest.approx([h * 24.2 / 27.2 for h in heights(before, "ivd")], abs=0.4)
+    expected = [row["height_mm"] * 24.2 / 27.2 for row in rows_of(before, "ivd")]
+    assert heights(after, "ivd") == pytest.approx(expected, abs=0.4)
 
 
 def test_bodies_that_touch_are_cut_along_the_disc():
@@ -202,9 +203,6 @@ def test_bodies_that_touch_are_cut_along_the_disc():
     # The bar, 3 mm of 27, makes each a little higher; the lowest also keeps what is below its disc.
     more = np.array(heights(after, "vertebrae"), float) - np.array(heights(before, "vertebrae"), float)
     assert (np.abs(more[1:]) < 3 / 27 * max(spine.discs)).all()
-    assert heights(after, "ivd")[1:] == pytest.approx(
-        [h * 24.2 / 27.2 for h in heights(before, "ivd")[1:]], abs=0.4
-    )
 
 
 def test_bodies_without_a_disc_between_them_are_not_measured_as_one():
@@ -252,7 +250,7 @@ def test_a_single_disc_and_nothing_else(angle):
     rows = measured(mask)
     (disc,) = rows_of(rows, "ivd")
     assert disc["height_mm"] == pytest.approx(8, abs=1.01)
-    assert disc["width_mm"] == pytest.approx(34, abs=1.5)
+    assert disc["width_mm"] == pytest.approx(34, abs=1.01)
     for column in ("disc_height_index", "signal_relative_to_csf", "canal_width_mm"):
         assert disc[column] is None
     assert disc["remark"] == f"{remarks.NONE_BELOW}; {remarks.NONE_ABOVE}; {remarks.NO_LEVEL}"
@@ -269,6 +267,18 @@ def test_without_a_canal_the_discs_tell_bodies_from_processes():
     assert heights(rows, "vertebrae") == pytest.approx(heights(before, "vertebrae"), abs=0.3)
     assert heights(rows, "ivd") == pytest.approx(heights(before, "ivd"), abs=0.3)
     assert all(row["canal_width_mm"] is None for row in rows_of(rows, "ivd"))
+
+
+def test_bodies_that_the_line_beyond_the_canal_cuts_are_not_measured():
+    spine = DrawnSpine()
+    mask = spine.mask()
+    up, back = spine.local()
+    mask[mask == SPINAL_CANAL] = 0
+    # Slices askew leave the canal: what is seen of it points into the upper bodies.
+    mask[(np.abs(back - 26 + 0.2 * (up + 50)) < 7) & (up < -20) & (up > -85) & (mask == 0)] = SPINAL_CANAL
+    bodies = rows_of(measured(mask), "vertebrae")
+    assert [row["height_mm"] is None for row in bodies] == [False, False, True, True, True]
+    assert {row["remark"] for row in bodies[2:]} == {remarks.SHAPE}
 
 
 def test_without_canal_and_discs_vertebrae_are_not_told_from_processes():
@@ -387,3 +397,27 @@ def test_remarks_are_of_the_fixed_words():
     assert remarks.counted(remarks.CRUMBS, 0) is None
     assert remarks.counted(remarks.CRUMBS, 2) == "small part left out (2)"
     assert remarks.joined([None, remarks.EDGE, "", remarks.SHAPE]) == f"{remarks.EDGE}; {remarks.SHAPE}"
+
+
+@pytest.mark.parametrize("shift", [-1.0, 0.0, 1.0])
+def test_a_canal_that_is_not_there_all_along_has_no_width(shift):
+    spine = DrawnSpine(angle=5.0)
+    mask = spine.mask()
+    up, _ = spine.local()
+    level = spine.bottoms()[1] + spine.discs[1] / 2
+    mask[(mask == SPINAL_CANAL) & (np.abs(up - level - 1.5 * shift) < 2.5)] = 0
+    discs = rows_of(measured(mask), "ivd")
+    assert [row["canal_width_mm"] is None for row in discs] == [False, True, False, False, False]
+    assert says(discs[1], remarks.NO_LEVEL)
+    assert discs[1]["height_mm"] is not None
+
+
+@pytest.mark.parametrize("height", [3.0, 8.0])
+def test_two_joined_discs_at_the_ends_of_a_part_are_two(height):
+    spine = DrawnSpine(discs=(height, height), angle=5.0)
+    mask = spine.mask()
+    up, back = spine.local()
+    strip = (np.abs(back + spine.depth / 2 + 2) < 2) & (up > spine.bottoms()[0])
+    mask[strip & (up < spine.bottoms()[1] + height)] = IVD
+    assert total(measured(mask), "ivd")["parts"] == 1
+    assert heights(measured(mask), "ivd") == pytest.approx([height] * 2, abs=0.5)

@@ -99,12 +99,13 @@ def test_disc_heights_are_right():
 def test_disc_lengths_are_right():
     errors = []
     for series, level, value in measured("ivd", "width_mm"):
-        # Slices turned by more cut a disc slantwise.
-        if series.acquisition.misalignment_deg < 5 and not series.patient.anatomy.discs[level].hernia:
+        disc = series.patient.anatomy.discs[level]
+        # Slices turned by more cut a disc slantwise, and a collapsed disc comes apart in the mask.
+        if series.acquisition.misalignment_deg < 5 and not disc.hernia and disc.height > 4:
             errors.append(value - disc_length(series, level))
     assert len(errors) > 130
-    assert np.abs(errors).max() < 2.5
-    assert np.abs(errors).mean() < 0.7
+    assert np.abs(errors).max() < 1.6
+    assert np.abs(errors).mean() < 0.5
 
 
 def test_vertebral_heights_are_right():
@@ -144,15 +145,15 @@ def test_canal_widths_are_right():
 def test_herniations_do_not_make_a_disc_higher():
     """The same spines without bulges and herniations: all else about them is the same."""
     changes = []
-    for number in (1, 3, 6, 7):
-        bulged, flat = series_of(1, number), series_of(1, number, flat=True)
+    for number in (1, 2, 3, 5, 6, 7):
+        bulged, flat = series_of(1, number, most=1), series_of(1, number, flat=True, most=1)
         for one, other in zip(bulged, flat, strict=True):
             rows = [rows_of(measure_slice(series.mask, series.image, MM), "ivd") for series in (one, other)]
             for disc, with_it, without in zip(one.patient.anatomy.discs, *rows, strict=False):
                 if max(disc.hernia, disc.bulge) > 2 and with_it["height_mm"] and without["height_mm"]:
                     changes.append(with_it["height_mm"] - without["height_mm"])
                     assert with_it["width_mm"] > without["width_mm"]
-    assert len(changes) > 20
+    assert len(changes) > 10
     assert np.abs(changes).max() < 0.8
     assert np.abs(changes).mean() < 0.2
 
