@@ -81,8 +81,10 @@ def check_network_classes(plans: Mapping[str, Any], plans_file: Path) -> None:
     """
     try:
         for configuration in plans["configurations"].values():
+            if not isinstance(configuration, Mapping):
+                raise TypeError("configuration")
             # Without one it inherits another's, or is of an older version, which had no names of classes.
-            if "architecture" in dict(configuration):
+            if "architecture" in configuration:
                 check_architecture(configuration["architecture"])
     except ValueError as error:
         raise UserError(
