@@ -80,9 +80,12 @@ def check_network_classes(plans: Mapping[str, Any], plans_file: Path) -> None:
         UserError: plans name another class, or describe no network.
     """
     try:
-        configurations = plans["configurations"].values()
-        for architecture in (c["architecture"] for c in configurations if "architecture" in c):
-            check_architecture(architecture)
+        for configuration in plans["configurations"].values():
+            if not isinstance(configuration, Mapping):
+                raise TypeError("configuration")
+            # Without one it inherits another's, or is of an older version, which had no names of classes.
+            if "architecture" in configuration:
+                check_architecture(configuration["architecture"])
     except ValueError as error:
         raise UserError(
             f"{plans_file}: {error}; a model that you trust can be predicted without our flags"

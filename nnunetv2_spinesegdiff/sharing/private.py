@@ -19,7 +19,11 @@ NEEDED = {
     "plans.json": ("configurations", "dataset_name", "plans_name", "image_reader_writer", "spinesegdiff"),
 }
 """What prediction cannot do without, or an exported model's name is made of."""
-_PATH = re.compile(r"(?<![\w/.:])(?:/[\w.+~-]+){2,}|\b[A-Za-z]:\\|\\\\\w|(?<!\w)~/|\bfile:/", re.ASCII)
+_PATH = re.compile(
+    r"(?<![\w./+~%-])(?:/[^\s/]+){2,}|\b[A-Za-z]:\\|\\\\\w|(?<!\w)~/|\bfile:/",
+    re.ASCII,
+)
+"""At least two parts: a single one may be half of "T1w /T2w"."""
 _NOBODY = {"root", "user", "admin", "ubuntu", "runner", "docker", "jovyan", "nobody", "localhost"}
 
 

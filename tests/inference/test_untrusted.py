@@ -111,6 +111,7 @@ def test_no_class_is_imported_by_a_name_that_is_not_known(
         (b"[]", "holds a list"),
         (b"{}", "no plans of nnU-Net"),
         (b'{"configurations": {"small": 3}}', "no plans of nnU-Net"),
+        (b'{"configurations": {"small": "architecture"}}', "no plans of nnU-Net"),
         (b'{"configurations": {"small": {"architecture": 3}}}', "describes no network"),
     ],
 )
