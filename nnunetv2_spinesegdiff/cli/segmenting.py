@@ -101,8 +101,8 @@ def _slices(text: str) -> str | int:
 
 
 def _segment(options: argparse.Namespace) -> int:
-    # Before torch is loaded: its threads otherwise spin while they wait, and keep the cores from whatever else
-    # runs, reading and writing included (15 scans beside another job on two cores: 83 to 269 s, so 35 to 43).
+    # Before torch is loaded: its threads otherwise spin while they wait and keep the cores from whatever else
+    # runs, our reading and writing included: beside another job on two cores that makes 83 s or more of 40.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     with warnings.catch_warnings():
         # What torch's parts have to tell each other is nothing that a user could change.

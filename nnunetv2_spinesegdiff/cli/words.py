@@ -7,6 +7,14 @@ import os
 from typing import Any
 
 
+class _StatedDefaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Tells the defaults that say something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        says_nothing = action.required or action.default is None or isinstance(action.default, bool)
+        return action.help if says_nothing else super()._get_help_string(action)
+
+
 def add_command(
     commands: argparse._SubParsersAction, name: str, text: str, **kwargs: Any
 ) -> argparse.ArgumentParser:
@@ -15,7 +23,7 @@ def add_command(
         help=text,
         description=text,
         allow_abbrev=False,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_StatedDefaults,
         **kwargs,
     )
 
