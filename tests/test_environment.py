@@ -15,6 +15,7 @@ from nnunetv2_spinesegdiff.environment import (
     TRAINERS,
     external_trainers,
     folder_of,
+    let_waiting_threads_sleep,
     make_trainers_known,
     shell_lines,
 )
@@ -109,3 +110,13 @@ def test_folders_of_nnunet_must_be_set(monkeypatch):
             monkeypatch.setenv("nnUNet_raw", unset)
         with pytest.raises(UserError, match="nnUNet_raw is not set"):
             folder_of("nnUNet_raw")
+
+
+def test_threads_wait_quietly_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.setitem(os.environ, "OMP_WAIT_POLICY", "active")
+    let_waiting_threads_sleep()
+    assert os.environ["OMP_WAIT_POLICY"] == "active"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    let_waiting_threads_sleep()
+    assert os.environ["OMP_WAIT_POLICY"] == "passive"

@@ -7,6 +7,7 @@ import os
 import sys
 
 from .. import __version__
+from ..environment import let_waiting_threads_sleep
 from .words import add_command
 
 
@@ -30,6 +31,7 @@ def add_doctor(commands: argparse._SubParsersAction) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    let_waiting_threads_sleep()  # as where it segments
     from ..doctor.diagnosis import diagnose, stops_work
     from ..doctor.text import as_json, as_text
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import warnings
 from pathlib import Path
 
-from ..environment import folder_of
+from ..environment import folder_of, let_waiting_threads_sleep
 from ..preflight import check_device, name_of_dataset
 from .words import add_command, positive
 
@@ -101,9 +100,7 @@ def _slices(text: str) -> str | int:
 
 
 def _segment(options: argparse.Namespace) -> int:
-    # Before torch is loaded: its threads otherwise spin while they wait and keep the cores from whatever else
-    # runs, our reading and writing included: beside another job on two cores that makes 83 s or more of 40.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    let_waiting_threads_sleep()
     with warnings.catch_warnings():
         # What torch's parts have to tell each other is nothing that a user could change.
         warnings.simplefilter("ignore", FutureWarning)
