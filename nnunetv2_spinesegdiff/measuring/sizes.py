@@ -121,8 +121,8 @@ def disc_length(disc: Profile) -> float:
     return float(disc.edges[high[-1] + 1] - disc.edges[high[0]])
 
 
-def disc_signal(disc: Part, stretch: tuple[float, float], image: np.ndarray) -> float:
-    """Mean signal over a stretch in mm back, of the image (H, W).
+def disc_signal(disc: Part, stretch: tuple[float, float], image: np.ndarray) -> float | None:
+    """Mean signal over a stretch in mm back, of the image (H, W); None where it holds no pixel of the disc.
 
     The disc's outermost pixels share their signal with the bone, and are left out where 10 others remain.
     """
@@ -132,4 +132,4 @@ def disc_signal(disc: Part, stretch: tuple[float, float], image: np.ndarray) -> 
         values = image[pixels][(back >= stretch[0]) & (back <= stretch[1])]
         if len(values) >= _FEWEST_PIXELS:
             break
-    return float(values.mean(dtype=np.float64))
+    return float(values.mean(dtype=np.float64)) if len(values) else None
