@@ -33,7 +33,11 @@ empty where the model is not calibrated; `volume_mm3` is of all slices, empty wh
 
 
 def rows_of(scan: str, slices: SegmentedSlices, calibration: Calibration | None) -> list[dict[str, Any]]:
-    """The rows of one scan, with the keys of `COLUMNS`; None where something does not apply."""
+    """The rows of one scan, with the keys of `COLUMNS`; None where something does not apply.
+
+    Args:
+        calibration: of a model of single slices.
+    """
     at = slices.measured
     measured = measure_slice(
         slices.mask[at],
@@ -67,7 +71,6 @@ def _known(value: Any) -> Any:
 def _bounds(
     row: dict[str, Any], slices: SegmentedSlices, calibration: Calibration | None
 ) -> dict[str, float]:
-    # Learnt from cases of one slice, or of whole scans; of a slice of those they say nothing.
     if calibration is None or len(slices.mask) > 1:
         return {}
     pixel = float(np.prod(slices.spacing[1:]))
