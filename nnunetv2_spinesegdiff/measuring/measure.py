@@ -208,14 +208,14 @@ def _index(height: float, beside: Sequence[float | None]) -> float | None:
 
 
 def _at_canal(
-    found: Found, level: Level | None, signal: float, image: np.ndarray, cut_off: np.ndarray
+    found: Found, level: Level | None, signal: float | None, image: np.ndarray, cut_off: np.ndarray
 ) -> tuple[Row, list[str]]:
     """Cells for what is measured where a disc's plane meets the canal, and remarks on what is not."""
     width = canal_width(level, found.canal, cut_off) if level else None
     fluid = csf_signal(level, found.canal, image) if level else None
     # A percentile that is as high as the brightest pixel was cut off there.
     clipped = fluid is not None and fluid >= float(image.max())
-    ratio = signal / fluid if fluid and not clipped else None
+    ratio = signal / fluid if signal is not None and fluid and not clipped else None
     found_out = ((words.NO_LEVEL, width is None), (words.CLIPPED, clipped))
     remarks = [remark for remark, applies in found_out if applies]
     return {"canal_width_mm": width, "signal_relative_to_csf": ratio}, remarks

@@ -134,8 +134,8 @@ def _share(inner: float, outer: float, least: float) -> float:
     return (inner - least) / (inner - outer) if inner > outer else 0.0
 
 
-def disc_signal(disc: Part, stretch: tuple[float, float], image: np.ndarray) -> float:
-    """Mean signal over a stretch in mm back, of the image (H, W).
+def disc_signal(disc: Part, stretch: tuple[float, float], image: np.ndarray) -> float | None:
+    """Mean signal over a stretch in mm back, of the image (H, W); None where it holds no pixel of the disc.
 
     The disc's outermost pixels share their signal with the bone, and are left out where 10 others remain.
     """
@@ -145,4 +145,4 @@ def disc_signal(disc: Part, stretch: tuple[float, float], image: np.ndarray) -> 
         values = image[pixels][(back >= stretch[0]) & (back <= stretch[1])]
         if len(values) >= _FEWEST_PIXELS:
             break
-    return float(values.mean(dtype=np.float64))
+    return float(values.mean(dtype=np.float64)) if len(values) else None

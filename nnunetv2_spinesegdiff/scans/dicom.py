@@ -57,7 +57,7 @@ def read_exam(path: Path, series: str | None, any_plane: bool) -> ExamVolume:
     Raises:
         Refusal: there is no such series, it is no volume, or a file of it is damaged.
     """
-    files = [path] if path.is_file() else _files_below(path)
+    files = [path] if path.is_file() else files_below(path)
     names = ((file.name if file == path else str(file.relative_to(path)), file) for file in files)
     images, left_out = _headers(names)
     volume = _read_series(_choose(images, series, any_plane))
@@ -104,7 +104,7 @@ def _headers(files: Iterable[tuple[str, Path]]) -> tuple[list[DicomImage], tuple
     return images, _left_out(unread)
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
+def files_below(folder: Path) -> Iterator[Path]:
     """All files below a folder that are not hidden, by name; links are followed, once to each folder."""
     seen = set()
     for place, folders, files in os.walk(folder, followlinks=True):

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from .itk import is_utf8, name_for_itk
+
 DICOM_IO = "GDCMImageIO"
 
 MR_IMAGES = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
@@ -102,7 +104,7 @@ def start_of(path: Path) -> bytes:
 def holds_dicom(path: Path) -> bool:
     """Whether a file may be a DICOM image; those that do not say so are shown to GDCM."""
     start = start_of(path)
-    return is_dicom(start) or (is_bare(start) and read_header(path, path.name) is not None)
+    return is_dicom(start) or (is_bare(start) and is_utf8(path) and read_header(path, path.name) is not None)
 
 
 def is_bare(start: bytes) -> bool:
@@ -111,10 +113,14 @@ def is_bare(start: bytes) -> bool:
 
 
 def read_header(path: Path, name: str) -> DicomImage | None:
-    """The header of a DICOM image; None where GDCM finds none, or one that ends too early."""
+    """The header of a DICOM image; None where GDCM finds none, or one that ends too early.
+
+    Raises:
+        Refusal: the name of the file is no UTF-8.
+    """
     reader = sitk.ImageFileReader()
     reader.SetImageIO(DICOM_IO)
-    reader.SetFileName(str(path))
+    reader.SetFileName(name_for_itk(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError:

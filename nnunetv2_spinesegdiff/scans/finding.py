@@ -14,6 +14,7 @@ from ..errors import UserError
 from .dicom_files import holds_dicom, is_dicom, read_header, start_of
 from .dicom_zip import holds_dicom_image
 from .endings import ENDINGS, ZIP, ending_of, is_scan_file
+from .itk import is_utf8
 from .names import unique_names
 from .scan import Kind, ScanSource
 
@@ -154,7 +155,8 @@ def _exams(folder: _Folder) -> Iterator[tuple[Path, Kind]]:
 
 
 def _study_of(files: list[Path]) -> str:
-    headers = (read_header(file, file.name) for file in files if is_dicom(start_of(file)))
+    images = (file for file in files if is_dicom(start_of(file)) and is_utf8(file))
+    headers = (read_header(file, file.name) for file in images)
     return next((header.study for header in headers if header is not None), "")
 
 

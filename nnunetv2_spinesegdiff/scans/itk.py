@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,12 +24,13 @@ def read_image(files: Sequence[Path], image_io: str) -> sitk.Image:
     Raises:
         Refusal: ITK cannot read it.
     """
+    names = [name_for_itk(file) for file in files]
     reader = sitk.ImageFileReader() if len(files) == 1 else sitk.ImageSeriesReader()
     reader.SetImageIO(image_io)
     if isinstance(reader, sitk.ImageFileReader):
-        reader.SetFileName(str(files[0]))
+        reader.SetFileName(names[0])
     else:
-        reader.SetFileNames([str(file) for file in files])
+        reader.SetFileNames(names)
     try:
         return reader.Execute()
     except RuntimeError as error:
@@ -43,7 +45,7 @@ def bytes_of_voxels(file: Path, image_io: str) -> int:
     """
     reader = sitk.ImageFileReader()
     reader.SetImageIO(image_io)
-    reader.SetFileName(str(file))
+    reader.SetFileName(name_for_itk(file))
     try:
         reader.ReadImageInformation()
         count = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID()).GetSizeOfPixelComponent()
@@ -52,6 +54,21 @@ def bytes_of_voxels(file: Path, image_io: str) -> int:
     for number in (reader.GetNumberOfComponents(), *reader.GetSize()):
         count *= number
     return count
+
+
+def name_for_itk(file: Path) -> str:
+    """The name as ITK takes it; with bytes that are no UTF-8, as old archives have them, it ends the process.
+
+    Raises:
+        Refusal: it has such bytes.
+    """
+    if not is_utf8(file):
+        raise Refusal(f"{file.name!a} is no name in UTF-8, or lies in a folder without one: rename it")
+    return str(file)
+
+
+def is_utf8(file: Path) -> bool:
+    return os.fsencode(file).decode("utf-8", "ignore") == str(file)
 
 
 def _in_words(said: str) -> str:

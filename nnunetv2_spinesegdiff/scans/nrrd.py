@@ -52,6 +52,15 @@ def read_nrrd(path: Path, folder: Path) -> sitk.Image:
     return read_image((path,), NRRD_IO)
 
 
+def data_file(path: Path) -> Path | None:
+    """The file that a header's voxels are in; None where they are in several.
+
+    Raises:
+        Refusal: it is no header of an NRRD image.
+    """
+    return _header(path).data
+
+
 def _header(path: Path) -> _Header:
     with path.open("rb") as stream:
         start = stream.read(_MOST_HEADER)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,8 +14,8 @@ from tqdm import tqdm
 
 from .. import __version__
 from ..errors import UserError
+from ..scans.contents import contents_of
 from ..scans.finding import find_scans
-from ..scans.scan import ScanSource
 from ..sharing.opening import open_model
 from .many import Failure, segment_each
 from .model import SliceModel
@@ -99,9 +98,9 @@ def segment_cohort(
             "formats": vars(formats),
             "version": __version__,
         }
-        made_from = {source.name: {"scan": _state_of(source), **made_by} for source in sources}
+        made_from = {source.name: {"scan": contents_of(source), **made_by} for source in sources}
         todo = [s for s in sources if not ScanOutputs(out, s.name).finished(made_from[s.name])]
-        done.kept = [source.name for source in sources if source not in todo]
+        done.kept = sorted({source.name for source in sources} - {source.name for source in todo})
         if todo:
             model = SliceModel(opened, settings, choice.device)
             done.notes = model.notes
@@ -145,16 +144,3 @@ def _check_apart(scans: Path, out: Path) -> None:
     """Results among the scans would be taken for scans the next time."""
     if scans.is_dir() and (out.resolve() == scans.resolve() or scans.resolve() in out.resolve().parents):
         raise UserError(f"{out}: lies in the folder of the scans, {scans}; choose another with -o")
-
-
-def _state_of(source: ScanSource) -> list[tuple[str, int, int]]:
-    """Name, size and time of every file that a scan is made of."""
-    root = source.path if source.path.is_dir() else source.path.parent
-    if source.path.is_dir():
-        files = [file for file in root.rglob("*") if file.is_file()]
-    elif source.path.suffix.lower() in (".mhd", ".nhdr"):
-        files = list(root.glob(f"{glob.escape(source.path.stem)}.*"))  # the voxels are in another file
-    else:
-        files = [source.path]
-    states = [(str(file.relative_to(root)), file.stat()) for file in files]
-    return sorted((name, state.st_size, state.st_mtime_ns) for name, state in states)

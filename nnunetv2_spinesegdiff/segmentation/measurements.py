@@ -39,6 +39,7 @@ def rows_of(
 
     Args:
         signal: of the measured slice (rows, columns), from 0, in the scanner's units.
+        calibration: of a model of single slices.
     """
     at = slices.measured
     measured = measure_slice(
@@ -73,7 +74,6 @@ def _known(value: Any) -> Any:
 def _bounds(
     row: dict[str, Any], slices: SegmentedSlices, calibration: Calibration | None
 ) -> dict[str, float]:
-    # Learnt from cases of one slice, or of whole scans; of a slice of those they say nothing.
     if calibration is None or len(slices.mask) > 1:
         return {}
     pixel = float(np.prod(slices.spacing[1:]))

@@ -21,6 +21,9 @@ from .settings import SegmentationSettings
 
 _TODO = "segment with one trained on a dataset of `spinesegdiff convert`, or predict with nnUNetv2_predict"
 
+SINGLE_SLICES = {"slices": "middle", "dim": "2d"}
+"""`SliceModel.cut` of a model whose training cases were single slices."""
+
 
 class SliceModel:
     """A model of a converted dataset.

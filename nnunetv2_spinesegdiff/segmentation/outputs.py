@@ -10,8 +10,10 @@ from typing import Any
 
 import SimpleITK as sitk
 
+from ..errors import UserError
 from ..files import digest, half_written, save_json, written_whole
 from ..labels import BACKGROUND, CLASSES
+from ..scans.itk import is_utf8
 from .result import Segmentation
 
 RECORDS = ".scans"
@@ -130,6 +132,8 @@ def records_in(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _write_image(image: sitk.Image, path: Path) -> None:
+    if not is_utf8(path):
+        raise UserError(f"{str(path)!a}: is no name in UTF-8; choose another folder with -o")
     with written_whole(path) as temporary:
         sitk.WriteImage(image, str(temporary), useCompression=path.suffix != ".nii")
 

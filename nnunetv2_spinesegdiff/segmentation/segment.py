@@ -14,7 +14,7 @@ from ..scans.scan import Scan
 from .cutting import SegmentedSlices, segment_slices
 from .findings import check_spine_found, warnings_of
 from .measurements import rows_of
-from .model import SliceModel
+from .model import SINGLE_SLICES, SliceModel
 from .result import Segmentation, ShownSlice
 from .settings import Slices
 
@@ -31,7 +31,9 @@ def segment_scan(scan: Scan, slices: Slices, model: SliceModel) -> Segmentation:
         check_spine_found(segmented.mask)
     except (ValueError, UserError) as error:
         raise UserError(f"{scan.source.path}: {error}") from None
-    rows = rows_of(scan.source.name, segmented, _signal(scan, segmented), model.calibration)
+    # Bounds that were learnt from whole scans say nothing of one slice's area.
+    calibration = model.calibration if model.cut == SINGLE_SLICES else None
+    rows = rows_of(scan.source.name, segmented, _signal(scan, segmented), calibration)
     return Segmentation(
         scan,
         segmented.mask_in_scan,

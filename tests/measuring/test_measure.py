@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from nnunetv2_spinesegdiff.labels import IVD, SPINAL_CANAL, VERTEBRAE
 from nnunetv2_spinesegdiff.measuring import remarks
@@ -421,3 +424,23 @@ def test_two_joined_discs_at_the_ends_of_a_part_are_two(height):
     mask[strip & (up < spine.bottoms()[1] + height)] = IVD
     assert total(measured(mask), "ivd")["parts"] == 1
     assert heights(measured(mask), "ivd") == pytest.approx([height] * 2, abs=0.5)
+
+
+def clouds(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A mask of blobs that are no spine, and an image."""
+    rng = np.random.default_rng(seed)
+    blur = (0, *rng.uniform(2, 8, 2))
+    mask = ndimage.gaussian_filter(rng.normal(size=(4, 320, 320)), blur).argmax(0).astype(np.uint8)
+    return mask, rng.uniform(0, 255, mask.shape)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 3, 22, 40])
+def test_what_is_no_spine_gives_numbers_or_nothing(seed):
+    mask, image = clouds(seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rows = measure_slice(mask, image, (1.0, 1.0), image / 255, np.roll(mask, 2, axis=0))
+    values = [value for row in rows for value in row.values() if isinstance(value, float)]
+    assert values
+    assert np.isfinite(values).all()
+    assert min(values) >= 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path, PurePosixPath
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.scans import finding
 from nnunetv2_spinesegdiff.scans.finding import find_scans
-from nnunetv2_spinesegdiff.scans.names import unique_names
+from nnunetv2_spinesegdiff.scans.names import MOST_BYTES, unique_names
 
 from .made_up import AXIAL, scan, write, write_enhanced, write_report, write_series, zipped
 
@@ -184,6 +185,29 @@ def test_names_that_stay_equal_are_refused(tmp_path):
     touch(tmp_path / "a_b.nii", tmp_path / "a" / "b.nii")
     with pytest.raises(UserError, match=r"a_b\.nii and a/b\.nii: .* same name; rename one"):
         find_scans(tmp_path)
+
+
+def test_accents_encoded_in_two_ways_are_one_name(tmp_path):
+    names = unique_names([PurePosixPath("caf\u00e9.nii"), PurePosixPath("cafe\u0301.mha")])
+    assert names == ["caf\u00e9_nii", "cafe\u0301_mha"]
+
+
+@pytest.mark.parametrize("letter", ["x", "\u00e9", "\u6f22"])
+def test_long_names_are_shortened_and_stay_different(letter):
+    paths = [PurePosixPath("/".join([letter * 60] * 5)[:n] + ".nii") for n in (200, 250)]
+    first, second = unique_names(paths)
+    assert first != second
+    assert max(len(name.encode()) for name in (first, second)) <= MOST_BYTES
+    assert first.startswith(letter * 40)
+    assert unique_names(paths[:1]) == [first], "whatever lies beside it"
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [(".hidden.nii.gz", "hidden"), ("...mha", "scan"), (os.fsdecode(b"lat\xe9in.mha"), "lat\ufffdin")],
+)
+def test_results_are_neither_hidden_nor_without_a_name(path, name):
+    assert unique_names([PurePosixPath(path)]) == [name]
 
 
 def test_a_name_that_another_one_has_taken_is_not_given_twice(tmp_path):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations, product
@@ -281,3 +283,28 @@ def test_scans_are_read_side_by_side(tmp_path):
 def test_a_scan_says_where_it_came_from(tmp_path, read):
     made: Scan = read(write(scan(), tmp_path / "patient.mha"))
     assert made.source == ScanSource("patient", tmp_path / "patient.mha", "file")
+
+
+LATIN_1 = os.fsdecode(b"Bj\xf6rn")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+@pytest.mark.parametrize("ending", [".mha", ".nii", ".nrrd", ".nii.gz"])
+def test_names_that_are_no_utf8_are_refused_where_itk_would_end_the_process(ending, tmp_path, read):
+    path = write(scan(), tmp_path / f"scan{ending}").rename(tmp_path / f"{LATIN_1}{ending}")
+    if ending == ".nii.gz":  # inflated elsewhere
+        assert read(path).source.name == "Bj\ufffdrn"
+        return
+    with pytest.raises(UserError, match=r"Bj\\udcf6rn\S* is no name in UTF-8, .* rename it"):
+        read(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_exams_with_names_that_are_no_utf8_are_refused(tmp_path, read):
+    write_series(tmp_path / "exam", scan())
+    zipped(tmp_path / "exam", tmp_path / f"{LATIN_1}.zip")
+    first = min(path for path in (tmp_path / "exam").rglob("*") if path.is_file())
+    first.rename(first.with_name(f"{LATIN_1}.dcm"))
+    with pytest.raises(UserError, match="is no name in UTF-8"):
+        read(tmp_path / "exam")
+    assert read(tmp_path / f"{LATIN_1}.zip").image.GetSize() == scan().GetSize()

@@ -136,6 +136,26 @@ def test_other_scans_settings_or_flags_are_made_again(scans, tmp_path, stand_in_
     assert rows["volume_mm3"].notna().any()
 
 
+def test_another_scan_of_the_same_name_size_and_time_is_another_one(tmp_path, stand_in_model):
+    for patient in (1, 2):
+        path = tmp_path / str(patient) / "scan.mha"
+        path.parent.mkdir()
+        sitk.WriteImage(spine(patient), str(path), useCompression=False)
+        os.utime(path, (1, 1))
+    assert run(tmp_path / "1" / "scan.mha", tmp_path / "out").segmented == ["scan"]
+    assert run(tmp_path / "2" / "scan.mha", tmp_path / "out").segmented == ["scan"]
+    os.utime(path, (2, 2))
+    path.rename(tmp_path / "scan.mha")
+    assert run(tmp_path / "scan.mha", tmp_path / "out").kept == ["scan"]
+
+
+def test_a_link_that_leads_nowhere_stops_no_other(scans, tmp_path, stand_in_model):
+    (scans / "gone.nii.gz").symlink_to(tmp_path / "nowhere.nii.gz")
+    done = run(scans, tmp_path / "out")
+    assert done.segmented == ["scan0", "scan1", "scan2"]
+    assert "a link that leads nowhere" in done.failures[0].reason
+
+
 @pytest.mark.parametrize("parts", [2, 3, 5])
 def test_parts_make_together_what_one_makes(parts, scans, tmp_path, stand_in_model):
     whole, shared = tmp_path / "whole", tmp_path / "shared"
