@@ -42,6 +42,7 @@ class Series:
 
     Attributes:
         image, mask: (320, 320), as the converter makes them; numbers: (320, 320), SPIDER's numbers.
+        own_mask: the labels in the scan's own pixels, of `own_spacing` (row, column) in mm.
     """
 
     patient: Patient
@@ -49,6 +50,8 @@ class Series:
     image: np.ndarray
     mask: np.ndarray
     numbers: np.ndarray
+    own_mask: np.ndarray
+    own_spacing: tuple[float, float]
 
     @property
     def name(self) -> str:
@@ -68,10 +71,13 @@ def series_of(seed: int, number: int, flat: bool = False, most: int | None = Non
 def _series(patient: Patient, acquisition: Acquisition) -> Series:
     image, numbers = render(patient.anatomy, patient.spine, acquisition)
     cut = extract_slice(scale_intensities(_volume(image, acquisition))).image
-    labels = extract_slice(_volume(map_labels(numbers), acquisition), is_label=True).image
+    classes = _volume(map_labels(numbers), acquisition)
+    labels = extract_slice(classes, is_label=True)
+    own = sitk.DICOMOrient(classes, "PIR")
     spider = extract_slice(_volume(numbers, acquisition), is_label=True).image
-    image, mask, numbers = (sitk.GetArrayFromImage(volume)[0] for volume in (cut, labels, spider))
-    return Series(patient, acquisition, image, mask, numbers)
+    image, mask, numbers = (sitk.GetArrayFromImage(volume)[0] for volume in (cut, labels.image, spider))
+    columns, rows, _ = own.GetSpacing()
+    return Series(patient, acquisition, image, mask, numbers, sitk.GetArrayFromImage(own)[0], (rows, columns))
 
 
 def _middle_only(acquisition: Acquisition) -> Acquisition:
