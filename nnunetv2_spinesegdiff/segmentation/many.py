@@ -107,5 +107,9 @@ def _attempt(source: ScanSource, work: Callable[[], T]) -> T | Failure:
         return Failure(source, str(error))
     except MemoryError:
         return Failure(source, f"{source.path}: there is not enough memory; close other programs, or crop it")
+    except OSError as error:  # scans are read with errors of their own, so this is the writing
+        where = f" ({error.filename})" if error.filename else ""
+        reason = f"its results cannot be written: {error.strerror or error}{where}; make room and run again"
+        return Failure(source, f"{source.path}: {reason}")
     except Exception as error:
         return Failure(source, f"{source.path}: failed ({told(error)}); please report it with this line")

@@ -196,6 +196,7 @@ def test_what_goes_wrong_unexpectedly_is_one_line(scans, tmp_path, stand_in_mode
     done = run(scans, tmp_path / "out")
     assert done.segmented == ["scan0", "scan2"]
     assert "No space left" in done.failures[0].reason
+    assert "make room" in done.failures[0].reason
     assert "\n" not in done.failures[0].reason
     assert not list((tmp_path / "out").glob("scan1*"))
 
@@ -235,6 +236,26 @@ def test_results_do_not_lie_among_the_scans(out, scans, stand_in_model):
 def test_a_single_scan_may_have_its_results_beside_it(scans, stand_in_model):
     assert run(scans / "scan1.mha", scans).segmented == ["scan1"]
     assert run(scans / "scan1.mha", scans).kept == ["scan1"]
+
+
+@pytest.mark.parametrize("name", ["scan1_seg.nii.gz", "scan1_seg.nrrd", "scan1_overlay.png"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_files_of_others_are_neither_replaced_nor_removed(name, fails, scans, stand_in_model):
+    if fails:
+        write(even_scan(), scans / "scan1.mha")
+    (scans / name).write_text("drawn by hand")
+    for _ in range(2):
+        (failure,) = run(scans / "scan1.mha", scans).failures
+        assert fails or f"{scans / name}: is in the way" in failure.reason
+        assert (scans / name).read_text() == "drawn by hand"
+    (scans / name).unlink()
+    assert run(scans / "scan1.mha", scans).segmented == ([] if fails else ["scan1"])
+
+
+def test_a_segmentation_that_no_scan_of_the_kind_can_have_is_told(tmp_path, stand_in_model):
+    write(spine(), tmp_path / "scan.mha")
+    done = run(tmp_path / "scan.mha", tmp_path / "out", formats=Formats(dicom_seg=True))
+    assert done.warnings == {"scan": ["no DICOM segmentation: the scan is no DICOM series"]}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has threads")
