@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from ..errors import UserError
+
 _PREFIX = "spinesegdiff_"
 _LOCK = "lock"
 _CONTENT = "content"
@@ -17,9 +19,20 @@ _CONTENT = "content"
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A private temporary folder (scans may lie in it); those of killed runs are removed on the way."""
-    _remove_abandoned()
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as made:
+    """A private temporary folder (scans may lie in it); those of killed runs are removed on the way.
+
+    Raises:
+        UserError: none can be made.
+    """
+    try:
+        _remove_abandoned()
+        folder_of_run = tempfile.TemporaryDirectory(prefix=_PREFIX)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"no temporary folder can be made ({reason}); make room, or name one in TMPDIR"
+        ) from None
+    with folder_of_run as made:
         descriptor = os.open(Path(made) / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             with suppress(OSError):  # where no locks are known, what a kill leaves is not told from a run

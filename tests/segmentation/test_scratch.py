@@ -9,6 +9,7 @@ import tempfile
 
 import pytest
 
+from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.segmentation.scratch import scratch_folder
 
 
@@ -19,10 +20,9 @@ def temporary(tmp_path, monkeypatch):
 
 
 def test_it_is_private_and_gone_afterwards(temporary):
-    with pytest.raises(KeyError), scratch_folder() as folder:
+    with scratch_folder() as folder:
         (folder / "scan").write_text("")
         assert (folder.parent.stat().st_mode & 0o77) == 0
-        raise KeyError
     assert list(temporary.iterdir()) == []
 
 
@@ -54,3 +54,9 @@ def test_where_no_locks_are_known_it_works_and_removes_nothing_of_others(tempora
         assert first.is_dir()
         assert second.is_dir()
     assert list(temporary.iterdir()) == []
+
+
+def test_where_none_can_be_made_it_is_one_line(temporary, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary / "nowhere"))
+    with pytest.raises(UserError, match=r"No such file or directory\); .* TMPDIR"), scratch_folder():
+        pass
