@@ -94,7 +94,7 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
 def _slices(text: str) -> str | int:
     if text in ("middle", "all"):
         return text
-    if not text.isdigit():
+    if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text} is neither middle, nor all, nor the number of a slice")
     return int(text)
 

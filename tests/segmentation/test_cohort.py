@@ -292,6 +292,16 @@ def wait_for_changes(folder: Path, count: int) -> None:
         time.sleep(0.001)
 
 
+def test_what_an_earlier_run_made_otherwise_is_not_told_as_made_by_this_one(scans, tmp_path, stand_in_model):
+    other = replace(SegmentationSettings(), mirroring=False)
+    run(scans / "scan0.nii.gz", tmp_path / "out", settings=other)
+    run(scans / "scan1.mha", tmp_path / "out")
+    told = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert told["settings"]["mirroring"] is True
+    assert told["scans"]["scan0"]["made_with"] == {"settings": other.as_record()}
+    assert "made_with" not in told["scans"]["scan1"]
+
+
 def test_records_tell_how_not_only_that(scans, tmp_path, stand_in_model):
     settings = SegmentationSettings()
     run(scans, tmp_path / "out", settings=settings)
