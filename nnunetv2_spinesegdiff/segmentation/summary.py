@@ -26,8 +26,8 @@ def write_summary(folder: Path, run: Mapping[str, Any]) -> None:
     Parts of one cohort share the folder; whichever ends last tells of all scans.
 
     Args:
-        run: what is to be said of the run that ends here. Of scans that an earlier one made otherwise, `run.json`
-            says in `made_with` what was different.
+        run: what is to be said of the run that ends here. Of scans that an earlier one made otherwise,
+            `run.json` says in `made_with` what was different.
     """
     measurements, told = folder / "measurements.csv", folder / "run.json"
     with _alone(folder / RECORDS):
@@ -38,6 +38,13 @@ def write_summary(folder: Path, run: Mapping[str, Any]) -> None:
         write_measurements(rows, measurements)
         scans = {name: _told(record, run) for name, record in records.items()}
         save_json({"use": USE, "versions": _versions(), **run, "scans": scans}, told)
+
+
+def remove_summary(folder: Path) -> None:
+    """Before scans are made anew: should the run be killed, no numbers of others pass for theirs."""
+    with _alone(folder / RECORDS):
+        for name in ("measurements.csv", "run.json"):
+            (folder / name).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.files import written_whole
-from nnunetv2_spinesegdiff.segmentation import outputs
+from nnunetv2_spinesegdiff.segmentation import many, outputs
 from nnunetv2_spinesegdiff.segmentation.cohort import ModelChoice, segment_cohort
 from nnunetv2_spinesegdiff.segmentation.outputs import Formats, ScanOutputs
 from nnunetv2_spinesegdiff.segmentation.settings import SegmentationSettings
@@ -290,6 +290,40 @@ def wait_for_changes(folder: Path, count: int) -> None:
         count -= len(now ^ seen)
         seen = now
         time.sleep(0.001)
+
+
+def test_a_run_that_is_interrupted_tells_what_it_made(scans, tmp_path, stand_in_model, monkeypatch):
+    out = tmp_path / "out"
+    run(scans, out)
+    segment, calls = many.segment_scan, []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return segment(*arguments)
+
+    monkeypatch.setattr(many, "segment_scan", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(scans, out, settings=SegmentationSettings(slices=2))
+    told = json.loads((out / "run.json").read_text())
+    assert told["interrupted"] is True
+    rows = pd.read_csv(out / "measurements.csv")
+    assert dict(zip(rows["scan"], rows["slice"], strict=True)) == {"scan0": 2, "scan1": 2, "scan2": 3}
+    assert list(told["scans"]["scan2"]["made_with"]) == ["settings"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has threads")
+def test_a_kill_leaves_no_numbers_of_masks_that_were_replaced(scans, tmp_path, stand_in_model, monkeypatch):
+    out = tmp_path / "out"
+    run(scans, out)
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(many, "segment_scan", lambda *_: os._exit(0))
+        run(scans, out, settings=SegmentationSettings(slices=2))
+    os.waitpid(child, 0)
+    assert not (out / "measurements.csv").exists()
+    assert not (out / "run.json").exists()
 
 
 def test_what_an_earlier_run_made_otherwise_is_not_told_as_made_by_this_one(scans, tmp_path, stand_in_model):
