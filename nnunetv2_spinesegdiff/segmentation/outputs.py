@@ -21,6 +21,7 @@ ENDINGS = (".nii.gz", ".nii", ".mha", ".nrrd")
 """In which masks are written: the first, or the scan's own with `keep_format`."""
 
 NO_DICOM_SEG = "no DICOM segmentation: the scan is no DICOM series"
+REPLACED = "replaces the results of another scan, or of an earlier state of this one, under the same name"
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,17 @@ class ScanOutputs:
                 f"{foreign[0]}: is in the way, and nothing tells that it was made here; move it away, or "
                 "choose another folder with -o"
             )
+        earlier = (self._earlier() or {}).get("made_from", made_from)
         self._begin_anew()
-        no_dicom = formats.dicom_seg and not done.scan.dicom_files
+        beside = {
+            NO_DICOM_SEG: formats.dicom_seg and not done.scan.dicom_files,
+            REPLACED: earlier["scan"] != made_from["scan"],
+        }
         record = {
             "made_from": dict(made_from),
             "files": {path.name: digest(path) for path in self.write_files(done, formats)},
             "seconds": round(done.seconds, 2),
-            "warnings": [*done.warnings, *([NO_DICOM_SEG] if no_dicom else [])],
+            "warnings": [*done.warnings, *(warning for warning, applies in beside.items() if applies)],
             "measurements": done.measurements,
         }
         save_json(record, self.record)
@@ -120,13 +125,18 @@ class ScanOutputs:
 
     def _foreign(self) -> list[Path]:
         """Files under our names that are not from here: somebody's own mask beside the scan, say."""
-        try:
-            ours = "failure" not in json.loads(self.record.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            ours = False
-        except ValueError:
-            ours = True
+        earlier = self._earlier()
+        ours = earlier is not None and "failure" not in earlier
         return [] if ours else [path for path in self._visible() if path.exists()]
+
+    def _earlier(self) -> dict[str, Any] | None:
+        """The record that is there, empty if it is damaged."""
+        try:
+            return json.loads(self.record.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            return {}
 
     def _begin_anew(self) -> None:
         """Remove all files of the scan in any format, and what killed runs left of them half-written.

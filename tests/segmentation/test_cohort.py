@@ -143,6 +143,11 @@ def test_another_scan_of_the_same_name_size_and_time_is_another_one(tmp_path, st
         sitk.WriteImage(spine(patient), str(path), useCompression=False)
         os.utime(path, (1, 1))
     assert run(tmp_path / "1" / "scan.mha", tmp_path / "out").segmented == ["scan"]
+    other = run(tmp_path / "2" / "scan.mha", tmp_path / "out")
+    assert other.segmented == ["scan"]
+    assert "replaces the results of another scan" in other.warnings["scan"][0]
+    settings = SegmentationSettings(slices=2)
+    assert not run(tmp_path / "2" / "scan.mha", tmp_path / "out", settings=settings).warnings
     assert run(tmp_path / "2" / "scan.mha", tmp_path / "out").segmented == ["scan"]
     os.utime(path, (2, 2))
     path.rename(tmp_path / "scan.mha")
