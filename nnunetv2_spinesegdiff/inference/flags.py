@@ -26,7 +26,9 @@ def add_sampling_flags(group: argparse._ActionsContainer) -> None:
     told = "; ".join(f"{name}: {text}" for name, text in PRESETS.items())
     group.add_argument("--preset", choices=list(PRESETS), help=f"A cost by name. {told}.", **absent)
     for name, (kind, metavar, text) in SAMPLER.items():
-        group.add_argument(f"--{name}", type=kind, metavar=metavar, help=f"{text}.".capitalize(), **absent)
+        group.add_argument(
+            f"--{name}", type=kind, metavar=metavar, help=f"{text[0].upper()}{text[1:]}.", **absent
+        )
     group.add_argument(
         "--precision",
         choices=["auto", "float32", "bfloat16"],
