@@ -84,6 +84,7 @@ def segment_cohort(
     Raises:
         UserError: there is no scan or no usable model, or the folders lie inside one another.
     """
+    started = time.time()
     _check_apart(scans, out)
     with _told_of(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -107,7 +108,7 @@ def segment_cohort(
             "settings": settings.as_record(),
             "device": str(choice.device),
         }
-        with _summed_up(out, run):
+        with _summed_up(out, run, started):
             if not todo:
                 return done
             with _told_of(out):
@@ -129,9 +130,8 @@ def segment_cohort(
 
 
 @contextmanager
-def _summed_up(out: Path, run: Mapping[str, Any]) -> Iterator[None]:
+def _summed_up(out: Path, run: Mapping[str, Any], started: float) -> Iterator[None]:
     """Afterwards write what is known of all scans, also where something ends the run before its time."""
-    started = time.time()
 
     def sum_up(**more: Any) -> None:
         when = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started))
