@@ -196,5 +196,5 @@ def _left(series: Series, y: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 
 def _world(frame: Frame, front: np.ndarray, up: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    y, z = frame.at(front, up)  # type: ignore[arg-type]
+    y, z = frame.at(front, up)
     return np.asarray(y, np.float32), np.asarray(z, np.float32)
