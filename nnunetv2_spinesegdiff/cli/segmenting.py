@@ -25,14 +25,23 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         "-i",
         type=Path,
         required=True,
+        default=argparse.SUPPRESS,
         metavar="SCAN",
         help="a file (.nii, .nii.gz, .mha, .mhd, .nrrd), a DICOM folder or zip, or a folder of any of these",
     )
-    p.add_argument("-o", type=Path, required=True, metavar="OUT", help="folder for the results")
+    p.add_argument(
+        "-o",
+        type=Path,
+        required=True,
+        default=argparse.SUPPRESS,
+        metavar="OUT",
+        help="folder for the results",
+    )
     p.add_argument(
         "-m",
         type=Path,
         required=True,
+        default=argparse.SUPPRESS,
         metavar="MODEL",
         help="zip of `spinesegdiff export`, or a trained model's folder in nnUNet_results",
     )
@@ -78,7 +87,13 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
     choice.add_argument(
         "--refine", dest="refine", action="store_true", default=True, help="refine stage 1 by diffusion"
     )
-    choice.add_argument("--no_refine", dest="refine", action="store_false", help="stage 1 alone")
+    choice.add_argument(
+        "--no_refine",
+        dest="refine",
+        action="store_false",
+        default=argparse.SUPPRESS,
+        help="stage 1 alone",
+    )
     add_sampling_flags(p)
     p.add_argument(
         "--num_parts",
@@ -94,7 +109,7 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
 def _slices(text: str) -> str | int:
     if text in ("middle", "all"):
         return text
-    if not text.isdigit():
+    if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text} is neither middle, nor all, nor the number of a slice")
     return int(text)
 
@@ -118,7 +133,9 @@ def add_export(commands: argparse._SubParsersAction) -> None:
         "Put a trained model into a zip for others: for `spinesegdiff segment -m`, and for "
         "nnUNetv2_install_pretrained_model_from_zip and a stock nnUNetv2_predict.",
     )
-    p.add_argument("-o", type=Path, required=True, metavar="ZIP", help="zip to write")
+    p.add_argument(
+        "-o", type=Path, required=True, default=argparse.SUPPRESS, metavar="ZIP", help="zip to write"
+    )
     p.add_argument(
         "-m", type=Path, metavar="MODEL", default=argparse.SUPPRESS, help="folder of the model, instead of -d"
     )

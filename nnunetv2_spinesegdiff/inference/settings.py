@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ class PredictionSettings:
         save_uncertainty: write maps, pictures and numbers of the uncertainty beside the masks.
 
     Raises:
-        UserError: the choices contradict each other.
+        UserError: the choices contradict each other, or there is no such choice.
     """
 
     refine: bool = True
@@ -36,6 +36,15 @@ class PredictionSettings:
     save_uncertainty: bool = False
 
     def __post_init__(self) -> None:
+        if self.preset is not None and self.preset not in PRESETS:
+            raise UserError(f"there is no preset {self.preset!r}; choose one of {', '.join(PRESETS)}")
+        if self.precision not in PRECISIONS:
+            raise UserError(
+                f"there is no precision {self.precision!r}; choose one of {', '.join(PRECISIONS)}"
+            )
+        names = [field.name for field in fields(SamplerSettings)]
+        if unknown := sorted(set(self.changes) - set(names)):
+            raise UserError(f"there is no setting {unknown[0]!r} of a sampler, only {', '.join(names)}")
         said = [f"--{name}" for name in (["preset"] if self.preset else []) + list(self.changes)]
         if said and not self.refine:
             raise UserError(f"{', '.join(said)}: nothing is sampled with --no_refine; leave one of them out")

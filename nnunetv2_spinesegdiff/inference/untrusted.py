@@ -104,7 +104,7 @@ def read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file; a trained model has one") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({type(error).__name__}), is it damaged?") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__} where an object is expected")

@@ -148,7 +148,10 @@ def _read_series(series: DicomSeries) -> ExamVolume:
         [image.name for image in series.images],
     )
     files = tuple(series.images[k].path for k in slices.order)
-    return ExamVolume(read_image(files, DICOM_IO), files, (*warnings, *slices.warnings))
+    # Slices that are rescaled each in its own way would be cut to the integers of the last one.
+    one_kind = len({image.kind for image in series.images}) == 1
+    volume = read_image(files, DICOM_IO, sitk.sitkUnknown if one_kind else sitk.sitkFloat32)
+    return ExamVolume(volume, files, (*warnings, *slices.warnings))
 
 
 def _of_another_modality(modality: str) -> str:

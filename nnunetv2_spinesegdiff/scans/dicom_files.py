@@ -49,6 +49,7 @@ class DicomImage:
         size: (columns, rows).
         frames: how many the file holds.
         values: a pixel, 1 but for colour.
+        kind: ITK's number of the type of its values, rescaled.
         orientation: LPS directions of a row and of a column, one after the other; None where none is given.
         position: of the first voxel, LPS in mm; None where none is given.
         spacing: mm between columns and between rows.
@@ -65,6 +66,7 @@ class DicomImage:
     size: tuple[int, int]
     frames: int
     values: int
+    kind: int
     orientation: tuple[float, ...] | None
     position: tuple[float, ...] | None
     spacing: tuple[float, float]
@@ -139,6 +141,7 @@ def read_header(path: Path, name: str) -> DicomImage | None:
         size=(size[0], size[1]),
         frames=frames,
         values=reader.GetNumberOfComponents(),
+        kind=reader.GetPixelID(),
         orientation=_orientation(reader, frames),
         position=_exactly(3, _numbers(reader, "0020|0032")),
         spacing=(columns_apart, rows_apart),

@@ -42,6 +42,22 @@ def inflate_gzip(packed: BinaryIO, plain: BinaryIO) -> None:
         raise Refusal(DAMAGED) from error
 
 
+def length_of_gzip(packed: BinaryIO) -> int:
+    """Bytes that a stream of gzip members has inflated, check sums compared.
+
+    Raises:
+        Refusal: it is damaged.
+    """
+    length = 0
+    try:
+        with gzip.GzipFile(fileobj=packed) as stream:
+            while block := stream.read(_CHUNK):
+                length += len(block)
+    except (OSError, EOFError, zlib.error) as error:
+        raise Refusal(DAMAGED) from error
+    return length
+
+
 def inflate_zlib(packed: BinaryIO, plain: BinaryIO) -> None:
     """As `inflate_gzip`, for one zlib stream or gzip member; what follows it is passed over."""
     inflater = zlib.decompressobj(_ZLIB_OR_GZIP)

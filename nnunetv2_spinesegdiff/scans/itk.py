@@ -14,12 +14,13 @@ from .refusal import DAMAGED, Refusal
 _WHO_SAID_IT = re.compile(r"^ITK ERROR: (\w+\(0x[0-9a-f]+\): )?")
 
 
-def read_image(files: Sequence[Path], image_io: str) -> sitk.Image:
+def read_image(files: Sequence[Path], image_io: str, kind: int = sitk.sitkUnknown) -> sitk.Image:
     """What ITK reads, whatever the case of the files' endings.
 
     Args:
         files: one, or the slices of a series in order.
         image_io: ITK's name of the format.
+        kind: type of the voxels; without it the files' own, of a series that of its last file.
 
     Raises:
         Refusal: ITK cannot read it.
@@ -27,6 +28,7 @@ def read_image(files: Sequence[Path], image_io: str) -> sitk.Image:
     names = [name_for_itk(file) for file in files]
     reader = sitk.ImageFileReader() if len(files) == 1 else sitk.ImageSeriesReader()
     reader.SetImageIO(image_io)
+    reader.SetOutputPixelType(kind)
     if isinstance(reader, sitk.ImageFileReader):
         reader.SetFileName(names[0])
     else:

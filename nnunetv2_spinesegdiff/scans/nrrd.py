@@ -18,6 +18,10 @@ _MOST_HEADER = 1 << 16
 _END = re.compile(rb"\r?\n\r?\n")
 _FIELD = re.compile(r"^([^:#\r\n]+?)\s*:\s(.*?)\s*$", re.MULTILINE)
 _SKIPS = ("line skip", "lineskip", "byte skip", "byteskip")
+_SPACES = (
+    *("left-posterior-superior", "right-anterior-superior", "left-anterior-superior"),
+    *("lps", "ras", "las"),
+)
 _REPLACED = (b"encoding:", b"data file:", b"datafile:")
 
 
@@ -41,8 +45,7 @@ def read_nrrd(path: Path, folder: Path) -> sitk.Image:
         Refusal: it is damaged or does not say which way its axes run.
     """
     header = _header(path)
-    if "space" not in header.fields:
-        raise Refusal("has no space, nothing tells left from right: convert the original again")
+    _refuse_placeless(header.fields)
     if header.data is not None and not header.data.is_file():
         raise Refusal(f"its data file {header.data.name} is missing: put it beside the header")
     packed = header.fields.get("encoding", "").lower() in ("gzip", "gz")
@@ -50,6 +53,18 @@ def read_nrrd(path: Path, folder: Path) -> sitk.Image:
     if packed and header.data is not None and not skips:
         path = _inflated(header, folder / "inflated.nrrd")
     return read_image((path,), NRRD_IO)
+
+
+def _refuse_placeless(fields: dict[str, str]) -> None:
+    """ITK takes axes of an unknown space for LPS, and makes up the direction of an axis that has none."""
+    directions = fields.get("space directions", "none")
+    if fields.get("space", "").lower() not in _SPACES or (
+        "none" in directions.lower() and fields.get("dimension") == "3"
+    ):
+        raise Refusal(
+            "has no anatomical space or no space directions, nothing tells left from right: convert the "
+            "original again"
+        )
 
 
 def data_file(path: Path) -> Path | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,11 +13,13 @@ import torch
 
 from ..errors import UserError
 from ..inference.settings import PredictionSettings
+from ..preflight import check_device
 from ..scans.finding import find_scans
 from ..scans.in_memory import scan_of
 from ..scans.reading import read_scan
+from ..scans.scan import ScanSource
 from ..sharing.opening import open_model
-from .many import Failure, segment_each
+from .many import Failure, scratch_for_scan, segment_each
 from .model import SliceModel
 from .result import Segmentation
 from .scratch import scratch_folder
@@ -72,7 +73,7 @@ class SpineSegmenter:
             mirroring=mirroring,
             prediction=PredictionSettings(refine, preset, sampler, precision, save_uncertainty=True),
         )
-        device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = _device(device)
         with ExitStack() as stack:
             self._scratch = stack.enter_context(scratch_folder())
             opened = open_model(Path(model), self._scratch, folds=folds, checkpoint=checkpoint)
@@ -93,7 +94,7 @@ class SpineSegmenter:
                 raise UserError(f"{scan}: holds {len(sources)} scans; give one of them, or use segment_each")
             read = read_scan(
                 sources[0],
-                Path(tempfile.mkdtemp(dir=self._scratch)),
+                scratch_for_scan(self._scratch),
                 series=self.settings.series,
                 any_plane=self.settings.any_plane,
             )
@@ -103,11 +104,14 @@ class SpineSegmenter:
         """Segment many scans in order, the next being read meanwhile; whatever is wrong with one, the others
         go on, and a `Failure` stands in its place.
 
+        Scans of different paths may have the same name: save these into different folders. Of a zipped exam
+        a DICOM segmentation can be saved until the next scan is asked for.
+
         Args:
             scans: a folder, or paths as for `segment`.
         """
         paths = [scans] if isinstance(scans, str | Path) else scans
-        sources = (source for path in paths for source in find_scans(Path(path)))
+        sources = (source for path in paths for source in _sources_at(Path(path)))
         for _, result in segment_each(sources, self._model, self.settings, self._scratch, lambda done: done):
             yield result
 
@@ -125,3 +129,21 @@ class SpineSegmenter:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _sources_at(path: Path) -> Sequence[ScanSource | Failure]:
+    try:
+        return find_scans(path)
+    except UserError as error:
+        return [Failure(ScanSource(path.name, path, "dicom" if path.is_dir() else "file"), str(error))]
+
+
+def _device(wanted: str | torch.device | None) -> torch.device:
+    if wanted is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise UserError(f"there is no device {wanted!r}; choose cpu, cuda or mps") from None
+    check_device(device.type)
+    return device

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from .outputs import Formats, ScanOutputs
 from .result import Segmentation
 from .scratch import scratch_folder
 from .settings import SegmentationSettings
-from .summary import write_summary
+from .summary import remove_summary, write_summary
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,20 @@ def segment_cohort(
         made_from = {source.name: {"scan": contents_of(source), **made_by} for source in sources}
         todo = [s for s in sources if not ScanOutputs(out, s.name).finished(made_from[s.name])]
         done.kept = sorted({source.name for source in sources} - {source.name for source in todo})
-        if todo:
+        run = {
+            "command": list(command),
+            "model": {"name": opened.label, "sha256": opened.sha256, "folds": list(opened.folds)},
+            "notes": done.notes,
+            "settings": settings.as_record(),
+            "device": str(choice.device),
+        }
+        with _summed_up(out, run, started):
+            if not todo:
+                return done
+            with _told_of(out):
+                remove_summary(out)
             model = SliceModel(opened, settings, choice.device)
-            done.notes = model.notes
+            done.notes.extend(model.notes)
 
             def write(segmentation: Segmentation) -> dict[str, Any]:
                 name = segmentation.name
@@ -115,18 +126,25 @@ def segment_cohort(
                 if isinstance(record, Failure):
                     with _told_of(out):
                         ScanOutputs(out, source.name).write_failure(record.reason)
-    run = {
-        "command": list(command),
-        "model": {"name": opened.label, "sha256": opened.sha256, "folds": list(opened.folds)},
-        "notes": done.notes,
-        "settings": settings.as_record(),
-        "device": str(choice.device),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
-        "seconds": round(time.time() - started, 1),
-    }
-    with _told_of(out):
-        write_summary(out, run)
     return done
+
+
+@contextmanager
+def _summed_up(out: Path, run: Mapping[str, Any], started: float) -> Iterator[None]:
+    """Afterwards write what is known of all scans, also where something ends the run before its time."""
+
+    def sum_up(**more: Any) -> None:
+        when = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started))
+        with _told_of(out):
+            write_summary(out, {**run, "started": when, "seconds": round(time.time() - started, 1), **more})
+
+    try:
+        yield
+    except BaseException:
+        with suppress(UserError):
+            sum_up(interrupted=True)
+        raise
+    sum_up()
 
 
 @contextmanager

@@ -34,7 +34,7 @@ class Failure:
 
 
 def segment_each(
-    sources: Iterable[ScanSource],
+    sources: Iterable[ScanSource | Failure],
     model: SliceModel,
     settings: SegmentationSettings,
     scratch: Path,
@@ -43,25 +43,44 @@ def segment_each(
     """Every scan with what `write` returns for it, in order; whatever is wrong with one, the others go on.
 
     Args:
-        scratch: folder for what zips hold; a scan's part of it is gone when the scan is written.
+        sources: scans, and in the places of some perhaps why there is none.
+        scratch: folder for what zips hold; a scan's part of it is gone when the next is asked for.
         write: called in one other thread, one scan after the other.
     """
     with ThreadPoolExecutor(1, "reading") as reader, ThreadPoolExecutor(1, "writing") as writer:
 
-        def begin(source: ScanSource) -> _Job:
-            folder = Path(tempfile.mkdtemp(dir=scratch))
-            return _Job(source, folder, reader.submit(_read, source, settings, folder))
+        def begin(given: ScanSource | Failure) -> _Job:
+            source = given.source if isinstance(given, Failure) else given
+            folder = scratch_for_scan(scratch)
+            return _Job(source, folder, reader.submit(_read, given, settings, folder))
 
-        writing: deque[tuple[ScanSource, Future[T | Failure]]] = deque()
+        writing: deque[tuple[_Job, Future[T | Failure]]] = deque()
+
+        def next_written() -> Iterator[tuple[ScanSource, T | Failure]]:
+            job, written = writing.popleft()
+            yield job.source, written.result()
+            shutil.rmtree(job.folder, ignore_errors=True)
+
         for job in _begun_early(sources, begin):
             scan = job.scan.result()
             done = scan if isinstance(scan, Failure) else _segment(scan, settings, model)
-            writing.append((job.source, writer.submit(_write, job, done, write)))
+            writing.append((job, writer.submit(_write, job.source, done, write)))
             while writing and (len(writing) > _AHEAD or writing[0][1].done()):
-                source, written = writing.popleft()
-                yield source, written.result()
-        for source, written in writing:
-            yield source, written.result()
+                yield from next_written()
+        while writing:
+            yield from next_written()
+
+
+def scratch_for_scan(scratch: Path) -> Path:
+    """A folder of its own for what is unpacked of a scan.
+
+    Raises:
+        UserError: the disk is full.
+    """
+    try:
+        return Path(tempfile.mkdtemp(dir=scratch))
+    except OSError as error:
+        raise UserError(f"{scratch}: cannot be written ({error.strerror or error}); make room") from None
 
 
 @dataclass(frozen=True)
@@ -71,7 +90,9 @@ class _Job:
     scan: Future[Scan | Failure]
 
 
-def _begun_early(sources: Iterable[ScanSource], begin: Callable[[ScanSource], _Job]) -> Iterator[_Job]:
+def _begun_early(
+    sources: Iterable[ScanSource | Failure], begin: Callable[[ScanSource | Failure], _Job]
+) -> Iterator[_Job]:
     """The jobs in order, each begun while an earlier one is worked on."""
     begun: deque[_Job] = deque()
     for source in sources:
@@ -81,7 +102,9 @@ def _begun_early(sources: Iterable[ScanSource], begin: Callable[[ScanSource], _J
     yield from begun
 
 
-def _read(source: ScanSource, settings: SegmentationSettings, folder: Path) -> Scan | Failure:
+def _read(source: ScanSource | Failure, settings: SegmentationSettings, folder: Path) -> Scan | Failure:
+    if isinstance(source, Failure):
+        return source
     return _attempt(
         source,
         lambda: read_scan(source, folder, series=settings.series, any_plane=settings.any_plane),
@@ -92,11 +115,10 @@ def _segment(scan: Scan, settings: SegmentationSettings, model: SliceModel) -> S
     return _attempt(scan.source, lambda: segment_scan(scan, settings.slices, model))
 
 
-def _write(job: _Job, done: Segmentation | Failure, write: Callable[[Segmentation], T]) -> T | Failure:
-    try:
-        return done if isinstance(done, Failure) else _attempt(job.source, lambda: write(done))
-    finally:
-        shutil.rmtree(job.folder, ignore_errors=True)
+def _write(
+    source: ScanSource, done: Segmentation | Failure, write: Callable[[Segmentation], T]
+) -> T | Failure:
+    return done if isinstance(done, Failure) else _attempt(source, lambda: write(done))
 
 
 def _attempt(source: ScanSource, work: Callable[[], T]) -> T | Failure:
@@ -107,5 +129,9 @@ def _attempt(source: ScanSource, work: Callable[[], T]) -> T | Failure:
         return Failure(source, str(error))
     except MemoryError:
         return Failure(source, f"{source.path}: there is not enough memory; close other programs, or crop it")
+    except OSError as error:  # scans are read with errors of their own, so this is the writing
+        where = f" ({error.filename})" if error.filename else ""
+        reason = f"its results cannot be written: {error.strerror or error}{where}; make room and run again"
+        return Failure(source, f"{source.path}: {reason}")
     except Exception as error:
         return Failure(source, f"{source.path}: failed ({told(error)}); please report it with this line")

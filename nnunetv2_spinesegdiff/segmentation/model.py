@@ -14,11 +14,14 @@ from ..errors import UserError
 from ..inference.arrays import ArrayPredictor
 from ..inference.calibrated import Calibration
 from ..inference.predictor import SpineSegDiffPredictor
+from ..inference.probabilities import told
 from ..labels import BACKGROUND, CLASSES
 from ..sharing.opening import OpenedModel
 from ..stored import stored_in
 from .settings import SegmentationSettings
 
+# What nnU-Net says, in any way but plain words, of a file in which something is missing.
+_DO_NOT_FIT = (KeyError, TypeError, AttributeError, ValueError, RuntimeError, AssertionError)
 _TODO = "segment with one trained on a dataset of `spinesegdiff convert`, or predict with nnUNetv2_predict"
 
 SINGLE_SLICES = {"slices": "middle", "dim": "2d"}
@@ -42,18 +45,17 @@ class SliceModel:
         """
         self.opened = opened
         make_trainers_known()
-        with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net tells every folder it looks into
-            predictor = SpineSegDiffPredictor(
-                settings=settings.prediction,
-                use_mirroring=settings.mirroring,
-                device=device,
-                allow_tqdm=False,
-            )
-            predictor.initialize_from_trained_model_folder(
-                str(opened.folder), opened.folds, opened.checkpoint
-            )
+        try:
+            predictor = _initialised(opened, settings, device)
+            self.cut = _cut_of(predictor.dataset_json, opened.label)
+        except torch.cuda.OutOfMemoryError:
+            raise UserError(f"{opened.label}: {device} has not enough memory; add `-device cpu`") from None
+        except _DO_NOT_FIT as error:
+            raise UserError(
+                f"{opened.label}: its plans.json, dataset.json and weights do not fit together "
+                f"({told(error)}); copy, install or export the model again"
+            ) from error
         self.notes = _notes(predictor)
-        self.cut = _cut_of(predictor.dataset_json, opened.label)
         self.predictor = ArrayPredictor(predictor)
 
     @property
@@ -65,6 +67,20 @@ class SliceModel:
     def measure(self) -> Measure:
         """What the maps show."""
         return self.predictor.predictor.network.fusion.measure
+
+
+def _initialised(
+    opened: OpenedModel, settings: SegmentationSettings, device: torch.device
+) -> SpineSegDiffPredictor:
+    with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net tells every folder it looks into
+        predictor = SpineSegDiffPredictor(
+            settings=settings.prediction,
+            use_mirroring=settings.mirroring,
+            device=device,
+            allow_tqdm=False,
+        )
+        predictor.initialize_from_trained_model_folder(str(opened.folder), opened.folds, opened.checkpoint)
+    return predictor
 
 
 def _cut_of(dataset_json: dict[str, Any], model: str) -> dict[str, str]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import SimpleITK as sitk
-
 from ..errors import UserError
-from ..files import digest, half_written, save_json, written_whole
+from ..files import digest, half_written, save_json
 from ..labels import BACKGROUND, CLASSES
-from ..scans.itk import is_utf8
+from ..scans.written import write_image
 from .result import Segmentation
 
 RECORDS = ".scans"
@@ -21,6 +19,9 @@ RECORDS = ".scans"
 
 ENDINGS = (".nii.gz", ".nii", ".mha", ".nrrd")
 """In which masks are written: the first, or the scan's own with `keep_format`."""
+
+NO_DICOM_SEG = "no DICOM segmentation: the scan is no DICOM series"
+REPLACED = "replaces the results of another scan, or of an earlier state of this one, under the same name"
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ class ScanOutputs:
         """Write mask, map and picture, each whole or not at all; their paths, the mask first."""
         ending = done.scan.ending if formats.keep and done.scan.ending in ENDINGS else ENDINGS[0]
         written = [self.mask(ending), self.uncertainty(ending), self.overlay]
-        _write_image(done.mask, written[0])
-        _write_image(done.uncertainty, written[1])
+        write_image(done.mask, written[0])
+        write_image(done.uncertainty, written[1])
         _draw(done, written[2])
         if formats.dicom_seg and done.scan.dicom_files:
             written.append(self.dicom_seg)
@@ -81,13 +82,26 @@ class ScanOutputs:
 
         Returns:
             The record.
+
+        Raises:
+            UserError: a file is in the way that was not made here.
         """
-        self.remove()
+        if foreign := self._foreign():
+            raise UserError(
+                f"{foreign[0]}: is in the way, and nothing tells that it was made here; move it away, or "
+                "choose another folder with -o"
+            )
+        earlier = (self._earlier() or {}).get("made_from", made_from)
+        self._begin_anew()
+        beside = {
+            NO_DICOM_SEG: formats.dicom_seg and not done.scan.dicom_files,
+            REPLACED: earlier["scan"] != made_from["scan"],
+        }
         record = {
             "made_from": dict(made_from),
             "files": {path.name: digest(path) for path in self.write_files(done, formats)},
             "seconds": round(done.seconds, 2),
-            "warnings": done.warnings,
+            "warnings": [*done.warnings, *(warning for warning, applies in beside.items() if applies)],
             "measurements": done.measurements,
         }
         save_json(record, self.record)
@@ -95,7 +109,8 @@ class ScanOutputs:
 
     def write_failure(self, reason: str) -> None:
         """Remove what an earlier run made of a scan of this name, and keep why there is nothing now."""
-        self.remove()
+        if not self._foreign():
+            self._begin_anew()
         save_json({"failure": reason}, self.record)
 
     def finished(self, made_from: Mapping[str, Any]) -> bool:
@@ -108,34 +123,53 @@ class ScanOutputs:
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
-    def remove(self) -> None:
-        """Remove all files of the scan in any format, and what killed runs left of them half-written."""
-        images = [make(ending) for ending in ENDINGS for make in (self.mask, self.uncertainty)]
-        everything = {self.record, *images, self.overlay, self.dicom_seg}
-        for path in everything.union(*map(half_written, everything)):
+    def _foreign(self) -> list[Path]:
+        """Files under our names that are not from here: somebody's own mask beside the scan, say."""
+        earlier = self._earlier()
+        ours = earlier is not None and "failure" not in earlier
+        return [] if ours else [path for path in self._visible() if path.exists()]
+
+    def _earlier(self) -> dict[str, Any] | None:
+        """The record that is there, empty if it is damaged."""
+        try:
+            return json.loads(self.record.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            return {}
+
+    def _begin_anew(self) -> None:
+        """Remove all files of the scan in any format, and what killed runs left of them half-written.
+
+        Until the record is whole, an unfinished one tells that what lies there is from here.
+        """
+        save_json({"unfinished": True}, self.record)
+        for path in (*self._visible(), *half_written(self.record), *self._half_written()):
             path.unlink(missing_ok=True)
+
+    def _visible(self) -> list[Path]:
+        images = [make(ending) for ending in ENDINGS for make in (self.mask, self.uncertainty)]
+        return [*images, self.overlay, self.dicom_seg]
+
+    def _half_written(self) -> Iterator[Path]:
+        return (left for path in self._visible() for left in half_written(path))
 
     def _file(self, ending: str) -> Path:
         return self.folder / f"{self.name}{ending}"
 
 
 def records_in(folder: Path) -> dict[str, dict[str, Any]]:
-    """Every record of an output folder by the name of its scan, sorted."""
-    found = {}
+    """Every whole record of an output folder by the name of its scan, sorted."""
+    found: dict[str, dict[str, Any]] = {}
     # Hidden files are not whole yet, or never will be.
     for path in sorted((folder / RECORDS).glob("[!.]*.json")):
         try:
-            found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+            record = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             continue  # another part is just making that scan anew
+        if "unfinished" not in record:
+            found[path.stem] = record
     return found
-
-
-def _write_image(image: sitk.Image, path: Path) -> None:
-    if not is_utf8(path):
-        raise UserError(f"{str(path)!a}: is no name in UTF-8; choose another folder with -o")
-    with written_whole(path) as temporary:
-        sitk.WriteImage(image, str(temporary), useCompression=path.suffix != ".nii")
 
 
 def _draw(done: Segmentation, path: Path) -> None:

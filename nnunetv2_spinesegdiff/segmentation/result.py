@@ -43,7 +43,7 @@ class Segmentation:
         measurements: rows of measurements.csv, see `measurements.COLUMNS`.
         warnings: what a reader of the results should know, a line each.
         shown: the slice that was measured.
-        seconds: that reading and predicting took.
+        seconds: that all but reading and writing took.
     """
 
     scan: Scan

@@ -7,22 +7,37 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from ..errors import UserError
 
 _PREFIX = "spinesegdiff_"
 _LOCK = "lock"
+_CONTENT = "content"
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A private temporary folder (scans may lie in it); those of killed runs are removed on the way."""
-    _remove_abandoned()
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as made:
+    """A private temporary folder (scans may lie in it); those of killed runs are removed on the way.
+
+    Raises:
+        UserError: none can be made.
+    """
+    try:
+        _remove_abandoned()
+        folder_of_run = tempfile.TemporaryDirectory(prefix=_PREFIX)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"no temporary folder can be made ({reason}); make room, or name one in TMPDIR"
+        ) from None
+    with folder_of_run as made:
         descriptor = os.open(Path(made) / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            folder = Path(made) / "content"
+            with suppress(OSError):  # where no locks are known, what a kill leaves is not told from a run
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            folder = Path(made) / _CONTENT
             folder.mkdir()
             yield folder
         finally:
@@ -37,7 +52,9 @@ def _remove_abandoned() -> None:
             continue  # somebody else's, or just being made
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
+            # Content is there once its run has the lock: without it, the run may be just about to take it.
+            if (folder / _CONTENT).is_dir():
+                shutil.rmtree(folder, ignore_errors=True)
         except OSError:
             continue  # its run is alive
         finally:

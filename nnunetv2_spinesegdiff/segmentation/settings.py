@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..errors import UserError
 from ..inference.settings import PredictionSettings
 
 Slices = str | int
@@ -21,6 +22,9 @@ class SegmentationSettings:
         any_plane: take scans whose slices are not sagittal, too.
         mirroring: nnU-Net's test-time augmentation.
         prediction: how the model predicts; maps are always made.
+
+    Raises:
+        UserError: `slices` is none of these.
     """
 
     slices: Slices = "middle"
@@ -28,6 +32,11 @@ class SegmentationSettings:
     any_plane: bool = False
     mirroring: bool = True
     prediction: PredictionSettings = field(default_factory=lambda: PredictionSettings(save_uncertainty=True))
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.slices, int) and not isinstance(self.slices, bool) and self.slices >= 0
+        if not number and self.slices not in ("middle", "all"):
+            raise UserError(f"slices {self.slices!r}: choose middle, all, or a number from 0, the leftmost")
 
     def as_record(self) -> dict[str, Any]:
         """Plain values, for JSON: equal records give equal results."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,8 @@ def write_summary(folder: Path, run: Mapping[str, Any]) -> None:
     Parts of one cohort share the folder; whichever ends last tells of all scans.
 
     Args:
-        run: what is to be said of the run that ends here.
+        run: what is to be said of the run that ends here. Of scans that an earlier one made otherwise,
+            `run.json` says in `made_with` what was different.
     """
     measurements, told = folder / "measurements.csv", folder / "run.json"
     with _alone(folder / RECORDS):
@@ -34,8 +36,15 @@ def write_summary(folder: Path, run: Mapping[str, Any]) -> None:
         records = records_in(folder)
         rows = [row for record in records.values() for row in record.get("measurements", [])]
         write_measurements(rows, measurements)
-        scans = {name: _told(record) for name, record in records.items()}
+        scans = {name: _told(record, run) for name, record in records.items()}
         save_json({"use": USE, "versions": _versions(), **run, "scans": scans}, told)
+
+
+def remove_summary(folder: Path) -> None:
+    """Before scans are made anew: should the run be killed, no numbers of others pass for theirs."""
+    with _alone(folder / RECORDS):
+        for name in ("measurements.csv", "run.json"):
+            (folder / name).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -51,10 +60,14 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _told(record: Mapping[str, Any]) -> dict[str, Any]:
+def _told(record: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
     if "failure" in record:
         return {"failure": record["failure"]}
-    return {"files": list(record["files"]), "seconds": record["seconds"], "warnings": record["warnings"]}
+    told = {"files": list(record["files"]), "seconds": record["seconds"], "warnings": record["warnings"]}
+    made, this = record["made_from"], {"model": run["model"]["sha256"], "settings": run["settings"]}
+    this = json.loads(json.dumps({**this, "version": __version__}))
+    other = {key: made[key] for key, value in this.items() if made[key] != value}
+    return {**told, "made_with": other} if other else told
 
 
 def _versions() -> dict[str, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -63,8 +64,9 @@ def open_model(
     target = Path(tempfile.mkdtemp(prefix="model_", dir=scratch))
     try:
         folder, manifest = unpack(path, target)
-        _check_unpacked(folder, manifest, path)
-        folds = trained_folds(folder, checkpoint := checkpoint or manifest.checkpoint, folds)
+        with _told_of(path, folder):
+            _check_unpacked(folder, manifest)
+            folds = trained_folds(folder, checkpoint := checkpoint or manifest.checkpoint, folds)
     except BaseException:
         rmtree(target, ignore_errors=True)
         raise
@@ -94,19 +96,24 @@ def _deciding(folds: Sequence[str], checkpoint: str) -> list[str]:
     return [PLANS, DATASET, *(f"fold_{fold}/{checkpoint}" for fold in folds)]
 
 
-def _check_unpacked(folder: Path, manifest: Manifest, path: Path) -> None:
+@contextmanager
+def _told_of(path: Path, folder: Path) -> Iterator[None]:
+    """The scratch folder will be gone when someone reads what is wrong in it: the zip is named instead."""
+    try:
+        yield
+    except UserError as error:
+        told = str(error).replace(f"{folder}: ", "").replace(f"{folder}/", "")
+        raise UserError(f"{path}: {told}") from None
+
+
+def _check_unpacked(folder: Path, manifest: Manifest) -> None:
     """What the files say, after they were found to be those of the manifest."""
     plans = read_json(folder / PLANS)
-    try:
-        read_json(folder / DATASET)
-        check_network_classes(plans, folder / PLANS)
-        check_lookups(plans, folder / PLANS)
-        for fold in manifest.folds:
-            file = folder / f"fold_{fold}" / manifest.checkpoint
-            checkpoint = Checkpoint.read(file)
-            if checkpoint.trainer != STOCK_TRAINER or checkpoint.configuration not in plans["configurations"]:
-                raise UserError(f"{file}: is of another trainer or configuration than an exported model")
-    except UserError as error:
-        # The scratch folder will be gone when someone reads this.
-        told = str(error).replace(f"{folder}/", "")
-        raise UserError(f"{path}: {told}") from None
+    read_json(folder / DATASET)
+    check_network_classes(plans, folder / PLANS)
+    check_lookups(plans, folder / PLANS)
+    for fold in manifest.folds:
+        file = folder / f"fold_{fold}" / manifest.checkpoint
+        checkpoint = Checkpoint.read(file)
+        if checkpoint.trainer != STOCK_TRAINER or checkpoint.configuration not in plans["configurations"]:
+            raise UserError(f"{file}: is of another trainer or configuration than an exported model")

@@ -63,6 +63,11 @@ def _opened(path: Path) -> Iterator[ZipFile]:
         ) from None
     except (NotImplementedError, RuntimeError) as error:  # encrypted, or compressed in some other way
         raise UserError(f"{path}: cannot be unpacked ({error}); export again") from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"{path}: cannot be unpacked ({reason}); is it readable, and is there room?"
+        ) from None
 
 
 def _checked_entries(archive: ZipFile, path: Path) -> dict[str, ZipInfo]:

@@ -88,3 +88,11 @@ def test_float32_switches_nnunets_float16_off_on_cuda(as_in_nnunets_loop, precis
     with autocast(precision, CUDA):
         assert torch.is_autocast_enabled("cuda") is enabled
     assert torch.is_autocast_enabled("cuda")
+
+
+def test_help_keeps_the_letters_of_what_has_capitals():
+    parser = argparse.ArgumentParser()
+    add_sampling_flags(parser)
+    told = " ".join(parser.format_help().split())
+    assert "0 (DDIM) to 1." in told
+    assert "1 to T." in told

@@ -108,6 +108,7 @@ def test_no_class_is_imported_by_a_name_that_is_not_known(
     [
         (b"{", r"cannot be read \(JSONDecodeError\)"),
         (b"\xff", r"cannot be read \(UnicodeDecodeError\)"),
+        (b"[" * 100_000, r"cannot be read \(RecursionError\)"),
         (b"[]", "holds a list"),
         (b"{}", "no plans of nnU-Net"),
         (b'{"configurations": {"small": 3}}', "no plans of nnU-Net"),

@@ -158,3 +158,14 @@ def test_frames_without_places_and_several_files_of_frames_are_refused(tmp_path,
     path.write_bytes(content)
     shutil.copy(path, path.with_name("b"))
     assert "its series is 2 files of several frames each" in refused(tmp_path / "exam")
+
+
+@pytest.mark.parametrize("slopes", [(1, 1), (2, 1), (0.001, 1), (1, 0.001), (0.25, 0.5)])
+def test_slices_that_are_rescaled_differently_keep_their_values(slopes, tmp_path, read):
+    def rescale(dataset, k):
+        dataset.RescaleSlope, dataset.RescaleIntercept = slopes[k % 2], 0
+
+    image = scan()
+    write_series(tmp_path / "exam", image, change=rescale)
+    expected = sitk.GetArrayFromImage(image) * np.array(slopes)[np.arange(image.GetSize()[2]) % 2, None, None]
+    assert np.allclose(sitk.GetArrayFromImage(read(tmp_path / "exam").image), expected, rtol=1e-6)

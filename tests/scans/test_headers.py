@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from .made_up import scan, write
@@ -41,7 +44,11 @@ def test_headers_of_metaimage(old, new, said, tmp_path, refused):
         ("(0,1.7,0)", "(0,0,0)", "a voxel size in its header is 0"),
         ("(0,1.7,0)", "(nan,nan,nan)", "the directions of its axes are no directions"),
         ("(0,1.7,0)", "(0,0,-1.7)", "the directions of its axes are no directions"),
-        ("space: left-posterior-superior\n", "", "has no space, nothing tells left from right"),
+        (
+            "space: left-posterior-superior\n",
+            "",
+            "has no anatomical space or no space directions, nothing tells left from right",
+        ),
         ("NRRD0004", "MRRD0004", "is no NRRD file"),
     ],
 )
@@ -51,3 +58,43 @@ def test_headers_of_nrrd(old, new, said, tmp_path, refused):
     assert old.encode() in content
     path.write_bytes(content.replace(old.encode(), new.encode()))
     assert said in refused(path)
+
+
+def nrrd(path: Path, space: str, directions: str = "(4,0,0) (0,1,0) (0,0,1)") -> Path:
+    values = np.random.default_rng(0).integers(1, 1000, (200, 200, 12)).astype("<i2")
+    fields = {
+        "type": "short",
+        "dimension": "3",
+        "space": space,
+        "sizes": "12 200 200",
+        "space directions": directions,
+        "endian": "little",
+        "encoding": "raw",
+    }
+    lines = ["NRRD0004", *(f"{key}: {value}" for key, value in fields.items() if value), "", ""]
+    path.write_bytes("\n".join(lines).encode() + values.tobytes())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("space", "signs"),
+    [
+        *(("left-posterior-superior", (1, 1)), ("LPS", (1, 1))),
+        *(("Right-Anterior-Superior", (-1, -1)), ("RAS", (-1, -1))),
+        *(("left-anterior-superior", (1, -1)), ("LAS", (1, -1))),
+    ],
+)
+def test_anatomical_spaces_of_nrrd_are_known(space, signs, tmp_path, read):
+    direction = np.reshape(read(nrrd(tmp_path / "scan.nrrd", space)).image.GetDirection(), (3, 3))
+    assert np.array_equal(direction, np.diag([*signs, 1]))
+
+
+@pytest.mark.parametrize(
+    ("space", "directions"),
+    [
+        *(("scanner-xyz", "(4,0,0) (0,1,0) (0,0,1)"), ("3D-right-handed", "(4,0,0) (0,1,0) (0,0,1)")),
+        *(("", "(4,0,0) (0,1,0) (0,0,1)"), ("RAS", "(4,0,0) none (0,0,1)"), ("RAS", "")),
+    ],
+)
+def test_nrrd_that_does_not_tell_left_from_right_is_refused(space, directions, tmp_path, refused):
+    assert "nothing tells left from right" in refused(nrrd(tmp_path / "scan.nrrd", space, directions))

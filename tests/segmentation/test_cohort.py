@@ -18,7 +18,7 @@ import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.files import written_whole
-from nnunetv2_spinesegdiff.segmentation import outputs
+from nnunetv2_spinesegdiff.segmentation import many, outputs
 from nnunetv2_spinesegdiff.segmentation.cohort import ModelChoice, segment_cohort
 from nnunetv2_spinesegdiff.segmentation.outputs import Formats, ScanOutputs
 from nnunetv2_spinesegdiff.segmentation.settings import SegmentationSettings
@@ -143,6 +143,11 @@ def test_another_scan_of_the_same_name_size_and_time_is_another_one(tmp_path, st
         sitk.WriteImage(spine(patient), str(path), useCompression=False)
         os.utime(path, (1, 1))
     assert run(tmp_path / "1" / "scan.mha", tmp_path / "out").segmented == ["scan"]
+    other = run(tmp_path / "2" / "scan.mha", tmp_path / "out")
+    assert other.segmented == ["scan"]
+    assert "replaces the results of another scan" in other.warnings["scan"][0]
+    settings = SegmentationSettings(slices=2)
+    assert not run(tmp_path / "2" / "scan.mha", tmp_path / "out", settings=settings).warnings
     assert run(tmp_path / "2" / "scan.mha", tmp_path / "out").segmented == ["scan"]
     os.utime(path, (2, 2))
     path.rename(tmp_path / "scan.mha")
@@ -196,6 +201,7 @@ def test_what_goes_wrong_unexpectedly_is_one_line(scans, tmp_path, stand_in_mode
     done = run(scans, tmp_path / "out")
     assert done.segmented == ["scan0", "scan2"]
     assert "No space left" in done.failures[0].reason
+    assert "make room" in done.failures[0].reason
     assert "\n" not in done.failures[0].reason
     assert not list((tmp_path / "out").glob("scan1*"))
 
@@ -237,6 +243,26 @@ def test_a_single_scan_may_have_its_results_beside_it(scans, stand_in_model):
     assert run(scans / "scan1.mha", scans).kept == ["scan1"]
 
 
+@pytest.mark.parametrize("name", ["scan1_seg.nii.gz", "scan1_seg.nrrd", "scan1_overlay.png"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_files_of_others_are_neither_replaced_nor_removed(name, fails, scans, stand_in_model):
+    if fails:
+        write(even_scan(), scans / "scan1.mha")
+    (scans / name).write_text("drawn by hand")
+    for _ in range(2):
+        (failure,) = run(scans / "scan1.mha", scans).failures
+        assert fails or f"{scans / name}: is in the way" in failure.reason
+        assert (scans / name).read_text() == "drawn by hand"
+    (scans / name).unlink()
+    assert run(scans / "scan1.mha", scans).segmented == ([] if fails else ["scan1"])
+
+
+def test_a_segmentation_that_no_scan_of_the_kind_can_have_is_told(tmp_path, stand_in_model):
+    write(spine(), tmp_path / "scan.mha")
+    done = run(tmp_path / "scan.mha", tmp_path / "out", formats=Formats(dicom_seg=True))
+    assert done.warnings == {"scan": ["no DICOM segmentation: the scan is no DICOM series"]}
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has threads")
 def test_a_kill_at_any_moment_leaves_no_wrong_file(tmp_path, stand_in_model):
     for number in range(12):
@@ -269,6 +295,50 @@ def wait_for_changes(folder: Path, count: int) -> None:
         count -= len(now ^ seen)
         seen = now
         time.sleep(0.001)
+
+
+def test_a_run_that_is_interrupted_tells_what_it_made(scans, tmp_path, stand_in_model, monkeypatch):
+    out = tmp_path / "out"
+    run(scans, out)
+    segment, calls = many.segment_scan, []
+
+    def interrupted(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return segment(*arguments)
+
+    monkeypatch.setattr(many, "segment_scan", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(scans, out, settings=SegmentationSettings(slices=2))
+    told = json.loads((out / "run.json").read_text())
+    assert told["interrupted"] is True
+    rows = pd.read_csv(out / "measurements.csv")
+    assert dict(zip(rows["scan"], rows["slice"], strict=True)) == {"scan0": 2, "scan1": 2, "scan2": 3}
+    assert list(told["scans"]["scan2"]["made_with"]) == ["settings"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has threads")
+def test_a_kill_leaves_no_numbers_of_masks_that_were_replaced(scans, tmp_path, stand_in_model, monkeypatch):
+    out = tmp_path / "out"
+    run(scans, out)
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(many, "segment_scan", lambda *_: os._exit(0))
+        run(scans, out, settings=SegmentationSettings(slices=2))
+    os.waitpid(child, 0)
+    assert not (out / "measurements.csv").exists()
+    assert not (out / "run.json").exists()
+
+
+def test_what_an_earlier_run_made_otherwise_is_not_told_as_made_by_this_one(scans, tmp_path, stand_in_model):
+    other = replace(SegmentationSettings(), mirroring=False)
+    run(scans / "scan0.nii.gz", tmp_path / "out", settings=other)
+    run(scans / "scan1.mha", tmp_path / "out")
+    told = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert told["settings"]["mirroring"] is True
+    assert told["scans"]["scan0"]["made_with"] == {"settings": other.as_record()}
+    assert "made_with" not in told["scans"]["scan1"]
 
 
 def test_records_tell_how_not_only_that(scans, tmp_path, stand_in_model):

@@ -250,6 +250,23 @@ def test_a_truncated_zip_a_checkpoint_and_nothing_are_refused(zipped, scratch, t
     refused(Zip(tmp_path / "none.zip"), scratch, "there is no such file or folder")
 
 
+@pytest.mark.parametrize("choice", [{"folds": ["9"]}, {"folds": []}, {"checkpoint": "checkpoint_best.pth"}])
+def test_what_a_zip_has_not_is_told_of_the_zip(zipped, scratch, choice):
+    with pytest.raises(UserError) as error:
+        open_model(zipped.path, scratch, **choice)
+    assert str(error.value).startswith(f"{zipped.path}: ")
+    assert str(scratch) not in str(error.value)
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_while_unpacking_is_told(zipped, scratch, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(unpacking, "_write", full)
+    refused(zipped, scratch, r"cannot be unpacked \(No space left on device\)")
+
+
 def test_a_zip_of_nnunets_own_export_is_told_how_to_use_it(make_model, scratch, tmp_path, monkeypatch):
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
     folder = tmp_path / "results" / "Dataset501_Toy" / "nnUNetTrainerSpineSegDiff__nnUNetPlans__2d"

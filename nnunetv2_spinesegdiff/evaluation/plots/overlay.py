@@ -63,7 +63,7 @@ def draw_overlay(
         draw_contour(axes[1], inside, "#56b4e9", "-", level=0.5, width=0.5)
     axes[0].set_title("mask", fontsize=10)
     axes[1].set_title("uncertainty (mask outlined in light blue)", fontsize=10)
-    figure.suptitle(case, fontsize=11)
+    figure.suptitle(case, fontsize=11, parse_math=False)  # a "$" in a name is one
     figure.colorbar(heat, ax=axes[1], shrink=0.8, label=f"{measure}, 0 to {highest:.2g}")
     lines = [
         Line2D([], [], color=colour, linestyle=line, linewidth=2, label=spelled(name))

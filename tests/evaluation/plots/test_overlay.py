@@ -120,3 +120,8 @@ def test_the_colour_bar_says_what_is_shown_and_up_to_where(figure, changes, labe
     bar = figure(**changes).axes[-1]
     assert bar.get_ylabel() == label
     assert bar.get_ylim() == pytest.approx((0, highest))
+
+
+@pytest.mark.parametrize("name", [r"a$\frac$", "$_$", "a$b", ""])
+def test_a_name_is_never_taken_for_mathematics(name, figure):
+    assert figure(case=name).get_suptitle() == name

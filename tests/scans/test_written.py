@@ -1,0 +1,65 @@
+"""What is written is whole, or is not there."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import signal
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.scans.written import write_image
+
+ENDINGS = (".nii.gz", ".nii", ".mha", ".nrrd")
+
+
+def image(kind: type = np.uint8) -> sitk.Image:
+    values: np.ndarray = np.random.default_rng(0).integers(0, 255, (5, 60, 70)).astype(kind)
+    values[-2:] = 0  # as the slices of a scan that were not segmented
+    return sitk.GetImageFromArray(values)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_was_written_is_read_again(ending, kind, tmp_path):
+    write_image(image(kind), path := tmp_path / f"a{ending}")
+    again = sitk.ReadImage(str(path))
+    assert np.array_equal(sitk.GetArrayFromImage(again), sitk.GetArrayFromImage(image(kind)))
+    if ending.startswith(".nii"):
+        by_others: Any = nib.load(path)
+        assert np.array_equal(by_others.get_fdata().T, sitk.GetArrayFromImage(image(kind)))
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def write_with_room_for(path: Path, most: int) -> None:
+    """Runs in a process of its own: a file that grows beyond `most` bytes meets what a full disk is to it."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    try:
+        write_image(image(), path)
+    except UserError as error:
+        raise SystemExit(0 if "is the disk full?" in str(error) else 1) from error
+    raise SystemExit(2)
+
+
+@pytest.mark.parametrize("missing", [1, 4, 9, 2000, None])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_full_disk_leaves_nothing(ending, missing, tmp_path):
+    write_image(image(), whole := tmp_path / f"whole{ending}")
+    size = whole.stat().st_size
+    folder = tmp_path / "full"
+    folder.mkdir()
+    most = 0 if missing is None else size - missing
+    child = multiprocessing.get_context("fork").Process(
+        target=write_with_room_for, args=(folder / f"a{ending}", most)
+    )
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    assert list(folder.iterdir()) == []

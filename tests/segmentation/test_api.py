@@ -1,0 +1,102 @@
+"""For Python: one model, any number of scans, no word on the screen."""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from nnunetv2_spinesegdiff import SpineSegmenter
+from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.segmentation import api
+from nnunetv2_spinesegdiff.segmentation.many import Failure
+from nnunetv2_spinesegdiff.segmentation.result import Segmentation
+
+from ..scans.made_up import write_series, zipped
+from .made_up import reading_model, spine, spine_labels, write
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    return tmp_path / "temporary"
+
+
+@pytest.fixture(autouse=True)
+def stand_in(temporary, monkeypatch):
+    monkeypatch.setattr(api, "open_model", lambda path, scratch, **choice: SimpleNamespace())
+    monkeypatch.setattr(api, "SliceModel", lambda opened, settings, device: reading_model())
+
+
+def test_a_path_and_an_image_give_the_same_and_nothing_is_left_or_said(tmp_path, temporary, capfd):
+    path = write(spine(), tmp_path / "scan.mha")
+    image = sitk.ReadImage(str(path))
+    with SpineSegmenter("model.zip") as segmenter:
+        made = [segmenter.segment(given) for given in (path, str(path), image)]
+    for one in made:
+        assert np.array_equal(sitk.GetArrayFromImage(one.mask)[3], spine_labels()[3])
+        assert one.table.equals(made[0].table)
+    assert [one.name for one in made] == ["scan"] * 3
+    assert list(temporary.iterdir()) == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_is_not_closed_goes_with_the_object(temporary):
+    segmenter = SpineSegmenter("model.zip")
+    assert list(temporary.iterdir())
+    del segmenter
+    gc.collect()
+    assert list(temporary.iterdir()) == []
+
+
+def test_failures_stand_in_the_places_of_their_scans(tmp_path):
+    good = write(spine(), tmp_path / "good.mha")
+    (tmp_path / "bad.nii.gz").write_bytes(b"no scan")
+    (tmp_path / "notes.txt").write_text("")
+    (tmp_path / "empty").mkdir()
+    paths = [tmp_path / name for name in ("gone.mha", "bad.nii.gz", "good.mha", "notes.txt", "empty")]
+    with SpineSegmenter("model.zip") as segmenter:
+        made = list(segmenter.segment_each([*paths, good]))
+    assert [type(one) for one in made] == [Failure, Failure, Segmentation, Failure, Failure, Segmentation]
+    for path, one in zip(paths, made, strict=False):
+        assert isinstance(one, Segmentation) or one.reason.startswith(f"{path}: ")
+
+
+def test_a_zipped_exam_is_there_until_the_next_scan_is_asked_for(tmp_path, temporary):
+    (tmp_path / "zips").mkdir()
+    for number in range(3):
+        write_series(tmp_path / f"exam{number}", spine(number))
+        zipped(tmp_path / f"exam{number}", tmp_path / "zips" / f"exam{number}.zip")
+    with SpineSegmenter("model.zip") as segmenter:
+        seen: list[Path] = []
+        for one in segmenter.segment_each(tmp_path / "zips"):
+            assert isinstance(one, Segmentation)
+            assert all(file.is_file() for file in one.scan.dicom_files)
+            assert not any(file.exists() for file in seen)
+            seen += one.scan.dicom_files
+    assert len(seen) == 3 * 7
+
+
+@pytest.mark.parametrize(
+    ("choice", "told"),
+    [
+        ({"slices": "first"}, "choose middle, all, or a number"),
+        ({"slices": -1}, "choose middle, all, or a number"),
+        ({"slices": True}, "choose middle, all, or a number"),
+        ({"preset": "best"}, "no preset 'best'"),
+        ({"precision": "double"}, "no precision 'double'"),
+        ({"steps": 3}, "no setting 'steps'"),
+        ({"device": "tpu"}, "no device 'tpu'"),
+        ({"refine": False, "seed": 3}, "nothing is sampled"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(choice, told, temporary):
+    with pytest.raises(UserError, match=told):
+        SpineSegmenter("model.zip", **choice)
+    assert list(temporary.iterdir()) == []

@@ -1,0 +1,62 @@
+"""What runs unpack goes with them."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import tempfile
+
+import pytest
+
+from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.segmentation.scratch import scratch_folder
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_it_is_private_and_gone_afterwards(temporary):
+    with scratch_folder() as folder:
+        (folder / "scan").write_text("")
+        assert (folder.parent.stat().st_mode & 0o77) == 0
+    assert list(temporary.iterdir()) == []
+
+
+def test_what_a_kill_left_is_removed_and_what_runs_is_not(temporary):
+    with scratch_folder() as running:
+        left = temporary / "spinesegdiff_left"
+        (left / "content").mkdir(parents=True)
+        (left / "content" / "scan").write_text("")
+        (left / "lock").touch()
+        with scratch_folder():
+            assert not left.exists()
+            assert running.is_dir()
+
+
+def test_a_run_that_is_about_to_take_its_lock_is_left_alone(temporary):
+    made = temporary / "spinesegdiff_made"
+    made.mkdir()
+    (made / "lock").touch()
+    with scratch_folder():
+        assert made.is_dir()
+
+
+def test_where_no_locks_are_known_it_works_and_removes_nothing_of_others(temporary, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with scratch_folder() as first, scratch_folder() as second:
+        assert first.is_dir()
+        assert second.is_dir()
+    assert list(temporary.iterdir()) == []
+
+
+def test_where_none_can_be_made_it_is_one_line(temporary, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary / "nowhere"))
+    with pytest.raises(UserError, match=r"No such file or directory\); .* TMPDIR"), scratch_folder():
+        pass
