@@ -207,7 +207,7 @@ def test_bodies_that_touch_are_cut_along_the_disc():
     # The bar, 3 mm of 27, makes each a little higher; the lowest also keeps what is below its disc.
     more = np.array(heights(after, "vertebrae"), float) - np.array(heights(before, "vertebrae"), float)
     assert (np.abs(more[1:]) < 3 / 27 * max(spine.discs)).all()
-    # It leaves 3.5 mm of a disc in front of it; of a low disc that is a crumb, and the rest is as high as ever.
+    # It leaves 3.5 mm of a disc in front of it: of a low disc a crumb, and the rest is as high as ever.
     whole = np.array(heights(before, "ivd")[1:], float)
     expected = np.where(3.5 * whole < SMALLEST_MM2["ivd"], whole, whole * 24.2 / 27.2)
     assert heights(after, "ivd")[1:] == pytest.approx(expected, abs=0.4)
