@@ -20,8 +20,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.files import save_json, written_whole
+from nnunetv2_spinesegdiff.files import save_json
 from nnunetv2_spinesegdiff.labels import BACKGROUND, CLASSES
+from nnunetv2_spinesegdiff.scans.written import write_image
 
 from .geometry import Grid, SliceView, extract_slice
 from .intensities import scale_intensities
@@ -183,8 +184,8 @@ def _facts(source: SpiderSeries, view: SliceView) -> CaseFacts:
 
 
 def _write(image: sitk.Image, path: Path) -> None:
-    with _disk_is_to_blame(path), written_whole(path) as temporary:
-        sitk.WriteImage(image, str(temporary), useCompression=True)
+    with _disk_is_to_blame(path):
+        write_image(image, path)
 
 
 def _save_record(record: dict[str, Any], path: Path) -> None:

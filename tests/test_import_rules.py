@@ -79,7 +79,8 @@ ROOMS = {
         outside=("yaml", "numpy", "pandas"),
     ),
     "dataset_conversion": Room(
-        inside=LEAVES, outside=("SimpleITK", "numpy", "scipy", "tqdm", *EXPORTED_BY_NNUNET)
+        inside=("scans.written", *LEAVES),
+        outside=("SimpleITK", "numpy", "scipy", "tqdm", *EXPORTED_BY_NNUNET),
     ),
     # Files of scans, in any format; highdicom and pydicom are an extra.
     "scans": Room(

@@ -17,7 +17,7 @@ from ..evaluation.conformal import area_bounds
 from ..evaluation.orientation import view_of
 from ..files import save_json, written_whole
 from .calibrated import Calibration
-from .finished import Outputs
+from .finished import Outputs, check_whole
 from .maps import direction_of, write_map, write_maps
 from .scan_grid import ScanGrid
 from .structures import Structures, channels_of, structures_of
@@ -76,6 +76,7 @@ def export_case(
         _export_uncertainty(case, mask, grid, dataset_json, outputs)
     with written_whole(outputs.mask) as temporary:
         plans.image_reader_writer_class().write_seg(mask, str(temporary), properties)
+        check_whole(temporary, outputs.mask)
     outputs.remove(unwanted_only=True)
 
 

@@ -118,6 +118,20 @@ def is_whole(path: Path) -> bool:
         return False
 
 
+def check_whole(written: Path, path: Path) -> None:
+    """Ask of what was just written whether the disk had room: ITK's writers of NIfTI and NRRD do not.
+
+    Args:
+        written: under its temporary name.
+        path: its name, for the message.
+
+    Raises:
+        UserError: it is cut off.
+    """
+    if not is_whole(written):
+        raise UserError(f"{path}: cannot be written whole, is the disk full? Make room and run again")
+
+
 def _is_whole_image(path: Path) -> bool:
     if path.suffix == ".gz":
         with gzip.open(path) as stream:

@@ -16,6 +16,7 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from ..errors import UserError
 from ..files import written_whole
+from .finished import check_whole
 
 READERS = ("SimpleITKIO", "SimpleITKIOWithReorient", "NibabelIO", "NibabelIOWithReorient")
 """nnU-Net's readers whose properties tell where a scan lies."""
@@ -129,3 +130,4 @@ def _nibabel_stuff(properties: Mapping[str, Any], path: Path | str) -> Mapping[s
 def _write(path: Path | str, write: Callable[[Path], Any]) -> None:
     with written_whole(path) as temporary:
         write(temporary)
+        check_whole(temporary, Path(path))

@@ -17,6 +17,8 @@ from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.inference import maps
 from nnunetv2_spinesegdiff.inference.maps import check_supported, direction_of, write_map, write_maps
 
+from ..full_disk import says_that_the_disk_is_full
+
 READERS = [SimpleITKIO, SimpleITKIOWithReorient, NibabelIO, NibabelIOWithReorient]
 SIZE = (4, 5, 7)
 SPACING = (0.7, 1.1, 4.3)
@@ -249,3 +251,17 @@ def test_wrong_numbers_of_axes_are_a_bug(tmp_path):
         write_map(np.zeros((1, 2, 3, 4)), tmp_path / "a.nii.gz", {})
     with pytest.raises(ValueError, match="expected 4 axes"):
         write_maps(np.zeros((2, 3, 4)), tmp_path / "a.nii.gz", {})
+
+
+@pytest.mark.parametrize("missing", [1, 9, 100])
+@pytest.mark.parametrize("reader", READERS[:2])
+def test_a_full_disk_leaves_no_map(reader, missing, tmp_path):
+    write_scan(tmp_path / "scan.nii.gz", OBLIQUE)
+    array, properties = reader().read_images([str(tmp_path / "scan.nii.gz")])
+    values = np.random.default_rng(0).random(array[0].shape, np.float32)
+    write_map(values, whole := tmp_path / "whole.nii.gz", properties)
+    path = tmp_path / "full" / "map.nii.gz"
+    path.parent.mkdir()
+    most = whole.stat().st_size - missing
+    assert says_that_the_disk_is_full(lambda: write_map(values, path, properties), most)
+    assert not list(path.parent.iterdir())

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import resource
-import signal
-from pathlib import Path
 from typing import Any
 
 import nibabel as nib
@@ -13,8 +9,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.scans.written import write_image
+
+from ..full_disk import says_that_the_disk_is_full
 
 ENDINGS = (".nii.gz", ".nii", ".mha", ".nrrd")
 
@@ -37,17 +34,6 @@ def test_what_was_written_is_read_again(ending, kind, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-def write_with_room_for(path: Path, most: int) -> None:
-    """Runs in a process of its own: a file that grows beyond `most` bytes meets what a full disk is to it."""
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
-    try:
-        write_image(image(), path)
-    except UserError as error:
-        raise SystemExit(0 if "is the disk full?" in str(error) else 1) from error
-    raise SystemExit(2)
-
-
 @pytest.mark.parametrize("missing", [1, 4, 9, 2000, None])
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_full_disk_leaves_nothing(ending, missing, tmp_path):
@@ -56,10 +42,5 @@ def test_a_full_disk_leaves_nothing(ending, missing, tmp_path):
     folder = tmp_path / "full"
     folder.mkdir()
     most = 0 if missing is None else size - missing
-    child = multiprocessing.get_context("fork").Process(
-        target=write_with_room_for, args=(folder / f"a{ending}", most)
-    )
-    child.start()
-    child.join(60)
-    assert child.exitcode == 0
+    assert says_that_the_disk_is_full(lambda: write_image(image(), folder / f"a{ending}"), most)
     assert list(folder.iterdir()) == []
