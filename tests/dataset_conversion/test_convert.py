@@ -598,7 +598,7 @@ def test_a_full_disk_is_a_failure_of_the_case(cohort, tmp_path, monkeypatch, fol
     failure = run(cohort, tmp_path, contrast="t1").failures[0]
     assert f"{folder}/SPIDER_002_t1" in str(failure)
     # Of an image ITK's own words say no more than that.
-    told = "is the disk full?" if folder != "conversion" else "(No space left on device): check the disk"
+    told = "is the disk full?" if folder != "conversion" else "No space left on device): check the disk"
     assert told in str(failure)
     assert set(contents(tmp_path / "raw" / "Dataset501_SPIDER")) == expected_files(GOOD_BUT_2)
 
