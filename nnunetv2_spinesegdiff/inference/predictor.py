@@ -88,6 +88,9 @@ class SpineSegDiffPredictor(nnUNetPredictor):
             for part in (getattr(self.network, name, None) for name in ("stage1", "denoiser")):
                 if part is not None:
                     part.compile()
+        if len(self.list_of_parameters) == 1:
+            # nnU-Net keeps a copy to load before every case; only an ensemble needs another than the network's.
+            self.list_of_parameters = [self.network.state_dict()]
         self._check_network(folder)
         check_precision(self.settings.precision, self.device)
         if self.settings.save_uncertainty:

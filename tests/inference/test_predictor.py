@@ -254,3 +254,12 @@ def test_going_on_in_another_way_is_refused(predictor, folder):
     (Path(folder.output) / "spinesegdiff_args.json").unlink()
     with pytest.raises(UserError, match="predicted without --refine or another flag of ours"):
         predictor._manage_input_and_output_lists(folder.images, folder.output, None, False)
+
+
+@pytest.mark.parametrize("folds", [(0,), (0, 1)])
+def test_a_single_fold_has_its_weights_in_memory_once(make_model, folds):
+    predictor = make_model().predictor(SpineSegDiffPredictor, folds)
+    own = {tensor.data_ptr() for tensor in predictor.network.state_dict().values() if tensor.numel()}
+    for number, kept in enumerate(predictor.list_of_parameters):
+        shared = {tensor.data_ptr() for tensor in kept.values() if tensor.numel()} == own
+        assert shared == (len(folds) == 1), number
