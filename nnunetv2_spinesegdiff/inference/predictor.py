@@ -89,7 +89,7 @@ class SpineSegDiffPredictor(nnUNetPredictor):
                 if part is not None:
                     part.compile()
         if len(self.list_of_parameters) == 1:
-            # nnU-Net keeps a copy to load before every case; only an ensemble needs another than the network's.
+            # nnU-Net loads a copy before every case; only an ensemble needs others than the network's own.
             self.list_of_parameters = [self.network.state_dict()]
         self._check_network(folder)
         check_precision(self.settings.precision, self.device)
