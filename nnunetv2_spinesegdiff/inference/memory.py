@@ -18,6 +18,8 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except AttributeError:  # musl
         return
-    m_trim_threshold, m_mmap_max = -1, -4
+    m_trim_threshold, m_mmap_max, m_arena_max = -1, -4, -8
     mallopt(m_mmap_max, 0)
+    # What one thread frees, another can take: otherwise the threads that read and write grow without end.
+    mallopt(m_arena_max, 1)
     mallopt(m_trim_threshold, 2**31 - 1)

@@ -53,9 +53,20 @@ def new_figure(width_mm: float, height_mm: float, layout: Literal["constrained",
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure as PNG, whole or not at all; the figure is empty afterwards."""
     with written_whole(path) as temporary:
         figure.savefig(temporary)
+    give_back_memory(figure)
+
+
+def give_back_memory(figure: Figure) -> None:
+    """Empty a figure that has been written.
+
+    Figures and what they hold refer to each other: uncleared, those of many scans pile up in memory until the
+    garbage collector gets round to them.
+    """
+    figure.clear()
+    vars(figure.canvas).pop("renderer", None)  # and with it the picture's pixels
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from nnunetv2_spinesegdiff.evaluation.plots import style
+
 Drawn = Callable[..., Figure]
 
 
@@ -21,6 +23,7 @@ def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Drawn:
         figures: list[Figure] = []
         with monkeypatch.context() as patched:
             patched.setattr(Figure, "savefig", lambda figure, path, **how: figures.append(figure))
+            patched.setattr(style, "give_back_memory", lambda figure: None)
             draw(*arguments, **options, path=tmp_path / "figure.png")
         figures[0].canvas.draw()
         return figures[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from matplotlib import rc_context
 from matplotlib.figure import Figure
@@ -16,6 +17,7 @@ from nnunetv2_spinesegdiff.evaluation.plots.style import (
     new_figure,
     panels,
     save_figure,
+    save_png,
     wrapped,
 )
 
@@ -84,3 +86,12 @@ def test_wrapped_lines_fit():
     assert len(lines) > 1
     assert max(map(len, lines)) * 1.45 <= 30
     assert " ".join(lines) == text
+
+
+def test_a_written_picture_is_not_kept_in_memory(tmp_path):
+    figure = new_figure(100, 50, "constrained")
+    figure.subplots().imshow(np.zeros((20, 30)))
+    save_png(figure, tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 1000
+    assert not figure.axes
+    assert "renderer" not in vars(figure.canvas)
