@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from nnunetv2_spinesegdiff.evaluation.confidence import Structures
-from nnunetv2_spinesegdiff.evaluation.plots import COLOURS, draw_overlay
+from nnunetv2_spinesegdiff.evaluation.plots import COLOURS, draw_overlay, style
 
 STRUCTURES: Structures = {"spinal_canal": 1, "spine": (2, 3), "absent": 9}
 LETTERS = ("H", "F", "A", "P")
@@ -41,6 +41,7 @@ def figure(tmp_path, monkeypatch):
     def made(**changes: Any) -> Figure:
         drawn: list[Figure] = []
         monkeypatch.setattr(Figure, "savefig", lambda self, path: drawn.append(self))
+        monkeypatch.setattr(style, "give_back_memory", lambda figure: None)
         draw(tmp_path / "a.png", **changes)
         drawn[0].canvas.draw()
         return drawn[0]

@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from matplotlib.patches import StepPatch
 
 from nnunetv2_spinesegdiff.evaluation.calibration import Reliability, reliability
-from nnunetv2_spinesegdiff.evaluation.plots import COLOURS, draw_reliability
+from nnunetv2_spinesegdiff.evaluation.plots import COLOURS, draw_reliability, style
 
 
 def diagram(accuracy: float) -> Reliability:
@@ -34,6 +34,7 @@ def test_every_system_is_drawn_in_a_colour_of_its_own(tmp_path):
 def test_the_curves_are_the_diagrams_and_the_legend_has_the_errors(tmp_path, monkeypatch):
     figures: list[Figure] = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr(style, "give_back_memory", lambda figure: None)
     systems = {"stage 1": diagram(0.6), "refined": diagram(0.8)}
     draw_reliability(systems, tmp_path / "two.png")
     curves, histogram = figures[0].axes
