@@ -44,6 +44,7 @@ class SpineSegDiffPredictor(nnUNetPredictor):
 
     settings = PredictionSettings()
     network: Any
+    list_of_parameters: list[dict[str, Tensor]]
     trainer_name: str
     export = staticmethod(export_case)
     """What makes files of the logits of a case, in worker processes; `export_case`'s arguments."""
