@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-TRAINER = "nnUNetTrainerSpineSegDiff_2epochs_20iters_width25"
+EPOCHS, ITERATIONS = 2, 30
+TRAINER = f"nnUNetTrainerSpineSegDiff_{EPOCHS}epochs_{ITERATIONS}iters_width25"
 STAGE1 = "nnUNetTrainerStage1_1epochs_2iters"
 DATASET = "501"
 
@@ -82,7 +83,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @pytest.fixture(scope="session")
 def trained(planned: Workspace) -> Workspace:
-    """The same with both stages trained together for forty iterations, and validated."""
+    """The same with both stages trained together, just enough to find a spine, and validated."""
     planned.run(f"nnUNetv2_train {DATASET} 2d 0 -tr {TRAINER} -device cpu")
     return planned
 

@@ -195,12 +195,13 @@ assert [path.name for path in saved] == ["nrrd_seg.nrrd", "nrrd_uncertainty.nrrd
     assert done.stdout == done.stderr == ""
 
 
-def test_one_slice_or_stage_1_alone(segmented: Segmented):
-    out, _ = segmented.again("nrrd.nrrd", f"-m {segmented.model} --slices 1 --no_refine --keep_format")
+def test_another_slice_than_the_middle_one(segmented: Segmented, volume: sitk.Image):
+    number = extract_slice(volume).first_slice - 1
+    out, _ = segmented.again("nrrd.nrrd", f"-m {segmented.model} --slices {number} --keep_format")
     mask = sitk.ReadImage(str(out / "nrrd_seg.nrrd"))
     where = np.unique(np.nonzero(sitk.GetArrayFromImage(mask))[2 - extract_slice(mask).axes[2]])
     assert len(where) == 1
-    assert set(pd.read_csv(out / "measurements.csv")["slice"]) == {1}
+    assert set(pd.read_csv(out / "measurements.csv")["slice"]) == {number}
 
 
 def test_what_is_no_model_is_one_line(segmented: Segmented):
