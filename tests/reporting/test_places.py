@@ -20,7 +20,7 @@ from nnunetv2_spinesegdiff.reporting.places import Places
         ("'Stage 1@T1w=/data/a b'", "'Stage 1@T1w=a b'"),
         ("(see /a/b/c.csv)", "(see c.csv)"),
         ("../../smith/masks and ./here", "masks and here"),
-        ("~/work/masks ~jane/x", "masks x"),
+        ("~/study/masks ~jane/x", "masks x"),
         (r"C:\Users\jane\masks", "masks"),
         (r"\\server\share\masks", "masks"),
         ("server:/data/masks", "masks"),

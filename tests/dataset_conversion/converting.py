@@ -1,0 +1,50 @@
+"""Converting a made-up cohort, and looking at what came of it."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from pathlib import Path
+
+from nnunetv2_spinesegdiff.dataset_conversion.convert import ConversionReport, convert
+
+from .made_up import SHARED_DATA
+
+SPIDER_LIKE = SHARED_DATA / "spider_like"
+
+
+def run(spider: Path, out: Path, **options) -> ConversionReport:
+    options = {"num_processes": 1, **options}
+    return convert(spider, 501, nnunet_raw=out / "raw", nnunet_preprocessed=out / "preprocessed", **options)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Checksum of every file below a folder, hidden ones included."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def rows(report: ConversionReport) -> list[dict[str, str]]:
+    with (report.dataset / "cases.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def expected_files(cases: list[str]) -> set[str]:
+    names = {"dataset.json", "cases.csv", "splits_final.json"}
+    for case in cases:
+        names |= {f"imagesTr/{case}_0000.nii.gz", f"labelsTr/{case}.nii.gz", f"conversion/{case}.json"}
+    return names
+
+
+def truncated(spider: Path) -> tuple[str, str]:
+    path = spider / "images" / "3_t1.mha"
+    path.write_bytes(path.read_bytes()[:-2000])
+    return "images/3_t1.mha", "truncated"
+
+
+def image_missing(spider: Path) -> tuple[str, str]:
+    (spider / "images" / "3_t1.mha").unlink()
+    return "images/3_t1.mha", "no such file, though its mask is there"
