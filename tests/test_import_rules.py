@@ -31,13 +31,14 @@ class Room:
     outside: tuple[str, ...] = ()
 
 
-LEAVES = ("labels", "errors", "files", "environment", "stored", "presegmentations")
+LEAVES = ("labels", "errors", "files", "locks", "environment", "stored", "presegmentations")
 EXPORTED_BY_NNUNET = ("nnunetv2.dataset_conversion.generate_dataset_json",)
 ROOMS = {
     # Importable by every room, so they import nothing of ours but each other, and no torch.
     "labels": Room(),
     "errors": Room(),
     "files": Room(),
+    "locks": Room(),
     "environment": Room(inside=("errors",)),
     "stored": Room(),
     "presegmentations": Room(inside=("errors", "files")),
@@ -105,7 +106,7 @@ ROOMS = {
         inside=("preflight", "inference.memory", "inference.settings", *LEAVES), outside=("torch", "nnunetv2")
     ),
     # The one room that asks a network for anything.
-    "downloads": Room(inside=("errors", "files"), outside=("pooch", "requests", "tqdm")),
+    "downloads": Room(inside=("errors", "files", "locks"), outside=("pooch", "requests", "tqdm")),
     "ext_trainers": Room(inside=("training", "errors")),
 }
 FREE = ("cli", "demo", "__main__", "__init__")

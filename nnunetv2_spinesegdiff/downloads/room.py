@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import UserError
+from ..locks import lock
 
 ROOM = ".download"
 """In the output folder; gone when all is whole."""
@@ -46,12 +46,8 @@ def working_room(output: Path, names: Sequence[str]) -> Iterator[Path]:
 def _held(room: Path) -> Iterator[None]:
     descriptor = os.open(room, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{room.parent}: another process downloads into it: wait for it") from None
-        except OSError:
-            pass  # some clusters mount file systems that know no locks
+        if not lock(descriptor):
+            raise UserError(f"{room.parent}: another process downloads into it: wait for it")
         yield
     finally:
         os.close(descriptor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shlex
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from ..environment import command_environment
 from ..errors import UserError
+from ..locks import lock
 from .plan import Plan
 
 EXPECTED = (UserError, OSError, ValueError, LookupError, TypeError)
@@ -81,16 +81,11 @@ def _held(path: Path) -> Iterator[int]:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise UserError(
-            f"{path}: another process is at this job, or a command of one that was killed; "
-            f"wait for it, or find it with `fuser {path}` and end it"
-        ) from None
-    except OSError:
-        pass  # some clusters mount file systems that know no locks: better none than no training
-    try:
+        if not lock(descriptor):
+            raise UserError(
+                f"{path}: another process is at this job, or a command of one that was killed; "
+                f"wait for it, or find it with `fuser {path}` and end it"
+            )
         yield descriptor
     finally:
         os.close(descriptor)

@@ -7,10 +7,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import UserError
+from ..locks import lock
 
 _PREFIX = "spinesegdiff_"
 _LOCK = "lock"
@@ -35,8 +36,7 @@ def scratch_folder() -> Iterator[Path]:
     with folder_of_run as made:
         descriptor = os.open(Path(made) / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            with suppress(OSError):  # where no locks are known, what a kill leaves is not told from a run
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock(descriptor, wait=True)
             folder = Path(made) / _CONTENT
             folder.mkdir()
             yield folder
@@ -51,6 +51,7 @@ def _remove_abandoned() -> None:
         except OSError:
             continue  # somebody else's, or just being made
         try:
+            # Not `lock`: where no locks are known, what a kill leaves cannot be told from a run, and stays.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Content is there once its run has the lock: without it, the run may be just about to take it.
             if (folder / _CONTENT).is_dir():
