@@ -99,7 +99,7 @@ def _forward(device: str, size: int, features: Sequence[int]) -> Callable[[], No
         from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
     keep_freed_memory()  # as predictions do
-    network = get_network_from_plans(*_architecture(features), 1, 4, deep_supervision=False)
+    network = get_network_from_plans(*planned_architecture(features), 1, 4, deep_supervision=False)
     network = network.to(device).eval()
     image = torch.randn(1, 1, size, size, device=device)
 
@@ -114,8 +114,8 @@ def _forward(device: str, size: int, features: Sequence[int]) -> Callable[[], No
     return forward
 
 
-def _architecture(features: Sequence[int]) -> tuple[str, dict, list[str]]:
-    """Class, arguments, and which of these are to be imported, as in nnU-Net's plans."""
+def planned_architecture(features: Sequence[int]) -> tuple[str, dict, list[str]]:
+    """Class, arguments, and which of these are to be imported, as nnU-Net plans them for lumbar slices."""
     stages = len(features)
     arguments = {
         "n_stages": stages,

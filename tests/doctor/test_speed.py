@@ -24,7 +24,7 @@ def test_the_network_is_that_of_nnunets_planner():
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
     _, strides, kernels, *_ = get_pool_and_conv_props([1.0, 1.0], [320, 320], 4, 999999)
-    network, planned, to_import = speed._architecture(FEATURES)
+    network, planned, to_import = speed.planned_architecture(FEATURES)
     assert [list(stride) for stride in strides] == planned["strides"]
     assert [list(kernel) for kernel in kernels] == planned["kernel_sizes"]
     assert planned["features_per_stage"] == [min(512, 32 * 2**stage) for stage in range(len(strides))]
