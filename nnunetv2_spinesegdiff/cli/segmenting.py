@@ -25,7 +25,6 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         "-i",
         type=Path,
         required=True,
-        default=argparse.SUPPRESS,
         metavar="SCAN",
         help="a file (.nii, .nii.gz, .mha, .mhd, .nrrd), a DICOM folder or zip, or a folder of any of these",
     )
@@ -33,7 +32,6 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         "-o",
         type=Path,
         required=True,
-        default=argparse.SUPPRESS,
         metavar="OUT",
         help="folder for the results",
     )
@@ -41,7 +39,6 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         "-m",
         type=Path,
         required=True,
-        default=argparse.SUPPRESS,
         metavar="MODEL",
         help="zip of `spinesegdiff export`, or a trained model's folder in nnUNet_results",
     )
@@ -133,9 +130,7 @@ def add_export(commands: argparse._SubParsersAction) -> None:
         "Put a trained model into a zip for others: for `spinesegdiff segment -m`, and for "
         "nnUNetv2_install_pretrained_model_from_zip and a stock nnUNetv2_predict.",
     )
-    p.add_argument(
-        "-o", type=Path, required=True, default=argparse.SUPPRESS, metavar="ZIP", help="zip to write"
-    )
+    p.add_argument("-o", type=Path, required=True, metavar="ZIP", help="zip to write")
     p.add_argument(
         "-m", type=Path, metavar="MODEL", default=argparse.SUPPRESS, help="folder of the model, instead of -d"
     )
