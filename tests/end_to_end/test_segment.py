@@ -186,7 +186,7 @@ saved = result.save("saved", keep_format=True)
 assert [path.name for path in saved] == ["nrrd_seg.nrrd", "nrrd_uncertainty.nrrd", "nrrd_overlay.png"]
 """
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
+        [sys.executable, "-c", code],
         cwd=segmented.workspace.root,
         capture_output=True,
         text=True,
