@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,10 +14,7 @@ __all__ = ["SpineSegmenter", "__version__"]
 def __getattr__(name: str) -> Any:
     # Later: importing torch takes seconds, and the command's help must answer at once.
     if name == "SpineSegmenter":
-        with warnings.catch_warnings():
-            # What torch's parts have to tell each other is nothing that a user could change.
-            warnings.simplefilter("ignore", FutureWarning)
-            from .segmentation.api import SpineSegmenter
+        from .segmentation.api import SpineSegmenter
 
         return SpineSegmenter
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from pathlib import Path
 
 from ..environment import folder_of, let_waiting_threads_sleep
@@ -113,10 +112,7 @@ def _slices(text: str) -> str | int:
 
 def _segment(options: argparse.Namespace) -> int:
     let_waiting_threads_sleep()
-    with warnings.catch_warnings():
-        # What torch's parts have to tell each other is nothing that a user could change.
-        warnings.simplefilter("ignore", FutureWarning)
-        from ..segmentation.command import run_segment
+    from ..segmentation.command import run_segment
 
     if "device" in options:
         check_device(options.device)

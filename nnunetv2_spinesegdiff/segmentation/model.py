@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from typing import Any
 
 import torch
@@ -72,7 +73,10 @@ class SliceModel:
 def _initialised(
     opened: OpenedModel, settings: SegmentationSettings, device: torch.device
 ) -> SpineSegDiffPredictor:
-    with contextlib.redirect_stdout(io.StringIO()):  # nnU-Net tells every folder it looks into
+    # In search of the trainer nnU-Net tells every folder and imports all of its trainers; what torch has to
+    # say of the libraries they need is nothing that a user could change.
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
         predictor = SpineSegDiffPredictor(
             settings=settings.prediction,
             use_mirroring=settings.mirroring,
