@@ -13,7 +13,6 @@ import contextlib
 import itertools
 import math
 import multiprocessing
-import platform
 import statistics
 import sys
 import time
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from machine import machine, synchronize
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from peak_memory import peak, reset_peak
@@ -129,11 +129,6 @@ def timed(work: Work, device: torch.device) -> float:
     work()
     synchronize(device)
     return time.perf_counter() - started
-
-
-def synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def megabytes_afresh(*arguments: Any) -> float:
@@ -269,8 +264,8 @@ def shown(precision: str) -> str:
 
 def spread(seconds: list[float]) -> str:
     """Median, lowest and highest: a machine that did something else meanwhile shows."""
-    middle = f"{statistics.median(seconds):.2f}"
-    return middle if len(seconds) == 1 else f"{middle} ({min(seconds):.2f} to {max(seconds):.2f})"
+    middle, lowest, highest = (f"{of(seconds):#.3g}" for of in (statistics.median, min, max))
+    return middle if len(seconds) == 1 else f"{middle} ({lowest} to {highest})"
 
 
 def times(seconds: list[float], unit: list[float]) -> str:
@@ -279,16 +274,6 @@ def times(seconds: list[float], unit: list[float]) -> str:
 
 def header(*names: str) -> list[str]:
     return ["", f"| {' | '.join(names)} |", "|" + " --- |" * len(names)]
-
-
-def machine(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return f"{line.split(':')[1].strip()}, {torch.get_num_threads()} threads"
-    return f"{platform.processor()}, {torch.get_num_threads()} threads"
 
 
 @torch.inference_mode()

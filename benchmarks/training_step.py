@@ -1,9 +1,10 @@
 """What a training iteration costs: SpineSegDiff with frozen stage 1 against nnU-Net's stock trainer.
 
 Both run nnU-Net's own `train_step` on one made-up batch of a planned 2D network, alternating, in one process:
-the ratio of the medians is what counts.
+the ratio of the medians is what counts. On CUDA nnU-Net compiles both, unless nnUNet_compile=false.
 
     python benchmarks/training_step.py --iterations 20
+    python benchmarks/training_step.py --iterations 50 --batch_size 32 -device cuda
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from machine import machine, synchronize
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_spinesegdiff.doctor.speed import FEATURES, planned_architecture
@@ -27,6 +29,8 @@ from nnunetv2_spinesegdiff.training import trainers
 from nnunetv2_spinesegdiff.training.out_of_fold import OutOfFold
 
 LABELS = {"background": 0, "spinal_canal": 1, "vertebrae": 2, "ivd": 3}
+WARM_UP = 2
+"""Iterations that are not timed: in these is compiled what is compiled."""
 
 
 def plans(batch_size: int, size: int) -> dict:
@@ -86,14 +90,16 @@ def make_step(
     return lambda: trainer.train_step(batch)
 
 
-def measure(steps: dict[str, Callable[[], None]], iterations: int) -> dict[str, float]:
+def measure(steps: dict[str, Callable[[], None]], iterations: int, device: torch.device) -> dict[str, float]:
     """Median seconds of every step; they take turns, so that a busy machine slows all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for i in range(iterations + 1):
+    for i in range(WARM_UP + iterations):
         for name, step in steps.items():
+            synchronize(device)
             started = time.perf_counter()
             step()
-            if i > 0:
+            synchronize(device)
+            if i >= WARM_UP:
                 seconds[name].append(time.perf_counter() - started)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
@@ -121,13 +127,14 @@ def main() -> None:
             name: make_step(cls, options.batch_size, options.size, options.device, collected)
             for name, (cls, collected) in kinds.items()
         }
-    seconds = measure(steps, options.iterations)
+    device = torch.device(options.device)
+    seconds = measure(steps, options.iterations, device)
     stock = next(iter(seconds.values()))
-    print(f"Batch {options.batch_size}, {options.size} x {options.size}, {options.device}, ", end="")
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, median of {options.iterations}\n")
+    print(f"Batch {options.batch_size}, {options.size} x {options.size}, {machine(device)}, ", end="")
+    print(f"torch {torch.__version__}, median of {options.iterations}\n")
     print("| trainer | seconds an iteration | times stock |\n| --- | --- | --- |")
     for name, value in seconds.items():
-        print(f"| {name} | {value:.2f} | {value / stock:.2f} |")
+        print(f"| {name} | {value:#.3g} | {value / stock:.2f} |")
 
 
 if __name__ == "__main__":
