@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from .course import Course
 from .shapes import Frame, Shape
 
-_SLAB_MM = 4.0
+_SLAB_MM = 4
+_NEARBY_MM = 8
+_END_MM = 4
 _REACH_MM = 25.0
 _CSF_REACH_MM = 15.0
 _CSF_PERCENTILE = 90.0
@@ -46,26 +49,39 @@ def level_of(disc: Frame, course: Course) -> Level | None:
 
 
 def canal_width(level: Level, canal: Shape, cut_off: np.ndarray) -> float | None:
-    """Anteroposterior diameter in mm of the canal's label, square to its course.
+    """Least anteroposterior diameter in mm of the canal's label within 8 mm of a level, square to its course.
 
-    None where it is not there all along, or is cut off by the picture's edge (`cut_off`, (H, W) bool).
+    None where the label is not there all along, or is cut off at the level by the picture's edge (`cut_off`,
+    (H, W) bool). Where it ends nearby, what is left of its end is no diameter.
 
-    The mean over 4 mm along the canal, as thick as an axial slice. The midsagittal diameter is the most often
-    reported measure of central stenosis (Steurer et al. 2011, doi 10.1186/1471-2474-12-175); taken square to
-    the canal, since any slanted line through it is longer.
+    Diameters are means over 4 mm along the canal, as thick as an axial slice. The midsagittal diameter is the
+    most often reported measure of central stenosis (Steurer et al. 2011, doi 10.1186/1471-2474-12-175); taken
+    square to the canal, since any slanted line through it is longer. The least one nearby, since a hernia or
+    a slip narrows the canal beside a disc's level, which itself is known to 3 mm.
     """
-    down, front = level.local(canal.points)
-    within = (np.abs(down) <= _SLAB_MM / 2) & (np.abs(front) <= _REACH_MM)
-    quarters = np.histogram(down[within], bins=4, range=(-_SLAB_MM / 2, _SLAB_MM / 2))[0]
-    if not quarters.all() or _touches(level, canal, cut_off):
+    filled = _a_millimetre(level, canal.points)
+    cut = _a_millimetre(level, canal.pixels[cut_off[canal.inside]]) > 0
+    there = filled > 0
+    near = np.flatnonzero(there[_END_MM:-_END_MM])
+    slabs = sliding_window_view(filled, _SLAB_MM).sum(axis=1)[_END_MM:-_END_MM]
+    whole = _all(there & ~cut, _SLAB_MM)[_END_MM:-_END_MM]
+    if not whole[_NEARBY_MM] or np.ptp(near) + 1 > len(near):
         return None
-    return float(within.sum() * canal.area_of_point / _SLAB_MM)
+    off_the_end = _all(there, _SLAB_MM + 2 * _END_MM)
+    off_the_end[_NEARBY_MM] = True
+    return float(slabs[whole & off_the_end].min() * canal.area_of_point / _SLAB_MM)
 
 
-def _touches(level: Level, canal: Shape, cut_off: np.ndarray) -> bool:
-    down, front = level.local(canal.pixels)
-    near = (np.abs(down) <= _SLAB_MM / 2) & (np.abs(front) <= _REACH_MM)
-    return bool(cut_off[canal.inside][near].any())
+def _a_millimetre(level: Level, points: np.ndarray) -> np.ndarray:
+    """How many of the points (n, 2) lie in each millimetre along the canal, from above the level downward."""
+    down, front = level.local(points)
+    far = _NEARBY_MM + _SLAB_MM // 2 + _END_MM
+    return np.histogram(down[np.abs(front) <= _REACH_MM], bins=2 * far, range=(-far, far))[0]
+
+
+def _all(flags: np.ndarray, length: int) -> np.ndarray:
+    """Whether all flags are set, of every run of that length."""
+    return np.asarray(sliding_window_view(flags, length).all(axis=1))
 
 
 def csf_signal(level: Level, canal: Shape, image: np.ndarray) -> float | None:

@@ -77,7 +77,8 @@ def measure_slice(
       doi 10.1002/jsp2.1278, adjust the signal of discs for that of the fluid); on T1w, where the fluid is
       dark, it says nothing about a disc's water. None where the image's scale cuts the fluid off, as
       `scale_intensities` does in a third of T2w scans: an image that is scaled alike but not clipped will do.
-    - `canal_width_mm`: see `canal.canal_width`; at the level where the disc's middle line meets the canal.
+    - `canal_width_mm`: the least within 8 mm of where the disc's middle line meets the canal
+      (`canal.canal_width`).
     - `mean_uncertainty`: of the map, inside. `agreement`: Dice with stage 1, of a disc or vertebra within its
       neighbourhood (`trust.neighbourhoods`); `low_agreement`: below 0.8.
 

@@ -415,6 +415,36 @@ def test_a_canal_that_is_not_there_all_along_has_no_width(shift):
     assert discs[1]["height_mm"] is not None
 
 
+@pytest.mark.parametrize(
+    ("away", "width"), [(0.0, 8.0), (5.0, 8.0), (-8.0, 8.0), (14.0, 14.0), (-14.0, 14.0)]
+)
+def test_the_narrowest_place_within_8_mm_counts(away, width):
+    spine = DrawnSpine(angle=7.0)
+    mask = spine.mask((0.5, 0.5))
+    up, back = spine.local((0.5, 0.5))
+    level = spine.bottoms()[2] + spine.discs[2] / 2
+    bulge = back < spine.depth / 2 + spine.gap + 6
+    mask[(mask == SPINAL_CANAL) & (np.abs(up - level - away) < 3) & bulge] = 0
+    discs = rows_of(measure_slice(mask, image_of(mask), (0.5, 0.5)), "ivd")
+    expected = [spine.canal] * 5
+    expected[2] = width
+    assert [row["canal_width_mm"] for row in discs] == pytest.approx(expected, abs=0.3)
+
+
+@pytest.mark.parametrize("beyond", [5.0, 7.0, 9.0])
+def test_the_pointed_end_of_a_canal_is_no_narrow_place(beyond):
+    """As a model's canal ends, at the top or where the sac does."""
+    spine = DrawnSpine(angle=7.0)
+    mask = spine.mask((0.5, 0.5))
+    up, back = spine.local((0.5, 0.5))
+    end = spine.bottoms()[4] + spine.discs[4] / 2 + beyond
+    aside = np.abs(back - spine.depth / 2 - spine.gap - spine.canal / 2)
+    pointed = up > end - 2 * np.clip(aside - spine.canal / 2 + 2, 0, None)
+    mask[(mask == SPINAL_CANAL) & pointed] = 0
+    discs = rows_of(measure_slice(mask, image_of(mask), (0.5, 0.5)), "ivd")
+    assert discs[4]["canal_width_mm"] == pytest.approx(spine.canal, abs=0.6)
+
+
 @pytest.mark.parametrize("height", [3.0, 8.0])
 def test_two_joined_discs_at_the_ends_of_a_part_are_two(height):
     spine = DrawnSpine(discs=(height, height), angle=5.0)
