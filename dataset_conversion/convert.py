@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from concurrent.futures import as_completed
 from pathlib import Path
 
-import SimpleITK as sitk
 from tqdm import tqdm
 
 from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.workers import worker_processes
 
 from . import defaults
 from .cases import CaseFacts, CaseSettings, convert_case, finished_case, last_line
@@ -178,23 +176,10 @@ def _run(
             yield source, _attempt(source, dataset, settings)
         return
     workers = min(num_processes, len(sources))
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker) as pool:
-        try:
-            jobs = {pool.submit(_attempt, source, dataset, settings): source for source in sources}
-            for job in as_completed(jobs):
-                yield jobs[job], job.result()
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a worker was killed, most likely for want of memory: run again with a smaller "
-                "-np; finished cases are kept"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    # One process a core is enough; threads on top of that only get in each other's way.
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    with worker_processes(workers, "finished cases") as pool:
+        jobs = {pool.submit(_attempt, source, dataset, settings): source for source in sources}
+        for job in as_completed(jobs):
+            yield jobs[job], job.result()
 
 
 def _attempt(source: SpiderSeries, dataset: Path, settings: CaseSettings) -> CaseFacts | Failure:

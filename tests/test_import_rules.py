@@ -31,7 +31,7 @@ class Room:
     outside: tuple[str, ...] = ()
 
 
-LEAVES = ("labels", "errors", "files", "locks", "environment", "stored", "presegmentations")
+LEAVES = ("labels", "errors", "files", "locks", "workers", "environment", "stored", "presegmentations")
 EXPORTED_BY_NNUNET = ("nnunetv2.dataset_conversion.generate_dataset_json",)
 ROOMS = {
     # Importable by every room, so they import nothing of ours but each other, and no torch.
@@ -39,6 +39,7 @@ ROOMS = {
     "errors": Room(),
     "files": Room(),
     "locks": Room(),
+    "workers": Room(inside=("errors",), outside=("SimpleITK",)),
     "environment": Room(inside=("errors",)),
     "stored": Room(),
     "presegmentations": Room(inside=("errors", "files")),

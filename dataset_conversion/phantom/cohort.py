@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import as_completed
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from tqdm import tqdm
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.files import save_json, written_whole
+from nnunetv2_spinesegdiff.workers import worker_processes
 
 from .acquisition import Acquisition
 from .patient import Patient, draw_patient
@@ -165,21 +164,10 @@ def _run(jobs: list[Job], num_processes: int) -> Iterator[None]:
             _work(job)
             yield
         return
-    with ProcessPoolExecutor(min(num_processes, len(jobs)), get_context("spawn"), _start_worker) as pool:
-        try:
-            for done in as_completed([pool.submit(_work, job) for job in jobs]):
-                done.result()
-                yield
-        except BrokenProcessPool as error:
-            raise UserError("a worker was killed, most likely for want of memory: run again with a smaller "
-                            "-np; finished series are kept") from error  # fmt: skip
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    # One process a core is enough; threads on top of that only get in each other's way.
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    with worker_processes(min(num_processes, len(jobs)), "finished series") as pool:
+        for done in as_completed([pool.submit(_work, job) for job in jobs]):
+            done.result()
+            yield
 
 
 def _work(job: Job) -> None:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from concurrent.futures import as_completed
 from typing import TypeVar
 
-import SimpleITK as sitk
-import torch
 from tqdm import tqdm
 
-from ..errors import UserError
+from ..workers import worker_processes
 
 T = TypeVar("T")
 
@@ -33,20 +29,7 @@ def each_case(
         for case in tqdm(cases, desc=description, unit="case", disable=None):
             yield case, work(case)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker) as pool:
-        try:
-            jobs = {pool.submit(work, case): case for case in cases}
-            for job in tqdm(as_completed(jobs), description, len(jobs), unit="case", disable=None):
-                yield jobs[job], job.result()
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a worker was killed, most likely for want of memory: run again with a smaller -np"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    # One process a core is enough; threads on top of that only get in each other's way.
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    torch.set_num_threads(1)
+    with worker_processes(workers) as pool:
+        jobs = {pool.submit(work, case): case for case in cases}
+        for job in tqdm(as_completed(jobs), description, len(jobs), unit="case", disable=None):
+            yield jobs[job], job.result()

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from ..errors import UserError
 from ..evaluation.confidence import Structures, structure_mask
 from ..evaluation.scores import DISTANCES, FOUND, level_dice, score_case
 from ..labels import SPIDER_DISCS
+from ..workers import worker_processes
 from .masks import check_same_grid, read_mask
 from .sources import Case
 
@@ -87,23 +85,8 @@ def _score_all(works: Sequence[Work], num_processes: int) -> Iterator[Scored]:
     if workers <= 1:
         yield from map(score, rest)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
-        try:
-            yield from pool.map(score, rest)
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a worker was killed, most likely for want of memory: run again with a smaller -np"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _start_worker() -> None:
-    # One process a core is enough; threads on top of that only get in each other's way.
-    import torch
-
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    torch.set_num_threads(1)
+    with worker_processes(workers) as pool:
+        yield from pool.map(score, rest)
 
 
 def score(work: Work) -> Scored:

@@ -1,0 +1,43 @@
+"""Processes that share the cases of a command between them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
+
+import SimpleITK as sitk
+
+from .errors import UserError
+
+
+@contextmanager
+def worker_processes(count: int, kept: str = "") -> Iterator[ProcessPoolExecutor]:
+    """So many processes, of one thread each; what they have not begun is dropped where the block ends.
+
+    Args:
+        kept: what a user who runs the command again need not wait for once more.
+
+    Raises:
+        UserError: a worker was killed.
+    """
+    with ProcessPoolExecutor(count, get_context("spawn"), initializer=_use_one_thread) as pool:
+        try:
+            yield pool
+        except BrokenProcessPool as error:
+            cause = "a worker was killed, most likely for want of memory: run again with a smaller -np"
+            raise UserError(f"{cause}; {kept} are kept" if kept else cause) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _use_one_thread() -> None:
+    # One process a core is enough; threads on top of that only get in each other's way.
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # for torch where it is still to be loaded, by those who need it
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
