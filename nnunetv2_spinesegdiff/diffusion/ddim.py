@@ -30,6 +30,7 @@ class StepOutput(NamedTuple):
     pred_x0: Tensor
 
 
+@torch.compiler.disable  # up to a thousand pairs of numbers, and nothing for a network
 def ddim_pairs(t_start: int, ddim_steps: int) -> list[tuple[int, int]]:
     """The steps of a chain as explicit pairs (t, t_prev): the first starts at `t_start`, the last ends at 0.
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
+
+_FEWEST_FOR_THREADS = 4
+"""A generator is drawn from by one thread; many chains keep a fast card waiting, unless several draw."""
 
 
 def content_seed(image: Tensor, seed: int, sample: int) -> int:
@@ -43,4 +48,12 @@ class CaseNoise:
     @torch.compiler.disable
     def draw(self, shape: tuple[int, ...]) -> Tensor:
         """Noise of shape (S * B, *shape), chain by chain, float32, on the device of the images."""
-        return torch.stack([torch.randn(shape, generator=g) for g in self.generators]).to(self.device)
+        noise = torch.empty(len(self.generators), *shape)
+        draws = zip(noise, self.generators, strict=True)
+        if len(self.generators) < _FEWEST_FOR_THREADS:
+            for one, generator in draws:
+                torch.randn(shape, generator=generator, out=one)
+        else:
+            with ThreadPoolExecutor(min(len(noise), os.cpu_count() or 1)) as pool:
+                list(pool.map(lambda draw: torch.randn(shape, generator=draw[1], out=draw[0]), draws))
+        return noise.to(self.device)

@@ -91,6 +91,8 @@ class SpineSegDiffPredictor(nnUNetPredictor):
                     part.compile()
         if len(self.list_of_parameters) == 1:
             # nnU-Net loads a copy before every case; only an ensemble needs others than the network's own.
+            # Taken before the network is moved, they would stay behind, to be copied to the GPU every time.
+            self.network = self.network.to(self.device)
             self.list_of_parameters = [self.network.state_dict()]
         self._check_network(folder)
         check_precision(self.settings.precision, self.device)

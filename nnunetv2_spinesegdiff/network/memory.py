@@ -15,11 +15,12 @@ GPU_SHARE = 0.5
 MOST_ITEMS = 32
 
 
+@torch.compiler.disable  # compiled, it would know for ever what memory was free at the first call
 def items_that_fit(encoder: Any, image: Tensor) -> int:
     """How many images like `image` (B, C, *spatial) the U-Net of `encoder` takes side by side, at least 1.
 
     An estimate: the skips of all stages and four maps at full resolution. Who runs out of memory all the same
-    halves it.
+    halves it. On a GPU a power of two: few sizes, for each of which cuDNN looks for the fastest algorithms.
     """
     size = prod(image.shape[2:])
     elements = 4 * encoder.output_channels[0] * size
@@ -28,5 +29,13 @@ def items_that_fit(encoder: Any, image: Tensor) -> int:
         elements += channels * size
     device = image.device.type
     bytes_each = elements * (2 if torch.is_autocast_enabled(device) else 4)
-    budget = torch.cuda.mem_get_info(image.device)[0] * GPU_SHARE if device == "cuda" else CPU_BYTES
-    return max(1, min(int(budget // bytes_each), MOST_ITEMS))
+    if device != "cuda":
+        return max(1, min(int(CPU_BYTES // bytes_each), MOST_ITEMS))
+    items = min(int(_free_on_gpu(image.device) * GPU_SHARE // bytes_each), MOST_ITEMS)
+    return 2 ** max(0, items.bit_length() - 1)
+
+
+def _free_on_gpu(device: torch.device) -> int:
+    """Bytes, with those that torch holds but does not use: it keeps what an earlier input needed."""
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept

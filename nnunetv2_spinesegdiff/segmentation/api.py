@@ -146,4 +146,6 @@ def _device(wanted: str | torch.device | None) -> torch.device:
     except RuntimeError:
         raise UserError(f"there is no device {wanted!r}; choose cpu, cuda or mps") from None
     check_device(device.type)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"there is no {device}; {torch.cuda.device_count()} CUDA devices were found")
     return device

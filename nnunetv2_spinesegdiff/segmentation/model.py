@@ -60,6 +60,11 @@ class SliceModel:
         self.predictor = ArrayPredictor(predictor)
 
     @property
+    def device(self) -> torch.device:
+        """Where it predicts."""
+        return self.predictor.predictor.device
+
+    @property
     def calibration(self) -> Calibration | None:
         """What `spinesegdiff calibrate` stored for these settings, or None."""
         return self.predictor.predictor.calibration

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 
 from ..dataset_conversion.geometry import extract_slice
 from ..dataset_conversion.intensities import scale_intensities
+from ..diffusion.batching import is_out_of_memory
 from ..errors import UserError
 from ..scans.scan import Scan
 from .cutting import SegmentedSlices, segment_slices
@@ -23,7 +24,7 @@ def segment_scan(scan: Scan, slices: Slices, model: SliceModel) -> Segmentation:
     """Scale, cut, predict, put back and measure as the converter and nnU-Net would.
 
     Raises:
-        UserError: there is no such slice, or no spine in it; the line names the scan's file.
+        UserError: there is no such slice, no spine in it, or not enough memory; the line names the scan.
     """
     started = time.perf_counter()
     try:
@@ -31,6 +32,13 @@ def segment_scan(scan: Scan, slices: Slices, model: SliceModel) -> Segmentation:
         check_spine_found(segmented.mask)
     except (ValueError, UserError) as error:
         raise UserError(f"{scan.source.path}: {error}") from None
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"{scan.source.path}: {model.device} has not enough memory for it; close other programs, "
+            f"{'or crop it' if model.device.type == 'cpu' else 'or predict on the CPU (-device cpu)'}"
+        ) from None
     # Bounds that were learnt from whole scans say nothing of one slice's area.
     calibration = model.calibration if model.cut == SINGLE_SLICES else None
     rows = rows_of(scan.source.name, segmented, _signal(scan, segmented), calibration)

@@ -153,6 +153,9 @@ class DiffusionTrainer(SuffixedTrainer):
         """AdamW for the denoiser, and whatever `_stages` adds."""
         # The one hook between building the network and wrapping it in DDP, which must know what is frozen.
         self.diffusion_network.heads_are_regions.fill_(self.label_manager.has_regions)
+        # It is the same on all ranks. DDP would broadcast it in forwards, which a rank without a case to
+        # validate never makes: the others would wait for it.
+        self.network._ddp_params_and_buffers_to_ignore = [name for name, _ in self.network.named_buffers()]
         optimizers = StageOptimizers(self._stages())
         return optimizers, StageSchedules(optimizers)
 

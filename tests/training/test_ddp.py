@@ -38,6 +38,8 @@ def test_ddp_finds_a_gradient_for_every_weight_and_validates(frozen):
         trainer.is_ddp = True
         trainer.loss = trainer._build_loss()  # nnU-Net weights deep supervision differently under DDP
         trainer.network = DistributedDataParallel(network)
+        # A rank without a case to validate takes part in no forward, so nothing may be sent around in one.
+        assert not trainer.network.modules_buffers
         assert trainer.two_stage is network
         for _ in range(2):
             trainer.train_step(batch)
