@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy import ndimage
 
 from .course import Course
 from .shapes import Frame, Shape
@@ -13,6 +14,7 @@ from .shapes import Frame, Shape
 _SLAB_MM = 4
 _NEARBY_MM = 8
 _END_MM = 4
+_PIN_HOLE_MM = 2.0
 _REACH_MM = 25.0
 _CSF_REACH_MM = 15.0
 _CSF_PERCENTILE = 90.0
@@ -49,15 +51,46 @@ def level_of(disc: Frame, course: Course) -> Level | None:
 
 
 def canal_width(level: Level, canal: Shape, cut_off: np.ndarray) -> float | None:
-    """Least anteroposterior diameter in mm of the canal's label within 8 mm of a level, square to its course.
+    """Anteroposterior diameter in mm of the canal's label, square to its course.
 
-    None where the label is not there all along, or is cut off at the level by the picture's edge (`cut_off`,
-    (H, W) bool). Where it ends nearby, what is left of its end is no diameter.
+    None where it is not there all along, or is cut off by the picture's edge (`cut_off`, (H, W) bool).
 
-    Diameters are means over 4 mm along the canal, as thick as an axial slice. The midsagittal diameter is the
-    most often reported measure of central stenosis (Steurer et al. 2011, doi 10.1186/1471-2474-12-175); taken
-    square to the canal, since any slanted line through it is longer. The least one nearby, since a hernia or
-    a slip narrows the canal beside a disc's level, which itself is known to 3 mm.
+    The mean over 4 mm along the canal, as thick as an axial slice. The midsagittal diameter is the most often
+    reported measure of central stenosis (Steurer et al. 2011, doi 10.1186/1471-2474-12-175); taken square to
+    the canal, since any slanted line through it is longer.
+    """
+    down, front = level.local(canal.points)
+    within = (np.abs(down) <= _SLAB_MM / 2) & (np.abs(front) <= _REACH_MM)
+    quarters = np.histogram(down[within], bins=4, range=(-_SLAB_MM / 2, _SLAB_MM / 2))[0]
+    if not quarters.all() or _touches(level, canal, cut_off):
+        return None
+    return float(within.sum() * canal.area_of_point / _SLAB_MM)
+
+
+def _touches(level: Level, canal: Shape, cut_off: np.ndarray) -> bool:
+    down, front = level.local(canal.pixels)
+    near = (np.abs(down) <= _SLAB_MM / 2) & (np.abs(front) <= _REACH_MM)
+    return bool(cut_off[canal.inside][near].any())
+
+
+def mended(canal: Shape) -> Shape:
+    """The canal without holes, and without gaps of up to 2 mm along it: a pin-hole narrows nothing."""
+    rows, columns = (2 * round(_PIN_HOLE_MM / 2 / step + 0.499) + 1 for step in canal.spacing)
+    closed = ndimage.binary_closing(canal.inside, np.ones((rows, columns)))
+    return Shape(ndimage.binary_fill_holes(canal.inside | closed), canal.spacing)
+
+
+def narrowest_width(level: Level, canal: Shape, cut_off: np.ndarray) -> float | None:
+    """As `canal_width`, the least within 8 mm of a level: what a hernia or a slip leaves.
+
+    Beside these the width changes by millimetres within few, while a disc's level is known to 3 mm only: the
+    least one does not depend on it. Below the lowest disc it shows that the dural sac tapers.
+
+    None where the canal is interrupted within 10 mm, or where it has no width at the level. Where its label
+    ends nearby, what is left of that end is no diameter.
+
+    Args:
+        canal: see `mended`.
     """
     filled = _a_millimetre(level, canal.points)
     cut = _a_millimetre(level, canal.pixels[cut_off[canal.inside]]) > 0

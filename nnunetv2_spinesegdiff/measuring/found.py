@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..labels import CLASSES, VERTEBRAE
+from .canal import mended
 from .course import Course, course_of_canal, course_of_discs
 from .parts import SMALLEST_MM2, Part, bodies_of, components, discs_of
 from .shapes import Shape
@@ -17,7 +18,7 @@ from .sizes import fitted, neighbours
 class Found:
     """
     Attributes:
-        canal: all of its label but crumbs.
+        canal: all of its label but crumbs; mended_canal: without holes and tiny gaps.
         course: the spine's; None where neither canal nor discs tell it. from_canal: whether the canal does.
         discs, bodies: lowest first; none without a course.
         parts, crumbs: by structure, how many connected parts there are, and how many smaller ones.
@@ -25,6 +26,7 @@ class Found:
     """
 
     canal: Shape
+    mended_canal: Shape
     course: Course | None
     from_canal: bool
     discs: list[Part]
@@ -46,6 +48,7 @@ def find(mask: np.ndarray, spacing: tuple[float, float]) -> Found:
     bodies = bodies_of(mask == VERTEBRAE, spacing, course, discs) if course else []
     return Found(
         canal=Shape(canal, spacing),
+        mended_canal=mended(Shape(canal, spacing)),
         course=course,
         from_canal=of_canal is not None,
         discs=[fitted(disc, neighbours(disc, discs, bodies)) for disc in discs],

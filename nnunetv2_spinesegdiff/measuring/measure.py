@@ -10,7 +10,7 @@ import numpy as np
 
 from ..labels import BACKGROUND, CLASSES
 from . import remarks as words
-from .canal import Level, canal_width, csf_signal, level_of
+from .canal import Level, canal_width, csf_signal, level_of, narrowest_width
 from .course import Course
 from .edges import beyond_edge
 from .found import Found, find
@@ -38,6 +38,7 @@ COLUMNS = (
     "disc_height_index",
     "signal_relative_to_csf",
     "canal_width_mm",
+    "canal_narrowest_mm",
     "mean_uncertainty",
     "agreement",
     "low_agreement",
@@ -77,8 +78,8 @@ def measure_slice(
       doi 10.1002/jsp2.1278, adjust the signal of discs for that of the fluid); on T1w, where the fluid is
       dark, it says nothing about a disc's water. None where the image's scale cuts the fluid off, as
       `scale_intensities` does in a third of T2w scans: an image that is scaled alike but not clipped will do.
-    - `canal_width_mm`: the least within 8 mm of where the disc's middle line meets the canal
-      (`canal.canal_width`).
+    - `canal_width_mm`: see `canal.canal_width`; at the level where the disc's middle line meets the canal.
+      `canal_narrowest_mm`: the least within 8 mm of that level (`canal.narrowest_width`).
     - `mean_uncertainty`: of the map, inside. `agreement`: Dice with stage 1, of a disc or vertebra within its
       neighbourhood (`trust.neighbourhoods`); `low_agreement`: below 0.8.
 
@@ -213,10 +214,16 @@ def _at_canal(
 ) -> tuple[Row, list[str]]:
     """Cells for what is measured where a disc's plane meets the canal, and remarks on what is not."""
     width = canal_width(level, found.canal, cut_off) if level else None
+    narrowest = narrowest_width(level, found.mended_canal, cut_off) if level and width is not None else None
     fluid = csf_signal(level, found.canal, image) if level else None
     # A percentile that is as high as the brightest pixel was cut off there.
     clipped = fluid is not None and fluid >= float(image.max())
     ratio = signal / fluid if signal is not None and fluid and not clipped else None
-    found_out = ((words.NO_LEVEL, width is None), (words.CLIPPED, clipped))
+    found_out = (
+        (words.NO_LEVEL, width is None),
+        (words.INTERRUPTED, width is not None and narrowest is None),
+        (words.CLIPPED, clipped),
+    )
     remarks = [remark for remark, applies in found_out if applies]
-    return {"canal_width_mm": width, "signal_relative_to_csf": ratio}, remarks
+    sizes = {"canal_width_mm": width, "canal_narrowest_mm": narrowest}
+    return {**sizes, "signal_relative_to_csf": ratio}, remarks

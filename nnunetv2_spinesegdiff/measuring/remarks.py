@@ -14,10 +14,24 @@ NO_COURSE = "no canal, no disc: single vertebrae not measured"
 NONE_BELOW = "no whole vertebra below: index not computed"
 NONE_ABOVE = "no whole vertebra above: index not computed"
 NO_LEVEL = "no canal at this level"
+INTERRUPTED = "canal interrupted near this level: no narrowest width"
 CLIPPED = "CSF signal clipped: no ratio"
 
 REMARKS = (
-    *(EDGE, NOT_FOUND, CRUMBS, STRAY, SHAPE, NO_CANAL, NO_COURSE, NONE_BELOW, NONE_ABOVE, NO_LEVEL, CLIPPED),
+    *(
+        EDGE,
+        NOT_FOUND,
+        CRUMBS,
+        STRAY,
+        SHAPE,
+        NO_CANAL,
+        NO_COURSE,
+        NONE_BELOW,
+        NONE_ABOVE,
+        NO_LEVEL,
+        INTERRUPTED,
+        CLIPPED,
+    ),
 )
 
 

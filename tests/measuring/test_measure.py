@@ -415,34 +415,65 @@ def test_a_canal_that_is_not_there_all_along_has_no_width(shift):
     assert discs[1]["height_mm"] is not None
 
 
-@pytest.mark.parametrize(
-    ("away", "width"), [(0.0, 8.0), (5.0, 8.0), (-8.0, 8.0), (14.0, 14.0), (-14.0, 14.0)]
-)
-def test_the_narrowest_place_within_8_mm_counts(away, width):
+FINE = (0.5, 0.5)
+
+
+def canal_at(disc: int, mask: np.ndarray) -> tuple[float | None, float | None, str]:
+    row = rows_of(measure_slice(mask, image_of(mask), FINE), "ivd")[disc]
+    return row["canal_width_mm"], row["canal_narrowest_mm"], row["remark"]
+
+
+def with_less_canal(away: float, high: float, front: float, rear: float) -> tuple[DrawnSpine, np.ndarray]:
+    """A spine whose canal lacks a box so far above the third disc's level, between two depths of it."""
     spine = DrawnSpine(angle=7.0)
-    mask = spine.mask((0.5, 0.5))
-    up, back = spine.local((0.5, 0.5))
-    level = spine.bottoms()[2] + spine.discs[2] / 2
-    bulge = back < spine.depth / 2 + spine.gap + 6
-    mask[(mask == SPINAL_CANAL) & (np.abs(up - level - away) < 3) & bulge] = 0
-    discs = rows_of(measure_slice(mask, image_of(mask), (0.5, 0.5)), "ivd")
-    expected = [spine.canal] * 5
-    expected[2] = width
-    assert [row["canal_width_mm"] for row in discs] == pytest.approx(expected, abs=0.3)
+    mask = spine.mask(FINE)
+    up, back = spine.local(FINE)
+    level, depth = spine.bottoms()[2] + spine.discs[2] / 2, back - spine.depth / 2 - spine.gap
+    box = (np.abs(up - level - away) < high / 2) & (depth > front) & (depth < rear)
+    mask[(mask == SPINAL_CANAL) & box] = 0
+    return spine, mask
+
+
+@pytest.mark.parametrize(
+    ("away", "narrowest"), [(0.0, 8.0), (6.0, 8.0), (-8.0, 8.0), (14.0, 14.0), (-14.0, 14.0)]
+)
+def test_the_narrowest_place_within_8_mm_counts(away, narrowest):
+    spine, mask = with_less_canal(away, 6.0, -1.0, 6.0)
+    width, least, _ = canal_at(2, mask)
+    assert width == pytest.approx(spine.canal if away else narrowest, abs=0.3)
+    assert least == pytest.approx(narrowest, abs=0.3)
+
+
+@pytest.mark.parametrize("away", [4.5, 7.0, -9.0])
+@pytest.mark.parametrize(
+    "hole", [(1.0, -1.0, 15.0), (2.0, -1.0, 15.0), (4.0, 5.0, 9.0), (6.0, 3.0, 11.0)], ids=str
+)
+def test_a_hole_narrows_nothing(away, hole):
+    spine, mask = with_less_canal(away, *hole)
+    _, least, _ = canal_at(2, mask)
+    assert least == pytest.approx(spine.canal, abs=0.4)
+
+
+@pytest.mark.parametrize("away", [6.0, -7.0])
+def test_an_interrupted_canal_has_no_narrowest_place_and_says_so(away):
+    spine, mask = with_less_canal(away, 4.5, -1.0, 15.0)
+    width, least, remark = canal_at(2, mask)
+    assert width == pytest.approx(spine.canal, abs=0.3)
+    assert least is None
+    assert remarks.INTERRUPTED in remark
 
 
 @pytest.mark.parametrize("beyond", [5.0, 7.0, 9.0])
 def test_the_pointed_end_of_a_canal_is_no_narrow_place(beyond):
     """As a model's canal ends, at the top or where the sac does."""
     spine = DrawnSpine(angle=7.0)
-    mask = spine.mask((0.5, 0.5))
-    up, back = spine.local((0.5, 0.5))
+    mask = spine.mask(FINE)
+    up, back = spine.local(FINE)
     end = spine.bottoms()[4] + spine.discs[4] / 2 + beyond
     aside = np.abs(back - spine.depth / 2 - spine.gap - spine.canal / 2)
     pointed = up > end - 2 * np.clip(aside - spine.canal / 2 + 2, 0, None)
     mask[(mask == SPINAL_CANAL) & pointed] = 0
-    discs = rows_of(measure_slice(mask, image_of(mask), (0.5, 0.5)), "ivd")
-    assert discs[4]["canal_width_mm"] == pytest.approx(spine.canal, abs=0.6)
+    assert canal_at(4, mask)[1] == pytest.approx(spine.canal, abs=0.6)
 
 
 @pytest.mark.parametrize("height", [3.0, 8.0])
