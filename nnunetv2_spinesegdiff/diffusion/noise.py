@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -48,12 +49,10 @@ class CaseNoise:
     @torch.compiler.disable
     def draw(self, shape: tuple[int, ...]) -> Tensor:
         """Noise of shape (S * B, *shape), chain by chain, float32, on the device of the images."""
-        noise = torch.empty(len(self.generators), *shape)
-        draws = zip(noise, self.generators, strict=True)
+        draw = partial(torch.randn, shape)
         if len(self.generators) < _FEWEST_FOR_THREADS:
-            for one, generator in draws:
-                torch.randn(shape, generator=generator, out=one)
+            drawn = [draw(generator=generator) for generator in self.generators]
         else:
-            with ThreadPoolExecutor(min(len(noise), os.cpu_count() or 1)) as pool:
-                list(pool.map(lambda draw: torch.randn(shape, generator=draw[1], out=draw[0]), draws))
-        return noise.to(self.device)
+            with ThreadPoolExecutor(min(len(self.generators), os.cpu_count() or 1)) as pool:
+                drawn = list(pool.map(lambda generator: draw(generator=generator), self.generators))
+        return torch.stack(drawn).to(self.device)

@@ -48,7 +48,7 @@ def structure_rows(
     `volume_mm3` for several slices; the other one is NaN. `mean_entropy_inside` is the mean over the
     structure, `mean_entropy_boundary` over its boundary (see `boundary`), both in nats and NaN where there is
     no such voxel. `agreement` is the Dice of stage 1's structure and this one, NaN without stage 1 or where
-    both have none; `low_agreement` says that it is below `flag_below`.
+    both have none; `low_agreement` says that it is below `flag_below`, None where nothing could be compared.
 
     Args:
         mask: label map (Z, Y, X).
@@ -75,7 +75,7 @@ def structure_rows(
                 "mean_entropy_inside": _mean(values, inside),
                 "mean_entropy_boundary": _mean(values, boundary(inside)),
                 "agreement": agreement,
-                "low_agreement": bool(agreement < flag_below),
+                "low_agreement": None if np.isnan(agreement) else bool(agreement < flag_below),
             }
         )
     return rows

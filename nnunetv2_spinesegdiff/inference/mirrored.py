@@ -22,7 +22,7 @@ class Predicted:
 
     Attributes:
         logits: final logits (1, K, *spatial).
-        stage1: stage 1's logits (1, K, *spatial); None where there is no stage 1.
+        stage1: stage 1's logits (1, K, *spatial); None without a stage 1, and where they are the result.
         steps: what is fused of the steps, from which eqs. 4 and 5 follow; of stage 1 alone, its own logits.
     """
 
@@ -61,7 +61,7 @@ def predict_mirrored(
     regions = bool(network.heads_are_regions)
     if not network.refine_predictions:
         (stage1,) = turned.mean(lambda copies: [network.presegment(copies)])
-        return Predicted(stage1, stage1, Sampled([stage1.float()], regions))
+        return Predicted(stage1, None, Sampled([stage1.float()], regions))
     if not mirror_refinement:
         (stage1,) = turned.mean(lambda copies: [network.presegment(copies)])
         steps = network.refine(image, hard_masks(stage1, regions), limit)

@@ -16,6 +16,7 @@ from .. import __version__
 from ..errors import UserError
 from ..scans.contents import contents_of
 from ..scans.finding import find_scans
+from ..scans.scan import ScanSource
 from ..sharing.opening import open_model
 from .many import Failure, segment_each
 from .model import SliceModel
@@ -23,7 +24,9 @@ from .outputs import Formats, ScanOutputs
 from .result import Segmentation
 from .scratch import scratch_folder
 from .settings import SegmentationSettings
-from .summary import remove_summary, write_summary
+from .summary import remove_summary, scans_beside, write_summary
+
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ def segment_cohort(
     _check_apart(scans, out)
     with _told_of(out):
         out.mkdir(parents=True, exist_ok=True)
-    sources = find_scans(scans)[part[0] :: part[1]]
+    cohort = find_scans(scans)
+    sources = cohort[part[0] :: part[1]]
     done = Done()
     with scratch_folder() as scratch:
         opened = open_model(choice.path, scratch, folds=choice.folds, checkpoint=choice.checkpoint)
@@ -98,9 +102,12 @@ def segment_cohort(
             "formats": vars(formats),
             "version": __version__,
         }
-        made_from = {source.name: {"scan": contents_of(source), **made_by} for source in sources}
-        todo = [s for s in sources if not ScanOutputs(out, s.name).finished(made_from[s.name])]
-        done.kept = sorted({source.name for source in sources} - {source.name for source in todo})
+        origin = _Origin(made_by)
+        begun = [source for source in sources if ScanOutputs(out, source.name).record.exists()]
+        for source in tqdm(begun, "Comparing", unit="scan", disable=not (progress and begun)):
+            if ScanOutputs(out, source.name).finished(origin.look(source)):
+                done.kept.append(source.name)
+        todo = [source for source in sources if source.name not in done.kept]
         run = {
             "command": list(command),
             "model": {"name": opened.label, "sha256": opened.sha256, "folds": list(opened.folds)},
@@ -108,7 +115,10 @@ def segment_cohort(
             "settings": settings.as_record(),
             "device": str(choice.device),
         }
-        with _summed_up(out, run, started):
+        names = [source.name for source in cohort]
+        with _summed_up(out, run, started, names, done):
+            if others := scans_beside(out, names):
+                done.notes.append(_said_of_others(out, others))
             if not todo:
                 return done
             with _told_of(out):
@@ -118,25 +128,50 @@ def segment_cohort(
 
             def write(segmentation: Segmentation) -> dict[str, Any]:
                 name = segmentation.name
-                return ScanOutputs(out, name).write(segmentation, formats, made_from[name])
+                return ScanOutputs(out, name).write(segmentation, formats, origin.of[name])
 
-            results = segment_each(todo, model, settings, scratch, write)
+            results = segment_each(todo, model, settings, scratch, write, origin.look)
             for source, record in tqdm(results, "Segmenting", len(todo), unit="scan", disable=not progress):
                 done.note(source.name, record)
                 if isinstance(record, Failure):
                     with _told_of(out):
-                        ScanOutputs(out, source.name).write_failure(record.reason)
+                        ScanOutputs(out, source.name).write_failure(record.reason, origin.of.get(source.name))
     return done
 
 
+class _Origin:
+    """What decides the results: the files of each scan, which are looked at once, and what is alike for all.
+
+    Attributes:
+        of: by the name of a scan.
+    """
+
+    def __init__(self, made_by: Mapping[str, Any]):
+        self.of: dict[str, dict[str, Any]] = {}
+        self._made_by = made_by
+
+    def look(self, source: ScanSource) -> dict[str, Any]:
+        if source.name not in self.of:
+            self.of[source.name] = {"scan": contents_of(source), **self._made_by}
+        return self.of[source.name]
+
+
+def _said_of_others(out: Path, others: Sequence[str]) -> str:
+    some = ", ".join(others[:_SHOWN]) + (", ..." if len(others) > _SHOWN else "")
+    return f"{out}: measurements.csv also holds {len(others)} scans of earlier runs ({some})"
+
+
 @contextmanager
-def _summed_up(out: Path, run: Mapping[str, Any], started: float) -> Iterator[None]:
+def _summed_up(
+    out: Path, run: Mapping[str, Any], started: float, names: Sequence[str], done: Done
+) -> Iterator[None]:
     """Afterwards write what is known of all scans, also where something ends the run before its time."""
 
     def sum_up(**more: Any) -> None:
         when = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started))
+        told = {**run, "started": when, "seconds": round(time.time() - started, 1), **more}
         with _told_of(out):
-            write_summary(out, {**run, "started": when, "seconds": round(time.time() - started, 1), **more})
+            write_summary(out, told, names, {failed.source.name: failed.reason for failed in done.failures})
 
     try:
         yield

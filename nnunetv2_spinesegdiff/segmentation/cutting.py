@@ -21,7 +21,7 @@ class SegmentedSlices:
     back; the images lie on the scan's own grid and are 0 in its other slices.
 
     Attributes:
-        view: of these slices in the scan.
+        view: of these slices in the scan; seen: of what the model saw of it, which may be more.
         image: intensities, 0 to 255.
         mask: labels, uint8.
         stage1: stage 1's labels; None without a stage 1.
@@ -30,6 +30,7 @@ class SegmentedSlices:
     """
 
     view: SliceView
+    seen: SliceView
     image: np.ndarray
     mask: np.ndarray
     stage1: np.ndarray | None
@@ -77,6 +78,7 @@ def _on_slices(view: SliceView, predicted: PredictedArray) -> SegmentedSlices:
     uncertainty = predicted.uncertainty.max(0)
     return SegmentedSlices(
         view,
+        view,
         sitk.GetArrayFromImage(view.image),
         predicted.mask,
         predicted.stage1,
@@ -99,6 +101,7 @@ def _of_volume(scaled: sitk.Image, wanted: SliceView, slices: Slices, model: Sli
 
     return SegmentedSlices(
         wanted,
+        volume,
         sitk.GetArrayFromImage(wanted.image),
         cut(mask, True),
         None if stage1 is None else cut(stage1, True),

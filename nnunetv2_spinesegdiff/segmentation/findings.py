@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from ..dataset_conversion.geometry import IN_PLANE_MM, IN_PLANE_SIZE, LEFT_RIGHT_SIZE, SliceView
 from ..errors import UserError
 from ..labels import BACKGROUND, CLASSES, VERTEBRAE
 
 COUNTED = ("vertebrae", "ivd")
+_UNNOTICED_MM = 10.0
 FEWEST = 2
 """Vertebrae and discs of a slice below which it can hardly be a lumbar spine's."""
 
@@ -31,6 +33,23 @@ def check_spine_found(mask: np.ndarray) -> None:
     raise UserError(
         f"no spine was found ({what} segmented): is this a lumbar MR scan, and the model made for it?"
     )
+
+
+def window_warnings(view: SliceView) -> list[str]:
+    """Where the scan reaches beyond what the converter cuts out of it: there is no mask."""
+    size, spacing = view.oriented.size, view.oriented.spacing
+    windows = {"front to back": IN_PLANE_SIZE, "head to foot": IN_PLANE_SIZE}
+    if view.dim == "3d":
+        windows["left to right"] = LEFT_RIGHT_SIZE
+    reaches = [
+        (names, window * IN_PLANE_MM, count * mm)
+        for (names, window), count, mm in zip(windows.items(), size, spacing, strict=False)
+    ]
+    return [
+        f"only the middle {window:.0f} of {mm:.0f} mm {names} were segmented"
+        for names, window, mm in reaches
+        if mm > window + _UNNOTICED_MM
+    ]
 
 
 def warnings_of(rows: Sequence[dict[str, Any]]) -> list[str]:

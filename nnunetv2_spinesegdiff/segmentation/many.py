@@ -39,6 +39,7 @@ def segment_each(
     settings: SegmentationSettings,
     scratch: Path,
     write: Callable[[Segmentation], T],
+    look: Callable[[ScanSource], object] = lambda source: None,
 ) -> Iterator[tuple[ScanSource, T | Failure]]:
     """Every scan with what `write` returns for it, in order; whatever is wrong with one, the others go on.
 
@@ -46,13 +47,14 @@ def segment_each(
         sources: scans, and in the places of some perhaps why there is none.
         scratch: folder for what zips hold; a scan's part of it is gone when the next is asked for.
         write: called in one other thread, one scan after the other.
+        look: called for every scan before it is read, in the thread that reads.
     """
     with ThreadPoolExecutor(1, "reading") as reader, ThreadPoolExecutor(1, "writing") as writer:
 
         def begin(given: ScanSource | Failure) -> _Job:
             source = given.source if isinstance(given, Failure) else given
             folder = scratch_for_scan(scratch)
-            return _Job(source, folder, reader.submit(_read, given, settings, folder))
+            return _Job(source, folder, reader.submit(_read, given, settings, folder, look))
 
         writing: deque[tuple[_Job, Future[T | Failure]]] = deque()
 
@@ -102,13 +104,20 @@ def _begun_early(
     yield from begun
 
 
-def _read(source: ScanSource | Failure, settings: SegmentationSettings, folder: Path) -> Scan | Failure:
+def _read(
+    source: ScanSource | Failure,
+    settings: SegmentationSettings,
+    folder: Path,
+    look: Callable[[ScanSource], object],
+) -> Scan | Failure:
     if isinstance(source, Failure):
         return source
-    return _attempt(
-        source,
-        lambda: read_scan(source, folder, series=settings.series, any_plane=settings.any_plane),
-    )
+
+    def looked_at_and_read() -> Scan:
+        look(source)
+        return read_scan(source, folder, series=settings.series, any_plane=settings.any_plane)
+
+    return _attempt(source, looked_at_and_read)
 
 
 def _segment(scan: Scan, settings: SegmentationSettings, model: SliceModel) -> Segmentation | Failure:

@@ -107,8 +107,17 @@ class ScanOutputs:
         save_json(record, self.record)
         return record
 
-    def write_failure(self, reason: str) -> None:
-        """Remove what an earlier run made of a scan of this name, and keep why there is nothing now."""
+    def write_failure(self, reason: str, made_from: Mapping[str, Any] | None) -> None:
+        """Keep why there is nothing now, and remove what an earlier run made of another scan of this name.
+
+        What it made of this very scan stays with its record: a flag may be what failed.
+
+        Args:
+            made_from: as for `write`; None where nobody could look at the scan.
+        """
+        earlier = self._earlier() or {}
+        if made_from and "files" in earlier and earlier["made_from"]["scan"] == _as_stored(made_from["scan"]):
+            return
         if not self._foreign():
             self._begin_anew()
         save_json({"failure": reason}, self.record)
@@ -118,7 +127,7 @@ class ScanOutputs:
         try:
             record = json.loads(self.record.read_text(encoding="utf-8"))
             files = record["files"]
-            same = record["made_from"] == json.loads(json.dumps(made_from))
+            same = record["made_from"] == _as_stored(dict(made_from))
             return same and all(digest(self.folder / name) == expected for name, expected in files.items())
         except (OSError, ValueError, KeyError, TypeError):
             return False
@@ -170,6 +179,10 @@ def records_in(folder: Path) -> dict[str, dict[str, Any]]:
         if "unfinished" not in record:
             found[path.stem] = record
     return found
+
+
+def _as_stored(value: Any) -> Any:
+    return json.loads(json.dumps(value))
 
 
 def _draw(done: Segmentation, path: Path) -> None:

@@ -13,7 +13,7 @@ from ..diffusion.batching import is_out_of_memory
 from ..errors import UserError
 from ..scans.scan import Scan
 from .cutting import SegmentedSlices, segment_slices
-from .findings import check_spine_found, warnings_of
+from .findings import check_spine_found, warnings_of, window_warnings
 from .measurements import rows_of
 from .model import SINGLE_SLICES, SliceModel
 from .result import Segmentation, ShownSlice
@@ -47,7 +47,7 @@ def segment_scan(scan: Scan, slices: Slices, model: SliceModel) -> Segmentation:
         segmented.mask_in_scan,
         segmented.uncertainty_in_scan,
         rows,
-        [*scan.warnings, *warnings_of(rows)],
+        [*scan.warnings, *window_warnings(segmented.seen), *warnings_of(rows)],
         _shown(segmented, model),
         time.perf_counter() - started,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,24 +20,46 @@ from .outputs import RECORDS, records_in
 _PACKAGES = ("nnunetv2", "torch", "numpy", "SimpleITK", "nibabel", "highdicom")
 
 
-def write_summary(folder: Path, run: Mapping[str, Any]) -> None:
+def write_summary(
+    folder: Path, run: Mapping[str, Any], names: Collection[str], failures: Mapping[str, str]
+) -> None:
     """Collect the records of an output folder, those of other parts and of earlier runs included.
 
-    Parts of one cohort share the folder; whichever ends last tells of all scans.
+    Parts of one cohort share the folder; whichever ends last tells of all scans. What is gone from the folder
+    is not told, nor what failed earlier and is no scan of the cohort now.
 
     Args:
         run: what is to be said of the run that ends here. Of scans that an earlier one made otherwise,
             `run.json` says in `made_with` what was different.
+        names: of all scans of the cohort.
+        failures: why scans of this run have no new result, by name.
     """
     measurements, told = folder / "measurements.csv", folder / "run.json"
     with _alone(folder / RECORDS):
         for left in half_written(measurements) + half_written(told):
             left.unlink(missing_ok=True)
-        records = records_in(folder)
+        records = _told_of(folder, names)
         rows = [row for record in records.values() for row in record.get("measurements", [])]
         write_measurements(rows, measurements)
         scans = {name: _told(record, run) for name, record in records.items()}
+        for name, reason in failures.items():
+            scans[name] = {**scans.get(name, {}), "failure": reason}
         save_json({"use": USE, "versions": _versions(), **run, "scans": scans}, told)
+
+
+def scans_beside(folder: Path, names: Collection[str]) -> list[str]:
+    """Scans with results in an output folder that are none of these."""
+    return [name for name in _told_of(folder, names) if name not in names]
+
+
+def _told_of(folder: Path, names: Collection[str]) -> dict[str, dict[str, Any]]:
+    def is_told(name: str, record: Mapping[str, Any]) -> bool:
+        if "failure" in record:
+            return name in names
+        mask = next(iter(record["files"]))
+        return (folder / mask).is_file()
+
+    return {name: record for name, record in records_in(folder).items() if is_told(name, record)}
 
 
 def remove_summary(folder: Path) -> None:

@@ -72,7 +72,7 @@ def test_an_absent_structure_has_no_size_and_no_entropy():
     absent = structure_rows(mask, entropy, SPACING, STRUCTURES, stage1)[-1]
     assert absent["area_mm2"] == 0
     assert all(np.isnan(absent[key]) for key in ("mean_entropy_inside", "mean_entropy_boundary", "agreement"))
-    assert absent["low_agreement"] is False
+    assert absent["low_agreement"] is None
 
 
 def test_a_structure_that_only_one_stage_has_is_flagged():
@@ -96,7 +96,7 @@ def test_without_stage_1_nothing_is_flagged():
     mask, entropy, _ = random_case((3, 6, 7))
     for row in structure_rows(mask, entropy, SPACING, STRUCTURES):
         assert np.isnan(row["agreement"])
-        assert row["low_agreement"] is False
+        assert row["low_agreement"] is None
 
 
 def test_the_boundary_has_both_sides_and_ends_at_the_volumes_edge():
@@ -134,7 +134,8 @@ def test_the_table_has_its_columns_in_order(tmp_path):
         "case,structure,area_mm2,volume_mm3,mean_entropy_inside,mean_entropy_boundary,agreement,low_agreement"
     )
     assert table["structure"].tolist() == list(STRUCTURES)
-    assert table["low_agreement"].dtype == bool
+    assert table["low_agreement"].tolist()[:3] == [True, False, False]
+    assert pd.isna(table["low_agreement"][3])
     np.testing.assert_allclose(table["agreement"], [row["agreement"] for row in rows], rtol=1e-5)
     write_confidence([], tmp_path / "empty.csv")
     assert (tmp_path / "empty.csv").read_text().startswith("case,structure,")

@@ -18,7 +18,8 @@ import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.files import written_whole
-from nnunetv2_spinesegdiff.segmentation import many, outputs
+from nnunetv2_spinesegdiff.scans.contents import contents_of
+from nnunetv2_spinesegdiff.segmentation import cohort, many, outputs
 from nnunetv2_spinesegdiff.segmentation.cohort import ModelChoice, segment_cohort
 from nnunetv2_spinesegdiff.segmentation.outputs import Formats, ScanOutputs
 from nnunetv2_spinesegdiff.segmentation.settings import SegmentationSettings
@@ -355,3 +356,61 @@ def test_the_signal_of_discs_is_held_against_that_of_fluid_which_no_scaling_clip
     discs = rows[(rows["structure"] == "ivd") & rows["number"].notna()]
     assert len(discs) >= 4
     assert np.allclose(discs["signal_relative_to_csf"], 0.8, atol=0.02), "800 of 1000, as drawn"
+
+
+def test_a_flag_that_fails_takes_no_results_away(scans, tmp_path, stand_in_model):
+    out = tmp_path / "out"
+    run(scans, out)
+    before = contents(out)
+    failed = run(scans, out, settings=SegmentationSettings(slices=99))
+    assert len(failed.failures) == 3
+    assert contents(out) == before
+    told = json.loads((out / "run.json").read_text())["scans"]["scan1"]
+    assert "99" in told["failure"]
+    assert len(told["files"]) == 3
+    assert run(scans, out).kept == ["scan0", "scan1", "scan2"]
+    assert "failure" not in json.loads((out / "run.json").read_text())["scans"]["scan1"]
+
+
+def test_another_scan_that_fails_does(scans, tmp_path, stand_in_model):
+    out = tmp_path / "out"
+    run(scans, out)
+    write(even_scan(), scans / "scan1.mha")
+    assert len(run(scans, out).failures) == 1
+    assert not list(out.glob("scan1*"))
+    assert set(pd.read_csv(out / "measurements.csv")["scan"]) == {"scan0", "scan2"}
+
+
+def test_results_that_were_deleted_are_not_told_of(scans, tmp_path, stand_in_model):
+    out, others = tmp_path / "out", tmp_path / "others"
+    run(scans, out)
+    for path in out.glob("[!.]*"):
+        path.unlink()
+    write(spine(9), others / "other.mha")
+    assert run(others, out).notes == []
+    assert set(pd.read_csv(out / "measurements.csv")["scan"]) == {"other"}
+    assert set(json.loads((out / "run.json").read_text())["scans"]) == {"other"}
+
+
+def test_scans_of_earlier_runs_are_noted(scans, tmp_path, stand_in_model):
+    out = tmp_path / "out"
+    run(scans, out)
+    (scans / "scan1.mha").rename(scans / "renamed.mha")
+    (note,) = run(scans, out).notes
+    assert note == f"{out}: measurements.csv also holds 1 scans of earlier runs (scan1)"
+    assert run(scans, out, part=(0, 2)).notes == [note]  # scans of the other part are none of these
+
+
+def test_the_first_result_does_not_wait_for_the_last_scan_to_be_hashed(tmp_path, stand_in_model, monkeypatch):
+    for number in range(9):
+        write(spine(number), tmp_path / "scans" / f"scan{number}.mha")
+    there = {}
+
+    def look(source):
+        there[source.name] = (tmp_path / "out" / "scan0_seg.nii.gz").exists()
+        return contents_of(source)
+
+    monkeypatch.setattr(cohort, "contents_of", look)
+    assert len(run(tmp_path / "scans", tmp_path / "out").segmented) == 9
+    assert len(there) == 9
+    assert there["scan8"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
+from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.inference.calibrated import Calibration
 from nnunetv2_spinesegdiff.scans.in_memory import scan_of
 from nnunetv2_spinesegdiff.segmentation.segment import segment_scan
@@ -32,3 +34,48 @@ def test_areas_have_bounds_where_the_model_learnt_them_from_single_slices(cut, s
         assert has_bounds == (bounded and row["number"] is None)
         if has_bounds:
             assert row["area_low_mm2"] <= row["area_mm2"] <= row["area_high_mm2"]
+
+
+class Fails:
+    def __init__(self, error: Exception):
+        self.error = error
+
+    def predict(self, image, spacing):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), MemoryError()], ids=repr
+)
+@pytest.mark.parametrize(("device", "todo"), [("cuda:0", "-device cpu"), ("cpu", "crop it")])
+def test_a_lack_of_memory_is_one_line_that_says_where(error, device, todo):
+    model = reading_model()
+    model.predictor, model.device = Fails(error), torch.device(device)
+    with pytest.raises(UserError, match=f"^scan: {device} has not enough memory.*{todo}"):
+        segment_scan(scan_of(spine()), "middle", model)
+
+
+def test_any_other_error_stays_what_it_is():
+    model = reading_model()
+    model.predictor = Fails(RuntimeError("shapes do not fit"))
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        segment_scan(scan_of(spine()), "middle", model)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "cut", "told"),
+    [
+        ((4.0, 1.0, 1.0), ("middle", "2d"), []),
+        ((4.0, 1.49, 1.0), ("middle", "2d"), []),  # 328 mm
+        ((4.0, 1.9, 1.0), ("middle", "2d"), ["only the middle 320 of 418 mm head to foot were segmented"]),
+        ((4.0, 1.0, 2.0), ("all", "2d"), ["only the middle 320 of 360 mm front to back were segmented"]),
+        ((15.0, 1.0, 1.0), ("all", "2d"), []),
+        ((15.0, 1.0, 1.0), ("all", "3d"), ["only the middle 64 of 105 mm left to right were segmented"]),
+    ],
+)
+def test_what_lies_beyond_the_converters_window_is_warned_of(spacing, cut, told):
+    scan = spine()
+    scan.SetSpacing(spacing[::-1])
+    done = segment_scan(scan_of(scan), "middle", reading_model(*cut))
+    assert [line for line in done.warnings if "only the middle" in line] == told
+    assert done.mask.GetSize() == scan.GetSize()
