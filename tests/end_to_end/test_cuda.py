@@ -13,6 +13,7 @@ import SimpleITK as sitk
 import torch
 
 from nnunetv2_spinesegdiff import SpineSegmenter
+from nnunetv2_spinesegdiff.diffusion.batching import BatchLimit
 
 from .conftest import DATASET, TRAINER, Workspace
 from .test_systems import SYSTEMS
@@ -74,15 +75,14 @@ def test_a_compiled_training_learns_validates_and_predicts(on_card: Workspace, t
     assert (fold / "refinement.json").is_file()
     masks = predict(on_card, two_cases, "--refine", COMPILED)
     again = predict(on_card, two_cases, "--refine", COMPILED)
-    assert_alike(again, masks, 0.999)
+    assert_alike(again, masks, 0.99)  # cuDNN may choose other algorithms the second time
 
 
 @pytest.mark.parametrize("stage", ["--refine --save_uncertainty", "--preset fast", "--no_refine"])
 def test_in_float32_the_card_says_what_the_cpu_says(trained: Workspace, two_cases: Path, stage: str):
     """The noise is drawn alike for both; what is left are TF32 and the order of sums."""
-    precision = "" if stage == "--no_refine" else "--precision float32"
     expected = predict(trained, two_cases, f"{stage} -device cpu")
-    assert_alike(predict(trained, two_cases, f"{stage} {precision}"), expected, 0.98)
+    assert_alike(predict(trained, two_cases, f"{stage} --precision float32"), expected, 0.98)
 
 
 @pytest.mark.parametrize("precision", ["auto", "bfloat16"])
@@ -125,23 +125,30 @@ def test_a_scan_is_segmented_on_the_card_unless_told_otherwise(trained: Workspac
     assert_alike({"mask": masks[None]}, {"mask": masks["cpu"]}, 0.98)
 
 
-def test_less_memory_than_planned_with_gives_the_same(trained: Workspace, two_cases: Path):
+def test_less_memory_than_planned_with_gives_the_same(trained: Workspace, two_cases: Path, monkeypatch):
     """All chains side by side do not fit: they are halved until they do."""
     scan = sorted(two_cases.iterdir())[0]
-    total = torch.cuda.mem_get_info()[1]
+    fitted, fits = [], BatchLimit._fits
 
-    def segmented() -> tuple[np.ndarray, int]:
+    def watched(limit: BatchLimit, *work) -> bool:
+        fitted.append(fits(limit, *work))
+        return fitted[-1]
+
+    monkeypatch.setattr(BatchLimit, "_fits", watched)
+    with SpineSegmenter(trained.results(), precision="float32", num_samples=32) as segmenter:
+        torch.backends.cudnn.benchmark = False  # in search of the fastest algorithm it takes what it likes
+        expected = sitk.GetArrayFromImage(segmenter.segment(scan).mask)
+        assert all(fitted)
         torch.cuda.empty_cache()
+        weights = torch.cuda.memory_reserved()
         torch.cuda.reset_peak_memory_stats()
-        with SpineSegmenter(trained.results(), precision="float32", num_samples=32) as segmenter:
-            mask = sitk.GetArrayFromImage(segmenter.segment(scan).mask)
-        return mask, torch.cuda.max_memory_reserved()
-
-    expected, needed = segmented()
-    torch.cuda.set_per_process_memory_fraction(needed * 0.6 / total)
-    try:
-        found, used = segmented()
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
-    assert used <= needed * 0.6
-    assert_alike({"mask": found}, {"mask": expected}, 0.999)
+        segmenter.segment(scan)
+        room = (torch.cuda.max_memory_allocated() - torch.cuda.memory_allocated()) / 2
+        torch.cuda.empty_cache()
+        torch.cuda.set_per_process_memory_fraction((weights + room) / torch.cuda.mem_get_info()[1])
+        try:
+            found = sitk.GetArrayFromImage(segmenter.segment(scan).mask)
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+    assert not all(fitted)
+    assert_alike({"mask": found}, {"mask": expected}, 0.99)
