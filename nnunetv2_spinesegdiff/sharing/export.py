@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -75,20 +76,50 @@ def export_model(
         `out`.
 
     Raises:
-        UserError: there is no such model, it is no diffusion network of ours, or its JSON files name this
-            machine in a place that prediction cannot do without.
+        UserError: there is no such model, it is no diffusion network of ours, its JSON files name this
+            machine in a place that prediction cannot do without, or the zip cannot be written.
     """
-    if out.suffix.lower() != ".zip" or out.is_dir():
-        raise UserError(f"{out}: is no name for a zip; give one that ends in .zip")
+    _check_name(out)
     folds = trained_folds(model, checkpoint, folds)
     first = Checkpoint.read(model / f"fold_{folds[0]}" / checkpoint)
     source = _read(model, first)
     manifest = _manifest(source, folds, checkpoint, details or CardDetails())
-    with written_whole(out) as temporary, ZipFile(temporary, "w") as archive:
+    with _told_of(out), _folder_for(out), written_whole(out) as temporary, ZipFile(temporary, "w") as archive:
         _pack(source, manifest, Packer(archive, manifest.folder))
     for name in source.left_out:
         print(f"Left out: {name}")
     return out
+
+
+def _check_name(out: Path) -> None:
+    with _told_of(out):
+        folder = out.is_dir()
+    if out.suffix.lower() != ".zip" or folder:
+        raise UserError(f"{out}: is no name for a zip; give one that ends in .zip")
+
+
+@contextmanager
+def _told_of(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{out}: cannot be written ({error.strerror or error}); make room, or choose another with -o"
+        ) from error
+
+
+@contextmanager
+def _folder_for(out: Path) -> Iterator[None]:
+    """Folders that are made for a zip go again where there will be none."""
+    missing = [folder for folder in out.parents if not folder.exists()]
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for folder in missing:
+                folder.rmdir()
+        raise
 
 
 def _read(model: Path, first: Checkpoint) -> Source:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import platform
+import sys
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_STORED, ZipFile
@@ -24,6 +25,7 @@ from nnunetv2_spinesegdiff.sharing.card import CardDetails
 from nnunetv2_spinesegdiff.sharing.export import export_model
 from nnunetv2_spinesegdiff.sharing.opening import open_model
 
+from ..full_disk import says_that_the_disk_is_full
 from ..inference.conftest import Model
 from ..small_plans import image
 from .conftest import Zip
@@ -344,3 +346,35 @@ def test_names_of_zips_and_trainers_that_cannot_be_are_refused(make_model, tmp_p
     (model.folder / "plans.json").write_text(json.dumps({**plans, "dataset_name": "../../Dataset501_Toy"}))
     with pytest.raises(UserError, match="is no name that nnU-Net gives"):
         export_model(model.folder, tmp_path / "model.zip")
+
+
+# --- where nothing can be written ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["file.zip/x.zip", "file.zip/below/x.zip", f"{'x' * 300}.zip"])
+def test_a_zip_that_cannot_be_written_is_one_line_and_nothing_is_left(make_model, tmp_path, name):
+    model = make_model()
+    (tmp_path / "file.zip").write_text("no folder")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match=r"cannot be written \(.+\); make room, or choose another") as refused:
+        export_model(model.folder, tmp_path / name)
+    assert str(refused.value).startswith(f"{tmp_path / name}: ")
+    assert "\n" not in str(refused.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_a_folder_that_takes_no_files_is_one_line(make_model):
+    with pytest.raises(UserError, match=r"/proc/e\.zip: cannot be written"):
+        export_model(make_model().folder, Path("/proc/e.zip"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has threads")
+@pytest.mark.parametrize("most", [0, 2_000, 60_000])
+def test_a_full_disk_is_one_line_and_nothing_is_left(make_model, tmp_path, most):
+    model = make_model()
+    before = sorted(tmp_path.rglob("*"))
+    out = tmp_path / "new" / "folder" / "model.zip"
+    told = f"{out}: cannot be written (File too large); make room"
+    assert says_that_the_disk_is_full(lambda: export_model(model.folder, out), most, told)
+    assert sorted(tmp_path.rglob("*")) == before
