@@ -5,6 +5,8 @@ from __future__ import annotations
 import getpass
 import json
 import platform
+import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -346,6 +348,20 @@ def test_names_of_zips_and_trainers_that_cannot_be_are_refused(make_model, tmp_p
     (model.folder / "plans.json").write_text(json.dumps({**plans, "dataset_name": "../../Dataset501_Toy"}))
     with pytest.raises(UserError, match="is no name that nnU-Net gives"):
         export_model(model.folder, tmp_path / "model.zip")
+
+
+# --- on the screen ---------------------------------------------------------------------------------------
+
+
+def test_nothing_is_said_but_the_zips_name(make_model, tmp_path):
+    """In a process of its own: nnU-Net imports its trainers, and torch warns of them, only once."""
+    out = tmp_path / "model.zip"
+    words = ["export", "-m", str(make_model().folder), "-o", str(out)]
+    done = subprocess.run(
+        [sys.executable, "-m", "nnunetv2_spinesegdiff", *words], capture_output=True, text=True, timeout=240
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(rf"{re.escape(str(out))}: \d+ MB\n", done.stdout)
 
 
 # --- where nothing can be written ------------------------------------------------------------------------
