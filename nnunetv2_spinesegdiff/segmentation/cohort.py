@@ -19,7 +19,7 @@ from ..scans.finding import find_scans
 from ..sharing.opening import open_model
 from .many import Failure, segment_each
 from .model import SliceModel
-from .outputs import Formats, ScanOutputs
+from .outputs import Formats, ScanOutputs, made_in
 from .result import Segmentation
 from .scratch import scratch_folder
 from .settings import SegmentationSettings
@@ -88,7 +88,7 @@ def segment_cohort(
     _check_apart(scans, out)
     with _told_of(out):
         out.mkdir(parents=True, exist_ok=True)
-    sources = find_scans(scans)[part[0] :: part[1]]
+    sources = find_scans(scans, made_in)[part[0] :: part[1]]
     done = Done()
     with scratch_folder() as scratch:
         opened = open_model(choice.path, scratch, folds=choice.folds, checkpoint=choice.checkpoint)

@@ -129,6 +129,29 @@ def test_what_is_missing_or_no_scan_is_refused(tmp_path):
         find_scans(tmp_path / "a.txt")
 
 
+def results(folder: Path) -> set[str]:
+    """Of a run whose output folders are called `out`."""
+    return {"a_seg.nii.gz", "a_uncertainty.mha"} if folder.name == "out" else set()
+
+
+def test_results_are_passed_over_where_a_run_made_them(tmp_path):
+    touch(
+        tmp_path / "out" / "a_seg.nii.gz", tmp_path / "out" / "a_uncertainty.mha", tmp_path / "out" / "a.nii"
+    )
+    touch(tmp_path / "a_seg.nii.gz")
+    assert [source.name for source in find_scans(tmp_path, results)] == ["a_seg", "out_a"]
+    assert [source.name for source in find_scans(tmp_path / "out", results)] == ["a"]
+
+
+def test_results_alone_are_refused_by_name(tmp_path):
+    touch(tmp_path / "out" / "a_seg.nii.gz")
+    for path in (tmp_path, tmp_path / "out"):
+        with pytest.raises(UserError, match="holds no scan, only results of an earlier run; give the scans"):
+            find_scans(path, results)
+    with pytest.raises(UserError, match=r"a_seg\.nii\.gz: is the result of an earlier run; give"):
+        find_scans(tmp_path / "out" / "a_seg.nii.gz", results)
+
+
 def test_scan_files_and_dicom_side_by_side_are_refused(tmp_path):
     write_series(tmp_path / "exam", scan())
     touch(tmp_path / "exam" / "converted.nii.gz", tmp_path / "other.nii")

@@ -243,6 +243,25 @@ def test_a_single_scan_may_have_its_results_beside_it(scans, stand_in_model):
     assert run(scans / "scan1.mha", scans).kept == ["scan1"]
 
 
+def test_results_beside_scans_are_no_scans(scans, tmp_path, stand_in_model):
+    run(scans / "scan1.mha", scans, formats=Formats(keep=True))
+    assert run(scans, tmp_path / "out").segmented == ["scan0", "scan1", "scan2"]
+
+
+def test_an_output_folder_holds_no_scans(scans, tmp_path, stand_in_model):
+    run(scans, tmp_path / "out")
+    with pytest.raises(UserError, match=r"out: holds no scan, only results of an earlier run"):
+        run(tmp_path / "out", tmp_path / "again")
+    # What a killed run had begun is from here, too.
+    record = tmp_path / "out" / outputs.RECORDS / "scan1.json"
+    record.write_text(json.dumps({"unfinished": True}))
+    with pytest.raises(UserError, match="only results of an earlier run"):
+        run(tmp_path / "out", tmp_path / "again")
+    # And what lies where a scan failed is not.
+    record.write_text(json.dumps({"failure": "damaged"}))
+    assert run(tmp_path / "out", tmp_path / "again").failures[0].source.name == "scan1_seg"
+
+
 @pytest.mark.parametrize("name", ["scan1_seg.nii.gz", "scan1_seg.nrrd", "scan1_overlay.png"])
 @pytest.mark.parametrize("fails", [False, True])
 def test_files_of_others_are_neither_replaced_nor_removed(name, fails, scans, stand_in_model):
