@@ -128,7 +128,11 @@ def add_export(commands: argparse._SubParsersAction) -> None:
     )
     p.add_argument("-o", type=Path, required=True, metavar="ZIP", help="zip to write")
     p.add_argument(
-        "-m", type=Path, metavar="MODEL", default=argparse.SUPPRESS, help="folder of the model, instead of -d"
+        "-m",
+        type=Path,
+        metavar="MODEL",
+        default=argparse.SUPPRESS,
+        help="folder of the model, or of a dataset with no other, instead of -d",
     )
     p.add_argument("-d", metavar="DATASET", default=argparse.SUPPRESS, help="dataset id or name")
     p.add_argument("-c", default="2d", metavar="CONFIGURATION", help="configuration of the plans")

@@ -24,7 +24,7 @@ from .history import history_of
 from .manifest import CARD, DATASET, FINAL, MANIFEST, PLANS, Manifest
 from .packing import Packer
 from .private import public_part
-from .trained_folder import trained_folds
+from .trained_folder import model_to_export, trained_folds
 
 PACKAGES = ("nnunetv2", "dynamic-network-architectures", "torch", "numpy")
 
@@ -66,7 +66,8 @@ def export_model(
     with the same versions of packages. An installed zip can be exported again.
 
     Args:
-        model: results folder, `.../Dataset501_SPIDER/nnUNetTrainerSpineSegDiff__nnUNetPlans__2d`.
+        model: results folder, `.../Dataset501_SPIDER/nnUNetTrainerSpineSegDiff__nnUNetPlans__2d`, or the
+            folder of its dataset if that holds no other.
         out: name of the zip, which appears when it is whole.
         folds: None takes all that have the checkpoint, "all" only where no other has.
         checkpoint: file name in the folds' folders; it keeps its name.
@@ -80,6 +81,7 @@ def export_model(
             machine in a place that prediction cannot do without, or the zip cannot be written.
     """
     _check_name(out)
+    model = model_to_export(model)
     folds = trained_folds(model, checkpoint, folds)
     first = Checkpoint.read(model / f"fold_{folds[0]}" / checkpoint)
     source = _read(model, first)

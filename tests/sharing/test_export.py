@@ -19,6 +19,7 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.model_sharing.model_import import install_model_from_zip_file
 
+from nnunetv2_spinesegdiff.cli import main, segmenting
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.inference.calibrated import kind_of
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
@@ -348,6 +349,56 @@ def test_names_of_zips_and_trainers_that_cannot_be_are_refused(make_model, tmp_p
     (model.folder / "plans.json").write_text(json.dumps({**plans, "dataset_name": "../../Dataset501_Toy"}))
     with pytest.raises(UserError, match="is no name that nnU-Net gives"):
         export_model(model.folder, tmp_path / "model.zip")
+
+
+@pytest.fixture
+def dataset(make_model, tmp_path) -> Path:
+    """The results of a dataset with one trained model, and one whose training was only begun."""
+    folder = tmp_path / "nnUNet_results" / "Dataset501_Toy"
+    folder.mkdir(parents=True)
+    make_model().folder.rename(folder / TRAINED)
+    (folder / BEGUN / "fold_0").mkdir(parents=True)
+    for name in ("plans.json", "dataset.json"):
+        (folder / BEGUN / name).write_text((folder / TRAINED / name).read_text())
+    return folder
+
+
+TRAINED, BEGUN = (
+    "nnUNetTrainerSpineSegDiff__smallPlans__small",
+    "nnUNetTrainerSpineSegDiff_T50__smallPlans__small",
+)
+
+
+def test_the_folder_of_a_dataset_will_do_where_it_holds_one_model(dataset, tmp_path):
+    archive = export_model(dataset, tmp_path / "a.zip")
+    assert archive.read_bytes() == export_model(dataset / TRAINED, tmp_path / "b.zip").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("gone", f"there is no such folder; train the model first, or name one that is trained: {TRAINED}"),
+        (BEGUN, f"no fold has a .*; train it to the end first, or name one that is trained: {TRAINED}"),
+        (f"{TRAINED}/fold_0", r"there is no trained model; give a results folder \([^ ]*\)$"),
+        ("../../model.zip", "is a zip already, hand it on as it is; to export it anew, install it"),
+        (f"{TRAINED}/plans.json", "is a file; give a results folder"),
+    ],
+)
+def test_what_is_no_trained_model_is_told_as_what_it_is(dataset, zipped, tmp_path, name, told):
+    with pytest.raises(UserError, match=told) as refused:
+        export_model(dataset / name, tmp_path / "out.zip")
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "out.zip").exists()
+
+
+def test_a_trainer_that_was_not_trained_is_told_with_those_that_were(dataset, tmp_path, monkeypatch, capsys):
+    for variable in ("nnUNet_results", "nnUNet_raw", "nnUNet_preprocessed"):
+        monkeypatch.setenv(variable, str(dataset.parent))
+    monkeypatch.setattr(segmenting, "name_of_dataset", lambda *_: dataset.name)
+    assert main(["export", "-d", "501", "-o", str(tmp_path / "out.zip")]) == 1
+    told = capsys.readouterr().err
+    assert "nnUNetTrainerSpineSegDiff__nnUNetPlans__2d: there is no such folder" in told
+    assert told.endswith(f"name one that is trained: {TRAINED}\n")
 
 
 # --- on the screen ---------------------------------------------------------------------------------------
