@@ -25,6 +25,7 @@ from .manifest import CARD, DATASET, FINAL, MANIFEST, PLANS, Manifest
 from .packing import Packer
 from .private import public_part
 from .trained_folder import model_to_export, trained_folds
+from .unpacking import is_export
 
 PACKAGES = ("nnunetv2", "dynamic-network-architectures", "torch", "numpy")
 
@@ -56,6 +57,7 @@ def export_model(
     folds: Sequence[str] | None = None,
     checkpoint: str = FINAL,
     details: CardDetails | None = None,
+    force: bool = False,
 ) -> Path:
     """Pack a trained diffusion model for people who only predict.
 
@@ -72,15 +74,19 @@ def export_model(
         folds: None takes all that have the checkpoint, "all" only where no other has.
         checkpoint: file name in the folds' folders; it keeps its name.
         details: what only a person can say, for the model card.
+        force: replace whatever file has that name; without it only a zip of an export is replaced.
 
     Returns:
         `out`.
 
     Raises:
         UserError: there is no such model, it is no diffusion network of ours, its JSON files name this
-            machine in a place that prediction cannot do without, or the zip cannot be written.
+            machine in a place that prediction cannot do without, the zip cannot be written, or another
+            file has its name.
     """
     _check_name(out)
+    if not force:
+        _check_replaceable(out)
     model = model_to_export(model)
     folds = trained_folds(model, checkpoint, folds)
     first = Checkpoint.read(model / f"fold_{folds[0]}" / checkpoint)
@@ -98,6 +104,14 @@ def _check_name(out: Path) -> None:
         folder = out.is_dir()
     if out.suffix.lower() != ".zip" or folder:
         raise UserError(f"{out}: is no name for a zip; give one that ends in .zip")
+
+
+def _check_replaceable(out: Path) -> None:
+    if out.exists() and not is_export(out):
+        raise UserError(
+            f"{out}: is there already, and is no whole zip of `spinesegdiff export`; choose another with -o, "
+            "or replace it with --force"
+        )
 
 
 @contextmanager

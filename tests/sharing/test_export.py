@@ -27,6 +27,7 @@ from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
 from nnunetv2_spinesegdiff.sharing.card import CardDetails
 from nnunetv2_spinesegdiff.sharing.export import export_model
 from nnunetv2_spinesegdiff.sharing.opening import open_model
+from nnunetv2_spinesegdiff.sharing.unpacking import is_export
 
 from ..full_disk import says_that_the_disk_is_full
 from ..inference.conftest import Model
@@ -413,6 +414,46 @@ def test_nothing_is_said_but_the_zips_name(make_model, tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(rf"{re.escape(str(out))}: \d+ MB\n", done.stdout)
+
+
+# --- what is in the way -----------------------------------------------------------------------------------
+
+
+def of_scans(path: Path) -> None:
+    with ZipFile(path, "w") as archive:
+        archive.writestr("patient/IM0001", "DICM")
+
+
+IN_THE_WAY = {
+    "a zip of scans": of_scans,
+    "no zip": lambda path: path.write_text("notes"),
+    "nothing": lambda path: path.write_bytes(b""),
+    "half an export": lambda path: path.write_bytes(path.read_bytes()[:-100]),
+}
+
+
+@pytest.mark.parametrize("what", IN_THE_WAY)
+def test_a_file_that_is_no_export_is_not_replaced(make_model, zipped, tmp_path, what):
+    IN_THE_WAY[what](zipped.path)
+    before = zipped.path.read_bytes()
+    words = ["export", "-m", str(make_model().folder), "-o", str(zipped.path)]
+    assert main(words) == 1
+    assert zipped.path.read_bytes() == before
+    assert main([*words, "--force"]) == 0
+    assert is_export(zipped.path)
+
+
+def test_what_is_in_the_way_is_told_in_one_line(tmp_path):
+    (tmp_path / "mine.zip").write_text("mine")
+    with pytest.raises(UserError, match=r"mine\.zip: is there already, and is no .*--force") as refused:
+        export_model(tmp_path / "model", tmp_path / "mine.zip")
+    assert "\n" not in str(refused.value)
+
+
+def test_an_earlier_export_is_replaced(make_model, zipped):
+    details = CardDetails(notes="made anew")
+    export_model(make_model().folder, zipped.path, details=details)
+    assert zipped.json("manifest.json")["details"] == {"notes": "made anew"}
 
 
 # --- where nothing can be written ------------------------------------------------------------------------
