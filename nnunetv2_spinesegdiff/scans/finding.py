@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import UserError
 from .dicom_files import holds_dicom, is_dicom, read_header, start_of
 from .dicom_zip import holds_dicom_image
-from .endings import ENDINGS, ZIP, ending_of, is_scan_file
+from .endings import ENDINGS, ZIP, ending_of, is_other_image, is_scan_file
 from .itk import is_utf8
 from .names import unique_names
 from .scan import Kind, ScanSource
@@ -24,8 +24,23 @@ MadeIn = Callable[[Path], Collection[str]]
 _READ = f"read are {', '.join(ENDINGS)} files, DICOM exams (folders) and zips of them"
 
 
-def find_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> list[ScanSource]:
-    """List the scans at a path, sorted by name. Headers are looked at only as far as needed for the list.
+@dataclass(frozen=True)
+class FoundScans:
+    """What lies at a path.
+
+    Attributes:
+        scans: sources whose names are different: the path relative to the folder, its parts joined with "_",
+            without the ending; where names would be equal with it (see `unique_names`). Sorted by name.
+        passed_over: files that could be scans in other formats and zips without a DICOM image, outside of
+            exams, by their path below the folder, sorted.
+    """
+
+    scans: list[ScanSource]
+    passed_over: list[str] = field(default_factory=list)
+
+
+def look_for_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> FoundScans:
+    """List the scans at a path. Headers are looked at only as far as needed for the list.
 
     A folder that holds DICOM images at any depth and no scan file or zip of DICOM images is one exam. Where
     its subfolders hold different studies (StudyInstanceUID), each study is one. Hidden files and folders are
@@ -34,11 +49,7 @@ def find_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> list[ScanSour
     Args:
         path: a scan file (any case of its ending), a DICOM image, an exam, a zip of an exam, or a folder of
             any of these.
-        made_in: asked of every folder; the files that it names are passed over.
-
-    Returns:
-        Sources whose names are different: the path relative to the folder, its parts joined with "_", without
-        the ending; where names would be equal with it (see `unique_names`).
+        made_in: asked of every folder; the files that it names are passed over, too.
 
     Raises:
         UserError: there is nothing, there is no scan or only results, scan files and DICOM images lie in one
@@ -53,7 +64,12 @@ def find_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> list[ScanSour
     kind = _kind_of_file(path)
     if kind is None:
         raise UserError(f"{path}: is no scan; {_READ}")
-    return _named(path.parent, [(path, kind)])
+    return FoundScans(_named(path.parent, [(path, kind)]))
+
+
+def find_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> list[ScanSource]:
+    """Only the scans of `look_for_scans`, with the same errors."""
+    return look_for_scans(path, made_in).scans
 
 
 @dataclass
@@ -99,13 +115,26 @@ class _Folder:
         return own.union(*(folder.studies for folder in self.folders))
 
 
-def _in_tree(tree: _Folder) -> list[ScanSource]:
+def _in_tree(tree: _Folder) -> FoundScans:
     found = list(_in_folder(tree))
     if not found and tree.holds_results:
         raise UserError(
             f"{tree.path}: holds no scan, only results of an earlier run; give the scans they were made of"
         )
-    return _named(tree.path, found)
+    exams = {path for path, kind in found if kind == "dicom"}
+    others = sorted(str(file.relative_to(tree.path)) for file in _passed_over(tree, exams))
+    return FoundScans(_named(tree.path, found), others)
+
+
+def _passed_over(folder: _Folder, exams: Collection[Path]) -> Iterator[Path]:
+    if folder.path in exams:
+        return
+    scans = {path for path, _ in folder.scans}
+    for file in folder.files:
+        if file not in scans and (is_other_image(file.name) or ending_of(file.name).lower() == ZIP):
+            yield file
+    for inner in folder.folders:
+        yield from _passed_over(inner, exams)
 
 
 def _tree(root: Path, made_in: MadeIn) -> _Folder:

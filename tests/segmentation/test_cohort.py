@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 
+from nnunetv2_spinesegdiff.cli import main
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.files import written_whole
 from nnunetv2_spinesegdiff.segmentation import many, outputs
@@ -241,6 +242,23 @@ def test_results_do_not_lie_among_the_scans(out, scans, stand_in_model):
 def test_a_single_scan_may_have_its_results_beside_it(scans, stand_in_model):
     assert run(scans / "scan1.mha", scans).segmented == ["scan1"]
     assert run(scans / "scan1.mha", scans).kept == ["scan1"]
+
+
+def test_what_is_passed_over_is_told(scans, tmp_path, stand_in_model, capsys):
+    names = [f"old{number}.mgz" for number in range(7)]
+    for name in names:
+        (scans / name).touch()
+    words = ["segment", "-i", str(scans), "-o", str(tmp_path / "out"), "-m", "model", "-device", "cpu"]
+    assert main(words) == 0
+    said = "warning: 7 files were passed over, in no format that is read: old0.mgz, "
+    assert f"{said}old1.mgz, old2.mgz, old3.mgz, old4.mgz, ...\n" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["passed_over"] == names
+    for name in names[1:]:
+        (scans / name).unlink()
+    assert main(words) == 0
+    told = capsys.readouterr().err
+    assert told.count("warning:") == 1
+    assert "warning: 1 file was passed over, in no format that is read: old0.mgz\n" in told
 
 
 def test_results_beside_scans_are_no_scans(scans, tmp_path, stand_in_model):
