@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import shlex
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import UserError
@@ -23,6 +27,18 @@ def external_trainers() -> str:
 def make_trainers_known() -> None:
     """Let nnU-Net find our trainers in this process and in those it starts."""
     os.environ["nnUNet_extTrainer"] = external_trainers()
+
+
+@contextlib.contextmanager
+def search_unheard() -> Iterator[None]:
+    """Nothing on the screen while nnU-Net searches for a trainer.
+
+    It tells every folder that it looks into and imports all of its trainers; what torch has to say of the
+    libraries they need is nothing that a user could change.
+    """
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 def let_waiting_threads_sleep() -> None:

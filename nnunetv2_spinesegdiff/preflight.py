@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 from collections.abc import Sequence
 
-from .environment import folder_of
+from .environment import folder_of, search_unheard
 from .errors import UserError
 
 
@@ -29,7 +27,7 @@ def check_trainer(name: str) -> None:
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # it tells every folder it looks into
+        with search_unheard():
             recursive_find_trainer_class_by_name(name)
     except RuntimeError:
         raise UserError(

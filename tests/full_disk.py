@@ -10,19 +10,21 @@ from collections.abc import Callable
 from nnunetv2_spinesegdiff.errors import UserError
 
 
-def says_that_the_disk_is_full(work: Callable[[], object], most: int) -> bool:
-    """Whether `work` ends with a `UserError` that asks so, where no file can grow beyond `most` bytes."""
-    child = multiprocessing.get_context("fork").Process(target=_run, args=(work, most))
+def says_that_the_disk_is_full(
+    work: Callable[[], object], most: int, told: str = "is the disk full?"
+) -> bool:
+    """Whether `work` ends with a `UserError` that tells so, where no file can grow beyond `most` bytes."""
+    child = multiprocessing.get_context("fork").Process(target=_run, args=(work, most, told))
     child.start()
     child.join(60)
     return child.exitcode == 0
 
 
-def _run(work: Callable[[], object], most: int) -> None:
+def _run(work: Callable[[], object], most: int, told: str) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     try:
         work()
     except UserError as error:
-        raise SystemExit(0 if "is the disk full?" in str(error) else 1) from error
+        raise SystemExit(0 if told in str(error) else 1) from error
     raise SystemExit(2)

@@ -46,7 +46,10 @@ OPTIONS = {
         *("-i", "-o", "-m", "-f", "-chk", "-device", "--slices", "--series", "--any_plane", "--keep_format"),
         *("--dicom_seg", "--disable_tta", "--refine", "--no_refine", "--preset", "--num_parts", "--part_id"),
     ],
-    "export": ["-o", "-m", "-d", "-c", "-tr", "-p", "-f", "-chk", "--license", "--authors", "--contact"],
+    "export": [
+        *("-o", "-m", "-d", "-c", "-tr", "-p", "-f", "-chk", "--license", "--authors", "--contact"),
+        "--force",
+    ],
     "reproduce": [
         *("--table", "--description", "-d", "-o", "--num_parts", "-device", "--dry_run", "--job"),
     ],

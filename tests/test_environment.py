@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from nnunetv2_spinesegdiff.environment import (
     folder_of,
     let_waiting_threads_sleep,
     make_trainers_known,
+    search_unheard,
     shell_lines,
 )
 from nnunetv2_spinesegdiff.errors import UserError
@@ -120,3 +122,16 @@ def test_threads_wait_quietly_unless_the_user_says_otherwise(monkeypatch):
     monkeypatch.delenv("OMP_WAIT_POLICY")
     let_waiting_threads_sleep()
     assert os.environ["OMP_WAIT_POLICY"] == "passive"
+
+
+def test_a_search_is_not_heard_and_what_comes_after_it_is(capsys):
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with search_unheard():
+            print("looking into a folder")
+            warnings.warn("torch will change", FutureWarning, stacklevel=1)
+            warnings.warn("the disk is nearly full", UserWarning, stacklevel=1)
+        print("found")
+        warnings.warn("ours will change", FutureWarning, stacklevel=1)
+    assert capsys.readouterr().out == "found\n"
+    assert [str(one.message) for one in told] == ["the disk is nearly full", "ours will change"]

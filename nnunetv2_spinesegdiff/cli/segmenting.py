@@ -128,7 +128,11 @@ def add_export(commands: argparse._SubParsersAction) -> None:
     )
     p.add_argument("-o", type=Path, required=True, metavar="ZIP", help="zip to write")
     p.add_argument(
-        "-m", type=Path, metavar="MODEL", default=argparse.SUPPRESS, help="folder of the model, instead of -d"
+        "-m",
+        type=Path,
+        metavar="MODEL",
+        default=argparse.SUPPRESS,
+        help="folder of the model, or of a dataset with no other, instead of -d",
     )
     p.add_argument("-d", metavar="DATASET", default=argparse.SUPPRESS, help="dataset id or name")
     p.add_argument("-c", default="2d", metavar="CONFIGURATION", help="configuration of the plans")
@@ -145,6 +149,9 @@ def add_export(commands: argparse._SubParsersAction) -> None:
         ("notes", "a paragraph for its card"),
     ):
         p.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar="TEXT", help=text)
+    p.add_argument(
+        "--force", action="store_true", help="replace a file of that name, even if it is no exported model"
+    )
     p.set_defaults(run=_export)
 
 
@@ -162,7 +169,12 @@ def _export(options: argparse.Namespace) -> int:
         model = folder_of("nnUNet_results") / dataset / f"{options.tr}__{options.p}__{options.c}"
     details = {name: given[name] for name in ("license", "authors", "contact", "notes") if name in given}
     made = export_model(
-        model, options.o, folds=given.get("f"), checkpoint=options.chk, details=CardDetails(**details)
+        model,
+        options.o,
+        folds=given.get("f"),
+        checkpoint=options.chk,
+        details=CardDetails(**details),
+        force=options.force,
     )
     print(f"{made}: {made.stat().st_size / 2**20:.0f} MB", file=sys.stdout)
     return 0

@@ -5,6 +5,13 @@ from __future__ import annotations
 ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr")
 ZIP = ".zip"
 OF_DICOM = ".nii.gz"
+
+OTHER_IMAGES = (
+    *(".hdr", ".img", ".hdr.gz", ".img.gz"),  # Analyze, and NIfTI in two files
+    *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.lz4", ".mnc", ".mgz", ".mgh", ".par", ".rec"),
+    *(".head", ".brik", ".brik.gz", ".mif", ".mif.gz", ".mih", ".gipl", ".gipl.gz", ".vti", ".vtk"),
+)
+"""Of volumes in formats that are not read, lower case. `.raw` and the like are parts of scans that are."""
 _IN_ONE_FILE = {".mhd": ".mha", ".nhdr": ".nrrd"}
 
 
@@ -15,6 +22,11 @@ def ending_of(name: str) -> str:
 
 def is_scan_file(name: str) -> bool:
     return ending_of(name).lower() in ENDINGS
+
+
+def is_other_image(name: str) -> bool:
+    """Whether a file of this name may be a scan in a format that is not read."""
+    return name.lower().endswith(OTHER_IMAGES)
 
 
 def ending_of_results(name: str) -> str:

@@ -7,6 +7,7 @@ import SimpleITK as sitk
 from ..dataset_conversion.geometry import Grid, obliquity_deg
 from ..dataset_conversion.intensities import signal_reference
 from .kind import refuse_kind
+from .mask import refuse_mask
 from .plane import left_right_axis, slice_axis, why_not_sagittal
 from .refusal import Refusal
 from .shear import upright
@@ -26,7 +27,7 @@ def examine(image: sitk.Image, any_plane: bool) -> tuple[str, ...]:
         What a reader of the results should know, a line each.
 
     Raises:
-        Refusal: the first of the reasons in kind, spacing, shear, plane and voxels.
+        Refusal: the first of the reasons in kind, spacing, shear, plane and voxels, masks among them.
     """
     refuse_kind(image)
     grid = Grid.of(image)
@@ -43,6 +44,7 @@ def examine(image: sitk.Image, any_plane: bool) -> tuple[str, ...]:
             f"its slices are {plane} ({grid.spacing[slices]:.1f} mm apart), models are trained on sagittal "
             "ones: give the sagittal scan, or have it reformatted with --any_plane"
         )
+    refuse_mask(image)
     refuse_no_signal(image)
     return (*sheared, *_of_plane(plane), *_of_slices(count), *_of_obliquity(obliquity_deg(grid.cosines)))
 

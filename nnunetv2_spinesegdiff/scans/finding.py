@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,16 +13,34 @@ from pathlib import Path
 from ..errors import UserError
 from .dicom_files import holds_dicom, is_dicom, read_header, start_of
 from .dicom_zip import holds_dicom_image
-from .endings import ENDINGS, ZIP, ending_of, is_scan_file
+from .endings import ENDINGS, ZIP, ending_of, is_other_image, is_scan_file
 from .itk import is_utf8
 from .names import unique_names
 from .scan import Kind, ScanSource
 
+MadeIn = Callable[[Path], Collection[str]]
+"""Names of the files in a folder that are results and no scans."""
+
 _READ = f"read are {', '.join(ENDINGS)} files, DICOM exams (folders) and zips of them"
 
 
-def find_scans(path: Path) -> list[ScanSource]:
-    """List the scans at a path, sorted by name. Headers are looked at only as far as needed for the list.
+@dataclass(frozen=True)
+class FoundScans:
+    """What lies at a path.
+
+    Attributes:
+        scans: sources whose names are different: the path relative to the folder, its parts joined with "_",
+            without the ending; where names would be equal with it (see `unique_names`). Sorted by name.
+        passed_over: files that could be scans in other formats and zips without a DICOM image, outside of
+            exams, by their path below the folder, sorted.
+    """
+
+    scans: list[ScanSource]
+    passed_over: list[str] = field(default_factory=list)
+
+
+def look_for_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> FoundScans:
+    """List the scans at a path. Headers are looked at only as far as needed for the list.
 
     A folder that holds DICOM images at any depth and no scan file or zip of DICOM images is one exam. Where
     its subfolders hold different studies (StudyInstanceUID), each study is one. Hidden files and folders are
@@ -31,30 +49,35 @@ def find_scans(path: Path) -> list[ScanSource]:
     Args:
         path: a scan file (any case of its ending), a DICOM image, an exam, a zip of an exam, or a folder of
             any of these.
-
-    Returns:
-        Sources whose names are different: the path relative to the folder, its parts joined with "_", without
-        the ending; where names would be equal with it (see `unique_names`).
+        made_in: asked of every folder; the files that it names are passed over, too.
 
     Raises:
-        UserError: there is nothing, there is no scan, scan files and DICOM images lie in one folder, or two
-            scans have the same name.
+        UserError: there is nothing, there is no scan or only results, scan files and DICOM images lie in one
+            folder, or two scans have the same name.
     """
     if path.is_dir():
-        return _named(path, list(_in_folder(_tree(path))))
+        return _in_tree(_tree(path, made_in))
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
+    if path.name in made_in(path.parent):
+        raise UserError(f"{path}: is the result of an earlier run; give the scan that it was made of")
     kind = _kind_of_file(path)
     if kind is None:
         raise UserError(f"{path}: is no scan; {_READ}")
-    return _named(path.parent, [(path, kind)])
+    return FoundScans(_named(path.parent, [(path, kind)]))
+
+
+def find_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> list[ScanSource]:
+    """Only the scans of `look_for_scans`, with the same errors."""
+    return look_for_scans(path, made_in).scans
 
 
 @dataclass
 class _Folder:
-    """A folder with all that is not hidden below it."""
+    """A folder with all that is not hidden below it, results apart."""
 
     path: Path
+    results: list[Path] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     folders: list[_Folder] = field(default_factory=list)
 
@@ -80,6 +103,11 @@ class _Folder:
         """Whether there is a scan file or a zip of DICOM images at any depth."""
         return bool(self.scans) or any(folder.holds_scans for folder in self.folders)
 
+    @property
+    def holds_results(self) -> bool:
+        """Whether there is a result of an earlier run at any depth."""
+        return bool(self.results) or any(folder.holds_results for folder in self.folders)
+
     @cached_property
     def studies(self) -> set[str]:
         """The study of the first DICOM image of every folder, at any depth."""
@@ -87,7 +115,29 @@ class _Folder:
         return own.union(*(folder.studies for folder in self.folders))
 
 
-def _tree(root: Path) -> _Folder:
+def _in_tree(tree: _Folder) -> FoundScans:
+    found = list(_in_folder(tree))
+    if not found and tree.holds_results:
+        raise UserError(
+            f"{tree.path}: holds no scan, only results of an earlier run; give the scans they were made of"
+        )
+    exams = {path for path, kind in found if kind == "dicom"}
+    others = sorted(str(file.relative_to(tree.path)) for file in _passed_over(tree, exams))
+    return FoundScans(_named(tree.path, found), others)
+
+
+def _passed_over(folder: _Folder, exams: Collection[Path]) -> Iterator[Path]:
+    if folder.path in exams:
+        return
+    scans = {path for path, _ in folder.scans}
+    for file in folder.files:
+        if file not in scans and (is_other_image(file.name) or ending_of(file.name).lower() == ZIP):
+            yield file
+    for inner in folder.folders:
+        yield from _passed_over(inner, exams)
+
+
+def _tree(root: Path, made_in: MadeIn) -> _Folder:
     """The folder's content. Of a folder that links lead to, too, the place without links counts."""
     seen = {_identity(root)}
     tree = _Folder(root)
@@ -102,9 +152,10 @@ def _tree(root: Path) -> _Folder:
                 continue
             seen.add(_identity(path))
             parent.folders.append(folder)
+        results = made_in(folder.path)
         for path in sorted(_visible(folder.path)):
             if not path.is_dir():
-                folder.files.append(path)
+                (folder.results if path.name in results else folder.files).append(path)
             elif path.is_symlink():
                 links.append((folder, path))
             else:

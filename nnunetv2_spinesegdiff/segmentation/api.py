@@ -21,6 +21,7 @@ from ..scans.scan import ScanSource
 from ..sharing.opening import open_model
 from .many import Failure, scratch_for_scan, segment_each
 from .model import SliceModel
+from .outputs import made_in
 from .result import Segmentation
 from .scratch import scratch_folder
 from .segment import segment_scan
@@ -89,7 +90,7 @@ class SpineSegmenter:
         if isinstance(scan, sitk.Image):
             read = scan_of(scan, any_plane=self.settings.any_plane)
         else:
-            sources = find_scans(Path(scan))
+            sources = find_scans(Path(scan), made_in)
             if len(sources) > 1:
                 raise UserError(f"{scan}: holds {len(sources)} scans; give one of them, or use segment_each")
             read = read_scan(
@@ -133,7 +134,7 @@ class SpineSegmenter:
 
 def _sources_at(path: Path) -> Sequence[ScanSource | Failure]:
     try:
-        return find_scans(path)
+        return find_scans(path, made_in)
     except UserError as error:
         return [Failure(ScanSource(path.name, path, "dicom" if path.is_dir() else "file"), str(error))]
 

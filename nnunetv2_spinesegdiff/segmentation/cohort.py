@@ -15,12 +15,12 @@ from tqdm import tqdm
 from .. import __version__
 from ..errors import UserError
 from ..scans.contents import contents_of
-from ..scans.finding import find_scans
+from ..scans.finding import look_for_scans
 from ..scans.scan import ScanSource
 from ..sharing.opening import open_model
 from .many import Failure, segment_each
 from .model import SliceModel
-from .outputs import Formats, ScanOutputs
+from .outputs import Formats, ScanOutputs, made_in
 from .result import Segmentation
 from .scratch import scratch_folder
 from .settings import SegmentationSettings
@@ -48,6 +48,7 @@ class Done:
         notes: of the model.
         warnings: lines by the name of their scan.
         failures: scans without a result.
+        passed_over: files among the scans that may be scans in formats that are not read.
     """
 
     segmented: list[str] = field(default_factory=list)
@@ -55,6 +56,7 @@ class Done:
     notes: list[str] = field(default_factory=list)
     warnings: dict[str, list[str]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
 
     def note(self, name: str, record: Mapping[str, Any] | Failure) -> None:
         """Add a scan by the record of its outputs, or its failure."""
@@ -79,7 +81,7 @@ def segment_cohort(
     """Segment every scan of a path that is not finished already, and write what is known of all of them.
 
     Args:
-        scans: what `find_scans` takes.
+        scans: what `look_for_scans` takes.
         out: folder for the results; it may hold earlier ones.
         part: (number from 0, how many): every how-manieth scan is this part's.
         command: words for run.json.
@@ -91,9 +93,9 @@ def segment_cohort(
     _check_apart(scans, out)
     with _told_of(out):
         out.mkdir(parents=True, exist_ok=True)
-    cohort = find_scans(scans)
-    sources = cohort[part[0] :: part[1]]
-    done = Done()
+    found = look_for_scans(scans, made_in)
+    sources = found.scans[part[0] :: part[1]]
+    done = Done(passed_over=found.passed_over)
     with scratch_folder() as scratch:
         opened = open_model(choice.path, scratch, folds=choice.folds, checkpoint=choice.checkpoint)
         made_by = {
@@ -112,10 +114,11 @@ def segment_cohort(
             "command": list(command),
             "model": {"name": opened.label, "sha256": opened.sha256, "folds": list(opened.folds)},
             "notes": done.notes,
+            "passed_over": done.passed_over,
             "settings": settings.as_record(),
             "device": str(choice.device),
         }
-        names = [source.name for source in cohort]
+        names = [source.name for source in found.scans]
         with _summed_up(out, run, started, names, done):
             if others := scans_beside(out, names):
                 done.notes.append(_said_of_others(out, others))

@@ -18,6 +18,9 @@ from .many import Failure
 from .outputs import Formats
 from .settings import SegmentationSettings
 
+NAMED = 5
+"""Files that are passed over are named up to so many; run.json names all."""
+
 
 def run_segment(options: argparse.Namespace) -> int:
     """Segment, tell what came of it, and return the exit status: 1 where a scan has no result."""
@@ -60,10 +63,18 @@ def run_segment(options: argparse.Namespace) -> int:
 def _tell(done: Done) -> None:
     for note in done.notes:
         print(f"note: {note}", file=sys.stderr)
+    if done.passed_over:
+        print(f"warning: {_passed_over(done.passed_over)}", file=sys.stderr)
     for name, lines in done.warnings.items():
         print(f"warning: {name}: {'; '.join(lines)}", file=sys.stderr)
     if done.failures:
         print(_table(done.failures), file=sys.stderr)
+
+
+def _passed_over(names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > NAMED else ""
+    count = "1 file was" if len(names) == 1 else f"{len(names)} files were"
+    return f"{count} passed over, in no format that is read: {', '.join(names[:NAMED])}{more}"
 
 
 def _table(failures: Sequence[Failure]) -> str:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
 from typing import Any
 
 import torch
 
 from ..diffusion.fusion import Measure
-from ..environment import make_trainers_known
+from ..environment import make_trainers_known, search_unheard
 from ..errors import UserError
 from ..inference.arrays import ArrayPredictor
 from ..inference.calibrated import Calibration
@@ -78,10 +75,7 @@ class SliceModel:
 def _initialised(
     opened: OpenedModel, settings: SegmentationSettings, device: torch.device
 ) -> SpineSegDiffPredictor:
-    # In search of the trainer nnU-Net tells every folder and imports all of its trainers; what torch has to
-    # say of the libraries they need is nothing that a user could change.
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
+    with search_unheard():
         predictor = SpineSegDiffPredictor(
             settings=settings.prediction,
             use_mirroring=settings.mirroring,

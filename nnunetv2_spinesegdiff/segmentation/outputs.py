@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,11 +133,15 @@ class ScanOutputs:
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
-    def _foreign(self) -> list[Path]:
-        """Files under our names that are not from here: somebody's own mask beside the scan, say."""
+    def made(self) -> set[str]:
+        """Names under which what lies there is from here; none before there is a record without a failure."""
         earlier = self._earlier()
         ours = earlier is not None and "failure" not in earlier
-        return [] if ours else [path for path in self._visible() if path.exists()]
+        return {path.name for path in self._visible()} if ours else set()
+
+    def _foreign(self) -> list[Path]:
+        """Files under our names that are not from here: somebody's own mask beside the scan, say."""
+        return [] if self.made() else [path for path in self._visible() if path.exists()]
 
     def _earlier(self) -> dict[str, Any] | None:
         """The record that is there, empty if it is damaged."""
@@ -179,6 +184,15 @@ def records_in(folder: Path) -> dict[str, dict[str, Any]]:
         if "unfinished" not in record:
             found[path.stem] = record
     return found
+
+
+def made_in(folder: Path) -> set[str]:
+    """Names of the files that runs made in a folder, by its records; they are no scans."""
+    names: set[str] = set()
+    for record in (folder / RECORDS).glob("[!.]*.json"):
+        with suppress(OSError):  # somebody else's, who lets nobody read it
+            names |= ScanOutputs(folder, record.stem).made()
+    return names
 
 
 def _as_stored(value: Any) -> Any:

@@ -38,7 +38,7 @@ def write_summary(
     with _alone(folder / RECORDS):
         for left in half_written(measurements) + half_written(told):
             left.unlink(missing_ok=True)
-        records = _told_of(folder, names)
+        records = _records_told(folder, names)
         rows = [row for record in records.values() for row in record.get("measurements", [])]
         write_measurements(rows, measurements)
         scans = {name: _told(record, run) for name, record in records.items()}
@@ -49,10 +49,10 @@ def write_summary(
 
 def scans_beside(folder: Path, names: Collection[str]) -> list[str]:
     """Scans with results in an output folder that are none of these."""
-    return [name for name in _told_of(folder, names) if name not in names]
+    return [name for name in _records_told(folder, names) if name not in names]
 
 
-def _told_of(folder: Path, names: Collection[str]) -> dict[str, dict[str, Any]]:
+def _records_told(folder: Path, names: Collection[str]) -> dict[str, dict[str, Any]]:
     def is_told(name: str, record: Mapping[str, Any]) -> bool:
         if "failure" in record:
             return name in names

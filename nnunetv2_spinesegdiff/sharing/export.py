@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +24,8 @@ from .history import history_of
 from .manifest import CARD, DATASET, FINAL, MANIFEST, PLANS, Manifest
 from .packing import Packer
 from .private import public_part
-from .trained_folder import trained_folds
+from .trained_folder import model_to_export, trained_folds
+from .unpacking import is_export
 
 PACKAGES = ("nnunetv2", "dynamic-network-architectures", "torch", "numpy")
 
@@ -55,6 +57,7 @@ def export_model(
     folds: Sequence[str] | None = None,
     checkpoint: str = FINAL,
     details: CardDetails | None = None,
+    force: bool = False,
 ) -> Path:
     """Pack a trained diffusion model for people who only predict.
 
@@ -65,30 +68,74 @@ def export_model(
     with the same versions of packages. An installed zip can be exported again.
 
     Args:
-        model: results folder, `.../Dataset501_SPIDER/nnUNetTrainerSpineSegDiff__nnUNetPlans__2d`.
+        model: results folder, `.../Dataset501_SPIDER/nnUNetTrainerSpineSegDiff__nnUNetPlans__2d`, or the
+            folder of its dataset if that holds no other.
         out: name of the zip, which appears when it is whole.
         folds: None takes all that have the checkpoint, "all" only where no other has.
         checkpoint: file name in the folds' folders; it keeps its name.
         details: what only a person can say, for the model card.
+        force: replace whatever file has that name; without it only a zip of an export is replaced.
 
     Returns:
         `out`.
 
     Raises:
-        UserError: there is no such model, it is no diffusion network of ours, or its JSON files name this
-            machine in a place that prediction cannot do without.
+        UserError: there is no such model, it is no diffusion network of ours, its JSON files name this
+            machine in a place that prediction cannot do without, the zip cannot be written, or another
+            file has its name.
     """
-    if out.suffix.lower() != ".zip" or out.is_dir():
-        raise UserError(f"{out}: is no name for a zip; give one that ends in .zip")
+    _check_name(out)
+    if not force:
+        _check_replaceable(out)
+    model = model_to_export(model)
     folds = trained_folds(model, checkpoint, folds)
     first = Checkpoint.read(model / f"fold_{folds[0]}" / checkpoint)
     source = _read(model, first)
     manifest = _manifest(source, folds, checkpoint, details or CardDetails())
-    with written_whole(out) as temporary, ZipFile(temporary, "w") as archive:
+    with _told_of(out), _folder_for(out), written_whole(out) as temporary, ZipFile(temporary, "w") as archive:
         _pack(source, manifest, Packer(archive, manifest.folder))
     for name in source.left_out:
         print(f"Left out: {name}")
     return out
+
+
+def _check_name(out: Path) -> None:
+    with _told_of(out):
+        folder = out.is_dir()
+    if out.suffix.lower() != ".zip" or folder:
+        raise UserError(f"{out}: is no name for a zip; give one that ends in .zip")
+
+
+def _check_replaceable(out: Path) -> None:
+    if out.exists() and not is_export(out):
+        raise UserError(
+            f"{out}: is there already, and is no whole zip of `spinesegdiff export`; choose another with -o, "
+            "or replace it with --force"
+        )
+
+
+@contextmanager
+def _told_of(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{out}: cannot be written ({error.strerror or error}); make room, or choose another with -o"
+        ) from error
+
+
+@contextmanager
+def _folder_for(out: Path) -> Iterator[None]:
+    """Folders that are made for a zip go again where there will be none."""
+    missing = [folder for folder in out.parents if not folder.exists()]
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for folder in missing:
+                folder.rmdir()
+        raise
 
 
 def _read(model: Path, first: Checkpoint) -> Source:

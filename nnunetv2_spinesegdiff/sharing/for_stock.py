@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from ..environment import make_trainers_known
+from ..environment import make_trainers_known, search_unheard
 from ..errors import UserError
 from ..network.from_plans import is_described
 from ..preflight import check_trainer
@@ -54,7 +52,7 @@ def plans_for_stock(plans: Mapping[str, Any], checkpoint: Checkpoint, model: Pat
 def _diffusion_trainer(name: str, model: Path) -> Any:
     make_trainers_known()
     check_trainer(name)
-    with contextlib.redirect_stdout(io.StringIO()):  # it tells every folder it looks into
+    with search_unheard():
         trainer = recursive_find_trainer_class_by_name(name)
     if not hasattr(trainer, "described_network"):
         raise UserError(

@@ -10,25 +10,46 @@ from ..inference.untrusted import read_json
 from ..network.from_plans import is_described
 from .manifest import DATASET, FINAL, PLANS
 
+RESULTS = "a results folder (.../Dataset501_NAME/TRAINER__PLANS__2d)"
+ZIP_TOO = f"{RESULTS} or the zip of `spinesegdiff export`"
 
-def trained_model(path: Path) -> Path:
+
+def model_to_export(path: Path) -> Path:
+    """The model's folder, as `trained_model` finds it.
+
+    Raises:
+        UserError: there is none, there are several, or `path` is a file.
+    """
+    if path.is_file() and path.suffix.lower() == ".zip":
+        raise UserError(
+            f"{path}: is a zip already, hand it on as it is; to export it anew, install it with "
+            "nnUNetv2_install_pretrained_model_from_zip and give its folder"
+        )
+    if path.is_file():
+        raise UserError(f"{path}: is a file; give {RESULTS}")
+    if not path.is_dir():
+        raise UserError(f"{path}: there is no such folder; train the model first{_trained_beside(path)}")
+    return trained_model(path, wanted=RESULTS)
+
+
+def trained_model(path: Path, wanted: str = ZIP_TOO) -> Path:
     """The model's folder: `path`, or the only one with a checkpoint in the dataset's folder that `path` is.
+
+    Args:
+        wanted: what to ask for where there is none.
 
     Raises:
         UserError: there is none, or there are several.
     """
-    if (path / PLANS).is_file() and (path / DATASET).is_file():
+    if _has_plans(path):
         return path
-    models = sorted({file.parents[1] for file in path.glob("*/fold_*/*.pth") if _has_plans(file.parents[1])})
+    models = _trained_in(path)
     if len(models) == 1:
         return models[0]
     if models:
         names = ", ".join(model.name for model in models)
         raise UserError(f"{path}: holds {len(models)} trained models, name the folder of one: {names}")
-    raise UserError(
-        f"{path}: there is no trained model; give a results folder (.../Dataset501_NAME/TRAINER__PLANS__2d) "
-        "or the zip of `spinesegdiff export`"
-    )
+    raise UserError(f"{path}: there is no trained model; give {wanted}")
 
 
 def trained_folds(model: Path, checkpoint: str, wanted: Sequence[str] | None = None) -> list[str]:
@@ -43,6 +64,7 @@ def trained_folds(model: Path, checkpoint: str, wanted: Sequence[str] | None = N
         if not numbered and "all" not in found:
             others = sorted({file.name for file in model.glob("fold_*/*.pth")})
             told = f"name another one: {', '.join(others)}" if others else "train it to the end first"
+            told += "" if others else _trained_beside(model)
             raise UserError(f"{model}: no fold has a {checkpoint}; {told}")
         return numbered or ["all"]
     folds = sorted(set(map(str, wanted)), key=lambda fold: (not fold.isdigit(), fold.zfill(9)))
@@ -67,6 +89,18 @@ def is_exported(model: Path) -> bool:
     """Whether the folder was installed from a zip of ours; a manifest alone may be left from one."""
     configurations = read_json(model / PLANS).get("configurations", {})
     return all(is_described(c.get("architecture", {})) for c in configurations.values())
+
+
+def _trained_in(dataset: Path) -> list[Path]:
+    """The models with a checkpoint, of any trainer, in a dataset's folder."""
+    folders = {file.parents[1] for file in dataset.glob("*/fold_*/*.pth")}
+    return sorted(folder for folder in folders if _has_plans(folder))
+
+
+def _trained_beside(model: Path) -> str:
+    """What could be meant instead of a model that is not trained."""
+    names = ", ".join(other.name for other in _trained_in(model.parent))
+    return f", or name one that is trained: {names}" if names else ""
 
 
 def _has_plans(folder: Path) -> bool:

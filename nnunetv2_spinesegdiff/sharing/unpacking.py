@@ -50,6 +50,16 @@ def unpack(path: Path, target: Path) -> tuple[Path, Manifest]:
     return target / manifest.folder, manifest
 
 
+def is_export(path: Path) -> bool:
+    """Whether a file is a whole zip of an exported model, by its list of files and its manifest."""
+    try:
+        with _opened(path) as archive:
+            _manifest(archive, _checked_entries(archive, path), path)
+    except UserError:
+        return False
+    return True
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[ZipFile]:
     try:

@@ -48,7 +48,11 @@ def test_half_of_what_torch_could_have_in_powers_of_two(card, room, items, share
 
 def test_compiled_it_looks_anew_at_every_call(card):
     torch._dynamo.reset()
-    compiled: Any = torch.compile(lambda image: items_that_fit(ENCODER, image), backend="eager")
+
+    def fitting(image: Any) -> int:
+        return items_that_fit(ENCODER, image)
+
+    compiled: Any = torch.compile(fitting, backend="eager")
     found = []
     for room in (4, 1, 16):
         card.free = int(2.1 * room * BYTES_EACH)

@@ -42,6 +42,18 @@ def replaced(value: float, count: int) -> sitk.Image:
     return with_values(array)
 
 
+def few_bright_voxels() -> np.ndarray:
+    array = np.zeros(np.prod(SIZE), np.int16)
+    array[:100] = np.arange(1, 101)
+    return array.reshape(SIZE[::-1])
+
+
+def labelled(*labels: float, dtype: str = "u1") -> sitk.Image:
+    """These values in turn, each of them somewhere."""
+    array = np.resize(np.repeat(labels, 7), SIZE[::-1])
+    return with_values(array.astype(dtype))
+
+
 REFUSED = {
     "2D": (lambda: scan()[:, :, 3], "is a 2D picture without a place in the patient"),
     "4D": (lambda: sitk.JoinSeries([scan(), scan()]), r"has 4 dimensions \(several volumes\)"),
@@ -58,9 +70,13 @@ REFUSED = {
     "constant": (lambda: scan() * 0 + 4, "all voxels are 4: this is not a scan"),
     "no signal": (lambda: replaced(0, 0) * 0 + replaced(1, 0) * -1, "there is no signal"),
     "little signal": (
-        lambda: with_values(np.where(np.arange(np.prod(SIZE)) < 100, 9, 0).reshape(SIZE[::-1]).astype("i2")),
+        lambda: with_values(few_bright_voxels()),
         "98th percentile is 0, there is no signal",
     ),
+    "mask": (lambda: labelled(0, 1, 2, 3, 100, 201), r"looks like a mask.* 6 values.*\(0 to 201\); give the"),
+    "mask of one label": (lambda: labelled(0, 1), "looks like a mask, not a scan"),
+    "mask of floats": (lambda: labelled(*range(32), dtype="f4"), "looks like a mask, not a scan"),
+    "sparse mask": (lambda: with_values((few_bright_voxels() == 3).astype("u1")), "looks like a mask"),
     "fine": (
         lambda: scan(spacing=(0.09, 1.8, 4)),
         r"0\.09 mm in plane, outside 0\.1 to 5 mm: are its units mm",
@@ -88,13 +104,33 @@ def test_what_is_no_scan_is_refused(what):
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("what", ["NaN", "constant", "axial", "sheared", "narrow", "colour"])
+@pytest.mark.parametrize("what", ["NaN", "mask", "constant", "axial", "sheared", "narrow", "colour"])
 @pytest.mark.parametrize("ending", ["a.mha", "a.nrrd", "a.nii.gz"])
 def test_refusals_name_the_file(what, ending, tmp_path, refused):
     # NIfTI has no place for shear: there it is refused by its own header's test.
     if (what, ending) != ("sheared", "a.nii.gz"):
         path = write(REFUSED[what][0](), tmp_path / ending)
         assert re.search(REFUSED[what][1], refused(path))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        lambda: labelled(*range(33)),
+        lambda: labelled(*np.linspace(0, 1, 12), dtype="f4"),
+        lambda: labelled(*np.arange(20) + 0.5, dtype="f8"),
+    ],
+)
+def test_few_values_that_could_be_a_scans_are_taken(image):
+    """Coarsely stored scans: more values than labels, or values that are no whole numbers."""
+    assert examine(image(), any_plane=False) == ()
+
+
+def test_a_value_anywhere_counts():
+    """What a sample of the voxels misses."""
+    image = labelled(*range(32))
+    image[1, 0, 0] = 200
+    assert examine(image, any_plane=False) == ()
 
 
 WARNED = {

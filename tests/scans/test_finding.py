@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.scans import finding
-from nnunetv2_spinesegdiff.scans.finding import find_scans
+from nnunetv2_spinesegdiff.scans.finding import find_scans, look_for_scans
 from nnunetv2_spinesegdiff.scans.names import MOST_BYTES, unique_names
 
 from .made_up import AXIAL, scan, write, write_enhanced, write_report, write_series, zipped
@@ -127,6 +127,53 @@ def test_what_is_missing_or_no_scan_is_refused(tmp_path):
     (tmp_path / "a.txt").write_text("a" * 500)
     with pytest.raises(UserError, match=r"a\.txt: is no scan; read are"):
         find_scans(tmp_path / "a.txt")
+
+
+def passed_over(path: Path) -> list[str]:
+    return look_for_scans(path).passed_over
+
+
+def test_what_may_be_a_scan_in_another_format_is_told(tmp_path):
+    names = ["a/old.HDR", "a/old.img", "b.nii.bz2", "mri/T1.mgz"]
+    touch(tmp_path / "scan.nii.gz", *(tmp_path / name for name in names))
+    with zipfile.ZipFile(tmp_path / "niftis.zip", "w") as archive:
+        archive.writestr("scan.nii.gz", "no DICOM")
+    assert passed_over(tmp_path) == ["a/old.HDR", "a/old.img", "b.nii.bz2", "mri/T1.mgz", "niftis.zip"]
+    assert passed_over(tmp_path / "scan.nii.gz") == []
+
+
+def test_what_is_no_image_or_is_part_of_one_is_passed_over_in_silence(tmp_path):
+    for name in ("b.mhd", "b.raw", "c.nhdr", "c.raw.gz", "notes.txt", "a.csv", "a.json", "a.png", ".x.mgz"):
+        touch(tmp_path / name)
+    touch(tmp_path / ".cache" / "y.img", tmp_path / "README")
+    (tmp_path / "damaged.zip").write_bytes(b"PK\x03\x04 and then nothing")
+    write_series(tmp_path / "exam" / "S1", scan())
+    touch(tmp_path / "exam" / "viewer.img", tmp_path / "exam" / "S1" / "plan.hdr")
+    assert len(find_scans(tmp_path)) == 4
+    assert passed_over(tmp_path) == passed_over(tmp_path / "exam") == []
+
+
+def results(folder: Path) -> set[str]:
+    """Of a run whose output folders are called `out`."""
+    return {"a_seg.nii.gz", "a_uncertainty.mha"} if folder.name == "out" else set()
+
+
+def test_results_are_passed_over_where_a_run_made_them(tmp_path):
+    touch(
+        tmp_path / "out" / "a_seg.nii.gz", tmp_path / "out" / "a_uncertainty.mha", tmp_path / "out" / "a.nii"
+    )
+    touch(tmp_path / "a_seg.nii.gz")
+    assert [source.name for source in find_scans(tmp_path, results)] == ["a_seg", "out_a"]
+    assert [source.name for source in find_scans(tmp_path / "out", results)] == ["a"]
+
+
+def test_results_alone_are_refused_by_name(tmp_path):
+    touch(tmp_path / "out" / "a_seg.nii.gz")
+    for path in (tmp_path, tmp_path / "out"):
+        with pytest.raises(UserError, match="holds no scan, only results of an earlier run; give the scans"):
+            find_scans(path, results)
+    with pytest.raises(UserError, match=r"a_seg\.nii\.gz: is the result of an earlier run; give"):
+        find_scans(tmp_path / "out" / "a_seg.nii.gz", results)
 
 
 def test_scan_files_and_dicom_side_by_side_are_refused(tmp_path):

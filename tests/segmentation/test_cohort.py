@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 
+from nnunetv2_spinesegdiff.cli import main
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.files import written_whole
 from nnunetv2_spinesegdiff.scans.contents import contents_of
@@ -242,6 +243,42 @@ def test_results_do_not_lie_among_the_scans(out, scans, stand_in_model):
 def test_a_single_scan_may_have_its_results_beside_it(scans, stand_in_model):
     assert run(scans / "scan1.mha", scans).segmented == ["scan1"]
     assert run(scans / "scan1.mha", scans).kept == ["scan1"]
+
+
+def test_what_is_passed_over_is_told(scans, tmp_path, stand_in_model, capsys):
+    names = [f"old{number}.mgz" for number in range(7)]
+    for name in names:
+        (scans / name).touch()
+    words = ["segment", "-i", str(scans), "-o", str(tmp_path / "out"), "-m", "model", "-device", "cpu"]
+    assert main(words) == 0
+    said = "warning: 7 files were passed over, in no format that is read: old0.mgz, "
+    assert f"{said}old1.mgz, old2.mgz, old3.mgz, old4.mgz, ...\n" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["passed_over"] == names
+    for name in names[1:]:
+        (scans / name).unlink()
+    assert main(words) == 0
+    told = capsys.readouterr().err
+    assert told.count("warning:") == 1
+    assert "warning: 1 file was passed over, in no format that is read: old0.mgz\n" in told
+
+
+def test_results_beside_scans_are_no_scans(scans, tmp_path, stand_in_model):
+    run(scans / "scan1.mha", scans, formats=Formats(keep=True))
+    assert run(scans, tmp_path / "out").segmented == ["scan0", "scan1", "scan2"]
+
+
+def test_an_output_folder_holds_no_scans(scans, tmp_path, stand_in_model):
+    run(scans, tmp_path / "out")
+    with pytest.raises(UserError, match=r"out: holds no scan, only results of an earlier run"):
+        run(tmp_path / "out", tmp_path / "again")
+    # What a killed run had begun is from here, too.
+    record = tmp_path / "out" / outputs.RECORDS / "scan1.json"
+    record.write_text(json.dumps({"unfinished": True}))
+    with pytest.raises(UserError, match="only results of an earlier run"):
+        run(tmp_path / "out", tmp_path / "again")
+    # And what lies where a scan failed is not.
+    record.write_text(json.dumps({"failure": "damaged"}))
+    assert run(tmp_path / "out", tmp_path / "again").failures[0].source.name == "scan1_seg"
 
 
 @pytest.mark.parametrize("name", ["scan1_seg.nii.gz", "scan1_seg.nrrd", "scan1_overlay.png"])
