@@ -37,19 +37,18 @@ def check_spine_found(mask: np.ndarray) -> None:
 
 def window_warnings(view: SliceView) -> list[str]:
     """Where the scan reaches beyond what the converter cuts out of it: there is no mask."""
-    size, spacing = view.oriented.size, view.oriented.spacing
-    windows = {"front to back": IN_PLANE_SIZE, "head to foot": IN_PLANE_SIZE}
-    if view.dim == "3d":
-        windows["left to right"] = LEFT_RIGHT_SIZE
-    reaches = [
-        (names, window * IN_PLANE_MM, count * mm)
-        for (names, window), count, mm in zip(windows.items(), size, spacing, strict=False)
-    ]
-    return [
-        f"only the middle {window:.0f} of {mm:.0f} mm {names} were segmented"
-        for names, window, mm in reaches
-        if mm > window + _UNNOTICED_MM
-    ]
+    front, down, left = (
+        count * mm for count, mm in zip(view.oriented.size, view.oriented.spacing, strict=True)
+    )
+    window, said = IN_PLANE_SIZE * IN_PLANE_MM, []
+    if max(down, front) > window + _UNNOTICED_MM:
+        said.append(
+            f"only the middle {window:.0f} x {window:.0f} of {down:.0f} x {front:.0f} mm (head to foot, front to "
+            "back) were segmented"
+        )
+    if view.dim == "3d" and left > LEFT_RIGHT_SIZE * IN_PLANE_MM + _UNNOTICED_MM:
+        said.append(f"only the middle {LEFT_RIGHT_SIZE} of {left:.0f} mm left to right were segmented")
+    return said
 
 
 def warnings_of(rows: Sequence[dict[str, Any]]) -> list[str]:

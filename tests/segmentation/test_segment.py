@@ -67,15 +67,16 @@ def test_any_other_error_stays_what_it_is():
     [
         ((4.0, 1.0, 1.0), ("middle", "2d"), []),
         ((4.0, 1.49, 1.0), ("middle", "2d"), []),  # 328 mm
-        ((4.0, 1.9, 1.0), ("middle", "2d"), ["only the middle 320 of 418 mm head to foot were segmented"]),
-        ((4.0, 1.0, 2.0), ("all", "2d"), ["only the middle 320 of 360 mm front to back were segmented"]),
+        ((4.0, 1.9, 1.0), ("middle", "2d"), ["320 x 320 of 418 x 180 mm (head to foot, front to back)"]),
+        ((4.0, 1.0, 2.0), ("all", "2d"), ["320 x 320 of 220 x 360 mm (head to foot, front to back)"]),
         ((15.0, 1.0, 1.0), ("all", "2d"), []),
-        ((15.0, 1.0, 1.0), ("all", "3d"), ["only the middle 64 of 105 mm left to right were segmented"]),
+        ((15.0, 1.0, 1.0), ("all", "3d"), ["64 of 105 mm left to right"]),
     ],
 )
 def test_what_lies_beyond_the_converters_window_is_warned_of(spacing, cut, told):
     scan = spine()
     scan.SetSpacing(spacing[::-1])
     done = segment_scan(scan_of(scan), "middle", reading_model(*cut))
-    assert [line for line in done.warnings if "only the middle" in line] == told
+    expected = [f"only the middle {what} were segmented" for what in told]
+    assert [line for line in done.warnings if "only the middle" in line] == expected
     assert done.mask.GetSize() == scan.GetSize()
