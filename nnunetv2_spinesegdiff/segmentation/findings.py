@@ -43,8 +43,8 @@ def window_warnings(view: SliceView) -> list[str]:
     window, said = IN_PLANE_SIZE * IN_PLANE_MM, []
     if max(down, front) > window + _UNNOTICED_MM:
         said.append(
-            f"only the middle {window:.0f} x {window:.0f} of {down:.0f} x {front:.0f} mm (head to foot, front to "
-            "back) were segmented"
+            f"only the middle {window:.0f} x {window:.0f} of {down:.0f} x {front:.0f} mm "
+            "(head to foot, front to back) were segmented"
         )
     if view.dim == "3d" and left > LEFT_RIGHT_SIZE * IN_PLANE_MM + _UNNOTICED_MM:
         said.append(f"only the middle {LEFT_RIGHT_SIZE} of {left:.0f} mm left to right were segmented")
