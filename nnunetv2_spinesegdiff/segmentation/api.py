@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 import SimpleITK as sitk
 import torch
@@ -17,9 +18,10 @@ from ..preflight import check_device
 from ..scans.finding import find_scans
 from ..scans.in_memory import scan_of
 from ..scans.reading import read_scan
-from ..scans.scan import ScanSource
+from ..scans.scan import Scan, ScanSource
 from ..sharing.opening import open_model
-from .many import Failure, scratch_for_scan, segment_each
+from .folders import FoldersOfCalls
+from .many import Failure, segment_each
 from .model import SliceModel
 from .result import Segmentation
 from .scratch import scratch_folder
@@ -75,30 +77,25 @@ class SpineSegmenter:
         )
         device = _device(device)
         with ExitStack() as stack:
-            self._scratch = stack.enter_context(scratch_folder())
-            opened = open_model(Path(model), self._scratch, folds=folds, checkpoint=checkpoint)
+            scratch = stack.enter_context(scratch_folder())
+            self._folders = FoldersOfCalls(scratch)
+            opened = open_model(Path(model), scratch, folds=folds, checkpoint=checkpoint)
             self._model = SliceModel(opened, self.settings, device)
+            self._running = WeakSet[Generator[Segmentation | Failure]]()
+            self._closed = False
             self._stack = stack.pop_all()
 
     def segment(self, scan: str | Path | sitk.Image) -> Segmentation:
         """Segment one scan: a file, a DICOM folder or zip, or a SimpleITK image.
 
+        Of a zipped exam a DICOM segmentation can be saved until the next call.
+
         Raises:
             UserError: it cannot be read, is no scan of a spine, or is several scans; the line says which.
         """
-        if isinstance(scan, sitk.Image):
-            read = scan_of(scan, any_plane=self.settings.any_plane)
-        else:
-            sources = find_scans(Path(scan))
-            if len(sources) > 1:
-                raise UserError(f"{scan}: holds {len(sources)} scans; give one of them, or use segment_each")
-            read = read_scan(
-                sources[0],
-                scratch_for_scan(self._scratch),
-                series=self.settings.series,
-                any_plane=self.settings.any_plane,
-            )
-        return segment_scan(read, self.settings.slices, self._model)
+        self._check_open()
+        with self._folders.one() as folder:
+            return segment_scan(self._read(scan, folder), self.settings.slices, self._model)
 
     def segment_each(self, scans: str | Path | Iterable[str | Path]) -> Iterator[Segmentation | Failure]:
         """Segment many scans in order, the next being read meanwhile; whatever is wrong with one, the others
@@ -109,14 +106,21 @@ class SpineSegmenter:
 
         Args:
             scans: a folder, or paths as for `segment`.
+
+        Raises:
+            UserError: the object was closed, or nothing can be unpacked.
         """
+        self._check_open()
         paths = [scans] if isinstance(scans, str | Path) else scans
-        sources = (source for path in paths for source in _sources_at(Path(path)))
-        for _, result in segment_each(sources, self._model, self.settings, self._scratch, lambda done: done):
-            yield result
+        results = self._each(source for path in paths for source in _sources_at(Path(path)))
+        self._running.add(results)
+        return self._while_open(results)
 
     def close(self) -> None:
-        """Remove what was unpacked; called by `with` and when the object goes."""
+        """Remove what was unpacked; called by `with` and when the object goes. No scan is taken any more."""
+        self._closed = True
+        for results in self._running:
+            results.close()  # it reads the next scans into what is removed here
         self._stack.close()
 
     def __enter__(self) -> SpineSegmenter:
@@ -129,6 +133,29 @@ class SpineSegmenter:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _read(self, scan: str | Path | sitk.Image, folder: Path) -> Scan:
+        if isinstance(scan, sitk.Image):
+            return scan_of(scan, any_plane=self.settings.any_plane)
+        sources = find_scans(Path(scan))
+        if len(sources) > 1:
+            raise UserError(f"{scan}: holds {len(sources)} scans; give one of them, or use segment_each")
+        return read_scan(sources[0], folder, series=self.settings.series, any_plane=self.settings.any_plane)
+
+    def _each(self, sources: Iterable[ScanSource | Failure]) -> Generator[Segmentation | Failure]:
+        with self._folders.one() as folder:
+            for _, result in segment_each(sources, self._model, self.settings, folder, lambda done: done):
+                yield result
+
+    def _while_open(self, results: Iterable[Segmentation | Failure]) -> Iterator[Segmentation | Failure]:
+        self._check_open()
+        for result in results:
+            yield result
+            self._check_open()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UserError("this SpineSegmenter was closed; make a new one")
 
 
 def _sources_at(path: Path) -> Sequence[ScanSource | Failure]:

@@ -83,6 +83,63 @@ def test_a_zipped_exam_is_there_until_the_next_scan_is_asked_for(tmp_path, tempo
     assert len(seen) == 3 * 7
 
 
+def exam(tmp_path: Path, number: int = 0) -> Path:
+    write_series(tmp_path / f"exam{number}", spine(number))
+    (tmp_path / "zips").mkdir(exist_ok=True)
+    return zipped(tmp_path / f"exam{number}", tmp_path / "zips" / f"exam{number}.zip")
+
+
+def unpacked(temporary: Path) -> list[Path]:
+    """DICOM files in the one scratch folder that there is."""
+    return list(temporary.rglob("*.dcm"))
+
+
+def test_of_zips_only_the_last_ones_files_are_there(tmp_path, temporary):
+    paths = [exam(tmp_path, number) for number in range(3)]
+    with SpineSegmenter("model.zip") as segmenter:
+        for path in paths:
+            one = segmenter.segment(path)
+            assert all(file.is_file() for file in one.scan.dicom_files)
+            assert len(unpacked(temporary)) == len(one.scan.dicom_files)
+        (tmp_path / "bad.mha").write_bytes(b"no scan")
+        with pytest.raises(UserError):
+            segmenter.segment(tmp_path / "bad.mha")
+        assert not any(file.exists() for file in one.scan.dicom_files)
+        segmenter.segment(spine())
+        assert unpacked(temporary) == []
+
+
+def test_a_scan_on_the_way_through_many_leaves_their_files_alone(tmp_path, temporary):
+    path = exam(tmp_path)
+    with SpineSegmenter("model.zip") as segmenter:
+        for one in segmenter.segment_each([path, path]):
+            segmenter.segment(path)
+            assert isinstance(one, Segmentation)
+            assert all(file.is_file() for file in one.scan.dicom_files)
+        segmenter.segment(spine())
+        assert unpacked(temporary) == []
+
+
+def test_what_many_scans_leave_when_they_are_not_all_asked_for_goes_with_the_next_call(tmp_path, temporary):
+    with SpineSegmenter("model.zip") as segmenter:
+        one = next(segmenter.segment_each([exam(tmp_path, number) for number in range(3)]))
+        assert isinstance(one, Segmentation)
+        assert all(file.is_file() for file in one.scan.dicom_files)
+        segmenter.segment(spine())
+        assert unpacked(temporary) == []
+
+
+def test_a_closed_one_says_so(tmp_path):
+    path = write(spine(), tmp_path / "scan.mha")
+    with SpineSegmenter("model.zip") as segmenter:
+        begun = segmenter.segment_each([path] * 9)
+        next(begun)
+    segmenter.close()
+    for ask in (lambda: segmenter.segment(path), lambda: segmenter.segment_each(path), lambda: next(begun)):
+        with pytest.raises(UserError, match="this SpineSegmenter was closed; make a new one"):
+            ask()
+
+
 @pytest.mark.parametrize(
     ("choice", "told"),
     [
