@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any
 from weakref import WeakSet
@@ -17,6 +18,7 @@ from ..inference.settings import PredictionSettings
 from ..preflight import check_device
 from ..scans.finding import find_scans
 from ..scans.in_memory import scan_of
+from ..scans.names import MOST_BYTES, unique_names
 from ..scans.reading import read_scan
 from ..scans.scan import Scan, ScanSource
 from ..sharing.opening import open_model
@@ -85,17 +87,24 @@ class SpineSegmenter:
             self._closed = False
             self._stack = stack.pop_all()
 
-    def segment(self, scan: str | Path | sitk.Image) -> Segmentation:
+    def segment(self, scan: str | Path | sitk.Image, *, name: str | None = None) -> Segmentation:
         """Segment one scan: a file, a DICOM folder or zip, or a SimpleITK image.
 
         Of a zipped exam a DICOM segmentation can be saved until the next call.
+
+        Args:
+            name: of the result, its files and rows; without one that of the file or folder, and "scan" for
+                an image.
 
         Raises:
             UserError: it cannot be read, is no scan of a spine, or is several scans; the line says which.
         """
         self._check_open()
+        if name is not None:
+            _check_name(name)
         with self._folders.one() as folder:
-            return segment_scan(self._read(scan, folder), self.settings.slices, self._model)
+            read = self._read(scan, folder, name)
+            return segment_scan(read, self.settings.slices, self._model)
 
     def segment_each(self, scans: str | Path | Iterable[str | Path]) -> Iterator[Segmentation | Failure]:
         """Segment many scans in order, the next being read meanwhile; whatever is wrong with one, the others
@@ -134,13 +143,14 @@ class SpineSegmenter:
     ) -> None:
         self.close()
 
-    def _read(self, scan: str | Path | sitk.Image, folder: Path) -> Scan:
+    def _read(self, scan: str | Path | sitk.Image, folder: Path, name: str | None) -> Scan:
         if isinstance(scan, sitk.Image):
-            return scan_of(scan, any_plane=self.settings.any_plane)
+            return scan_of(scan, name or "scan", any_plane=self.settings.any_plane)
         sources = find_scans(Path(scan))
         if len(sources) > 1:
             raise UserError(f"{scan}: holds {len(sources)} scans; give one of them, or use segment_each")
-        return read_scan(sources[0], folder, series=self.settings.series, any_plane=self.settings.any_plane)
+        source = replace(sources[0], name=name or sources[0].name)
+        return read_scan(source, folder, series=self.settings.series, any_plane=self.settings.any_plane)
 
     def _each(self, sources: Iterable[ScanSource | Failure]) -> Generator[Segmentation | Failure]:
         with self._folders.one() as folder:
@@ -156,6 +166,15 @@ class SpineSegmenter:
     def _check_open(self) -> None:
         if self._closed:
             raise UserError("this SpineSegmenter was closed; make a new one")
+
+
+def _check_name(name: str) -> None:
+    """Must be such a name as scans have by their files."""
+    if not isinstance(name, str) or not name.isprintable() or unique_names([PurePath(name)]) != [name]:
+        raise UserError(
+            f"name {name!r}: is no name of files; leave out slashes, endings and dots in front, and keep it "
+            f"below {MOST_BYTES} bytes"
+        )
 
 
 def _sources_at(path: Path) -> Sequence[ScanSource | Failure]:

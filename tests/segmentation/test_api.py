@@ -140,6 +140,49 @@ def test_a_closed_one_says_so(tmp_path):
             ask()
 
 
+def test_files_that_are_there_are_replaced_only_where_that_is_said(tmp_path):
+    own = tmp_path / "out" / "scan_uncertainty.nii.gz"
+    own.parent.mkdir()
+    own.write_text("somebody's")
+    with SpineSegmenter("model.zip") as segmenter:
+        result = segmenter.segment(spine())
+    with pytest.raises(UserError, match=rf"^{own}: is there already; .*overwrite=True$"):
+        result.save(own.parent)
+    assert [path.name for path in own.parent.iterdir()] == [own.name]
+    assert own.read_text() == "somebody's"
+    saved = result.save(own.parent, overwrite=True)
+    assert own in saved
+    assert own.read_bytes()[:2] == b"\x1f\x8b"
+    assert [path.suffix for path in saved] == [".gz", ".gz", ".png"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=f"^{tmp_path / 'file'}: "):
+        result.save(tmp_path / "file")
+
+
+def test_a_dicom_segmentation_that_comes_too_late_says_so_before_anything_is_written(tmp_path):
+    path = exam(tmp_path)
+    with SpineSegmenter("model.zip") as segmenter:
+        result = segmenter.segment(path)
+        segmenter.segment(path)
+        with pytest.raises(UserError, match=rf"^{path}: what was unpacked of it is gone; "):
+            result.save(tmp_path / "out", dicom_seg=True)
+        assert not (tmp_path / "out").exists()
+        assert len(result.save(tmp_path / "out")) == 3
+
+
+def test_scans_are_called_what_the_caller_says(tmp_path):
+    path = write(spine(), tmp_path / "scan.mha")
+    with SpineSegmenter("model.zip") as segmenter:
+        for given in (spine(), path):
+            result = segmenter.segment(given, name="exam 7")
+            assert result.name == "exam 7"
+            assert set(result.table["scan"]) == {"exam 7"}
+        assert segmenter.segment(spine()).name == "scan"
+        for name in ("", "..", "a/b", "/a", ".a", "a.mha", "a\n", "n" * 200, 7):
+            with pytest.raises(UserError, match=r"^name .*: is no name of files; "):
+                segmenter.segment(spine(), name=name)
+
+
 @pytest.mark.parametrize(
     ("choice", "told"),
     [
