@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path, PurePath
 from types import TracebackType
-from typing import Any
+from typing import Any, SupportsIndex
 from weakref import WeakSet
 
 import SimpleITK as sitk
@@ -15,20 +15,20 @@ import torch
 
 from ..errors import UserError
 from ..inference.settings import PredictionSettings
-from ..preflight import check_device
 from ..scans.finding import find_scans
 from ..scans.in_memory import scan_of
 from ..scans.names import MOST_BYTES, unique_names
 from ..scans.reading import read_scan
 from ..scans.scan import Scan, ScanSource
 from ..sharing.opening import open_model
+from .arguments import device_of, folds_of, series_of, slices_of, told_of_arguments
 from .folders import FoldersOfCalls
 from .many import Failure, segment_each
 from .model import SliceModel
 from .result import Segmentation
 from .scratch import scratch_folder
 from .segment import segment_scan
-from .settings import SegmentationSettings, Slices
+from .settings import SegmentationSettings
 
 
 class SpineSegmenter:
@@ -47,10 +47,10 @@ class SpineSegmenter:
         model: str | Path,
         *,
         device: str | torch.device | None = None,
-        folds: Sequence[str] | None = None,
+        folds: str | SupportsIndex | Iterable[str | SupportsIndex] | None = None,
         checkpoint: str | None = None,
-        slices: Slices = "middle",
-        series: str | None = None,
+        slices: str | SupportsIndex = "middle",
+        series: str | SupportsIndex | None = None,
         any_plane: bool = False,
         mirroring: bool = True,
         refine: bool = True,
@@ -62,7 +62,7 @@ class SpineSegmenter:
         Args:
             model: zip of `spinesegdiff export`, or a trained model's folder in nnUNet_results.
             device: without it a CUDA device if there is one, else the CPU.
-            folds, checkpoint: as `spinesegdiff segment -f`, `-chk`.
+            folds, checkpoint: as `spinesegdiff segment -f`, `-chk`; one fold (0, "0", "all") or several.
             slices, series, any_plane, refine, preset, precision: as its flags.
             mirroring: False is `--disable_tta`.
             sampler: `num_samples`, `t_start`, `ddim_steps`, `fusion_steps`, `eta`, `seed`.
@@ -70,19 +70,19 @@ class SpineSegmenter:
         Raises:
             UserError: there is no such model, it is damaged or not trusted, or cannot do what is asked for.
         """
-        self.settings = SegmentationSettings(
-            slices=slices,
-            series=series,
-            any_plane=any_plane,
-            mirroring=mirroring,
-            prediction=PredictionSettings(refine, preset, sampler, precision, save_uncertainty=True),
-        )
-        device = _device(device)
-        with ExitStack() as stack:
+        with told_of_arguments(), ExitStack() as stack:
+            self.settings = SegmentationSettings(
+                slices=slices_of(slices),
+                series=series_of(series),
+                any_plane=any_plane,
+                mirroring=mirroring,
+                prediction=PredictionSettings(refine, preset, sampler, precision, save_uncertainty=True),
+            )
+            where = device_of(device)
             scratch = stack.enter_context(scratch_folder())
+            opened = open_model(Path(model), scratch, folds=folds_of(folds), checkpoint=checkpoint)
+            self._model = SliceModel(opened, self.settings, where)
             self._folders = FoldersOfCalls(scratch)
-            opened = open_model(Path(model), scratch, folds=folds, checkpoint=checkpoint)
-            self._model = SliceModel(opened, self.settings, device)
             self._running = WeakSet[Generator[Segmentation | Failure]]()
             self._closed = False
             self._stack = stack.pop_all()
@@ -182,16 +182,3 @@ def _sources_at(path: Path) -> Sequence[ScanSource | Failure]:
         return find_scans(path)
     except UserError as error:
         return [Failure(ScanSource(path.name, path, "dicom" if path.is_dir() else "file"), str(error))]
-
-
-def _device(wanted: str | torch.device | None) -> torch.device:
-    if wanted is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-    except RuntimeError:
-        raise UserError(f"there is no device {wanted!r}; choose cpu, cuda or mps") from None
-    check_device(device.type)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"there is no {device}; {torch.cuda.device_count()} CUDA devices were found")
-    return device

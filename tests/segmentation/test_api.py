@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,8 +11,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
 from nnunetv2_spinesegdiff import SpineSegmenter
+from nnunetv2_spinesegdiff.diffusion.settings import SamplerSettings
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.segmentation import api
 from nnunetv2_spinesegdiff.segmentation.many import Failure
@@ -192,11 +195,69 @@ def test_scans_are_called_what_the_caller_says(tmp_path):
         ({"preset": "best"}, "no preset 'best'"),
         ({"precision": "double"}, "no precision 'double'"),
         ({"steps": 3}, "no setting 'steps'"),
-        ({"device": "tpu"}, "no device 'tpu'"),
-        ({"refine": False, "seed": 3}, "nothing is sampled"),
+        ({"slices": np.bool_(True)}, "choose middle, all, or a number"),
+        ({"slices": np.array([1, 2])}, "choose middle, all, or a number"),
+        ({"device": "tpu"}, "no device 'tpu'; choose cpu, cuda or mps"),
+        ({"device": "xpu"}, "no device 'xpu'; choose cpu, cuda or mps"),
+        ({"device": "meta"}, "no device 'meta'; choose cpu, cuda or mps"),
+        ({"device": 0.5}, "choose cpu, cuda or mps"),
+        ({"refine": False, "seed": 3}, "^seed: nothing is sampled with refine=False; "),
+        ({"series": True}, "^series True: choose its number, UID or description"),
+        ({"series": 6.0}, "^series 6.0: choose its number, UID or description"),
+        ({"folds": 0.5}, "^folds 0.5: choose numbers of folds"),
+        ({"folds": [0, None]}, "^folds .*: choose numbers of folds"),
+        ({"folds": True}, "^folds True: choose numbers of folds"),
+        ({"schedule": "linear"}, "no setting 'schedule' of a sampler, only num_samples, t_start, ddim_steps"),
+        ({"num_samples": 2.0}, "^num_samples = 2.0 is no whole number"),
+        ({"seed": "7"}, "^seed = '7' is no whole number"),
+        ({"ddim_steps": True}, "^ddim_steps = True is no whole number"),
+        ({"eta": "0.5"}, "^eta = '0.5' is no number"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(choice, told, temporary):
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=told) as refused:
         SpineSegmenter("model.zip", **choice)
+    assert "\n" not in str(refused.value)
     assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("folds", "names"),
+    [
+        (None, None),
+        (0, ["0"]),
+        ("0", ["0"]),
+        ("all", ["all"]),
+        ([0, 1], ["0", "1"]),
+        (("0", np.int64(3)), ["0", "3"]),
+        (np.arange(2), ["0", "1"]),
+        (range(2), ["0", "1"]),
+    ],
+)
+def test_folds_may_be_one_or_several_numbers_or_words(folds, names, monkeypatch):
+    opened = []
+    monkeypatch.setattr(api, "open_model", lambda path, scratch, **choice: opened.append(choice["folds"]))
+    SpineSegmenter("model.zip", folds=folds)
+    assert opened == [names]
+
+
+def test_numbers_of_any_library_are_taken():
+    given = {"slices": np.int64(5), "series": np.int16(6), "num_samples": np.uint8(3), "eta": np.float32(0.5)}
+    settings = SpineSegmenter("model.zip", **given).settings
+    assert (settings.slices, settings.series) == (5, "6")
+    assert settings.prediction.changes == {"num_samples": 3, "eta": 0.5}
+    assert json.dumps(settings.as_record())
+    assert SpineSegmenter("model.zip", series=6).settings.series == "6"
+
+
+def test_errors_advise_arguments_not_flags(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r'^no CUDA device was found; give device="cpu" \(or mps on a Mac\)$'):
+        SpineSegmenter("model.zip", device="cuda")
+
+    def too_deep(opened, settings, device):
+        settings.prediction.sampler(SamplerSettings())
+
+    monkeypatch.setattr(api, "SliceModel", too_deep)
+    with pytest.raises(UserError, match=r"^t_start 31 is deeper than 30"):
+        SpineSegmenter("model--no_refine.zip", t_start=31)
