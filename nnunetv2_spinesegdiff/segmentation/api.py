@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -21,7 +22,7 @@ from ..scans.names import MOST_BYTES, unique_names
 from ..scans.reading import read_scan
 from ..scans.scan import Scan, ScanSource
 from ..sharing.opening import open_model
-from .arguments import device_of, folds_of, series_of, slices_of, told_of_arguments
+from .arguments import device_of, folds_of, path_of, series_of, slices_of, told_of_arguments
 from .folders import FoldersOfCalls
 from .many import Failure, segment_each
 from .model import SliceModel
@@ -80,7 +81,7 @@ class SpineSegmenter:
             )
             where = device_of(device)
             scratch = stack.enter_context(scratch_folder())
-            opened = open_model(Path(model), scratch, folds=folds_of(folds), checkpoint=checkpoint)
+            opened = open_model(path_of(model), scratch, folds=folds_of(folds), checkpoint=checkpoint)
             self._model = SliceModel(opened, self.settings, where)
             self._folders = FoldersOfCalls(scratch)
             self._running = WeakSet[Generator[Segmentation | Failure]]()
@@ -120,7 +121,7 @@ class SpineSegmenter:
             UserError: the object was closed, or nothing can be unpacked.
         """
         self._check_open()
-        paths = [scans] if isinstance(scans, str | Path) else scans
+        paths = [scans] if isinstance(scans, str | os.PathLike) else scans
         results = self._each(source for path in paths for source in _sources_at(Path(path)))
         self._running.add(results)
         return self._while_open(results)
@@ -146,6 +147,11 @@ class SpineSegmenter:
     def _read(self, scan: str | Path | sitk.Image, folder: Path, name: str | None) -> Scan:
         if isinstance(scan, sitk.Image):
             return scan_of(scan, name or "scan", any_plane=self.settings.any_plane)
+        if not isinstance(scan, str | os.PathLike):
+            raise UserError(
+                "a scan is given as its path or as a SimpleITK image, not as "
+                f"{type(scan).__name__}; an array does not tell where its voxels lie"
+            )
         sources = find_scans(Path(scan))
         if len(sources) > 1:
             raise UserError(f"{scan}: holds {len(sources)} scans; give one of them, or use segment_each")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import operator
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, SupportsIndex
 
 import torch
@@ -33,6 +35,17 @@ def told_of_arguments() -> Iterator[None]:
         for flag, argument in _SAID.items():
             told = re.sub(flag, argument, told)
         raise type(error)(told) from error.__cause__
+
+
+def path_of(model: str | Path) -> Path:
+    """Where a model lies.
+
+    Raises:
+        UserError: it is no path.
+    """
+    if not isinstance(model, str | os.PathLike):
+        raise UserError(f"model {model!r}: give the path of an exported zip, or of a trained model's folder")
+    return Path(model)
 
 
 def slices_of(slices: str | SupportsIndex) -> Slices:

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -261,3 +262,36 @@ def test_errors_advise_arguments_not_flags(monkeypatch):
     monkeypatch.setattr(api, "SliceModel", too_deep)
     with pytest.raises(UserError, match=r"^t_start 31 is deeper than 30"):
         SpineSegmenter("model--no_refine.zip", t_start=31)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        np.zeros((3, 4, 5)),
+        nibabel.Nifti1Image(np.zeros((3, 4, 5), np.uint8), np.eye(4)),
+        ["a.mha"],
+        None,
+        b"a",
+        5,
+    ],
+)
+def test_what_is_neither_path_nor_image_is_refused_in_one_line(given):
+    with SpineSegmenter("model.zip") as segmenter, pytest.raises(UserError) as refused:
+        segmenter.segment(given)
+    assert str(refused.value) == (
+        "a scan is given as its path or as a SimpleITK image, not as "
+        f"{type(given).__name__}; an array does not tell where its voxels lie"
+    )
+
+
+def test_a_label_map_is_refused_before_anything_touches_it():
+    """Most functions of SimpleITK would end the process."""
+    labels = sitk.LabelImageToLabelMap(sitk.GetImageFromArray(spine_labels()))
+    with SpineSegmenter("model.zip") as segmenter, pytest.raises(UserError, match=r"^scan: is a label map"):
+        segmenter.segment(labels)
+
+
+@pytest.mark.parametrize("model", [None, 5, b"model.zip"])
+def test_a_model_is_a_path(model):
+    with pytest.raises(UserError, match=rf"^model {model!r}: give the path of "):
+        SpineSegmenter(model)
