@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gc
 import json
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -14,12 +17,10 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from nnunetv2_spinesegdiff import SpineSegmenter
+import nnunetv2_spinesegdiff
+from nnunetv2_spinesegdiff import Failure, Segmentation, SpineSegmenter, UserError
 from nnunetv2_spinesegdiff.diffusion.settings import SamplerSettings
-from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.segmentation import api
-from nnunetv2_spinesegdiff.segmentation.many import Failure
-from nnunetv2_spinesegdiff.segmentation.result import Segmentation
 
 from ..scans.made_up import write_series, zipped
 from .made_up import reading_model, spine, spine_labels, write
@@ -36,6 +37,19 @@ def temporary(tmp_path, monkeypatch):
 def stand_in(temporary, monkeypatch):
     monkeypatch.setattr(api, "open_model", lambda path, scratch, **choice: SimpleNamespace())
     monkeypatch.setattr(api, "SliceModel", lambda opened, settings, device: reading_model())
+
+
+def test_the_package_shows_what_it_offers_and_loads_it_when_it_is_used():
+    assert set(nnunetv2_spinesegdiff.__all__) <= set(dir(nnunetv2_spinesegdiff))
+    with pytest.raises(AttributeError, match="has no attribute 'Spine'"):
+        nnunetv2_spinesegdiff.Spine  # noqa: B018
+    loaded = "print('torch' in sys.modules)"
+    code = f"import sys, nnunetv2_spinesegdiff as n; dir(n), n.UserError; {loaded}; n.Failure; {loaded}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["False", "True"]
+    names: dict[str, Any] = {}
+    exec("from nnunetv2_spinesegdiff import *", names)
+    assert names["Segmentation"] is Segmentation
 
 
 def test_a_path_and_an_image_give_the_same_and_nothing_is_left_or_said(tmp_path, temporary, capfd):
