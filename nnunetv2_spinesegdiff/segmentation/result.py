@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from ..errors import UserError
 from ..scans.dicom_seg import check_highdicom
 from ..scans.scan import Scan
+from .measurements import table_of
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class Segmentation:
 
     @property
     def table(self) -> pd.DataFrame:
-        """`measurements` as a table."""
-        return pd.DataFrame(self.measurements)
+        """`measurements` as the table that measurements.csv is written from, see `measurements.table_of`."""
+        return table_of(self.measurements)
 
     def save(
         self,

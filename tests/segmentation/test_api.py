@@ -13,6 +13,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pandas as pd
 import pytest
 import SimpleITK as sitk
 import torch
@@ -21,6 +22,7 @@ import nnunetv2_spinesegdiff
 from nnunetv2_spinesegdiff import Failure, Segmentation, SpineSegmenter, UserError
 from nnunetv2_spinesegdiff.diffusion.settings import SamplerSettings
 from nnunetv2_spinesegdiff.segmentation import api
+from nnunetv2_spinesegdiff.segmentation.measurements import COLUMNS, table_of, write_measurements
 
 from ..scans.made_up import write_series, zipped
 from .made_up import reading_model, spine, spine_labels, write
@@ -199,6 +201,24 @@ def test_scans_are_called_what_the_caller_says(tmp_path):
         for name in ("", "..", "a/b", "/a", ".a", "a.mha", "a\n", "n" * 200, 7):
             with pytest.raises(UserError, match=r"^name .*: is no name of files; "):
                 segmenter.segment(spine(), name=name)
+
+
+def test_the_table_is_that_of_the_file(tmp_path):
+    with SpineSegmenter("model.zip") as segmenter:
+        result = segmenter.segment(spine())
+    table = result.table
+    assert table["volume_mm3"].isna().all()
+    kinds = {column: str(kind) for column, kind in table.dtypes.items()}
+    texts = {"scan", "structure", "remark", "use"}
+    whole = {"slice": "int64", "number": "Int64", "parts": "Int64", "low_agreement": "boolean"}
+    assert {name: kind for name, kind in kinds.items() if name not in texts | set(whole)} == dict.fromkeys(
+        set(COLUMNS) - texts - set(whole), "float64"
+    )
+    assert {name: kinds[name] for name in whole} == whole
+    write_measurements(result.measurements, tmp_path / "measurements.csv")
+    read = pd.read_csv(tmp_path / "measurements.csv", dtype=table.dtypes.to_dict())
+    pd.testing.assert_frame_equal(read.fillna({"remark": ""}), table, rtol=1e-5)
+    assert list(table_of([]).dtypes[list(whole)].astype(str)) == list(whole.values())
 
 
 @pytest.mark.parametrize(
