@@ -22,9 +22,9 @@ from ..scans.names import MOST_BYTES, unique_names
 from ..scans.reading import read_scan
 from ..scans.scan import Scan, ScanSource
 from ..sharing.opening import open_model
-from .arguments import device_of, folds_of, path_of, series_of, slices_of, told_of_arguments
+from .arguments import device_of, folds_of, no_scan, path_of, series_of, slices_of, told_of_arguments
 from .folders import FoldersOfCalls
-from .many import Failure, segment_each
+from .many import Failure, Given, ImageInMemory, segment_each
 from .model import SliceModel
 from .result import Segmentation
 from .scratch import scratch_folder
@@ -107,7 +107,9 @@ class SpineSegmenter:
             read = self._read(scan, folder, name)
             return segment_scan(read, self.settings.slices, self._model)
 
-    def segment_each(self, scans: str | Path | Iterable[str | Path]) -> Iterator[Segmentation | Failure]:
+    def segment_each(
+        self, scans: str | Path | sitk.Image | Iterable[str | Path | sitk.Image]
+    ) -> Iterator[Segmentation | Failure]:
         """Segment many scans in order, the next being read meanwhile; whatever is wrong with one, the others
         go on, and a `Failure` stands in its place.
 
@@ -115,14 +117,18 @@ class SpineSegmenter:
         a DICOM segmentation can be saved until the next scan is asked for.
 
         Args:
-            scans: a folder, or paths as for `segment`.
+            scans: a folder, or paths and SimpleITK images as for `segment`, in any mixture. Images are called
+                scan_0, scan_1, ... by their places; they are read later, but may be changed by then.
 
         Raises:
-            UserError: the object was closed, or nothing can be unpacked.
+            UserError: the object was closed, or `scans` are none of these.
         """
         self._check_open()
-        paths = [scans] if isinstance(scans, str | os.PathLike) else scans
-        results = self._each(source for path in paths for source in _sources_at(Path(path)))
+        if isinstance(scans, str | os.PathLike | sitk.Image):
+            scans = [scans]
+        elif not isinstance(scans, Iterable):
+            raise UserError(no_scan(scans))
+        results = self._each(one for place, given in enumerate(scans) for one in _scans_of(given, place))
         self._running.add(results)
         return self._while_open(results)
 
@@ -148,17 +154,14 @@ class SpineSegmenter:
         if isinstance(scan, sitk.Image):
             return scan_of(scan, name or "scan", any_plane=self.settings.any_plane)
         if not isinstance(scan, str | os.PathLike):
-            raise UserError(
-                "a scan is given as its path or as a SimpleITK image, not as "
-                f"{type(scan).__name__}; an array does not tell where its voxels lie"
-            )
+            raise UserError(no_scan(scan))
         sources = find_scans(Path(scan))
         if len(sources) > 1:
             raise UserError(f"{scan}: holds {len(sources)} scans; give one of them, or use segment_each")
         source = replace(sources[0], name=name or sources[0].name)
         return read_scan(source, folder, series=self.settings.series, any_plane=self.settings.any_plane)
 
-    def _each(self, sources: Iterable[ScanSource | Failure]) -> Generator[Segmentation | Failure]:
+    def _each(self, sources: Iterable[Given]) -> Generator[Segmentation | Failure]:
         with self._folders.one() as folder:
             for _, result in segment_each(sources, self._model, self.settings, folder, lambda done: done):
                 yield result
@@ -183,7 +186,13 @@ def _check_name(name: str) -> None:
         )
 
 
-def _sources_at(path: Path) -> Sequence[ScanSource | Failure]:
+def _scans_of(given: str | Path | sitk.Image, place: int) -> Sequence[Given]:
+    called = ScanSource(f"scan_{place}", Path(f"scan_{place}"), "file")
+    if isinstance(given, sitk.Image):
+        return [ImageInMemory(called, sitk.Image(given))]  # it is read later, and the caller may change it
+    if not isinstance(given, str | os.PathLike):
+        return [Failure(called, f"{called.path}: {no_scan(given)}")]
+    path = Path(given)
     try:
         return find_scans(path)
     except UserError as error:

@@ -48,6 +48,14 @@ def path_of(model: str | Path) -> Path:
     return Path(model)
 
 
+def no_scan(given: Any) -> str:
+    """What to say of an argument that is neither a path nor an image."""
+    return (
+        f"a scan is given as its path or as a SimpleITK image, not as {type(given).__name__}; "
+        "an array does not tell where its voxels lie"
+    )
+
+
 def slices_of(slices: str | SupportsIndex) -> Slices:
     """A number as `int`; whether there are such slices is asked elsewhere."""
     number = _whole(slices)

@@ -108,7 +108,8 @@ class Segmentation:
     def _check_dicom(self) -> None:
         """Before the other files are written."""
         check_highdicom()
-        if not all(file.exists() for file in self.scan.dicom_files):
+        zipped = self.scan.source.kind == "dicom_zip"
+        if zipped and not all(file.exists() for file in self.scan.dicom_files):
             raise UserError(
                 f"{self.scan.source.path}: what was unpacked of it is gone; save a DICOM segmentation before "
                 "the next scan is asked for"

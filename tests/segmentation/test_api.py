@@ -88,6 +88,43 @@ def test_failures_stand_in_the_places_of_their_scans(tmp_path):
         assert isinstance(one, Segmentation) or one.reason.startswith(f"{path}: ")
 
 
+def test_images_and_paths_may_be_mixed_and_keep_their_places(tmp_path):
+    path = write(spine(), tmp_path / "good.mha")
+    labels = sitk.LabelImageToLabelMap(sitk.GetImageFromArray(spine_labels()))
+    picture = sitk.Image([9, 9], sitk.sitkUInt8)
+    given = [spine(), path, picture, labels, None, np.zeros((3, 4, 5)), spine(1)]
+    with SpineSegmenter("model.zip") as segmenter:
+        made = list(segmenter.segment_each(one for one in given))
+    assert [type(one) for one in made] == [Segmentation] * 2 + [Failure] * 4 + [Segmentation]
+    assert [one.name for one in made if isinstance(one, Segmentation)] == ["scan_0", "good", "scan_6"]
+    for number, told in enumerate(("2D picture", "label map", "not as NoneType", "not as ndarray"), start=2):
+        failure = made[number]
+        assert isinstance(failure, Failure)
+        assert failure.reason.startswith(f"scan_{number}: ")
+        assert told in failure.reason
+
+
+def test_what_becomes_of_an_image_after_it_was_taken_does_not_matter():
+    reused = spine()
+
+    def images():
+        yield reused
+        for row in range(220):
+            reused[:, row, :] = 0
+        yield spine()
+
+    with SpineSegmenter("model.zip") as segmenter:
+        assert [type(one) for one in segmenter.segment_each(images())] == [Segmentation] * 2
+
+
+def test_one_image_is_one_scan_and_nothing_is_refused_at_once():
+    with SpineSegmenter("model.zip") as segmenter:
+        assert [type(one) for one in segmenter.segment_each(spine())] == [Segmentation]
+        for given in (None, nibabel.Nifti1Image(np.zeros((3, 4, 5), np.uint8), np.eye(4))):
+            with pytest.raises(UserError, match="SimpleITK image, not as"):
+                segmenter.segment_each(given)
+
+
 def test_a_zipped_exam_is_there_until_the_next_scan_is_asked_for(tmp_path, temporary):
     (tmp_path / "zips").mkdir()
     for number in range(3):
