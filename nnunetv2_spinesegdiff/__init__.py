@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from .errors import UserError
 
 if TYPE_CHECKING:
     from .segmentation.api import SpineSegmenter
+    from .segmentation.many import Failure
+    from .segmentation.result import Segmentation
 
 __version__ = "0.1.0"
-__all__ = ["SpineSegmenter", "__version__"]
+__all__ = ["Failure", "Segmentation", "SpineSegmenter", "UserError", "__version__"]
+
+_LATER = {"Failure": "many", "Segmentation": "result", "SpineSegmenter": "api"}
+"""Modules of `segmentation`: importing torch takes seconds, and the command's help must answer at once."""
 
 
 def __getattr__(name: str) -> Any:
-    # Later: importing torch takes seconds, and the command's help must answer at once.
-    if name == "SpineSegmenter":
-        from .segmentation.api import SpineSegmenter
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".segmentation.{_LATER[name]}", __name__), name)
 
-        return SpineSegmenter
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from torch import Tensor
@@ -14,6 +17,34 @@ from .schedules import SCHEDULES, alphas_cumprod_of
 STARTS = ("presegmentation", "noise")
 MOST_SIGNAL = 0.01
 """Chains may start from noise where alpha_bar at the end of the schedule is below that."""
+
+_WHOLE = ("num_train_timesteps", "t_start", "ddim_steps", "num_samples", "fusion_steps", "seed")
+
+
+def plain_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a sampler by their names, those that count as `int` and eta as `float`.
+
+    Numbers of other libraries are taken; True and False are no numbers.
+
+    Raises:
+        ValueError: one that should be a number is none; the message says which.
+    """
+    return {name: _plain(name, value) for name, value in values.items()}
+
+
+def _plain(name: str, value: Any) -> Any:
+    if name in _WHOLE:
+        try:
+            if not isinstance(value, bool):
+                return operator.index(value)
+        except TypeError:
+            pass
+        raise ValueError(f"{name} = {value!r} is no whole number")
+    if name == "eta":
+        if not isinstance(value, Real) or isinstance(value, bool):
+            raise ValueError(f"{name} = {value!r} is no number")
+        return float(value)
+    return value
 
 
 @dataclass(frozen=True)
@@ -36,7 +67,7 @@ class SamplerSettings:
         fusion: how steps and chains become one segmentation, see `fusion.FUSIONS`.
 
     Raises:
-        ValueError: one of the bounds above does not hold; the message says which.
+        ValueError: one of the bounds above does not hold, or a number is none; the message says which.
     """
 
     schedule: str = "cosine"
@@ -52,6 +83,8 @@ class SamplerSettings:
     fusion: str = "exponential"
 
     def __post_init__(self) -> None:
+        for name, value in plain_numbers(vars(self)).items():
+            object.__setattr__(self, name, value)
         for name, known in (
             ("schedule", SCHEDULES),
             ("start", STARTS),
@@ -102,7 +135,7 @@ class SamplerSettings:
 
         Raises ValueError where the stated values are impossible.
         """
-        values = {**vars(self), **stated}
+        values = {**vars(self), **plain_numbers(stated)}
         for name, bound in (("ddim_steps", "t_start"), ("fusion_steps", "ddim_steps")):
             if name not in stated:
                 values[name] = max(1, min(values[name], values[bound]))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from ..diffusion.settings import PRESETS, SamplerSettings
+from ..diffusion.settings import PRESETS, SamplerSettings, plain_numbers
 from ..errors import UserError
+from .flags import SAMPLER
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -21,7 +22,8 @@ class PredictionSettings:
     Attributes:
         refine: False gives stage 1 alone.
         preset: one of `PRESETS`, or None for what the model was trained with.
-        changes: fields of `SamplerSettings` to set after that.
+        changes: fields of `SamplerSettings` to set after that, those of `flags.SAMPLER`: a model was trained
+            for the others.
         precision: "auto" is nnU-Net's own choice (float16 autocast on CUDA, float32 elsewhere).
         save_uncertainty: write maps, pictures and numbers of the uncertainty beside the masks.
 
@@ -42,9 +44,12 @@ class PredictionSettings:
             raise UserError(
                 f"there is no precision {self.precision!r}; choose one of {', '.join(PRECISIONS)}"
             )
-        names = [field.name for field in fields(SamplerSettings)]
-        if unknown := sorted(set(self.changes) - set(names)):
-            raise UserError(f"there is no setting {unknown[0]!r} of a sampler, only {', '.join(names)}")
+        if unknown := sorted(set(self.changes) - set(SAMPLER)):
+            raise UserError(f"there is no setting {unknown[0]!r} of a sampler, only {', '.join(SAMPLER)}")
+        try:
+            object.__setattr__(self, "changes", plain_numbers(self.changes))
+        except ValueError as error:
+            raise UserError(f"--{error}") from None
         said = [f"--{name}" for name in (["preset"] if self.preset else []) + list(self.changes)]
         if said and not self.refine:
             raise UserError(f"{', '.join(said)}: nothing is sampled with --no_refine; leave one of them out")
@@ -80,9 +85,9 @@ class PredictionSettings:
 def check_precision(precision: str, device: torch.device) -> None:
     """Raises UserError where the device computes in that precision not at all, or only slower."""
     if precision == "bfloat16" and device.type == "cpu" and not _cpu_has_bfloat16():
-        raise UserError("--precision bfloat16: this CPU has no bfloat16 arithmetic; leave the flag out")
+        raise UserError("--precision bfloat16: this CPU has no bfloat16 arithmetic; leave it out")
     if precision == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
-        raise UserError("--precision bfloat16: this GPU has no bfloat16 arithmetic; leave the flag out")
+        raise UserError("--precision bfloat16: this GPU has no bfloat16 arithmetic; leave it out")
 
 
 def _cpu_has_bfloat16() -> bool:

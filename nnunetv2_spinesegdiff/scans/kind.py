@@ -7,6 +7,8 @@ import SimpleITK as sitk
 from .refusal import Refusal
 
 _COMPLEX = (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64)
+_LABEL_MAPS = (sitk.sitkLabelUInt8, sitk.sitkLabelUInt16, sitk.sitkLabelUInt32, sitk.sitkLabelUInt64)
+"""Lists of labelled objects, in memory only."""
 
 
 def refuse_dimensions(count: int) -> None:
@@ -25,8 +27,10 @@ def refuse_kind(image: sitk.Image) -> None:
     """Refuse what is no scalar 3D image.
 
     Raises:
-        Refusal: other than three dimensions, colour or several channels, or complex values.
+        Refusal: a label map, other than three dimensions, colour or several channels, or complex values.
     """
+    if image.GetPixelID() in _LABEL_MAPS:  # first: asked for its voxels, one ends the process
+        raise Refusal("is a label map of ITK: give the scanner's image")
     refuse_dimensions(image.GetDimension())
     if image.GetPixelID() in _COMPLEX:
         raise Refusal("its voxels are complex numbers: give the magnitude image")

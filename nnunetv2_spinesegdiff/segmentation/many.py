@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import SimpleITK as sitk
+
 from ..errors import UserError
 from ..inference.probabilities import told
+from ..scans.in_memory import scan_of
 from ..scans.reading import read_scan
 from ..scans.scan import Scan, ScanSource
 from .model import SliceModel
@@ -26,6 +29,14 @@ _AHEAD = 2
 
 
 @dataclass(frozen=True)
+class ImageInMemory:
+    """A scan that the caller has read; not yet examined."""
+
+    source: ScanSource
+    image: sitk.Image
+
+
+@dataclass(frozen=True)
 class Failure:
     """A scan without a result; `reason` names its file, the cause and what to do."""
 
@@ -33,8 +44,12 @@ class Failure:
     reason: str
 
 
+Given = ScanSource | ImageInMemory | Failure
+"""A scan, or in its place why there is none."""
+
+
 def segment_each(
-    sources: Iterable[ScanSource | Failure],
+    sources: Iterable[Given],
     model: SliceModel,
     settings: SegmentationSettings,
     scratch: Path,
@@ -51,8 +66,8 @@ def segment_each(
     """
     with ThreadPoolExecutor(1, "reading") as reader, ThreadPoolExecutor(1, "writing") as writer:
 
-        def begin(given: ScanSource | Failure) -> _Job:
-            source = given.source if isinstance(given, Failure) else given
+        def begin(given: Given) -> _Job:
+            source = given if isinstance(given, ScanSource) else given.source
             folder = scratch_for_scan(scratch)
             return _Job(source, folder, reader.submit(_read, given, settings, folder, look))
 
@@ -92,9 +107,7 @@ class _Job:
     scan: Future[Scan | Failure]
 
 
-def _begun_early(
-    sources: Iterable[ScanSource | Failure], begin: Callable[[ScanSource | Failure], _Job]
-) -> Iterator[_Job]:
+def _begun_early(sources: Iterable[Given], begin: Callable[[Given], _Job]) -> Iterator[_Job]:
     """The jobs in order, each begun while an earlier one is worked on."""
     begun: deque[_Job] = deque()
     for source in sources:
@@ -105,19 +118,19 @@ def _begun_early(
 
 
 def _read(
-    source: ScanSource | Failure,
-    settings: SegmentationSettings,
-    folder: Path,
-    look: Callable[[ScanSource], object],
+    given: Given, settings: SegmentationSettings, folder: Path, look: Callable[[ScanSource], object]
 ) -> Scan | Failure:
-    if isinstance(source, Failure):
-        return source
+    plane = settings.any_plane
+    if isinstance(given, Failure):
+        return given
+    if isinstance(given, ImageInMemory):
+        return _attempt(given.source, lambda: scan_of(given.image, given.source.name, any_plane=plane))
 
     def looked_at_and_read() -> Scan:
-        look(source)
-        return read_scan(source, folder, series=settings.series, any_plane=settings.any_plane)
+        look(given)
+        return read_scan(given, folder, series=settings.series, any_plane=plane)
 
-    return _attempt(source, looked_at_and_read)
+    return _attempt(given, looked_at_and_read)
 
 
 def _segment(scan: Scan, settings: SegmentationSettings, model: SliceModel) -> Segmentation | Failure:

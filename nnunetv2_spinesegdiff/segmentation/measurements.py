@@ -31,6 +31,9 @@ COLUMNS = (
 """`slice` counts from the patient's left, 0 = leftmost. The bounds hold the true area of nine scans in ten,
 empty where the model is not calibrated; `volume_mm3` is of all slices, empty where one was segmented."""
 
+_TEXT = ("scan", "structure", "remark", "use")
+_NO_FLOATS = {"slice": "int64", "number": "Int64", "parts": "Int64", "low_agreement": "boolean"}
+
 
 def rows_of(
     scan: str, slices: SegmentedSlices, signal: np.ndarray, calibration: Calibration | None
@@ -58,12 +61,19 @@ def rows_of(
     return rows
 
 
+def table_of(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Rows as a table of `COLUMNS` whose numbers are numbers: float64, NaN where nothing was measured.
+
+    `slice` is int64, `number` and `parts` are Int64 and `low_agreement` is boolean, with NA.
+    """
+    table = pd.DataFrame(list(rows), columns=list(COLUMNS))
+    return table.astype({c: _NO_FLOATS.get(c, "float64") for c in COLUMNS if c not in _TEXT})
+
+
 def write_measurements(rows: Sequence[dict[str, Any]], path: Path) -> None:
     """Write rows as CSV, six significant digits, nothing where nothing was measured. Whole or not at all."""
-    table = pd.DataFrame(list(rows), columns=list(COLUMNS))
-    table["number"] = table["number"].astype("Int64")
     with written_whole(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g")
+        table_of(rows).to_csv(temporary, index=False, float_format="%.6g")
 
 
 def _known(value: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import UserError
 from ..files import digest, half_written, save_json
 from ..labels import BACKGROUND, CLASSES
+from ..scans.scan import Scan
 from ..scans.written import write_image
 from .result import Segmentation
 
@@ -63,15 +64,19 @@ class ScanOutputs:
     def record(self) -> Path:
         return self.folder / RECORDS / f"{self.name}.json"
 
+    def files_of(self, scan: Scan, formats: Formats) -> list[Path]:
+        """What `write_files` writes: mask, map, picture, and perhaps the DICOM segmentation."""
+        ending = scan.ending if formats.keep and scan.ending in ENDINGS else ENDINGS[0]
+        beside = [self.dicom_seg] if formats.dicom_seg and scan.dicom_files else []
+        return [self.mask(ending), self.uncertainty(ending), self.overlay, *beside]
+
     def write_files(self, done: Segmentation, formats: Formats) -> list[Path]:
         """Write mask, map and picture, each whole or not at all; their paths, the mask first."""
-        ending = done.scan.ending if formats.keep and done.scan.ending in ENDINGS else ENDINGS[0]
-        written = [self.mask(ending), self.uncertainty(ending), self.overlay]
+        written = self.files_of(done.scan, formats)
         write_image(done.mask, written[0])
         write_image(done.uncertainty, written[1])
         _draw(done, written[2])
-        if formats.dicom_seg and done.scan.dicom_files:
-            written.append(self.dicom_seg)
+        if self.dicom_seg in written:
             _write_dicom_seg(done, self.dicom_seg)
         return written
 

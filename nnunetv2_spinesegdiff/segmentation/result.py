@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
+from ..errors import UserError
+from ..scans.dicom_seg import check_highdicom
 from ..scans.scan import Scan
+from .measurements import table_of
 
 
 @dataclass(frozen=True)
@@ -61,16 +65,52 @@ class Segmentation:
 
     @property
     def table(self) -> pd.DataFrame:
-        """`measurements` as a table."""
-        return pd.DataFrame(self.measurements)
+        """`measurements` as the table that measurements.csv is written from, see `measurements.table_of`."""
+        return table_of(self.measurements)
 
-    def save(self, folder: str | Path, *, keep_format: bool = False, dicom_seg: bool = False) -> list[Path]:
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        keep_format: bool = False,
+        dicom_seg: bool = False,
+        overwrite: bool = False,
+    ) -> list[Path]:
         """Write mask, map and picture as `spinesegdiff segment` does; their paths, the mask first.
 
         Args:
+            folder: made where it is not there.
             keep_format: in the scan's own format, not NIfTI.
             dicom_seg: also a DICOM segmentation of a DICOM scan.
+            overwrite: replace files of these names.
+
+        Raises:
+            UserError: a file is there already, the folder cannot be written, or a DICOM segmentation cannot
+                be made.
         """
         from .outputs import Formats, ScanOutputs
 
-        return ScanOutputs(Path(folder), self.name).write_files(self, Formats(keep_format, dicom_seg))
+        outputs, formats = ScanOutputs(Path(folder), self.name), Formats(keep_format, dicom_seg)
+        existing = [path for path in outputs.files_of(self.scan, formats) if os.path.lexists(path)]
+        if existing and not overwrite:
+            raise UserError(
+                f"{existing[0]}: is there already; choose another folder, or replace it with overwrite=True"
+            )
+        if dicom_seg:
+            self._check_dicom()
+        try:
+            return outputs.write_files(self, formats)
+        except OSError as error:
+            raise UserError(
+                f"{folder}: cannot be written ({error.strerror or error}); make room, or choose another"
+            ) from None
+
+    def _check_dicom(self) -> None:
+        """Before the other files are written."""
+        check_highdicom()
+        zipped = self.scan.source.kind == "dicom_zip"
+        if zipped and not all(file.exists() for file in self.scan.dicom_files):
+            raise UserError(
+                f"{self.scan.source.path}: what was unpacked of it is gone; save a DICOM segmentation before "
+                "the next scan is asked for"
+            )

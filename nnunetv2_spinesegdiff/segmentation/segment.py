@@ -37,7 +37,7 @@ def segment_scan(scan: Scan, slices: Slices, model: SliceModel) -> Segmentation:
             raise
         raise UserError(
             f"{scan.source.path}: {model.device} has not enough memory for it; close other programs, "
-            f"{'or crop it' if model.device.type == 'cpu' else 'or predict on the CPU (-device cpu)'}"
+            f"{'or crop it' if model.device.type == 'cpu' else 'or predict on the device cpu'}"
         ) from None
     # Bounds that were learnt from whole scans say nothing of one slice's area.
     calibration = model.calibration if model.cut == SINGLE_SLICES else None

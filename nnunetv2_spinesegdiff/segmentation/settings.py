@@ -35,7 +35,7 @@ class SegmentationSettings:
 
     def __post_init__(self) -> None:
         number = isinstance(self.slices, int) and not isinstance(self.slices, bool) and self.slices >= 0
-        if not number and self.slices not in ("middle", "all"):
+        if not number and not (isinstance(self.slices, str) and self.slices in ("middle", "all")):
             raise UserError(f"slices {self.slices!r}: choose middle, all, or a number from 0, the leftmost")
 
     def as_record(self) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 
+import numpy as np
 import pytest
 
 from nnunetv2_spinesegdiff.diffusion.settings import PRESETS, SamplerSettings
@@ -24,11 +26,29 @@ from nnunetv2_spinesegdiff.diffusion.settings import PRESETS, SamplerSettings
         ({"eta": 1.1}, "eta = 1.1"),
         ({"eta": math.nan}, "eta = nan"),
         ({"schedule": "sigmoid"}, "sigmoid"),
+        ({"ddim_steps": 2.0}, "ddim_steps = 2.0 is no whole number"),
+        ({"num_samples": True}, "num_samples = True is no whole number"),
+        ({"num_samples": np.bool_(True)}, "num_samples = .*True.* is no whole number"),
+        ({"seed": "1"}, "seed = '1' is no whole number"),
+        ({"seed": None}, "seed = None is no whole number"),
+        ({"eta": "1"}, "eta = '1' is no number"),
+        ({"eta": False}, "eta = False is no number"),
     ],
 )
 def test_impossible_settings_are_refused_by_name(changes, named):
     with pytest.raises(ValueError, match=named):
         SamplerSettings(**changes)
+
+
+def test_numbers_of_other_libraries_become_plain_ones():
+    s = SamplerSettings(t_start=np.int64(9), eta=np.float32(0.5)).changed(seed=np.uint8(7), eta=1)
+    assert json.loads(json.dumps(vars(s)))["seed"] == 7
+    assert {type(s.t_start), type(s.seed), type(s.eta)} == {int, float}
+
+
+def test_what_is_stated_must_be_a_number_before_others_follow_it():
+    with pytest.raises(ValueError, match="t_start = '3' is no whole number"):
+        SamplerSettings().changed(t_start="3")
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ class Fails:
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), MemoryError()], ids=repr
 )
-@pytest.mark.parametrize(("device", "todo"), [("cuda:0", "-device cpu"), ("cpu", "crop it")])
+@pytest.mark.parametrize(("device", "todo"), [("cuda:0", "device cpu"), ("cpu", "crop it")])
 def test_a_lack_of_memory_is_one_line_that_says_where(error, device, todo):
     model = reading_model()
     model.predictor, model.device = Fails(error), torch.device(device)

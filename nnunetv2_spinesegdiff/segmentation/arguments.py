@@ -1,0 +1,126 @@
+"""What Python may say where the command has flags: checked, and put into the form that flags have."""
+
+from __future__ import annotations
+
+import operator
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, SupportsIndex
+
+import torch
+
+from ..errors import UserError
+from ..preflight import check_device
+from .settings import Slices
+
+DEVICES = ("cpu", "cuda", "mps")
+_SAID = {
+    r"add `-device (\w+)`": r'give device="\1"',
+    r"(?<!\S)--no_refine\b": "refine=False",
+    r"(?<!\S)--(?=\w)": "",
+}
+"""What errors say of flags, and what of arguments."""
+
+
+@contextmanager
+def told_of_arguments() -> Iterator[None]:
+    """Errors that advise flags advise arguments instead."""
+    try:
+        yield
+    except UserError as error:
+        told = str(error)
+        for flag, argument in _SAID.items():
+            told = re.sub(flag, argument, told)
+        raise type(error)(told) from error.__cause__
+
+
+def path_of(model: str | Path) -> Path:
+    """Where a model lies.
+
+    Raises:
+        UserError: it is no path.
+    """
+    if not isinstance(model, str | os.PathLike):
+        raise UserError(f"model {model!r}: give the path of an exported zip, or of a trained model's folder")
+    return Path(model)
+
+
+def no_scan(given: Any) -> str:
+    """What to say of an argument that is neither a path nor an image."""
+    return (
+        f"a scan is given as its path or as a SimpleITK image, not as {type(given).__name__}; "
+        "an array does not tell where its voxels lie"
+    )
+
+
+def slices_of(slices: str | SupportsIndex) -> Slices:
+    """A number as `int`; whether there are such slices is asked elsewhere."""
+    number = _whole(slices)
+    return slices if number is None else number  # type: ignore[return-value]
+
+
+def series_of(series: str | SupportsIndex | None) -> str | None:
+    """A number, UID or description, as text.
+
+    Raises:
+        UserError: it is none of these.
+    """
+    if series is None:
+        return None
+    if (text := _text(series)) is None:
+        raise UserError(f"series {series!r}: choose its number, UID or description")
+    return text
+
+
+def folds_of(folds: str | SupportsIndex | Iterable[str | SupportsIndex] | None) -> list[str] | None:
+    """One fold or several, as text.
+
+    Raises:
+        UserError: one is neither a number nor text.
+    """
+    if folds is None:
+        return None
+    several = _text(folds) is None and isinstance(folds, Iterable)
+    names = [_text(fold) for fold in (folds if several else [folds])]  # type: ignore[union-attr]
+    known = [name for name in names if name is not None]
+    if len(known) < len(names):
+        raise UserError(f"folds {folds!r}: choose numbers of folds, such as 0 or [0, 1], or all")
+    return known
+
+
+def device_of(wanted: str | torch.device | None) -> torch.device:
+    """The device, without `wanted` a CUDA device if there is one, else the CPU.
+
+    Raises:
+        UserError: it is not there, or none that models run on.
+    """
+    if wanted is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except (RuntimeError, TypeError):
+        device = None
+    if device is None or device.type not in DEVICES:
+        raise UserError(f"there is no device {str(wanted)!r}; choose cpu, cuda or mps")
+    check_device(device.type)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"there is no {device}; {torch.cuda.device_count()} CUDA devices were found")
+    return device
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    number = _whole(value)
+    return None if number is None else str(number)
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number of any library, but no True or False."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None
