@@ -11,7 +11,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "speed.py"
 
 
 def test_it_writes_its_tables(tmp_path):
-    words = "--size 128 --widths 50 --presets fast --repeats 1 --num_samples 2 --samples 1 2"
+    words = "--size 128 --widths 50 --presets fast --repeats 1 --num_samples 2 --samples 2"
     done = subprocess.run(
         [sys.executable, str(SCRIPT), "-o", str(tmp_path / "speed.md"), *words.split()],
         capture_output=True,

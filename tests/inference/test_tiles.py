@@ -45,13 +45,18 @@ def test_it_is_a_weighted_mean_of_the_tiles_over_every_voxel():
 )
 def test_through_the_predictor_maps_lie_under_their_logits(make_model, axes, shape):
     scan, model = image(*shape), make_model(axes=axes)
-    predictor = model.predictor(
-        SpineSegDiffPredictor, settings=PredictionSettings(save_uncertainty=True, refine=False)
+    predictor, unrefined = (
+        model.predictor(
+            SpineSegDiffPredictor, settings=PredictionSettings(save_uncertainty=True, refine=refine)
+        )
+        for refine in (True, False)
     )
     stock = model.predictor(nnUNetPredictor)
     stock.network.refine_predictions = False
-    logits = predictor.predict_logits_from_preprocessed_data(scan)
+    logits = unrefined.predict_logits_from_preprocessed_data(scan)
     assert torch.equal(logits, stock.predict_logits_from_preprocessed_data(scan))
+    assert unrefined._current.uncertainty.shape == logits.shape
+    predictor.predict_logits_from_preprocessed_data(scan)
     maps = predictor._current
     assert maps.uncertainty.shape == maps.stage1.shape == logits.shape
     # nnU-Net adds up in float16, which is coarse where a Gaussian is nearly nothing.

@@ -193,7 +193,7 @@ def test_what_describes_no_network_is_refused(nested):
 def test_ours_is_described_by_possible_values(key, value):
     architecture = described()
     architecture["arch_kwargs"][key] = value
-    with pytest.raises(ValueError, match=r"describes no|none of those|outside"):
+    with pytest.raises(ValueError, match=r"describes no|none of those|outside|no whole number"):
         check_architecture(architecture)
 
 
