@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 
 
@@ -15,6 +18,15 @@ class UserError(Exception):
 
 class NotSupportedError(UserError, NotImplementedError):
     """Something that nnU-Net can do and this part of the package cannot."""
+
+
+@contextmanager
+def told_if_unwritable(path: Path, todo: str) -> Iterator[None]:
+    """An OSError of the block becomes a `UserError`: the path cannot be written, why, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); {todo}") from error
 
 
 def show_user_errors_in_one_line() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from .. import __version__
-from ..errors import UserError
+from ..errors import UserError, told_if_unwritable
 from ..scans.contents import contents_of
 from ..scans.finding import look_for_scans
 from ..scans.scan import ScanSource
@@ -185,15 +185,9 @@ def _summed_up(
     sum_up()
 
 
-@contextmanager
-def _told_of(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{out}: cannot be written ({error.strerror or error}); make room, or choose another with -o; "
-            "run again, finished scans are kept"
-        ) from error
+def _told_of(out: Path) -> AbstractContextManager[None]:
+    todo = "make room, or choose another with -o; run again, finished scans are kept"
+    return told_if_unwritable(out, todo)
 
 
 def _check_apart(scans: Path, out: Path) -> None:

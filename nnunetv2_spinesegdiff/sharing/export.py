@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 from zipfile import ZipFile
 
 from .. import __version__
-from ..errors import UserError
+from ..errors import UserError, told_if_unwritable
 from ..files import written_whole
 from ..inference.untrusted import check_network_classes, read_json
 from ..stored import stored_in
@@ -114,14 +114,8 @@ def _check_replaceable(out: Path) -> None:
         )
 
 
-@contextmanager
-def _told_of(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{out}: cannot be written ({error.strerror or error}); make room, or choose another with -o"
-        ) from error
+def _told_of(out: Path) -> AbstractContextManager[None]:
+    return told_if_unwritable(out, "make room, or choose another with -o")
 
 
 @contextmanager

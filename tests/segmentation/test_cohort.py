@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import random
-import signal
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +15,7 @@ from nnunetv2_spinesegdiff.cli import main
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.files import written_whole
 from nnunetv2_spinesegdiff.scans.contents import contents_of
-from nnunetv2_spinesegdiff.segmentation import cohort, many, outputs
+from nnunetv2_spinesegdiff.segmentation import cohort, outputs
 from nnunetv2_spinesegdiff.segmentation.cohort import ModelChoice, segment_cohort
 from nnunetv2_spinesegdiff.segmentation.outputs import Formats, ScanOutputs
 from nnunetv2_spinesegdiff.segmentation.settings import SegmentationSettings
@@ -107,53 +102,6 @@ def test_formats_are_kept_where_asked_for(scans, tmp_path, stand_in_model):
     run(scans, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*.mha"))
     assert (tmp_path / "out" / "scan1_seg.nii.gz").exists()
-
-
-def test_finished_scans_are_skipped_and_spoilt_ones_made_again(scans, tmp_path, stand_in_model):
-    out = tmp_path / "out"
-    run(scans, out)
-    before = contents(out)
-    again = run(scans, out)
-    assert (again.segmented, again.kept) == ([], ["scan0", "scan1", "scan2"])
-    assert len(stand_in_model) == 1, "the model is not even loaded"
-    (out / "scan0_seg.nii.gz").write_bytes((out / "scan0_seg.nii.gz").read_bytes()[:-20])
-    (out / "scan2_overlay.png").unlink()
-    assert run(scans, out).segmented == ["scan0", "scan2"]
-    assert contents(out) == before
-
-
-def test_other_scans_settings_or_flags_are_made_again(scans, tmp_path, stand_in_model):
-    out = tmp_path / "out"
-    run(scans, out)
-    write(spine(7), scans / "scan1.mha")
-    os.utime(scans / "scan1.mha", (1, 1))
-    assert run(scans, out).segmented == ["scan1"]
-    assert run(scans, out, settings=SegmentationSettings(slices="all")).segmented == [
-        "scan0",
-        "scan1",
-        "scan2",
-    ]
-    rows = pd.read_csv(out / "measurements.csv")
-    assert (rows["volume_mm3"].dropna() > 0).all()
-    assert rows["volume_mm3"].notna().any()
-
-
-def test_another_scan_of_the_same_name_size_and_time_is_another_one(tmp_path, stand_in_model):
-    for patient in (1, 2):
-        path = tmp_path / str(patient) / "scan.mha"
-        path.parent.mkdir()
-        sitk.WriteImage(spine(patient), str(path), useCompression=False)
-        os.utime(path, (1, 1))
-    assert run(tmp_path / "1" / "scan.mha", tmp_path / "out").segmented == ["scan"]
-    other = run(tmp_path / "2" / "scan.mha", tmp_path / "out")
-    assert other.segmented == ["scan"]
-    assert "replaces the results of another scan" in other.warnings["scan"][0]
-    settings = SegmentationSettings(slices=2)
-    assert not run(tmp_path / "2" / "scan.mha", tmp_path / "out", settings=settings).warnings
-    assert run(tmp_path / "2" / "scan.mha", tmp_path / "out").segmented == ["scan"]
-    os.utime(path, (2, 2))
-    path.rename(tmp_path / "scan.mha")
-    assert run(tmp_path / "scan.mha", tmp_path / "out").kept == ["scan"]
 
 
 def test_a_link_that_leads_nowhere_stops_no_other(scans, tmp_path, stand_in_model):
@@ -301,84 +249,6 @@ def test_a_segmentation_that_no_scan_of_the_kind_can_have_is_told(tmp_path, stan
     assert done.warnings == {"scan": ["no DICOM segmentation: the scan is no DICOM series"]}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has threads")
-def test_a_kill_at_any_moment_leaves_no_wrong_file(tmp_path, stand_in_model):
-    for number in range(20):
-        write(spine(number), tmp_path / "scans" / f"scan{number}.mha")
-    undisturbed, out = tmp_path / "undisturbed", tmp_path / "out"
-    run(tmp_path / "scans", undisturbed)
-    expected, rng, killed = contents(undisturbed), random.Random(0), 0
-    for attempt in range(10):
-        child = os.fork()
-        if child == 0:
-            run(tmp_path / "scans", out)
-            os._exit(0)
-        wait_for_changes(out, rng.randint(1, 8) if attempt else 20)  # one or more are finished after so many
-        time.sleep(rng.uniform(0, 0.01))
-        os.kill(child, signal.SIGKILL)
-        killed += os.waitpid(child, 0)[1] == signal.SIGKILL
-        # Whatever lies there under its final name is what an undisturbed run makes.
-        whole = {name: made for name, made in contents(out).items() if "/." not in f"/{name}"}
-        assert all(expected[name] == made for name, made in whole.items() if name != "measurements.csv")
-    assert killed == 10
-    assert run(tmp_path / "scans", out).kept, "some were finished in between"
-    assert contents(out) == expected
-
-
-def wait_for_changes(folder: Path, count: int) -> None:
-    """Until so many files have come or gone, half-written ones included."""
-    seen, deadline = {str(path) for path in folder.rglob("*")}, time.monotonic() + 60
-    while count > 0 and time.monotonic() < deadline:
-        now = {str(path) for path in folder.rglob("*")}
-        count -= len(now ^ seen)
-        seen = now
-        time.sleep(0.001)
-
-
-def test_a_run_that_is_interrupted_tells_what_it_made(scans, tmp_path, stand_in_model, monkeypatch):
-    out = tmp_path / "out"
-    run(scans, out)
-    segment, calls = many.segment_scan, []
-
-    def interrupted(*arguments):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return segment(*arguments)
-
-    monkeypatch.setattr(many, "segment_scan", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run(scans, out, settings=SegmentationSettings(slices=2))
-    told = json.loads((out / "run.json").read_text())
-    assert told["interrupted"] is True
-    rows = pd.read_csv(out / "measurements.csv")
-    assert dict(zip(rows["scan"], rows["slice"], strict=True)) == {"scan0": 2, "scan1": 2, "scan2": 3}
-    assert list(told["scans"]["scan2"]["made_with"]) == ["settings"]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has threads")
-def test_a_kill_leaves_no_numbers_of_masks_that_were_replaced(scans, tmp_path, stand_in_model, monkeypatch):
-    out = tmp_path / "out"
-    run(scans, out)
-    child = os.fork()
-    if child == 0:
-        monkeypatch.setattr(many, "segment_scan", lambda *_: os._exit(0))
-        run(scans, out, settings=SegmentationSettings(slices=2))
-    os.waitpid(child, 0)
-    assert not (out / "measurements.csv").exists()
-    assert not (out / "run.json").exists()
-
-
-def test_what_an_earlier_run_made_otherwise_is_not_told_as_made_by_this_one(scans, tmp_path, stand_in_model):
-    other = replace(SegmentationSettings(), mirroring=False)
-    run(scans / "scan0.nii.gz", tmp_path / "out", settings=other)
-    run(scans / "scan1.mha", tmp_path / "out")
-    told = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert told["settings"]["mirroring"] is True
-    assert told["scans"]["scan0"]["made_with"] == {"settings": other.as_record()}
-    assert "made_with" not in told["scans"]["scan1"]
-
-
 def test_records_tell_how_not_only_that(scans, tmp_path, stand_in_model):
     settings = SegmentationSettings()
     run(scans, tmp_path / "out", settings=settings)
@@ -393,49 +263,6 @@ def test_the_signal_of_discs_is_held_against_that_of_fluid_which_no_scaling_clip
     discs = rows[(rows["structure"] == "ivd") & rows["number"].notna()]
     assert len(discs) >= 4
     assert np.allclose(discs["signal_relative_to_csf"], 0.8, atol=0.02), "800 of 1000, as drawn"
-
-
-def test_a_flag_that_fails_takes_no_results_away(scans, tmp_path, stand_in_model):
-    out = tmp_path / "out"
-    run(scans, out)
-    before = contents(out)
-    failed = run(scans, out, settings=SegmentationSettings(slices=99))
-    assert len(failed.failures) == 3
-    assert contents(out) == before
-    told = json.loads((out / "run.json").read_text())["scans"]["scan1"]
-    assert "99" in told["failure"]
-    assert len(told["files"]) == 3
-    assert run(scans, out).kept == ["scan0", "scan1", "scan2"]
-    assert "failure" not in json.loads((out / "run.json").read_text())["scans"]["scan1"]
-
-
-def test_another_scan_that_fails_does(scans, tmp_path, stand_in_model):
-    out = tmp_path / "out"
-    run(scans, out)
-    write(even_scan(), scans / "scan1.mha")
-    assert len(run(scans, out).failures) == 1
-    assert not list(out.glob("scan1*"))
-    assert set(pd.read_csv(out / "measurements.csv")["scan"]) == {"scan0", "scan2"}
-
-
-def test_results_that_were_deleted_are_not_told_of(scans, tmp_path, stand_in_model):
-    out, others = tmp_path / "out", tmp_path / "others"
-    run(scans, out)
-    for path in out.glob("[!.]*"):
-        path.unlink()
-    write(spine(9), others / "other.mha")
-    assert run(others, out).notes == []
-    assert set(pd.read_csv(out / "measurements.csv")["scan"]) == {"other"}
-    assert set(json.loads((out / "run.json").read_text())["scans"]) == {"other"}
-
-
-def test_scans_of_earlier_runs_are_noted(scans, tmp_path, stand_in_model):
-    out = tmp_path / "out"
-    run(scans, out)
-    (scans / "scan1.mha").rename(scans / "renamed.mha")
-    (note,) = run(scans, out).notes
-    assert note == f"{out}: measurements.csv also holds 1 scans of earlier runs (scan1)"
-    assert run(scans, out, part=(0, 2)).notes == [note]  # scans of the other part are none of these
 
 
 def test_the_first_result_does_not_wait_for_the_last_scan_to_be_hashed(tmp_path, stand_in_model, monkeypatch):
