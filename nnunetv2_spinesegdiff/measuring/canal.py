@@ -75,8 +75,8 @@ def _touches(level: Level, canal: Shape, cut_off: np.ndarray) -> bool:
 
 def mended(canal: Shape) -> Shape:
     """The canal without holes, and without gaps of up to 2 mm along it: a pin-hole narrows nothing."""
-    rows, columns = (2 * round(_PIN_HOLE_MM / 2 / step + 0.499) + 1 for step in canal.spacing)
-    closed = ndimage.binary_closing(canal.inside, np.ones((rows, columns)))
+    rows = int(_PIN_HOLE_MM / canal.spacing[0]) + 1  # closes gaps of one less
+    closed = ndimage.binary_closing(canal.inside, np.ones((rows, 1)))
     return Shape(ndimage.binary_fill_holes(canal.inside | closed), canal.spacing)
 
 
@@ -84,7 +84,8 @@ def narrowest_width(level: Level, canal: Shape, cut_off: np.ndarray) -> float | 
     """As `canal_width`, the least within 8 mm of a level: what a hernia or a slip leaves.
 
     Beside these the width changes by millimetres within few, while a disc's level is known to 3 mm only: the
-    least one does not depend on it. Below the lowest disc it shows that the dural sac tapers.
+    least one does not depend on it. Below the lowest disc it shows that the dural sac tapers. Where the mask
+    has a hole at the level itself, it can be more than `canal_width`, which takes the mask as it is.
 
     None where the canal is interrupted within 10 mm, or where it has no width at the level. Where its label
     ends nearby, what is left of that end is no diameter.

@@ -136,9 +136,11 @@ class SpineSegmenter:
     def close(self) -> None:
         """Remove what was unpacked; called by `with` and when the object goes. No scan is taken any more."""
         self._closed = True
-        for results in self._running:
-            results.close()  # it reads the next scans into what is removed here
-        self._stack.close()
+        try:
+            for results in self._running:
+                results.close()  # it reads the next scans into what is removed here
+        finally:
+            self._stack.close()
 
     def __enter__(self) -> SpineSegmenter:
         return self

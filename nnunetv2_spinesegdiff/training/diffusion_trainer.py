@@ -155,7 +155,9 @@ class DiffusionTrainer(SuffixedTrainer):
         self.diffusion_network.heads_are_regions.fill_(self.label_manager.has_regions)
         # It is the same on all ranks. DDP would broadcast it in forwards, which a rank without a case to
         # validate never makes: the others would wait for it.
-        self.network._ddp_params_and_buffers_to_ignore = [name for name, _ in self.network.named_buffers()]
+        self.network._ddp_params_and_buffers_to_ignore = [
+            name for name, _ in self.network.named_buffers() if name.endswith("heads_are_regions")
+        ]
         optimizers = StageOptimizers(self._stages())
         return optimizers, StageSchedules(optimizers)
 
