@@ -11,8 +11,8 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,12 @@ from .intensities import scale_intensities
 from .label_rules import map_labels
 from .spider import SpiderSeries, read_image_and_mask
 
-FORMAT = 3
+FORMAT = 4
 """Part of every record: raise it when the same input gives another output, and cases are made anew."""
+
+EACH = "each"
+"""Of `CaseSettings.slices`: every labelled sagittal slice is a case of its own."""
+SLICES = ("middle", "all", EACH)
 
 FOREGROUND = [number for number in CLASSES.values() if number != BACKGROUND]
 
@@ -42,12 +46,18 @@ class CaseSettings:
     partial_vertebrae: str
     slices: str
     dim: str
+    ignore_label: int | None = None
     format: int = FORMAT
 
     def __post_init__(self) -> None:
         # A volume holds every slice whatever was asked for: the same files are the same settings.
         if self.dim == "3d":
             object.__setattr__(self, "slices", "all")
+
+    @property
+    def single_cut(self) -> str:
+        """`slices` of `extract_slice`, and how a scan must be cut for a model of these cases."""
+        return "middle" if self.slices == EACH else self.slices
 
 
 @dataclass(frozen=True)
@@ -140,27 +150,46 @@ def convert_case(source: SpiderSeries, dataset: Path, settings: CaseSettings) ->
 
 
 def _convert(source: SpiderSeries, settings: CaseSettings) -> tuple[SliceView, SliceView]:
+    whole = replace(source, series=replace(source.series, slice_number=None), cut=None)
+    scaled, classes = _scaled_and_mapped(
+        whole, settings.partial_vertebrae, settings.ignore_label, _state_of_files(source)
+    )
+    # Files that hold one slice are a case as they are, whatever its number.
+    slices = source.cut if source.cut is not None else settings.single_cut
+    cut = partial(extract_slice, slices=slices, dim=settings.dim)
+    label_view = cut(classes, is_label=True)
+    _check_labelled(label_view, source)
+    return cut(scaled), label_view
+
+
+@lru_cache(maxsize=1)
+def _scaled_and_mapped(
+    source: SpiderSeries, partial_vertebrae: str, ignore_label: int | None, state: tuple[int, ...]
+) -> tuple[sitk.Image, sitk.Image]:
+    """Image and classes of the whole volume, which all slices of it share; `state` is part of the key."""
     image, mask = read_image_and_mask(source)
-    cut = partial(extract_slice, slices=settings.slices, dim=settings.dim)
     try:
-        image_view = cut(scale_intensities(image))
+        scaled = scale_intensities(image)
     except ValueError as error:
         raise UserError(f"{source.image}: {error}") from error
     try:
-        classes = map_labels(sitk.GetArrayViewFromImage(mask), settings.partial_vertebrae)
+        classes = map_labels(sitk.GetArrayViewFromImage(mask), partial_vertebrae, ignore_label)
     except ValueError as error:
         raise UserError(f"{source.mask}: {error}") from error
-    label_view = cut(Grid.of(image).image(classes), is_label=True)
-    _check_labelled(label_view, source)
-    return image_view, label_view
+    return scaled, Grid.of(image).image(classes)
+
+
+class NothingLabelledError(UserError):
+    """The slices of a case hold no labelled structure."""
 
 
 def _check_labelled(view: SliceView, source: SpiderSeries) -> None:
     """Refuse a case that would teach, or be scored as if, there were no spine in the picture."""
     if np.isin(sitk.GetArrayViewFromImage(view.image), FOREGROUND).any():
         return
-    what = f"middle slice (number {view.first_slice} from the left)" if view.num_slices == 1 else "volume"
-    raise UserError(
+    kind = "slice" if source.cut is not None else "middle slice"
+    what = f"{kind} (number {view.first_slice} from the left)" if view.num_slices == 1 else "volume"
+    raise NothingLabelledError(
         f"{source.mask}: the {what} holds no labelled structure: annotate it or remove the series"
     )
 
@@ -210,10 +239,16 @@ def last_line(error: Exception) -> str:
 
 def _input_state(source: SpiderSeries) -> dict[str, list[int]]:
     # Reading gigabytes again only to hash them would cost as much as converting.
-    return {
-        name: [path.stat().st_size, path.stat().st_mtime_ns]
-        for name, path in (("image", source.image), ("mask", source.mask))
-    }
+    return {name: _size_and_time(path) for name, path in (("image", source.image), ("mask", source.mask))}
+
+
+def _state_of_files(source: SpiderSeries) -> tuple[int, ...]:
+    """Size and time of both files, of those that exist."""
+    return tuple(n for path in (source.image, source.mask) if path.is_file() for n in _size_and_time(path))
+
+
+def _size_and_time(path: Path) -> list[int]:
+    return [path.stat().st_size, path.stat().st_mtime_ns]
 
 
 def _checksums(files: CaseFiles) -> dict[str, str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import as_completed
+from itertools import groupby
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -12,7 +15,16 @@ from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.workers import worker_processes
 
 from . import defaults
-from .cases import CaseFacts, CaseSettings, convert_case, finished_case, last_line
+from .cases import (
+    EACH,
+    SLICES,
+    CaseFacts,
+    CaseSettings,
+    NothingLabelledError,
+    convert_case,
+    finished_case,
+    last_line,
+)
 from .cohort_folds import CohortFolds, final_splits, keep_other_splits
 from .dataset_folder import (
     check_can_be_written,
@@ -24,21 +36,22 @@ from .dataset_folder import (
     remove_leftovers,
     write_summaries,
 )
-from .geometry import DIMS, SLICES
-from .label_rules import PARTIAL_VERTEBRAE
-from .report import ConversionReport, Failure, note_ignored, note_removed
+from .geometry import DIMS
+from .label_rules import PARTIAL_VERTEBRAE, check_ignore_label
+from .report import ConversionReport, Failure, note_ignored, note_removed, note_unlabelled
 from .series import CONTRASTS, T2_SOURCES
-from .spider import SpiderSeries, find_series
+from .spider import SpiderSeries, each_slice, find_series
 
 
 def convert(
-    spider: Path,
+    spider: Path | Sequence[Path],
     dataset_id: int,
     *,
     dataset_name: str = defaults.DATASET_NAME,
     contrast: str = defaults.CONTRAST,
     t2_source: str = defaults.T2_SOURCE,
     partial_vertebrae: str = defaults.PARTIAL_VERTEBRAE,
+    ignore_label: int | None = None,
     max_oblique_deg: float = defaults.MAX_OBLIQUE_DEG,
     splits: Path | None = None,
     slices: str = defaults.SLICES,
@@ -56,17 +69,20 @@ def convert(
     While a conversion runs there is no dataset.json, so that an interrupted one is no dataset to nnU-Net.
 
     Args:
-        spider: folder with `images` and `masks`.
+        spider: folder with `images` and `masks`, or several with different series.
         dataset_id: nnU-Net's number, 1..999.
         dataset_name: nnU-Net's name, letters, digits, _ and -.
         contrast: "t1", "t2" or "t1t2" (both as cases of their own), see `select_series`.
-        t2_source: the T2w series to prefer, "t2" or "space"; the other stands in where it is missing.
+        t2_source: the T2w series to prefer, "t2" or "space"; the other stands in where it is missing. "both"
+            takes both as cases of their own.
         partial_vertebrae: what SPIDER's partially visible vertebrae become: "vertebra", "background" or
             "ignore" (nnU-Net's ignore label).
+        ignore_label: number in the masks of pixels that nobody annotated; they become nnU-Net's ignore label.
         max_oblique_deg: series whose slice normal is further from the left-right axis than this are in no
             validation list.
         splits: folds published elsewhere (see `published_splits`); by default five are drawn.
-        slices: "middle", or "all" for every sagittal slice of a volume in one case.
+        slices: "middle"; "each" for every labelled sagittal slice as a case of its own; or "all" for every
+            sagittal slice of a volume in one case.
         dim: "3d" writes 64 x 320 x 320 volumes of 1 mm instead, whatever `slices` says.
         num_processes: workers; 1 works in this process.
         seed: of the folds, which are dealt over all patients of the folder, whatever the contrast.
@@ -82,23 +98,27 @@ def convert(
             dataset.json, finished cases are kept, and the same call goes on from there.
     """
     _check_options(contrast, t2_source, partial_vertebrae, slices, dim, max_oblique_deg, num_processes)
-    spider, nnunet_raw, nnunet_preprocessed = Path(spider), Path(nnunet_raw), Path(nnunet_preprocessed)
+    _check_ignore_label(ignore_label)
+    spiders = [Path(spider)] if isinstance(spider, str | os.PathLike) else [Path(one) for one in spider]
+    nnunet_raw, nnunet_preprocessed = Path(nnunet_raw), Path(nnunet_preprocessed)
     folder = dataset_folder_name(dataset_id, dataset_name)
     results = [] if nnunet_results is None else [Path(nnunet_results)]
     check_id_is_free(folder, nnunet_raw, nnunet_preprocessed, *results)
     check_folder_is_ours(nnunet_raw / folder)
-    listing = find_series(spider, contrast, t2_source)
+    settings = CaseSettings(partial_vertebrae, slices, dim, ignore_label)
+    listing = find_series(spiders, contrast, t2_source)
+    if settings.slices == EACH:
+        listing = replace(listing, sources=[cut for source in listing.sources for cut in each_slice(source)])
     sources = listing.sources
     folds = CohortFolds.plan(listing, contrast, seed, splits)
     check_can_be_written(nnunet_raw / folder, nnunet_preprocessed / folder)
 
     report = ConversionReport(nnunet_raw / folder, nnunet_preprocessed / folder / "splits_final.json")
-    note_ignored(report, spider, listing.ignored)
+    note_ignored(report, listing.ignored)
     # Without dataset.json an earlier run was interrupted: what it changed, nobody knows any more.
     interrupted = not (report.dataset / "dataset.json").exists()
     before = recorded_cases(report.dataset)
     note_removed(report, remove_leftovers(report.dataset, [source.series.case for source in sources]))
-    settings = CaseSettings(partial_vertebrae, slices, dim)
     _convert_all(report, sources, settings, num_processes)
     lost = before - {case.case for case in report.cases}
     if interrupted or lost or report.counts["converted"]:
@@ -141,11 +161,19 @@ def _check_options(
         raise UserError(f"num_processes {num_processes}: give at least 1")
 
 
+def _check_ignore_label(ignore_label: int | None) -> None:
+    try:
+        check_ignore_label(ignore_label)
+    except ValueError as error:
+        raise UserError(f"ignore_label {error}") from None
+
+
 def _convert_all(
     report: ConversionReport, sources: list[SpiderSeries], settings: CaseSettings, num_processes: int
 ) -> None:
     results: dict[str, CaseFacts] = {}
     failures: dict[str, Failure] = {}
+    unlabelled = []
     todo = []
     for source in sources:
         facts = finished_case(source, report.dataset, settings)
@@ -157,7 +185,9 @@ def _convert_all(
     jobs = _run(todo, report.dataset, settings, num_processes)
     bar = tqdm(jobs, total=len(sources), initial=len(results), desc="Converting", unit="series")
     for source, outcome in bar:
-        if isinstance(outcome, Failure):
+        if outcome is None:
+            unlabelled.append(source.series.case)
+        elif isinstance(outcome, Failure):
             failures[source.series.case] = outcome
         else:
             results[source.series.case] = outcome
@@ -165,27 +195,43 @@ def _convert_all(
     # In the order of the input, whichever worker was first.
     order = [source.series.case for source in sources]
     report.cases += [results[case] for case in order if case in results]
-    report.failures += [failures[case] for case in order if case in failures]
+    # What is wrong with a file is wrong with each of its slices.
+    report.failures += {str(failures[case]): failures[case] for case in order if case in failures}.values()
+    note_unlabelled(report, unlabelled)
+
+
+Outcome = CaseFacts | Failure | None
+"""Of a case; None: a slice without labels, which is no case."""
 
 
 def _run(
     sources: list[SpiderSeries], dataset: Path, settings: CaseSettings, num_processes: int
-) -> Iterator[tuple[SpiderSeries, CaseFacts | Failure]]:
-    if num_processes == 1 or len(sources) < 2:
+) -> Iterator[tuple[SpiderSeries, Outcome]]:
+    # The slices of a file go to one worker, which reads it once.
+    files = [list(group) for _, group in groupby(sources, key=lambda source: source.image)]
+    if num_processes == 1 or len(files) < 2:
         for source in sources:
             yield source, _attempt(source, dataset, settings)
         return
-    workers = min(num_processes, len(sources))
+    workers = min(num_processes, len(files))
     with worker_processes(workers, "finished cases") as pool:
-        jobs = {pool.submit(_attempt, source, dataset, settings): source for source in sources}
+        jobs = [pool.submit(_attempt_each, group, dataset, settings) for group in files]
         for job in as_completed(jobs):
-            yield jobs[job], job.result()
+            yield from job.result()
 
 
-def _attempt(source: SpiderSeries, dataset: Path, settings: CaseSettings) -> CaseFacts | Failure:
+def _attempt_each(
+    sources: Iterable[SpiderSeries], dataset: Path, settings: CaseSettings
+) -> list[tuple[SpiderSeries, Outcome]]:
+    return [(source, _attempt(source, dataset, settings)) for source in sources]
+
+
+def _attempt(source: SpiderSeries, dataset: Path, settings: CaseSettings) -> Outcome:
     try:
         return convert_case(source, dataset, settings)
     except UserError as error:
+        if isinstance(error, NothingLabelledError) and source.cut is not None:
+            return None
         return Failure(source.series.file_name, str(error))
     except Exception as error:
         # Whatever it is, hours of other cases must not be lost over it.

@@ -138,7 +138,7 @@ def write_summaries(
             scratch,
             # Any name but nnU-Net's special ones (CT, noNorm, ...) is normalised by z-score.
             channel_names={"0": "MRI"},
-            labels=dataset_labels(settings.partial_vertebrae),
+            labels=dataset_labels(settings.partial_vertebrae, settings.ignore_label),
             num_training_cases=len(cases),
             file_ending=".nii.gz",
             dataset_name=dataset.name,
@@ -147,7 +147,7 @@ def write_summaries(
             license="that of the images; SPIDER: CC BY 4.0",
             converted_by="nnunetv2_spinesegdiff",
             # Whoever segments a scan with the model must cut it as its training cases were cut.
-            conversion={"slices": settings.slices, "dim": settings.dim},
+            conversion={"slices": settings.single_cut, "dim": settings.dim},
             overwrite_image_reader_writer="SimpleITKIO",
         )
         content = json.loads((Path(scratch) / "dataset.json").read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@
 | 100 | spinal canal | spinal_canal |
 | 101..125 | partially visible vertebra | vertebrae, background or ignore, as asked for |
 | 201..225 | intervertebral disc | ivd |
+| `ignore_label`, if given | unknown, not annotated | ignore |
 """
 
 from __future__ import annotations
@@ -31,14 +32,31 @@ PARTIAL_VERTEBRAE = {"vertebra": VERTEBRAE, "background": BACKGROUND, "ignore": 
 
 _UNKNOWN = 255
 
-
-def dataset_labels(partial_vertebrae: str = "vertebra") -> dict[str, int]:
-    """nnU-Net's `labels` of a dataset converted with this option; `ignore` only where it can occur."""
-    return {**CLASSES, "ignore": IGNORE} if partial_vertebrae == "ignore" else dict(CLASSES)
+MAX_LABEL = 65535
+"""Largest value of a 16-bit mask."""
 
 
-def lookup_table(partial_vertebrae: str = "vertebra") -> np.ndarray:
-    """Class of every SPIDER number: uint8 of shape (226,), 255 where the number has no meaning.
+def dataset_labels(partial_vertebrae: str = "vertebra", ignore_label: int | None = None) -> dict[str, int]:
+    """nnU-Net's `labels` of a dataset converted with these options; `ignore` only where it can occur."""
+    can_occur = partial_vertebrae == "ignore" or ignore_label is not None
+    return {**CLASSES, "ignore": IGNORE} if can_occur else dict(CLASSES)
+
+
+def check_ignore_label(ignore_label: int | None) -> None:
+    """Raises ValueError where the number is a structure of SPIDER's, the background or no mask value."""
+    taken = lookup_table()
+    if ignore_label is None or (
+        0 < ignore_label <= MAX_LABEL and (ignore_label >= len(taken) or taken[ignore_label] == _UNKNOWN)
+    ):
+        return
+    raise ValueError(
+        f"{ignore_label} is background, a structure or too large; give a number from 1 to {MAX_LABEL} "
+        "outside of 1..25, 100, 101..125 and 201..225"
+    )
+
+
+def lookup_table(partial_vertebrae: str = "vertebra", ignore_label: int | None = None) -> np.ndarray:
+    """Class of every mask number: uint8 of shape (226 or more,), 255 where the number has no meaning.
 
     Raises:
         ValueError: unknown option.
@@ -47,29 +65,34 @@ def lookup_table(partial_vertebrae: str = "vertebra") -> np.ndarray:
         raise ValueError(
             f"unknown partial_vertebrae {partial_vertebrae!r}, known: {', '.join(PARTIAL_VERTEBRAE)}"
         )
-    table = np.full(max(SPIDER_DISCS) + 1, _UNKNOWN, dtype=np.uint8)
+    table = np.full(max(*SPIDER_DISCS, ignore_label or 0) + 1, _UNKNOWN, dtype=np.uint8)
     table[0] = BACKGROUND
     table[list(SPIDER_VERTEBRAE)] = VERTEBRAE
     table[SPIDER_CANAL] = SPINAL_CANAL
     table[list(SPIDER_PARTIAL_VERTEBRAE)] = PARTIAL_VERTEBRAE[partial_vertebrae]
     table[list(SPIDER_DISCS)] = IVD
+    if ignore_label is not None:
+        table[ignore_label] = IGNORE
     return table
 
 
-def map_labels(mask: np.ndarray, partial_vertebrae: str = "vertebra") -> np.ndarray:
+def map_labels(
+    mask: np.ndarray, partial_vertebrae: str = "vertebra", ignore_label: int | None = None
+) -> np.ndarray:
     """Classes of a SPIDER mask.
 
     Args:
         mask: SPIDER numbers, any shape, any real type.
         partial_vertebrae: "vertebra", "background" or "ignore", for the numbers 101..125.
+        ignore_label: the number of pixels that nobody annotated; None if there is none.
 
     Returns:
-        uint8 array of the same shape, values 0..3, and 4 (ignore) only with "ignore".
+        uint8 array of the same shape, values 0..3, and 4 (ignore) only with one of the options.
 
     Raises:
         ValueError: a number that SPIDER does not define, a fraction, NaN, or no label at all.
     """
-    table = lookup_table(partial_vertebrae)
+    table = lookup_table(partial_vertebrae, ignore_label)
     numbers = np.unique(mask)
     known = np.isin(numbers, np.flatnonzero(table != _UNKNOWN))
     if not known.all():
@@ -77,7 +100,7 @@ def map_labels(mask: np.ndarray, partial_vertebrae: str = "vertebra") -> np.ndar
             f"unknown label number {', '.join(f'{n:g}' for n in numbers[~known][:5])}: correct the mask "
             "(SPIDER has 0, 1..25, 100, 101..125 and 201..225)"
         )
-    if not numbers.any():
+    if not np.any((numbers != 0) & (numbers != (ignore_label or 0))):
         # Training on it would teach that there is no spine here.
         raise ValueError("the mask is empty: annotate it or remove the series")
     return table[mask.astype(np.intp)]

@@ -4,7 +4,8 @@ Two shapes are read, both a JSON list with one object a fold:
 
 - the paper's: `{"train": [...], "test": [...]}` with names `SPIDER_002` (every series of that patient in the
   dataset) or `SPIDER_002_t1_084` (patient, contrast, a running number of no meaning here);
-- nnU-Net's: `{"train": [...], "val": [...]}` with the case names of a converted dataset, `SPIDER_002_t1`.
+- nnU-Net's: `{"train": [...], "val": [...]}` with the case names of a converted dataset, `SPIDER_002_t1`, or
+  `SPIDER_002_t1_s05` of a single slice.
 
 A name stands for a patient and, where it has one, a contrast, so folds published for `t2` serve a dataset
 made with `t2_SPACE` too.
@@ -23,7 +24,7 @@ from nnunetv2_spinesegdiff.errors import UserError
 from .folds import Splits
 from .series import Series, canonical_patient
 
-_NAME = re.compile(r"SPIDER_(?P<patient>[A-Za-z0-9-]+?)(?:_(?P<contrast>t1|t2)(?:_SPACE)?(?:_\d+)?)?")
+_NAME = re.compile(r"SPIDER_(?P<patient>[A-Za-z0-9-]+?)(?:_(?P<contrast>t1|t2)(?:_SPACE)?(?:_s?\d+)?)?")
 
 Entry = tuple[str, "str | None"]
 """Patient and contrast ("t1", "t2"), or None for all of the patient's series."""

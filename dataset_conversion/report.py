@@ -31,7 +31,7 @@ class ConversionReport:
         failures: what is missing from it. Not empty means exit status 1, though the dataset stands.
         notes: sentences for the log: everything that was decided about a case and is no failure.
         counts: numbers behind the notes: `converted`, `kept` (whole from an earlier run), `removed` (of an
-            earlier run with other options), `oblique` (left out of validation), `not_in_splits`,
+            earlier run with other options), `unlabelled` (slices without any label), `oblique` (left out of validation), `not_in_splits`,
             `only_in_splits`, `ignored_files`.
     """
 
@@ -51,13 +51,18 @@ def note_oblique(report: ConversionReport, oblique: list[str], max_oblique_deg: 
     )
 
 
-def note_ignored(report: ConversionReport, spider: Path, ignored: list[str]) -> None:
+def note_ignored(report: ConversionReport, ignored: list[str]) -> None:
     report.counts["ignored_files"] = len(ignored)
     if ignored:
         report.notes.append(
-            f"{spider}: {len(ignored)} files are not named like a series of SPIDER and were "
-            f"passed over ({', '.join(ignored)})"
+            f"{len(ignored)} files are not named like a series of SPIDER and were skipped ({', '.join(ignored)})"
         )
+
+
+def note_unlabelled(report: ConversionReport, unlabelled: list[str]) -> None:
+    report.counts["unlabelled"] = len(unlabelled)
+    if unlabelled:
+        report.notes.append(f"{len(unlabelled)} slices hold no label and were skipped")
 
 
 def note_removed(report: ConversionReport, removed: list[str]) -> None:

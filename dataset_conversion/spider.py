@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.errors import UserError
 
-from .geometry import Grid, grids_differ_by_mm
+from .geometry import Grid, grids_differ_by_mm, patient_axes
 from .series import Series, parse_series, select_series
 
 MAX_MASK_SHIFT_MM = 0.1
@@ -32,11 +32,19 @@ _DAMAGE = ("Uncompress failed", "not read completely")
 
 @dataclass(frozen=True)
 class SpiderSeries:
-    """A series with its two files; neither has been opened yet."""
+    """A series with its two files.
+
+    Attributes:
+        series: the case that these become.
+        image, mask: the files.
+        cut: the one sagittal slice of the files that the case holds, 0 = leftmost; None where that is not
+            decided by the series (see `each_slice`).
+    """
 
     series: Series
     image: Path
     mask: Path
+    cut: int | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class Listing:
     Attributes:
         sources: the series that make up a dataset, by patient.
         contrasts: of everybody with a series in `images` or `masks`, converted or not.
-        ignored: files whose names are not SPIDER's, such as `images/4_T1.mha` or `masks/4_t1.MHA`.
+        ignored: files whose names are not SPIDER's, such as `images/4_T1.mha` or `masks/4_t1.MHA`, as paths.
     """
 
     sources: list[SpiderSeries]
@@ -58,49 +66,93 @@ class Listing:
         return [{"t1"}, {"t1", "t2"}, {"t2"}].index(self.contrasts[patient])
 
 
-def find_series(spider: Path, contrast: str, t2_source: str) -> Listing:
-    """List the series of a SPIDER folder that make up a dataset.
+def find_series(folders: Path | Sequence[Path], contrast: str, t2_source: str) -> Listing:
+    """List the series of one or more SPIDER folders that make up a dataset.
 
     A mask without an image is a series, too: one of its files is lost, and no other series may silently
     stand in for it.
 
     Args:
-        spider: folder that holds `images` and `masks`.
+        folders: each holds `images` and `masks`.
         contrast, t2_source: see `select_series`.
 
     Raises:
         UserError: a folder is missing or empty, no series fits, or two files mean the same series.
     """
+    spiders = [folders] if isinstance(folders, Path) else list(folders)
+    names: dict[str, Path] = {}
+    with_image, ignored = set(), []
+    for spider in spiders:
+        in_images, in_masks = _content_of(spider)
+        for name in in_images + _without_image(in_images, in_masks):
+            if name in names:
+                raise UserError(
+                    f"{spider}: {name} is also in {names[name]}; every series belongs in one folder only"
+                )
+            names[name] = spider
+        with_image |= set(in_images)
+        ignored += [
+            str(spider / folder / name)
+            for folder, content in (("images", in_images), ("masks", in_masks))
+            for name in content
+            if parse_series(name) is None
+        ]
+    where = ", ".join(map(str, spiders))
+    try:
+        chosen = select_series(names, contrast, t2_source)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from error
+    if not any(series.file_name in with_image for series in chosen):
+        raise UserError(
+            f"{where}: none of the {len(with_image)} .mha files is a series for contrast {contrast}; "
+            f"{_EXPECTED}"
+        )
+    return Listing(
+        [_files_of(series, names[series.file_name]) for series in chosen], _contrasts(names), ignored
+    )
+
+
+def _content_of(spider: Path) -> tuple[list[str], list[str]]:
+    """Names of the volumes in `images` and in `masks`."""
     images, masks = spider / "images", spider / "masks"
     for folder in (spider, images, masks):
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder; the input must hold the folders images and masks")
-    in_images, in_masks = _volumes_in(images), _volumes_in(masks)
+    in_images = _volumes_in(images)
     if not in_images:
         raise UserError(f"{images}: holds no .mha file; {_EXPECTED}")
+    return in_images, _volumes_in(masks)
+
+
+def _files_of(series: Series, spider: Path) -> SpiderSeries:
+    return SpiderSeries(series, spider / "images" / series.file_name, spider / "masks" / series.file_name)
+
+
+def each_slice(source: SpiderSeries) -> list[SpiderSeries]:
+    """Every sagittal slice of a series as a case of its own; files of one slice are a case as they are.
+
+    Only the header of the image is read. Where it cannot be, the series itself is returned: the conversion
+    reports what is wrong with it.
+    """
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(source.image))
     try:
-        names = in_images + _without_image(in_images, in_masks)
-        chosen = select_series(names, contrast, t2_source)
-    except ValueError as error:
-        raise UserError(f"{spider}: {error}") from error
-    if not any(series.file_name in in_images for series in chosen):
-        raise UserError(
-            f"{images}: none of its {len(in_images)} .mha files is a series for contrast {contrast}; "
-            f"{_EXPECTED}"
-        )
-    return Listing(
-        [SpiderSeries(series, images / series.file_name, masks / series.file_name) for series in chosen],
-        _contrasts(names),
-        [
-            f"{folder.name}/{name}"
-            for folder, content in ((images, in_images), (masks, in_masks))
-            for name in content
-            if parse_series(name) is None
-        ],
-    )
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return [source]
+    if reader.GetDimension() != 3:
+        return [source]
+    axes, _ = patient_axes(np.reshape(reader.GetDirection(), (3, 3)))
+    count = reader.GetSize()[axes[2]]
+    if count == 1:
+        return [source]
+    return [
+        replace(source, series=replace(source.series, slice_number=number), cut=number)
+        for number in range(count)
+    ]
 
 
-def _contrasts(names: list[str]) -> dict[str, set[str]]:
+def _contrasts(names: Iterable[str]) -> dict[str, set[str]]:
     contrasts: dict[str, set[str]] = {}
     for series in map(parse_series, names):
         if series is not None:

@@ -54,22 +54,33 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
 
     p = add_command(commands, "convert", "Convert SPIDER to an nnU-Net raw dataset with folds by patient.")
     p.add_argument(
-        "-i", type=Path, required=True, metavar="SPIDER", help="folder that holds images/ and masks/"
+        "-i",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="SPIDER",
+        help="folder that holds images/ and masks/; several, if the series are spread over them",
     )
     p.add_argument("-d", type=int, required=True, metavar="ID", help="nnU-Net dataset id, 1 to 999")
     p.add_argument("--name", default=defaults.DATASET_NAME, help="dataset name: Dataset<ID>_<name>")
     p.add_argument("--contrast", choices=["t1", "t2", "t1t2"], default=defaults.CONTRAST, help="which series")
     p.add_argument(
         "--t2_source",
-        choices=["t2", "space"],
+        choices=["t2", "space", "both"],
         default=defaults.T2_SOURCE,
-        help="which series is T2w where a patient has both",
+        help="which series is T2w where a patient has both; both: as cases of their own",
     )
     p.add_argument(
         "--partial_vertebrae",
         choices=["vertebra", "background", "ignore"],
         default=defaults.PARTIAL_VERTEBRAE,
         help="what partially visible vertebrae (SPIDER 101 to 125) become",
+    )
+    p.add_argument(
+        "--ignore_label",
+        type=int,
+        metavar="NUMBER",
+        help="number in the masks of pixels that nobody annotated: they become nnU-Net's ignore label",
     )
     p.add_argument(
         "--max_oblique_deg",
@@ -84,9 +95,10 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
     )
     p.add_argument(
         "--slices",
-        choices=["middle", "all"],
+        choices=["middle", "each", "all"],
         default=defaults.SLICES,
-        help="sagittal slices of a case; for --dim 2d, a 3d volume always holds all",
+        help="middle: one sagittal slice per series; each: every labelled slice as a case of its own; all: all "
+        "slices of a series in one case. For --dim 2d; a 3d volume always holds all",
     )
     p.add_argument(
         "--dim",
@@ -111,6 +123,7 @@ def _convert(options: argparse.Namespace) -> int:
         contrast=options.contrast,
         t2_source=options.t2_source,
         partial_vertebrae=options.partial_vertebrae,
+        ignore_label=options.ignore_label,
         max_oblique_deg=options.max_oblique_deg,
         splits=options.splits,
         slices=options.slices,

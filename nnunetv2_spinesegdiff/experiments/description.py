@@ -14,7 +14,7 @@ from ..inference.command import flags_parser
 from ..training.names import (
     DIFFUSION_TRAINERS,
     PLAIN_TRAINERS,
-    TWO_STAGE_TRAINER,
+    TWO_STAGE_TRAINERS,
     has_two_stages,
     parse_suffixes,
     split_base,
@@ -169,7 +169,9 @@ def _system(node: Node, contrasts: Sequence[str], earlier: Sequence[System]) -> 
         entries["stage1"].text([system.name for system in earlier] or ["the systems above it"])
         for name in trainers.values():
             if not has_two_stages(name):
-                entries["stage1"].fail(f"{name} takes none, only {TWO_STAGE_TRAINER} does; leave it out")
+                entries["stage1"].fail(
+                    f"{name} takes none, only {' and '.join(TWO_STAGE_TRAINERS)} do; leave it out"
+                )
     return System(
         name=entries["name"].text(),
         trainers=trainers,

@@ -13,14 +13,15 @@ from ..errors import UserError
 
 DIFFUSION_TRAINERS = (
     "nnUNetTrainerSpineSegDiff",
+    "nnUNetTrainerSpineSegDiffSagittal",
     "nnUNetTrainerSpineSegDiffFromNoise",
     "nnUNetTrainerSpineSegDiffNoIE",
     "nnUNetTrainerDiffUNet",
     "nnUNetTrainerIISDM",
 )
-TWO_STAGE_TRAINER = "nnUNetTrainerSpineSegDiff"
-"""The one of them that refines what a stage 1 makes; the others start from noise."""
-PLAIN_TRAINERS = ("nnUNetTrainerStage1",)
+TWO_STAGE_TRAINERS = DIFFUSION_TRAINERS[:2]
+"""Those of them that refine what a stage 1 makes; the others start from noise."""
+PLAIN_TRAINERS = ("nnUNetTrainerStage1", "nnUNetTrainerStage1Sagittal")
 """All names that `trainers` knows, for those who must not wait for torch."""
 
 
@@ -78,7 +79,7 @@ def parse_suffixes(name: str, base: str) -> Suffixes:
 
 def has_two_stages(name: str) -> bool:
     """Whether a trainer of that name refines what a stage 1 makes."""
-    return split_base(name, [*DIFFUSION_TRAINERS, *PLAIN_TRAINERS]) == TWO_STAGE_TRAINER
+    return split_base(name, [*DIFFUSION_TRAINERS, *PLAIN_TRAINERS]) in TWO_STAGE_TRAINERS
 
 
 def split_base(name: str, bases: list[str]) -> str | None:

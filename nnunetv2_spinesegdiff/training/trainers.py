@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import UserError
 from .names import parse_suffixes, split_base
+from .sagittal import nnUNetTrainerSpineSegDiffSagittal, nnUNetTrainerStage1Sagittal
 from .suffixed import SuffixedTrainer, nnUNetTrainerStage1
 from .systems import (
     nnUNetTrainerDiffUNet,
@@ -24,11 +25,13 @@ BASES: dict[str, type[SuffixedTrainer]] = {
     cls.__name__: cls
     for cls in (
         nnUNetTrainerSpineSegDiff,
+        nnUNetTrainerSpineSegDiffSagittal,
         nnUNetTrainerSpineSegDiffFromNoise,
         nnUNetTrainerSpineSegDiffNoIE,
         nnUNetTrainerDiffUNet,
         nnUNetTrainerIISDM,
         nnUNetTrainerStage1,
+        nnUNetTrainerStage1Sagittal,
     )
 }
 
