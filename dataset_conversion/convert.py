@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import as_completed
-from itertools import groupby
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 from tqdm import tqdm

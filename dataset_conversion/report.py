@@ -31,8 +31,8 @@ class ConversionReport:
         failures: what is missing from it. Not empty means exit status 1, though the dataset stands.
         notes: sentences for the log: everything that was decided about a case and is no failure.
         counts: numbers behind the notes: `converted`, `kept` (whole from an earlier run), `removed` (of an
-            earlier run with other options), `unlabelled` (slices without any label), `oblique` (left out of validation), `not_in_splits`,
-            `only_in_splits`, `ignored_files`.
+            earlier run with other options), `unlabelled` (slices without any label), `oblique` (left out of
+            validation), `not_in_splits`, `only_in_splits`, `ignored_files`.
     """
 
     dataset: Path
@@ -55,7 +55,8 @@ def note_ignored(report: ConversionReport, ignored: list[str]) -> None:
     report.counts["ignored_files"] = len(ignored)
     if ignored:
         report.notes.append(
-            f"{len(ignored)} files are not named like a series of SPIDER and were skipped ({', '.join(ignored)})"
+            f"{len(ignored)} files are not named like a series of SPIDER and were skipped "
+            f"({', '.join(ignored)})"
         )
 
 

@@ -39,7 +39,7 @@ class Series:
 
     @property
     def case(self) -> str:
-        """nnU-Net case name: `SPIDER_001_t1`, `SPIDER_136_t2_SPACE`, of a single slice `SPIDER_108_t2_s05`."""
+        """nnU-Net case name: `SPIDER_001_t1`, `SPIDER_136_t2_SPACE`, or `SPIDER_108_t2_s05` of one slice."""
         patient = self.patient.zfill(3) if self.patient.isdigit() else self.patient
         single = "" if self.slice_number is None else f"_s{self.slice_number:02d}"
         return f"SPIDER_{patient}_{self.sequence}{single}"

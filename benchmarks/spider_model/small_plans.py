@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+
 from nnunetv2_spinesegdiff.network.planned import scale_features
 
 NAME = "nnUNetPlansQuarter"
@@ -18,7 +19,7 @@ WIDTH, BATCH_SIZE = 0.25, 4
 
 
 def small(plans: dict) -> dict:
-    """The plans with fewer features and smaller batches in 2d; preprocessed data are shared with the original."""
+    """The 2d plans with fewer features and smaller batches; the preprocessed data stay the same."""
     plan = plans["configurations"]["2d"]
     architecture = plan["architecture"]
     architecture["arch_kwargs"] = scale_features(architecture["arch_kwargs"], WIDTH)

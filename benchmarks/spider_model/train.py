@@ -16,8 +16,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
-from nnunetv2_spinesegdiff.environment import external_trainers
 from small_plans import NAME
+
+from nnunetv2_spinesegdiff.environment import external_trainers
 
 STAGE1 = "nnUNetTrainerStage1Sagittal_{stage1}epochs_50iters"
 REFINER = "nnUNetTrainerSpineSegDiffSagittal_{refiner}epochs_50iters"
@@ -30,7 +31,8 @@ import numpy as np, torch
 from nnunetv2.run.run_training import run_training
 dataset, trainer, plans, fold, go_on, seed = sys.argv[1:]
 torch.manual_seed(int(seed)); np.random.seed(int(seed))
-run_training(dataset, "2d", fold, trainer, plans, continue_training=go_on == "yes", device=torch.device("cpu"))
+device = torch.device("cpu")
+run_training(dataset, "2d", fold, trainer, plans, continue_training=go_on == "yes", device=device)
 """
 
 
@@ -54,7 +56,7 @@ def train(dataset: str, trainer: str, fold: int, **environment: str) -> None:
 
 
 def train_all(dataset: str, folds: list[int], jobs: int, stage1: str, refiner: str) -> None:
-    """Train stage 1 and the refiner of every fold; a refiner begins when the stage 1 of its fold has ended."""
+    """Train both stages of every fold; a refiner begins when the stage 1 of its fold has ended."""
 
     def refine(fold: int, before: Future[None]) -> None:
         before.result()

@@ -13,9 +13,9 @@ from torch import Tensor
 class RandomContrastTransform(ImageOnlyTransform):
     """Map intensities by a random piecewise linear curve, the same for all pixels of an image.
 
-    The curve has `num_knots` equally spaced knots between the smallest and the largest intensity, and each has
-    a random value in that range. It need not rise, so dark tissue may become bright as between T1w and T2w.
-    Mean and standard deviation of the image stay what they were.
+    The curve has `num_knots` equally spaced knots between the smallest and the largest intensity, and each
+    has a random value in that range. It need not rise, so dark tissue may become bright as between T1w and
+    T2w. Mean and standard deviation of the image stay what they were.
     """
 
     def __init__(self, num_knots: tuple[int, int] = (3, 6)):

@@ -28,8 +28,8 @@ class SagittalTraining(SuffixedTrainer):
     """Augmentation and sampling for cases of `spinesegdiff convert --slices each`.
 
     The head is always up and the front always left, so nothing is mirrored, in training or prediction, and
-    rotations stay below 15 degrees. Contrasts are random (see `RandomContrastTransform`). Every series is drawn
-    equally often, however many of its slices are cases.
+    rotations stay below 15 degrees. Contrasts are random (see `RandomContrastTransform`). Every series is
+    drawn equally often, however many of its slices are cases.
     """
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> Any:
