@@ -22,7 +22,7 @@ from nnunetv2_spinesegdiff.environment import external_trainers
 
 STAGE1 = "nnUNetTrainerStage1Sagittal_{stage1}epochs_50iters"
 REFINER = "nnUNetTrainerSpineSegDiffSagittal_{refiner}epochs_50iters"
-EPOCHS = {"stage1": 24, "refiner": 10}
+EPOCHS = {"stage1": 18, "refiner": 8}
 SEED = 20261130
 
 ONE_TRAINING = """

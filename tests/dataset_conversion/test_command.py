@@ -22,6 +22,7 @@ WORDS = {
     "contrast": ("--contrast", "t2"),
     "t2_source": ("--t2_source", "space"),
     "partial_vertebrae": ("--partial_vertebrae", "ignore"),
+    "ignore_label": ("--ignore_label", 255),
     "max_oblique_deg": ("--max_oblique_deg", 7.5),
     "splits": ("--splits", Path("folds.json")),
     "slices": ("--slices", "all"),
@@ -61,7 +62,7 @@ def test_every_option_is_passed_on(called, folders):
     main(["convert", "-i", "scans", "-d", "77", *words])
     assert set(called) == set(PARAMETERS)
     expected = {keyword: value for keyword, (_, value) in WORDS.items()}
-    assert called == {"spider": Path("scans"), "dataset_id": 77, **expected, **folders}
+    assert called == {"spider": [Path("scans")], "dataset_id": 77, **expected, **folders}
 
 
 def test_the_defaults_are_those_of_the_function(called, folders, monkeypatch):

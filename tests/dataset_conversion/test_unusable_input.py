@@ -38,13 +38,13 @@ def _empty(spider: Path) -> str:
 def _other_names(spider: Path) -> str:
     for path in (spider / "images").iterdir():
         path.rename(path.with_name(f"scan-{path.name.replace('_', '')}"))
-    return "none of its 12 .mha files is a series"
+    return "none of the 12 .mha files is a series"
 
 
 def _only_t2(spider: Path) -> str:
     for path in spider.glob("*/*_t1.mha"):
         path.unlink()
-    return "none of its 6 .mha files is a series for contrast t1"
+    return "none of the 6 .mha files is a series for contrast t1"
 
 
 def _twice(spider: Path) -> str:

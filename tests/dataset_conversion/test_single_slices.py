@@ -1,0 +1,200 @@
+"""Slices as cases of their own, pixels that nobody annotated, and series spread over several folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from nnunetv2_spinesegdiff.dataset_conversion.geometry import Grid, extract_slice, grids_differ_by_mm
+from nnunetv2_spinesegdiff.dataset_conversion.label_rules import dataset_labels, map_labels
+from nnunetv2_spinesegdiff.dataset_conversion.series import parse_series, select_series
+
+from nnunetv2_spinesegdiff.errors import UserError
+
+from .converting import contents, run
+from .made_up import SHARED_DATA, write_series
+
+SLICES = 5
+UNKNOWN = 255
+
+
+def written(report, case: str) -> tuple[sitk.Image, np.ndarray]:
+    image = sitk.ReadImage(str(report.dataset / "imagesTr" / f"{case}_0000.nii.gz"))
+    return image, sitk.GetArrayFromImage(sitk.ReadImage(str(report.dataset / "labelsTr" / f"{case}.nii.gz")))
+
+
+def repaint(path: Path, change) -> None:
+    """Apply `change` to the array of a file of SLICES_LAST order, indexed (slice, row, column)."""
+    image = sitk.ReadImage(str(path))
+    array = sitk.GetArrayFromImage(image)
+    change(array)
+    new = sitk.GetImageFromArray(array)
+    new.CopyInformation(image)
+    sitk.WriteImage(new, str(path), useCompression=True)
+
+
+@pytest.fixture
+def spider(tmp_path) -> Path:
+    """Six patients with a T1w series; the outermost slice of patient 1 holds no label."""
+    root = tmp_path / "spider"
+    for patient in range(1, 7):
+        write_series(root, f"{patient}_t1", seed=patient)
+
+    def clear_first(mask):
+        mask[0] = 0
+
+    repaint(root / "masks" / "1_t1.mha", clear_first)
+    return root
+
+
+def test_every_labelled_slice_becomes_a_case_at_its_own_place(spider, tmp_path):
+    report = run(spider, tmp_path, slices="each")
+    assert not report.failures
+    of_first = [case for case in report.cases if case.patient == "1"]
+    assert len(of_first) == SLICES - 1
+    assert report.counts["unlabelled"] == 1
+    assert len(report.cases) == 6 * SLICES - 1
+    volume = sitk.ReadImage(str(spider / "images" / "1_t1.mha"))
+    labels = sitk.ReadImage(str(spider / "masks" / "1_t1.mha"))
+    for case in of_first:
+        image, label = written(report, case.case)
+        assert case.case == f"SPIDER_001_t1_s{case.slice_index:02d}"
+        expected = extract_slice(volume, slices=case.slice_index).image
+        assert grids_differ_by_mm(Grid.of(image), Grid.of(expected)) < 1e-3
+        numbers = sitk.GetArrayFromImage(extract_slice(labels, slices=case.slice_index, is_label=True).image)
+        np.testing.assert_array_equal(label, map_labels(numbers))
+    conversion = json.loads((report.dataset / "dataset.json").read_text())["conversion"]
+    assert conversion == {"slices": "middle", "dim": "2d"}  # a scan is cut slice by slice for such a model
+
+
+def test_all_slices_of_a_patient_are_on_one_side_of_every_fold(spider, tmp_path):
+    report = run(spider, tmp_path, slices="each")
+    splits = json.loads(report.splits_file.read_text())
+    assert sorted(case for fold in splits for case in fold["val"]) == sorted(c.case for c in report.cases)
+    for fold in splits:
+        assert not {case[:10] for case in fold["val"]} & {case[:10] for case in fold["train"]}
+
+
+def test_workers_give_the_same_files_and_finished_slices_are_kept(spider, tmp_path):
+    alone = run(spider, tmp_path / "alone", slices="each")
+    together = run(spider, tmp_path / "together", slices="each", num_processes=2)
+
+    def files(report):  # records hold times
+        return {name: sha for name, sha in contents(report.dataset).items() if "conversion" not in name}
+
+    assert files(alone) == files(together)
+    again = run(spider, tmp_path / "alone", slices="each")
+    assert (again.counts["kept"], again.counts["converted"]) == (6 * SLICES - 1, 0)
+
+
+def test_a_mask_that_changes_between_runs_is_read_again(spider, tmp_path):
+    run(spider, tmp_path, slices="each")
+
+    def all_discs(mask):
+        mask[mask > 0] = 201
+
+    repaint(spider / "masks" / "2_t1.mha", all_discs)
+    report = run(spider, tmp_path, slices="each")
+    assert set(np.unique(written(report, "SPIDER_002_t1_s02")[1])) == {0, 3}
+
+
+def test_a_broken_file_is_one_failure_however_many_slices_it_has(spider, tmp_path):
+    path = spider / "images" / "3_t1.mha"
+    path.write_bytes(path.read_bytes()[:-2000])
+    report = run(spider, tmp_path, slices="each")
+    assert [failure.file for failure in report.failures] == ["3_t1.mha"]
+    assert {case.patient for case in report.cases} == {"1", "2", "4", "5", "6"}
+
+
+@pytest.mark.parametrize("slices", ["middle", "each", "all"])
+def test_pixels_that_nobody_annotated_become_the_ignore_label(spider, tmp_path, slices):
+    def half_unknown(mask):
+        mask[:, :20] = UNKNOWN
+
+    repaint(spider / "masks" / "2_t1.mha", half_unknown)
+    report = run(spider, tmp_path, slices=slices, ignore_label=UNKNOWN)
+    assert not report.failures
+    assert json.loads((report.dataset / "dataset.json").read_text())["labels"] == dataset_labels("ignore")
+    source = extract_slice(sitk.ReadImage(str(spider / "masks" / "2_t1.mha")), is_label=True).image
+    case = "SPIDER_002_t1_s02" if slices == "each" else "SPIDER_002_t1"
+    label = written(report, case)[1]
+    middle = label[len(label) // 2]
+    np.testing.assert_array_equal(middle == 4, sitk.GetArrayFromImage(source)[0] == UNKNOWN)
+    assert {3, 4} <= set(np.unique(middle))
+
+
+def test_without_the_option_an_unknown_number_is_an_error(spider, tmp_path):
+    repaint(spider / "masks" / "2_t1.mha", lambda mask: mask.__setitem__((slice(None), 0), UNKNOWN))
+    report = run(spider, tmp_path)
+    assert report.failures[0].file == "2_t1.mha"
+
+
+def test_a_mask_of_unknown_pixels_alone_is_refused():
+    with pytest.raises(ValueError, match="empty"):
+        map_labels(np.full((3, 3), UNKNOWN), ignore_label=UNKNOWN)
+
+
+@pytest.mark.parametrize("number", [0, -1, 1, 25, 100, 101, 125, 201, 225, 70000])
+def test_an_ignore_label_that_means_something_else_is_refused(spider, tmp_path, number):
+    with pytest.raises(UserError):
+        run(spider, tmp_path, ignore_label=number)
+    assert not (tmp_path / "raw").exists()
+
+
+def test_files_of_single_slices_are_cases_and_keep_their_number(tmp_path):
+    for patient in range(1, 6):
+        write_series(tmp_path / "a", f"{patient}_t1", seed=patient)
+        write_series(tmp_path / "b", f"{patient}_t2_s07", seed=10 + patient)
+        write_series(tmp_path / "b", f"{patient}_t2_s11", seed=20 + patient)
+        write_series(tmp_path / "b", f"{patient}_t2_SPACE", seed=30 + patient)
+    report = run([tmp_path / "a", tmp_path / "b"], tmp_path / "out", t2_source="both")
+    of_one = [case.case for case in report.cases if case.patient == "1"]
+    assert of_one == ["SPIDER_001_t1", "SPIDER_001_t2_s07", "SPIDER_001_t2_s11", "SPIDER_001_t2_SPACE"]
+    assert {case.patient for case in report.cases} == set("12345")
+
+
+@pytest.mark.parametrize(
+    ("t2_source", "expected"),
+    [("t2", ["1_t2", "1_t2_s05", "2_t2_SPACE"]), ("space", ["1_t2_SPACE", "2_t2_SPACE"])],
+)
+def test_single_slices_go_with_their_series(t2_source, expected):
+    names = ["1_t2", "1_t2_s05", "1_t2_SPACE", "2_t2_SPACE"]
+    assert [series.stem for series in select_series(names, "t2", t2_source)] == expected
+
+
+def test_both_takes_every_t2w_series():
+    names = ["1_t1", "1_t2", "1_t2_SPACE", "2_t2_SPACE"]
+    chosen = [series.stem for series in select_series(names, "t1t2", "both")]
+    assert sorted(chosen) == sorted(names)
+
+
+@pytest.mark.parametrize("names", [("1_t2_s05", "001_t2_s05"), ("1_t2_s5", "1_t2_s05")])
+def test_two_names_of_one_slice(names):
+    with pytest.raises(ValueError, match="same series"):
+        select_series(names)
+
+
+@pytest.mark.parametrize("name", ["1_t2_s", "1_t2_s-1", "1_t2_05", "1_t2_s05_s06", "1_s05"])
+def test_names_that_are_not_those_of_slices(name):
+    assert parse_series(name) is None
+
+
+def test_a_series_in_two_folders_is_refused(spider, tmp_path):
+    write_series(tmp_path / "other", "4_t1")
+    with pytest.raises(UserError, match=r"4_t1\.mha"):
+        run([spider, tmp_path / "other"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the real data is not there")
+def test_real_volumes_single_slices_and_weak_labels_make_one_dataset(tmp_path):
+    folders = [SHARED_DATA / name for name in ("spider_space", "spider_t2w", "spider_weak")]
+    report = run(folders, tmp_path, t2_source="both", slices="each", ignore_label=UNKNOWN, num_processes=2)
+    assert not report.failures
+    assert len({case.patient for case in report.cases}) == 52
+    kinds = [parse_series(case.source).slice_number is not None for case in report.cases]
+    assert (len(kinds), sum(kinds)) == (279, 33)
+    assert (written(report, "SPIDER_005_t1")[1] == 4).any()

@@ -1,0 +1,130 @@
+"""What the trainers for sagittal slices of mixed contrasts do otherwise than nnU-Net's own."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+from nnunetv2_spinesegdiff.training import trainers
+from nnunetv2_spinesegdiff.training.random_contrast import RandomContrastTransform, mapped
+from nnunetv2_spinesegdiff.training.sagittal import MAX_ROTATION, balanced
+
+from ..small_dataset import make_small
+
+CPU = torch.device("cpu")
+NAMES = ("nnUNetTrainerStage1Sagittal", "nnUNetTrainerSpineSegDiffSagittal")
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    for name in ("raw", "preprocessed", "results"):
+        monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / f"nnUNet_{name}"))
+    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+    monkeypatch.setenv("spinesegdiff_stage1", "joint")
+    return make_small(tmp_path)
+
+
+def made(small, name: str):
+    plans, dataset_json = (
+        json.loads((small.preprocessed / f"{part}.json").read_text()) for part in ("smallPlans", "dataset")
+    )
+    return getattr(trainers, name)({**plans, "continue_training": False}, "small", 0, dataset_json, CPU)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_mirrored_and_rotations_are_small(small, name):
+    trainer = made(small, f"{name}_1epochs_2iters")
+    trainer.initialize()
+    rotation, _, _, axes = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+    assert rotation == (-MAX_ROTATION, MAX_ROTATION)
+    assert axes is None
+    assert trainer.inference_allowed_mirroring_axes is None
+    transforms = trainer.get_training_transforms(
+        (16, 24), rotation, None, axes, False, use_mask_for_norm=[False]
+    ).transforms
+    kinds = [type(getattr(one, "transform", one)).__name__ for one in transforms]
+    assert "MirrorTransform" not in kinds
+    assert kinds.index("RandomContrastTransform") == kinds.index("SpatialTransform") + 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_training_steps_change_the_weights(small, name):
+    trainer = made(small, f"{name}_1epochs_2iters")
+    trainer.initialize()
+    before = {key: value.clone() for key, value in trainer.network.state_dict().items()}
+    trainer.on_train_start()
+    trainer.on_train_epoch_start()
+    trainer.train_step(next(trainer.dataloader_train))
+    after = trainer.network.state_dict()
+    assert any(not torch.equal(before[key], after[key]) for key in before)
+
+
+def test_stage_1_learns_with_adamw_and_ends_at_a_rate_near_zero(small):
+    trainer = made(small, "nnUNetTrainerStage1Sagittal_20epochs")
+    trainer.initialize()
+    assert isinstance(trainer.optimizer, torch.optim.AdamW)
+    rates = []
+    for epoch in range(20):
+        trainer.lr_scheduler.step(epoch)
+        rates.append(trainer.optimizer.param_groups[0]["lr"])
+    assert max(rates) == pytest.approx(trainer.initial_adamw_lr)
+    assert 0 < rates[-1] < 0.02 * max(rates)
+
+
+@given(st.dictionaries(st.integers(1, 99), st.integers(1, 10), min_size=1, max_size=8))
+def test_every_series_is_drawn_about_equally_often(slices_of):
+    cases = [
+        f"SPIDER_{patient:03d}_t2_SPACE" + (f"_s{number:02d}" if count > 1 else "")
+        for patient, count in slices_of.items()
+        for number in range(count)
+    ]
+    repeated = balanced(cases)
+    assert set(repeated) == set(cases)
+    draws = Counter(case.split("_s")[0] for case in repeated)
+    assert max(draws.values()) <= 1.1 * min(draws.values())
+
+
+def test_nnunet_loads_repeated_cases_in_proportion():
+    """The loader of nnU-Net draws from `identifiers`, duplicates included."""
+    cases = balanced(["a_t2_s01", "a_t2_s02", "b_t1"])
+    labels = LabelManager({"background": 0, "bone": 1}, None)
+    loader = nnUNetDataLoader(SimpleNamespace(identifiers=cases), 1000, (4, 4), (4, 4), labels)
+    np.random.seed(0)
+    share = np.mean([case == "b_t1" for case in loader.get_indices()])
+    assert share == pytest.approx(0.5, abs=0.06)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_random_contrast_keeps_edges_mean_and_spread(seed):
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randn((1, 12, 9), generator=generator) * 3 + 1
+    image[0, :3] = image[0, 0, 0]  # a flat region stays flat
+    torch.manual_seed(seed)
+    changed = RandomContrastTransform()(image=image.clone())["image"]
+    assert changed.shape == image.shape
+    assert torch.isfinite(changed).all()
+    assert float(changed.mean()) == pytest.approx(float(image.mean()), abs=1e-3)
+    assert float(changed.std()) == pytest.approx(float(image.std()), rel=1e-3)
+    assert len(changed[0, :3].unique()) == 1
+
+
+def test_a_falling_curve_inverts_and_a_rising_one_changes_nothing():
+    image = torch.linspace(-2, 5, 50).reshape(5, 10)
+    torch.testing.assert_close(mapped(image, torch.tensor([0.0, 1.0])), image)
+    inverted = mapped(image, torch.tensor([1.0, 0.0]))
+    assert (inverted.flatten().diff() < 0).all()
+
+
+@pytest.mark.parametrize("knots", [[0.5, 0.5, 0.5], [0.1, 0.9]])
+def test_a_constant_image_or_curve_changes_nothing(knots):
+    flat = torch.full((4, 4), 7.0)
+    torch.testing.assert_close(mapped(flat, torch.tensor(knots)), flat)
