@@ -42,6 +42,7 @@ ROOMS = {
     "workers": Room(inside=("errors",), outside=("SimpleITK",)),
     "environment": Room(inside=("errors",)),
     "stored": Room(),
+    "examples": Room(),
     "presegmentations": Room(inside=("errors", "files")),
     # Pure functions and modules over tensors: no files.
     "diffusion": Room(inside=("labels", "errors"), outside=("torch",)),
