@@ -111,7 +111,7 @@ ROOMS = {
     "downloads": Room(inside=("errors", "files", "locks"), outside=("pooch", "requests", "tqdm")),
     "ext_trainers": Room(inside=("training", "errors")),
 }
-FREE = ("cli", "demo", "__main__", "__init__")
+FREE = ("cli", "demo", "demo_train", "__main__", "__init__")
 """Where the rooms are put together."""
 
 
