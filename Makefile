@@ -1,12 +1,20 @@
-# Both targets do all of their own set-up: a virtual environment in .venv and the package with what it needs.
+# make demo        segment two real example scans with the bundled model; results in OUT
+# make demo-train  run every step on a synthetic cohort, training included; results in OUT
+# make test        run all tests
+# make clean       remove the virtual environment, demo_out and build files
+#
+# Each target installs what it needs: a virtual environment in .venv and the package in it.
 PYTHON ?= python3
 VENV ?= .venv
 OUT ?= demo_out/$(shell date +%Y-%m-%d_%H%M%S)
 
-.PHONY: demo test clean
+.PHONY: demo demo-train test clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/spinesegdiff demo -o $(OUT)
+
+demo-train: $(VENV)/installed
+	$(VENV)/bin/spinesegdiff demo-train -o $(OUT)
 
 # Threads that wait must not keep a core from the other half of the tests. In their own order the longest files come
 # early; sorted by their number of tests they come last, and one half waits for the other.

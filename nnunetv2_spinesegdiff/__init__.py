@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .errors import UserError
+from .examples import example_scans
 
 if TYPE_CHECKING:
     from .segmentation.api import SpineSegmenter
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from .segmentation.result import Segmentation
 
 __version__ = "0.1.0"
-__all__ = ["Failure", "Segmentation", "SpineSegmenter", "UserError", "__version__"]
+__all__ = ["Failure", "Segmentation", "SpineSegmenter", "UserError", "__version__", "example_scans"]
 
 _LATER = {"Failure": "many", "Segmentation": "result", "SpineSegmenter": "api"}
 """Modules of `segmentation`: importing torch takes seconds, and the command's help must answer at once."""

@@ -1,168 +1,66 @@
-"""Everything once, on a made-up cohort, through the commands that a user types."""
+"""Segment two real example scans with the bundled model."""
 
 from __future__ import annotations
 
-import os
 import shlex
-import subprocess
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
-from .environment import command_environment
-from .errors import UserError
+import pandas as pd
 
-DATASET, UNSEEN = 501, 502
-PATIENTS, UNSEEN_PATIENTS = 12, 10
-TRAINER = "nnUNetTrainerSpineSegDiff_16epochs_40iters_width25"
-PLANS = "nnUNetPlans2mm"
-"""At 2 mm a slice has a quarter of the pixels: what two CPU cores can learn from in three minutes."""
+from .cli import main
+from .examples import FOLDER, example_scans
+from .preflight import check_new_folder
 
 
-@dataclass(frozen=True)
-class DemoFolders:
-    """Where the parts of a demo lie below its output folder."""
-
-    root: Path
-
-    @property
-    def raw(self) -> Path:
-        return self.root / "nnUNet_raw"
-
-    @property
-    def unseen(self) -> Path:
-        return self.raw / f"Dataset{UNSEEN}_Unseen"
-
-    def predictions(self, how: str) -> Path:
-        return self.root / "predictions" / how
-
-    @property
-    def model(self) -> Path:
-        """The trained model, as it is handed to others."""
-        return self.root / "model.zip"
-
-    @property
-    def segmented(self) -> Path:
-        """What anybody makes of scans with that zip."""
-        return self.root / "segmented"
-
-    @property
-    def report(self) -> Path:
-        return self.root / "report.html"
-
-    @property
-    def evaluation(self) -> Path:
-        """Beside the report: scores, tables, statistics and figures."""
-        return self.report.with_name("report_files")
-
-
-def run_demo(output: Path, *, device: str = "cpu", seed: int = 0) -> None:
-    """Make a cohort, convert, plan, train briefly, predict unseen patients refined and unrefined, report.
-
-    Prints every command before it runs; ends with the table of both and the paths of report and picture.
+def run_demo(output: Path, *, device: str | None = None) -> int:
+    """Segment the example scans with `spinesegdiff segment`, and print what was found and where it is.
 
     Args:
-        output: new or empty folder for all of it.
-        device: "cpu", "cuda" or "mps".
-        seed: of the cohort.
+        output: new or empty folder for masks, uncertainty maps, pictures, measurements.csv and run.json.
+        device: "cpu", "cuda" or "mps"; None is a CUDA device if there is one, else the CPU.
+
+    Returns:
+        The exit status of `spinesegdiff segment`.
 
     Raises:
-        UserError: the folder is not empty, or a command failed (the message names its log).
+        UserError: the folder is not empty.
     """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError(f"{output}: is no empty folder; give the demo a new one")
-    started = time.time()
-    folders = DemoFolders(output.resolve())
-    for command in _commands(folders, device, seed):
-        _run(command, folders)
-    _show(folders)
-    print(
-        f"\nThe demo took {time.time() - started:.0f} s. A training this short shows that everything works,\n"
-        "not what refinement is worth: for that, train to the end and compare on five folds."
-    )
+    check_new_folder(output)
+    chosen = ["-device", device] if device else []
+    words = ["segment", "-i", str(FOLDER), "-o", str(output), *chosen]
+    print(f"$ {shlex.join(['spinesegdiff', *words])}", flush=True)
+    if status := main(words):
+        return status
+    print(f"\n{found_in(pd.read_csv(output / 'measurements.csv')).to_string(index=False)}\n")
+    for scan in example_scans():
+        print(f"Picture: {output / scan.stem}_overlay.png")
+    print(f"Masks, uncertainty maps, measurements.csv, run.json: {output}")
+    print(f"The scans, their source and license: {FOLDER}")
+    return status
 
 
-def _commands(folders: DemoFolders, device: str, seed: int) -> list[str]:
-    cohort, unseen = _q(folders.root / "cohort"), _q(folders.root / "unseen_patients")
-    training = f"{DATASET} 2d 0 -tr {TRAINER} -p {PLANS} -device {device}"
-    model = f"-d {DATASET} -c 2d -f 0 -tr {TRAINER} -p {PLANS} -device {device}"
-    commands = [
-        f"spinesegdiff phantom -o {cohort} --patients {PATIENTS} --seed {seed}",
-        f"spinesegdiff phantom -o {unseen} --patients {UNSEEN_PATIENTS} --seed {seed + 1}",
-        f"spinesegdiff convert -i {cohort} -d {DATASET} --contrast t1t2",
-        f"spinesegdiff convert -i {unseen} -d {UNSEEN} --name Unseen --contrast t1t2 --max_oblique_deg 90",
-        f"nnUNetv2_plan_and_preprocess -d {DATASET} -c 2d --verify_dataset_integrity -npfp 2 -np 2 "
-        f"-overwrite_target_spacing 4 2 2 -overwrite_plans_name {PLANS}",
-        f"nnUNetv2_train {training}",
+def found_in(measurements: pd.DataFrame) -> pd.DataFrame:
+    """Summarize measurements.csv, one row per scan and structure.
+
+    Args:
+        measurements: table of `segmentation.measurements.COLUMNS`.
+
+    Returns:
+        Columns scan, structure, found (numbered vertebrae or discs; connected parts of the spinal canal),
+        area in mm2 and mean uncertainty inside the structure.
+    """
+    totals = measurements[measurements["number"].isna()]
+    numbered = measurements.groupby(["scan", "structure"])["number"].count()
+    counts = [
+        row.parts if row.structure == "spinal_canal" else numbered[row.scan, row.structure]
+        for row in totals.itertuples()
     ]
-    for how in ("no_refine", "refine"):
-        target, save = _q(folders.predictions(how)), " --save_uncertainty" if how == "refine" else ""
-        images = _q(folders.unseen / "imagesTr")
-        commands.append(f"nnUNetv2_predict -i {images} -o {target} {model} -npp 1 -nps 1 --{how}{save}")
-    commands += [
-        f"spinesegdiff export -o {_q(folders.model)} -d {DATASET} -tr {TRAINER} -p {PLANS}",
-        f"spinesegdiff segment -i {_q(folders.root / 'unseen_patients' / 'images')} "
-        f"-o {_q(folders.segmented)} -m {_q(folders.model)} --preset fast -device {device}",
-    ]
-    systems = {"Stage 1": "no_refine", "Refined": "refine"}
-    named = " ".join(shlex.quote(f"{name}={folders.predictions(how)}") for name, how in systems.items())
-    patients = folders.root / "unseen_patients"
-    tables = " ".join(
-        f"--{name} {_q(patients / file)}"
-        for name, file in (
-            ("instances", "masks"),
-            ("gradings", "radiological_gradings.csv"),
-            ("overview", "overview.csv"),
-        )
+    return pd.DataFrame(
+        {
+            "scan": totals["scan"],
+            "structure": totals["structure"].replace({"spinal_canal": "spinal canal", "ivd": "discs"}),
+            "found": pd.Series(counts, totals.index).astype(int),
+            "area (mm2)": totals["area_mm2"].round().astype(int),
+            "mean uncertainty": totals["mean_uncertainty"].round(3),
+        }
     )
-    labels = _q(folders.unseen / "labelsTr")
-    commands.append(f"spinesegdiff report -o {_q(folders.report)} -s {named} -l {labels} {tables}")
-    return commands
-
-
-def _run(command: str, folders: DemoFolders) -> None:
-    """Run one command as a shell with our environment would, its output into a log of its own."""
-    logs = folders.root / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    log = logs / f"{len(list(logs.iterdir())):02d}_{command.split()[0]}.txt"
-    shown = command.replace(str(folders.root) + os.sep, "")
-    print(f"$ {shown}", flush=True)
-    started = time.time()
-    with log.open("w") as stream:
-        status = subprocess.run(
-            shlex.split(command),
-            env=_environment(folders),
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            check=False,
-        ).returncode
-    if status != 0:
-        tail = log.read_text().strip().splitlines()[-1:] or ["no output"]
-        raise UserError(f"{log}: `{shown}` ended with status {status} ({tail[0]})")
-    print(f"  {time.time() - started:.0f} s", flush=True)
-
-
-def _environment(folders: DemoFolders) -> dict[str, str]:
-    """That of our commands, with the demo's own three folders, and a worker a core."""
-    cores = str(os.cpu_count() or 1)
-    return {
-        "nnUNet_def_n_proc": cores,
-        "nnUNet_n_proc_DA": cores,
-        **command_environment(
-            nnUNet_raw=str(folders.raw),
-            nnUNet_preprocessed=str(folders.root / "nnUNet_preprocessed"),
-            nnUNet_results=str(folders.root / "nnUNet_results"),
-        ),
-    }
-
-
-def _show(folders: DemoFolders) -> None:
-    print(f"\n{(folders.evaluation / 'tables' / 'dice.md').read_text(encoding='utf-8')}")
-    print(f"Report: {folders.report}")
-    print(f"Picture: {folders.evaluation / 'figures' / 'cases.png'}")
-    print(f"Scans segmented with {folders.model.name}, pictures and numbers: {folders.segmented}")
-    print(f"Where not to trust the masks: {folders.predictions('refine') / 'uncertainty'}")
-
-
-def _q(path: Path) -> str:
-    return shlex.quote(str(path))

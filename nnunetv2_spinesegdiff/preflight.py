@@ -5,9 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from .environment import folder_of, search_unheard
 from .errors import UserError
+
+
+def check_new_folder(output: Path) -> None:
+    """Raises UserError where an output folder is not empty, or is a file."""
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(f"{output}: already exists and is not an empty folder; choose a new one")
 
 
 def check_device(device: str) -> None:

@@ -14,7 +14,8 @@ from nnunetv2_spinesegdiff.cli import build_parser, main
 from nnunetv2_spinesegdiff.errors import UserError
 
 OPTIONS = {
-    "demo": ["-o", "-device", "--seed"],
+    "demo": ["-o", "-device"],
+    "demo-train": ["-o", "-device", "--seed"],
     "phantom": ["-o", "--patients", "--seed", "-np"],
     "download": ["-o", "--only", "--base_url", "--keep_zips"],
     "convert": [

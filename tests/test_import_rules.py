@@ -42,6 +42,7 @@ ROOMS = {
     "workers": Room(inside=("errors",), outside=("SimpleITK",)),
     "environment": Room(inside=("errors",)),
     "stored": Room(),
+    "examples": Room(),
     "presegmentations": Room(inside=("errors", "files")),
     # Pure functions and modules over tensors: no files.
     "diffusion": Room(inside=("labels", "errors"), outside=("torch",)),
@@ -110,7 +111,7 @@ ROOMS = {
     "downloads": Room(inside=("errors", "files", "locks"), outside=("pooch", "requests", "tqdm")),
     "ext_trainers": Room(inside=("training", "errors")),
 }
-FREE = ("cli", "demo", "__main__", "__init__")
+FREE = ("cli", "demo", "demo_train", "__main__", "__init__")
 """Where the rooms are put together."""
 
 

@@ -39,6 +39,8 @@ def test_installed_package_is_complete_and_takes_no_generic_name(tmp_path: Path)
     assert not (target / "dataset_conversion").exists()
     assert os.access(target / "nnunetv2_spinesegdiff" / "bin" / "nnUNetv2_predict", os.X_OK)
     assert (target / "nnunetv2_spinesegdiff" / "experiments" / "table1.yaml").is_file()
+    for name in ("81_t1.mha", "81_t2.mha", "README.txt"):
+        assert (target / "nnunetv2_spinesegdiff" / "examples" / name).is_file()
     code = (
         "import nnunetv2_spinesegdiff.cli\n"
         "import nnunetv2_spinesegdiff.dataset_conversion.convert as c\n"

@@ -47,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
 COMMANDS = (
     segmenting.add_segment,
     data.add_demo,
+    data.add_demo_train,
     data.add_phantom,
     downloading.add_download,
     data.add_convert,
