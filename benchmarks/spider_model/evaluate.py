@@ -1,0 +1,185 @@
+"""Score a trained model on the validation cases of its folds: stage 1, refined and the mean of both.
+
+Writes a row per system, case and structure to scores.csv and a table to the Markdown file. Means are over
+patients, and the intervals are 95 % bootstrap intervals over patients. Weak labels were moved to the slice by a
+registration and are reported apart; pixels that nobody annotated count for nobody.
+
+    python benchmarks/spider_model/evaluate.py 601 nnUNetTrainerSpineSegDiffSagittal_8epochs_50iters -o results
+
+Controls are trainings without a refiner: `--control NAME=TRAINER` reads their own validation predictions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import SimpleITK as sitk
+import torch
+from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+from nnunetv2_spinesegdiff.environment import make_trainers_known, search_unheard
+from nnunetv2_spinesegdiff.evaluation.scores import score_case
+from nnunetv2_spinesegdiff.inference.arrays import ArrayPredictor
+from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
+from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
+from nnunetv2_spinesegdiff.labels import BACKGROUND, CLASSES, IGNORE
+from small_plans import NAME
+from tqdm import tqdm
+
+STRUCTURES = {name: label for name, label in CLASSES.items() if label != BACKGROUND}
+METRICS = ("dice", "hd95_mm", "assd_mm")
+GROUPS = (
+    "T2_SPACE, middle slice",
+    "T2_SPACE, all slices",
+    "T2w, slices with all three structures",
+    "T2w, all slices",
+    "T1w, weak labels",
+    "T2w, weak labels",
+)
+BOOTSTRAPS, SEED = 2000, 0
+
+
+class BothStages(ArrayPredictor):
+    """Masks of stage 1, of the refiner, and of the mean of their probabilities."""
+
+    def _on_image(self, logits: np.ndarray, maps: Any, grid: Any) -> Any:
+        refined, p = grid.segmentation(logits, return_probabilities=True)
+        stage1, q = grid.segmentation(maps.stage1, return_probabilities=True)
+        mean = np.argmax(np.asarray(p, np.float32) + np.asarray(q, np.float32), axis=0)
+        return {"stage 1": stage1[0], "refined": refined[0], "mean of both": mean}
+
+
+def predicted(
+    model: Path, raw: Path, cases: pd.DataFrame, folds: list[int]
+) -> Iterator[tuple[Any, str, Any]]:
+    """(case, system, mask) of the validation cases of every fold, each with the model of its fold."""
+    for fold in folds:
+        predictor = SpineSegDiffPredictor(
+            settings=PredictionSettings(save_uncertainty=True), device=torch.device("cpu"), allow_tqdm=False
+        )
+        with search_unheard():
+            predictor.initialize_from_trained_model_folder(str(model), (fold,), "checkpoint_final.pth")
+        both = BothStages(predictor)
+        for case in tqdm(cases[cases.fold == fold].case, desc=f"fold {fold}"):
+            image = sitk.ReadImage(str(raw / "imagesTr" / f"{case}_0000.nii.gz"))
+            masks = both.predict(sitk.GetArrayFromImage(image), image.GetSpacing()[::-1])
+            for system, mask in masks.items():
+                yield case, system, mask
+
+
+def validated(name: str, model: Path, cases: pd.DataFrame) -> Iterator[tuple[Any, str, Any]]:
+    """(case, system, mask) as nnU-Net's own validation left them."""
+    for case, fold in zip(cases.case, cases.fold, strict=True):
+        file = model / f"fold_{fold}" / "validation" / f"{case}.nii.gz"
+        yield case, name, sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
+
+
+def listed(raw: Path, preprocessed: Path) -> pd.DataFrame:
+    """Cases with their patients, validation folds and the groups that they belong to."""
+    cases = pd.read_csv(raw / "cases.csv", dtype={"patient": str})
+    splits = pd.read_json(preprocessed / "splits_final.json").val
+    cases["fold"] = cases.case.map({case: fold for fold, names in enumerate(splits) for case in names})
+    slices = cases["size"].str.split("x").str[0].astype(int)
+    cases["space"] = cases.source.str.contains("t2_SPACE")
+    cases["middle"] = cases.space & (cases.slice_index == slices // 2)
+    cases["weak"] = ~cases.space & ~cases.source.str.contains(r"_s\d+\.mha")
+    return cases
+
+
+def groups_of(case: Any, complete: bool) -> list[str]:
+    """Rows of the table that a case belongs to; `complete`: its label holds all structures."""
+    if case.space:
+        return [GROUPS[1], *([GROUPS[0]] if case.middle else [])]
+    if case.weak:
+        return [GROUPS[4 if case.contrast == "t1" else 5]]
+    return [GROUPS[3], *([GROUPS[2]] if complete else [])]
+
+
+def scored(raw: Path, cases: pd.DataFrame, masks: Iterator[tuple[Any, str, Any]]) -> Iterator[dict[str, Any]]:
+    by_name = {case.case: case for case in cases.itertuples()}
+    for name, system, mask in masks:
+        case = by_name[name]
+        label = sitk.ReadImage(str(raw / "labelsTr" / f"{name}.nii.gz"))
+        truth = sitk.GetArrayFromImage(label)
+        complete = all((truth == value).any() for value in STRUCTURES.values())
+        rows = score_case(truth, mask, label.GetSpacing()[::-1], STRUCTURES, IGNORE)
+        for group in groups_of(case, complete):
+            for row in rows:
+                yield {
+                    **{"system": system, "group": group, "case": name, "patient": case.patient},
+                    **{"fold": case.fold, "structure": row["structure"]},
+                    **{metric: round(row[metric], 4) for metric in METRICS},
+                }
+
+
+def interval(by_patient: pd.Series) -> str:
+    """Mean over patients with the bootstrap's 95 % interval."""
+    values = by_patient.dropna().to_numpy()
+    if not len(values):
+        return "-"
+    rng = np.random.default_rng(SEED)
+    means = rng.choice(values, (BOOTSTRAPS, len(values))).mean(1)
+    low, high = np.percentile(means, (2.5, 97.5))
+    return f"{values.mean():.3f} ({low:.3f} to {high:.3f})"
+
+
+def table(scores: pd.DataFrame, metric: str) -> list[str]:
+    lines = [f"| cases | n | patients | system | {' | '.join(STRUCTURES)} |", "|" + " --- |" * 7]
+    for group in GROUPS:
+        of_group = scores[scores.group == group]
+        for system in scores.system.unique():
+            rows = of_group[of_group.system == system]
+            if rows.empty:
+                continue
+            means = [
+                interval(rows[rows.structure == structure].groupby("patient")[metric].mean())
+                for structure in STRUCTURES
+            ]
+            cells = [group, str(rows.case.nunique()), str(rows.patient.nunique()), system, *means]
+            lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dataset", help="id or name of the dataset")
+    parser.add_argument("trainer", help="full name of the refiner's trainer")
+    parser.add_argument("-o", type=Path, required=True, help="folder for scores.csv and cross_validation.md")
+    parser.add_argument("--folds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--control", nargs="+", default=[], metavar="NAME=TRAINER")
+    options = parser.parse_args()
+    make_trainers_known()
+    dataset = maybe_convert_to_dataset_name(options.dataset)
+    raw, preprocessed, results = (
+        Path(os.environ[f"nnUNet_{kind}"]) / dataset for kind in ("raw", "preprocessed", "results")
+    )
+    cases = listed(raw, preprocessed)
+    cases = cases[cases.fold.isin(options.folds)]
+
+    def masks() -> Iterator[tuple[Any, str, Any]]:
+        yield from predicted(results / f"{options.trainer}__{NAME}__2d", raw, cases, options.folds)
+        for control in options.control:
+            name, trainer = control.split("=", 1)
+            yield from validated(name, results / f"{trainer}__{NAME}__2d", cases)
+
+    rows = list(scored(raw, cases, masks()))
+    options.o.mkdir(parents=True, exist_ok=True)
+    with (options.o / "scores.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    scores = pd.DataFrame(rows)
+    text = ["# Cross-validated scores", "", *__doc__.splitlines()[2:5], ""]
+    for metric, title in zip(METRICS, ("Dice", "HD95 in mm", "ASSD in mm"), strict=True):
+        text += [f"## {title}", "", *table(scores, metric), ""]
+    (options.o / "cross_validation.md").write_text("\n".join(text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
