@@ -1,10 +1,11 @@
-"""Score a trained model on the validation cases of its folds: stage 1, refined and the mean of both.
+r"""Score a trained model on the validation cases of its folds: stage 1, refined and the mean of both.
 
-Writes a row per system, case and structure to scores.csv and a table to the Markdown file. Means are over
-patients, and the intervals are 95 % bootstrap intervals over patients. Weak labels were moved to the slice by a
-registration and are reported apart; pixels that nobody annotated count for nobody.
+Each case is predicted with the model of the fold that did not train on its patient. Means are over patients,
+with 95 % bootstrap intervals. Weak labels were moved to the slice by a registration of the patient's T2_SPACE
+series; they are reported apart. Pixels that nobody annotated are not scored.
 
-    python benchmarks/spider_model/evaluate.py 601 nnUNetTrainerSpineSegDiffSagittal_8epochs_50iters -o results
+    python benchmarks/spider_model/evaluate.py 601 nnUNetTrainerSpineSegDiffSagittal_8epochs_50iters \
+        -o benchmarks/spider_model/results
 
 Controls are trainings without a refiner: `--control NAME=TRAINER` reads their own validation predictions.
 """
@@ -23,14 +24,15 @@ import pandas as pd
 import SimpleITK as sitk
 import torch
 from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+from small_plans import NAME
+from tqdm import tqdm
+
 from nnunetv2_spinesegdiff.environment import make_trainers_known, search_unheard
 from nnunetv2_spinesegdiff.evaluation.scores import score_case
 from nnunetv2_spinesegdiff.inference.arrays import ArrayPredictor
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
 from nnunetv2_spinesegdiff.labels import BACKGROUND, CLASSES, IGNORE
-from small_plans import NAME
-from tqdm import tqdm
 
 STRUCTURES = {name: label for name, label in CLASSES.items() if label != BACKGROUND}
 METRICS = ("dice", "hd95_mm", "assd_mm")

@@ -20,9 +20,10 @@ from small_plans import NAME
 
 from nnunetv2_spinesegdiff.environment import external_trainers
 
-STAGE1 = "nnUNetTrainerStage1Sagittal_{stage1}epochs_50iters"
-REFINER = "nnUNetTrainerSpineSegDiffSagittal_{refiner}epochs_50iters"
+STAGE1 = "nnUNetTrainerStage1Sagittal_{stage1}epochs_{iters}iters"
+REFINER = "nnUNetTrainerSpineSegDiffSagittal_{refiner}epochs_{iters}iters"
 EPOCHS = {"stage1": 18, "refiner": 8}
+ITERS = 50
 SEED = 20261130
 
 ONE_TRAINING = """
@@ -63,8 +64,13 @@ def train_all(dataset: str, folds: list[int], jobs: int, stage1: str, refiner: s
         train(dataset, refiner, fold, spinesegdiff_stage1=stage1)
 
     with ThreadPoolExecutor(jobs) as pool:
-        first = {fold: pool.submit(train, dataset, stage1, fold) for fold in folds}
-        second = [pool.submit(refine, fold, first[fold]) for fold in folds]
+        first: dict[int, Future[None]] = {}
+        second = []
+        for fold in folds:
+            first[fold] = pool.submit(train, dataset, stage1, fold)
+            # A refiner enters the queue behind the stage 1 of the next fold, so that no job waits for long.
+            second += [pool.submit(refine, k, first[k]) for k in list(first)[len(second) : -1]]
+        second += [pool.submit(refine, k, first[k]) for k in folds[len(second) :]]
         for job in second:
             job.result()
 
@@ -75,10 +81,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="trainings side by side, one thread each")
     parser.add_argument("--folds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     for stage, epochs in EPOCHS.items():
-        parser.add_argument(f"--{stage}", type=int, default=epochs, help="epochs of 50 iterations")
+        parser.add_argument(f"--{stage}", type=int, default=epochs, help="epochs")
+    parser.add_argument("--iters", type=int, default=ITERS, help="iterations per epoch")
     options = parser.parse_args()
     dataset = maybe_convert_to_dataset_name(options.dataset)
-    lengths = {stage: getattr(options, stage) for stage in EPOCHS}
+    lengths = {name: getattr(options, name) for name in (*EPOCHS, "iters")}
     train_all(dataset, options.folds, options.jobs, STAGE1.format(**lengths), REFINER.format(**lengths))
 
 
