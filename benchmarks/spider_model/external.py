@@ -1,7 +1,8 @@
 """Score a model on lumbar scans from other sources, which it was not trained on.
 
-Only what these sources label is scored. Where a label holds vertebral bodies without their arches, the share of
-it that was segmented as vertebrae is reported instead of Dice, for the model segments the whole vertebra.
+Only what these sources label is scored, in the middle sagittal slice at 1 mm. Where a label holds vertebral
+bodies without their arches, the share of it that was segmented as vertebrae is reported instead of Dice, for
+the model segments the whole vertebra.
 
     python benchmarks/spider_model/external.py --data data -o benchmarks/spider_model/results/external.md
 """
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import SimpleITK as sitk
+from nnunetv2_spinesegdiff.dataset_conversion.geometry import extract_slice
 from tqdm import tqdm
 
 from nnunetv2_spinesegdiff import SpineSegmenter, UserError
@@ -24,8 +26,8 @@ CANAL, VERTEBRAE, DISCS = 1, 2, 3
 # SimpleITK direction of slices stored head up and front left.
 SAGITTAL = (0.0, 0.0, -1.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
 
-Scan = tuple[str, str, sitk.Image, np.ndarray]
-"""Source, name, image, and label (Z, Y, X) with the numbers of the source."""
+Scan = tuple[str, str, sitk.Image, sitk.Image]
+"""Source, name, image, and label with the numbers of the source."""
 
 
 def midsagittal_slices(folder: Path) -> Iterator[Scan]:
@@ -34,26 +36,28 @@ def midsagittal_slices(folder: Path) -> Iterator[Scan]:
         name = path.name.removesuffix("_0000.nii.gz")
         image = sitk.ReadImage(str(path))
         image.SetDirection(SAGITTAL)
-        yield folder.name, name, image, _array(folder / "labelsTr" / f"{name}.nii.gz")
+        label = sitk.ReadImage(str(folder / "labelsTr" / f"{name}.nii.gz"))
+        label.SetDirection(SAGITTAL)
+        yield folder.name, name, image, label
 
 
 def vertebral_body_volumes(folder: Path) -> Iterator[Scan]:
     """spider_like: 1 to 9, vertebral bodies."""
     for path in sorted((folder / "images").glob("*.mha")):
         source = f"{folder.name}, {path.stem.split('_')[1]}"
-        yield source, path.stem, sitk.ReadImage(str(path)), _array(folder / "masks" / path.name)
+        label = sitk.ReadImage(str(folder / "masks" / path.name))
+        yield source, path.stem, sitk.ReadImage(str(path)), label
 
 
 def tptbox(folder: Path) -> Iterator[Scan]:
     """A crop of one scan: 41 to 49 parts of vertebrae, 60 cord, 61 canal, 62 endplates, 100 disc."""
     image = sitk.ReadImage(str(folder / "sub-mri_label-6_T2w.nii.gz"))
-    yield folder.name, "label-6", image, _array(folder / "sub-mri_seg-subreg_label-6_msk.nii.gz")
+    label = sitk.ReadImage(str(folder / "sub-mri_seg-subreg_label-6_msk.nii.gz"))
+    yield folder.name, "label-6", image, label
 
 
 def scores_of(source: str, mask: np.ndarray, label: np.ndarray) -> dict[str, float]:
-    """Of the slices that were segmented, as far as the source labels a structure."""
-    shown = np.flatnonzero(mask.any(axis=tuple(range(mask.ndim - 1))))  # the left-right axis comes last
-    mask, label = mask[..., shown], label[..., shown]
+    """Of the structures that the source labels."""
     if source == "real_lumbar":
         return {"discs, Dice": dice(mask == DISCS, label == 1), "bodies, found": found(mask, label == 2)}
     if source == "tptbox_mr":
@@ -75,8 +79,9 @@ def found(mask: np.ndarray, bodies: np.ndarray) -> float:
     return float((mask == VERTEBRAE)[bodies].mean()) if bodies.any() else float("nan")
 
 
-def _array(path: Path) -> np.ndarray:
-    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+def middle(labels: sitk.Image) -> np.ndarray:
+    """The middle sagittal slice, which is the one that `segment` segments (1, 320, 320)."""
+    return sitk.GetArrayFromImage(extract_slice(labels, is_label=True).image)
 
 
 def main() -> None:
@@ -94,14 +99,14 @@ def main() -> None:
     with SpineSegmenter(options.m) as segmenter:
         for source, name, image, label in tqdm(scans):
             try:
-                mask = sitk.GetArrayFromImage(segmenter.segment(image, name=name).mask)
+                mask = segmenter.segment(image, name=name).mask
             except UserError as error:
                 rows.append({"source": source, "scan": name, "failure": str(error)})
                 continue
-            rows.append({"source": source, "scan": name, **scores_of(source, mask, label)})
+            rows.append({"source": source, "scan": name, **scores_of(source, middle(mask), middle(label))})
     table = pd.DataFrame(rows)
     columns = [column for column in table.columns if "," in column]
-    lines = ["# Scans from other sources", "", *__doc__.splitlines()[2:4], ""]
+    lines = ["# Scans from other sources", "", *__doc__.splitlines()[2:5], ""]
     lines += [
         f"| source | scans | without a mask | {' | '.join(columns)} |",
         "|" + " --- |" * (3 + len(columns)),
