@@ -48,7 +48,7 @@ OPTIONS = {
     ],
     "export": [
         *("-o", "-m", "-d", "-c", "-tr", "-p", "-f", "-chk", "--license", "--authors", "--contact"),
-        "--force",
+        *("--half", "--force"),
     ],
     "reproduce": [
         *("--table", "--description", "-d", "-o", "--num_parts", "-device", "--dry_run", "--job"),

@@ -150,6 +150,9 @@ def add_export(commands: argparse._SubParsersAction) -> None:
     ):
         p.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar="TEXT", help=text)
     p.add_argument(
+        "--half", action="store_true", help="store weights as float16: half the size; prediction uses float32"
+    )
+    p.add_argument(
         "--force", action="store_true", help="replace a file of that name, even if it is no exported model"
     )
     p.set_defaults(run=_export)
@@ -174,6 +177,7 @@ def _export(options: argparse.Namespace) -> int:
         folds=given.get("f"),
         checkpoint=options.chk,
         details=CardDetails(**details),
+        half=options.half,
         force=options.force,
     )
     print(f"{made}: {made.stat().st_size / 2**20:.0f} MB", file=sys.stdout)

@@ -35,7 +35,7 @@ def model_card(manifest: Manifest, plans: Mapping[str, Any], dataset: Mapping[st
     """The card as Markdown with the front matter that model hubs read.
 
     Args:
-        manifest: of the model; its files need not be known yet.
+        manifest: of the model; of its files, the checkpoints must be known.
         plans, dataset: contents of the exported plans.json and dataset.json.
     """
     title = f"{manifest.dataset}, {manifest.trainer}, {manifest.configuration}"
@@ -125,6 +125,7 @@ def _training(manifest: Manifest, plans: Mapping[str, Any]) -> list[str]:
     sampler = ", ".join(f"{name} {value}" for name, value in kwargs["sampler"].items())
     epochs = {fold: known.get("epochs", NOT_STATED) for fold, known in manifest.training.items()}
     frozen = {known["stage1_frozen"] for known in manifest.training.values() if "stage1_frozen" in known}
+    dtypes = sorted({known["dtype"] for known in manifest.files.values() if "dtype" in known})
     words = {True: "trained before, and frozen", False: "trained beside the refiner"}
     return [
         f"- Trainer: {manifest.trainer}",
@@ -137,6 +138,7 @@ def _training(manifest: Manifest, plans: Mapping[str, Any]) -> list[str]:
         f"- Spacing: {_times(configuration['spacing'])} mm",
         f"- Patch: {_times(configuration['patch_size'])}",
         f"- Checkpoint: {manifest.checkpoint}",
+        f"- Weights: stored as {' and '.join(dtypes)}, converted to float32 for prediction",
         f"- Sampler: {sampler}",
     ]
 

@@ -36,7 +36,8 @@ class Manifest:
         details: what the exporting person stated, see `card.CardDetails`.
         left_out: what the JSON files had and those of the zip have not, as "file: key".
         versions: package to version, at the export.
-        files: name below the model's folder to SHA-256 and size in bytes, of every file but this one.
+        files: name below the model's folder to `sha256` and `size` in bytes, of every file but this one; of
+            checkpoints also `dtype`, in which weights are stored. Versions without `dtype` ignore it.
     """
 
     dataset: str
