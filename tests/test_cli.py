@@ -50,6 +50,7 @@ OPTIONS = {
         *("-o", "-m", "-d", "-c", "-tr", "-p", "-f", "-chk", "--license", "--authors", "--contact"),
         *("--half", "--force"),
     ],
+    "models": ["NAME"],
     "reproduce": [
         *("--table", "--description", "-d", "-o", "--num_parts", "-device", "--dry_run", "--job"),
     ],

@@ -40,6 +40,7 @@ def test_installed_package_is_complete_and_takes_no_generic_name(tmp_path: Path)
     assert not (target / "dataset_conversion").exists()
     assert os.access(target / "nnunetv2_spinesegdiff" / "bin" / "nnUNetv2_predict", os.X_OK)
     assert (target / "nnunetv2_spinesegdiff" / "experiments" / "table1.yaml").is_file()
+    assert (target / "nnunetv2_spinesegdiff" / "sharing" / "models" / "spider_lumbar.zip").is_file()
     assert list(target.glob("*.dist-info/**/NOTICE"))
     code = (
         "import nnunetv2_spinesegdiff.cli\n"
