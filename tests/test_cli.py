@@ -49,8 +49,9 @@ OPTIONS = {
     ],
     "export": [
         *("-o", "-m", "-d", "-c", "-tr", "-p", "-f", "-chk", "--license", "--authors", "--contact"),
-        "--force",
+        *("--half", "--force"),
     ],
+    "models": ["NAME"],
     "reproduce": [
         *("--table", "--description", "-d", "-o", "--num_parts", "-device", "--dry_run", "--job"),
     ],

@@ -16,6 +16,7 @@ SOURCES = (
     "pyproject.toml",
     "README.md",
     "LICENSE",
+    "NOTICE",
 )
 
 
@@ -41,6 +42,8 @@ def test_installed_package_is_complete_and_takes_no_generic_name(tmp_path: Path)
     assert (target / "nnunetv2_spinesegdiff" / "experiments" / "table1.yaml").is_file()
     for name in ("81_t1.mha", "81_t2.mha", "README.txt"):
         assert (target / "nnunetv2_spinesegdiff" / "examples" / name).is_file()
+    assert (target / "nnunetv2_spinesegdiff" / "sharing" / "models" / "spider_lumbar.zip").is_file()
+    assert list(target.glob("*.dist-info/**/NOTICE"))
     code = (
         "import nnunetv2_spinesegdiff.cli\n"
         "import nnunetv2_spinesegdiff.dataset_conversion.convert as c\n"

@@ -46,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 COMMANDS = (
     segmenting.add_segment,
+    segmenting.add_models,
     data.add_demo,
     data.add_demo_train,
     data.add_phantom,

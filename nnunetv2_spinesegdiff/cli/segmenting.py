@@ -13,6 +13,7 @@ from .words import add_command, positive
 
 def add_segment(commands: argparse._SubParsersAction) -> None:
     from ..inference.flags import add_sampling_flags
+    from ..sharing.bundled import DEFAULT
 
     p = add_command(
         commands,
@@ -36,10 +37,10 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
     )
     p.add_argument(
         "-m",
-        type=Path,
-        required=True,
+        default=DEFAULT,
         metavar="MODEL",
-        help="zip of `spinesegdiff export`, or a trained model's folder in nnUNet_results",
+        help="name of a bundled model (see `spinesegdiff models`), zip of `spinesegdiff export`, or a "
+        "trained model's folder in nnUNet_results; ./NAME if the folder has the name of a bundled model",
     )
     p.add_argument(
         "-f", nargs="+", metavar="FOLD", default=argparse.SUPPRESS, help="folds instead of all that are there"
@@ -150,6 +151,9 @@ def add_export(commands: argparse._SubParsersAction) -> None:
     ):
         p.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar="TEXT", help=text)
     p.add_argument(
+        "--half", action="store_true", help="store weights as float16: half the size; prediction uses float32"
+    )
+    p.add_argument(
         "--force", action="store_true", help="replace a file of that name, even if it is no exported model"
     )
     p.set_defaults(run=_export)
@@ -174,7 +178,36 @@ def _export(options: argparse.Namespace) -> int:
         folds=given.get("f"),
         checkpoint=options.chk,
         details=CardDetails(**details),
+        half=options.half,
         force=options.force,
     )
     print(f"{made}: {made.stat().st_size / 2**20:.0f} MB", file=sys.stdout)
     return 0
+
+
+def add_models(commands: argparse._SubParsersAction) -> None:
+    p = add_command(
+        commands,
+        "models",
+        "List the trained models that are installed with this package, or print the model card of one.",
+    )
+    p.add_argument("name", nargs="?", metavar="NAME", help="print the card of this model")
+    p.set_defaults(run=_models)
+
+
+def _models(options: argparse.Namespace) -> None:
+    from ..sharing.bundled import DEFAULT, bundled_model, bundled_models
+
+    if options.name is not None:
+        print(bundled_model(options.name).card, end="")
+        return
+    rows = [("name", "size", "segments", "license", "training data", "SHA-256")]
+    for model in bundled_models():
+        size = f"{model.path.stat().st_size / 2**20:.1f} MB"
+        structures = ", ".join(model.structures)
+        digest = model.manifest.sha256[:12]
+        rows.append((model.name, size, structures, model.license, model.training_data, digest))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    print(f"\n`spinesegdiff segment` uses {DEFAULT} unless -m gives another model.")

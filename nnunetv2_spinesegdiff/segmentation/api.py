@@ -36,7 +36,7 @@ from .settings import SegmentationSettings
 class SpineSegmenter:
     """A trained model, loaded once, for any number of scans.
 
-        with SpineSegmenter("model.zip", preset="fast") as segmenter:
+        with SpineSegmenter(preset="fast") as segmenter:
             result = segmenter.segment("scan.nii.gz")
         result.mask                    # SimpleITK image on the scan's grid
         result.save("out")             # the files that `spinesegdiff segment` writes
@@ -46,7 +46,7 @@ class SpineSegmenter:
 
     def __init__(
         self,
-        model: str | Path,
+        model: str | Path | None = None,
         *,
         device: str | torch.device | None = None,
         folds: str | SupportsIndex | Iterable[str | SupportsIndex] | None = None,
@@ -62,7 +62,9 @@ class SpineSegmenter:
     ):
         """
         Args:
-            model: zip of `spinesegdiff export`, or a trained model's folder in nnUNet_results.
+            model: name of a bundled model, zip of `spinesegdiff export`, or a trained model's folder in
+                nnUNet_results; without it the bundled model "spider_lumbar". A bundled model's name wins over
+                a file of that name in the working folder, which is "./NAME" or a `Path`.
             device: without it a CUDA device if there is one, else the CPU.
             folds, checkpoint: as `spinesegdiff segment -f`, `-chk`; one fold (0, "0", "all") or several.
             slices, series, any_plane, refine, preset, precision: as its flags.

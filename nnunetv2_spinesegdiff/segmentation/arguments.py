@@ -14,6 +14,7 @@ import torch
 
 from ..errors import UserError
 from ..preflight import check_device
+from ..sharing.bundled import DEFAULT, model_path
 from .settings import Slices
 
 DEVICES = ("cpu", "cuda", "mps")
@@ -37,15 +38,20 @@ def told_of_arguments() -> Iterator[None]:
         raise type(error)(told) from error.__cause__
 
 
-def path_of(model: str | Path) -> Path:
-    """Where a model lies.
+def path_of(model: str | os.PathLike[str] | None) -> Path:
+    """Where a model is located, the default one without `model`.
 
     Raises:
-        UserError: it is no path.
+        UserError: it is neither the name of a bundled model nor a path.
     """
+    if model is None:
+        return model_path(DEFAULT)
     if not isinstance(model, str | os.PathLike):
-        raise UserError(f"model {model!r}: give the path of an exported zip, or of a trained model's folder")
-    return Path(model)
+        raise UserError(
+            f"model {model!r}: give the name of a bundled model, or the path of an exported zip or of a "
+            "trained model's folder"
+        )
+    return model_path(model)
 
 
 def no_scan(given: Any) -> str:

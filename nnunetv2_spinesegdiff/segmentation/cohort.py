@@ -17,6 +17,7 @@ from ..errors import UserError, told_if_unwritable
 from ..scans.contents import contents_of
 from ..scans.finding import look_for_scans
 from ..scans.scan import ScanSource
+from ..sharing.bundled import provenance
 from ..sharing.opening import open_model
 from .many import Failure, segment_each
 from .model import SliceModel
@@ -112,7 +113,12 @@ def segment_cohort(
         todo = [source for source in sources if source.name not in done.kept]
         run = {
             "command": list(command),
-            "model": {"name": opened.label, "sha256": opened.sha256, "folds": list(opened.folds)},
+            "model": {
+                "name": opened.label,
+                "sha256": opened.sha256,
+                "folds": list(opened.folds),
+                **provenance(choice.path),
+            },
             "notes": done.notes,
             "passed_over": done.passed_over,
             "settings": settings.as_record(),

@@ -13,6 +13,7 @@ from ..errors import UserError
 from ..inference.flags import sampling_choices
 from ..inference.memory import keep_freed_memory
 from ..inference.settings import PredictionSettings
+from ..sharing.bundled import model_path
 from .cohort import Done, ModelChoice, segment_cohort
 from .many import Failure
 from .outputs import Formats
@@ -45,7 +46,7 @@ def run_segment(options: argparse.Namespace) -> int:
     done = segment_cohort(
         options.i,
         options.o,
-        ModelChoice(options.m, given.get("f"), given.get("chk"), torch.device(device)),
+        ModelChoice(model_path(options.m), given.get("f"), given.get("chk"), torch.device(device)),
         settings,
         Formats(options.keep_format, options.dicom_seg),
         part=(options.part_id, options.num_parts),

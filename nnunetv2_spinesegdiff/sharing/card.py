@@ -35,7 +35,7 @@ def model_card(manifest: Manifest, plans: Mapping[str, Any], dataset: Mapping[st
     """The card as Markdown with the front matter that model hubs read.
 
     Args:
-        manifest: of the model; its files need not be known yet.
+        manifest: of the model; of its files, the checkpoints must be known.
         plans, dataset: contents of the exported plans.json and dataset.json.
     """
     title = f"{manifest.dataset}, {manifest.trainer}, {manifest.configuration}"
@@ -67,7 +67,6 @@ def _front_matter(manifest: Manifest) -> list[str]:
 
 
 def _what_it_is(manifest: Manifest, dataset: Mapping[str, Any]) -> list[str]:
-    structures = [str(n) for n in dataset["labels"] if n not in ("background", "ignore")]
     two_stages = manifest.network_class.endswith("TwoStageNetwork")
     how = (
         "nnU-Net's planned network, and a diffusion network that refines its masks"
@@ -75,7 +74,7 @@ def _what_it_is(manifest: Manifest, dataset: Mapping[str, Any]) -> list[str]:
         else "a diffusion network whose segmentations begin with nothing but noise"
     )
     return [
-        f"A model for nnU-Net v2 that segments {', '.join(structures)}: {how}. "
+        f"A model for nnU-Net v2 that segments {', '.join(structures_of(dataset))}: {how}. "
         "Made with nnunetv2_spinesegdiff, after Monzon et al., *Enhancing Low Back Pain Assessment with "
         "Diffusion Models for Lumbar Spine MRI Segmentation*, MIDL 2025.",
         "",
@@ -97,12 +96,12 @@ def _purpose() -> list[str]:
 
 def _data(manifest: Manifest, dataset: Mapping[str, Any]) -> list[str]:
     lines = [
-        f"- Name: {_stated(dataset, 'name', manifest.dataset)}",
-        f"- Description: {_stated(dataset, 'description')}",
-        f"- Reference: {_stated(dataset, 'reference')}",
-        f"- Licence of the data: {_stated(dataset, 'licence', _stated(dataset, 'license'))}",
+        f"- Name: {stated(dataset, 'name', manifest.dataset)}",
+        f"- Description: {stated(dataset, 'description')}",
+        f"- Reference: {stated(dataset, 'reference')}",
+        f"- Licence of the data: {license_of_data(dataset)}",
         f"- Channels: {', '.join(map(str, dataset['channel_names'].values()))}",
-        f"- Cases: {_stated(dataset, 'numTraining')}",
+        f"- Cases: {stated(dataset, 'numTraining')}",
     ]
     splits = {fold: known["split"] for fold, known in manifest.training.items() if "split" in known}
     if not splits:
@@ -125,6 +124,7 @@ def _training(manifest: Manifest, plans: Mapping[str, Any]) -> list[str]:
     sampler = ", ".join(f"{name} {value}" for name, value in kwargs["sampler"].items())
     epochs = {fold: known.get("epochs", NOT_STATED) for fold, known in manifest.training.items()}
     frozen = {known["stage1_frozen"] for known in manifest.training.values() if "stage1_frozen" in known}
+    dtypes = sorted({known["dtype"] for known in manifest.files.values() if "dtype" in known})
     words = {True: "trained before, and frozen", False: "trained beside the refiner"}
     return [
         f"- Trainer: {manifest.trainer}",
@@ -137,6 +137,7 @@ def _training(manifest: Manifest, plans: Mapping[str, Any]) -> list[str]:
         f"- Spacing: {_times(configuration['spacing'])} mm",
         f"- Patch: {_times(configuration['patch_size'])}",
         f"- Checkpoint: {manifest.checkpoint}",
+        f"- Weights: stored as {' and '.join(dtypes)}, converted to float32 for prediction",
         f"- Sampler: {sampler}",
     ]
 
@@ -185,11 +186,11 @@ def _calibration(plans: Mapping[str, Any]) -> list[str]:
 
 
 def _licence(manifest: Manifest, dataset: Mapping[str, Any]) -> list[str]:
-    data = _stated(dataset, "licence", _stated(dataset, "license"))
     return [
         f"Of the model: {manifest.details.get('license') or NOT_STATED}.",
         "",
-        f"Of the data that it was trained on, which binds whoever uses the model, too: {data}.",
+        "Of the data that it was trained on, which binds whoever uses the model, too: "
+        f"{license_of_data(dataset)}.",
     ]
 
 
@@ -216,6 +217,16 @@ def _usage(manifest: Manifest) -> list[str]:
     ]
 
 
-def _stated(dataset: Mapping[str, Any], key: str, otherwise: str = NOT_STATED) -> str:
-    """A value on one line."""
+def structures_of(dataset: Mapping[str, Any]) -> list[str]:
+    """Names of what a model segments, from its dataset.json."""
+    return [str(name) for name in dataset["labels"] if name not in ("background", "ignore")]
+
+
+def license_of_data(dataset: Mapping[str, Any]) -> str:
+    """The licence of a model's training data, from its dataset.json; nnU-Net writes the key as "licence"."""
+    return stated(dataset, "licence", stated(dataset, "license"))
+
+
+def stated(dataset: Mapping[str, Any], key: str, otherwise: str = NOT_STATED) -> str:
+    """A value of a dataset.json on one line."""
     return " ".join(str(dataset.get(key) or otherwise).split())

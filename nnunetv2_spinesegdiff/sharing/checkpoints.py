@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..errors import UserError
@@ -60,6 +61,26 @@ class Checkpoint:
             raise UserError(f"{path}: not a checkpoint of nnU-Net v2 (its weights are no named tensors)")
         return made
 
+    @property
+    def dtype(self) -> str:
+        """The widest floating point type among the weights, for example "float32"."""
+        kinds = {weights.dtype for weights in self.weights.values() if weights.is_floating_point()}
+        return str(max(kinds, key=lambda kind: kind.itemsize)).removeprefix("torch.")
+
+    def halved(self, path: Path) -> Checkpoint:
+        """Convert floating point weights to float16; tensors that share their memory still do.
+
+        Args:
+            path: of the checkpoint, for the error.
+
+        Raises:
+            UserError: a weight is too large for float16.
+        """
+        made: dict[tuple[Any, ...], Tensor] = {}
+        return replace(
+            self, weights={name: _half(weights, made, name, path) for name, weights in self.weights.items()}
+        )
+
     def for_stock(self) -> dict[str, Any]:
         """The content of a checkpoint that nnU-Net's own trainer predicts with, and no more than that."""
         return {
@@ -68,3 +89,18 @@ class Checkpoint:
             "trainer_name": STOCK_TRAINER,
             "inference_allowed_mirroring_axes": self.mirroring,
         }
+
+
+def _half(weights: Tensor, made: dict[tuple[Any, ...], Tensor], name: str, path: Path) -> Tensor:
+    if not weights.is_floating_point():
+        return weights
+    # nnU-Net's blocks have the same parameter under two names.
+    place = (weights.data_ptr(), weights.dtype, weights.shape, weights.stride())
+    if place not in made:
+        made[place] = weights.half()
+        if made[place].isinf().any():
+            largest = torch.finfo(torch.float16).max
+            raise UserError(
+                f"{path}: {name} has values beyond {largest:g}, the largest of float16; export without --half"
+            )
+    return made[place]

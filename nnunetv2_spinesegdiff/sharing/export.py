@@ -57,6 +57,7 @@ def export_model(
     folds: Sequence[str] | None = None,
     checkpoint: str = FINAL,
     details: CardDetails | None = None,
+    half: bool = False,
     force: bool = False,
 ) -> Path:
     """Pack a trained diffusion model for people who only predict.
@@ -65,7 +66,8 @@ def export_model(
     Its plans name our network and its checkpoints nnU-Net's own trainer, so that plain `nnUNetv2_predict`
     gives the masks that the model gives here, wherever this package is installed. Checkpoints hold weights
     and plain values; no file holds a path, user or host of this machine. The same model gives the same bytes
-    with the same versions of packages. An installed zip can be exported again.
+    with the same versions of packages. An installed zip can be exported again; its weights stay in float16 if
+    they are.
 
     Args:
         model: results folder, `.../Dataset501_SPIDER/nnUNetTrainerSpineSegDiff__nnUNetPlans__2d`, or the
@@ -73,6 +75,8 @@ def export_model(
         out: name of the zip, which appears when it is whole.
         folds: None takes all that have the checkpoint, "all" only where no other has.
         checkpoint: file name in the folds' folders; it keeps its name.
+        half: store floating point weights as float16, in half of the space. Prediction converts them back and
+            computes in float32; logits differ by the rounding of the weights.
         details: what only a person can say, for the model card.
         force: replace whatever file has that name; without it only a zip of an export is replaced.
 
@@ -81,8 +85,8 @@ def export_model(
 
     Raises:
         UserError: there is no such model, it is no diffusion network of ours, its JSON files name this
-            machine in a place that prediction cannot do without, the zip cannot be written, or another
-            file has its name.
+            machine in a place that prediction cannot do without, a weight is too large for float16, the zip
+            cannot be written, or another file has its name.
     """
     _check_name(out)
     if not force:
@@ -93,7 +97,7 @@ def export_model(
     source = _read(model, first)
     manifest = _manifest(source, folds, checkpoint, details or CardDetails())
     with _told_of(out), _folder_for(out), written_whole(out) as temporary, ZipFile(temporary, "w") as archive:
-        _pack(source, manifest, Packer(archive, manifest.folder))
+        _pack(source, manifest, Packer(archive, manifest.folder), half)
     for name in source.left_out:
         print(f"Left out: {name}")
     return out
@@ -176,7 +180,7 @@ def _versions() -> dict[str, str]:
     return {**ours, **{name: version(name) for name in PACKAGES}, "python": platform.python_version()}
 
 
-def _pack(source: Source, manifest: Manifest, packer: Packer) -> None:
+def _pack(source: Source, manifest: Manifest, packer: Packer, half: bool) -> None:
     """Fold by fold: only one lies in memory."""
     network = stock_network(source.plans, manifest.configuration, source.dataset)
     history = dict(manifest.training)
@@ -184,7 +188,9 @@ def _pack(source: Source, manifest: Manifest, packer: Packer) -> None:
         path = source.model / f"fold_{fold}" / manifest.checkpoint
         checkpoint = Checkpoint.read(path)
         _check_fitting(checkpoint, source, network, path)
-        packer.add_checkpoint(f"fold_{fold}/{manifest.checkpoint}", checkpoint.for_stock())
+        checkpoint = checkpoint.halved(path) if half else checkpoint
+        name = f"fold_{fold}/{manifest.checkpoint}"
+        packer.add_checkpoint(name, checkpoint.for_stock(), checkpoint.dtype)
         if fold not in history:
             history[fold] = history_of(
                 source.model,
@@ -194,7 +200,7 @@ def _pack(source: Source, manifest: Manifest, packer: Packer) -> None:
                 manifest.dataset,
                 source.dataset["labels"],
             )
-    manifest = replace(manifest, training=history)
+    manifest = replace(manifest, training=history, files=packer.files)
     packer.add_text(PLANS, json.dumps(source.plans, indent=2) + "\n")
     packer.add_text(DATASET, json.dumps(source.dataset, indent=2) + "\n")
     packer.add_text(CARD, model_card(manifest, source.plans, source.dataset))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -36,7 +36,8 @@ class Manifest:
         details: what the exporting person stated, see `card.CardDetails`.
         left_out: what the JSON files had and those of the zip have not, as "file: key".
         versions: package to version, at the export.
-        files: name below the model's folder to SHA-256 and size in bytes, of every file but this one.
+        files: name below the model's folder to `sha256` and `size` in bytes, of every file but this one; of
+            checkpoints also `dtype`, in which weights are stored. Versions without `dtype` ignore it.
     """
 
     dataset: str
@@ -61,6 +62,11 @@ class Manifest:
     def expected_files(self) -> list[str]:
         """Names of all files but the manifest."""
         return [PLANS, DATASET, CARD, *(f"fold_{fold}/{self.checkpoint}" for fold in self.folds)]
+
+    @property
+    def sha256(self) -> str:
+        """Of the model with all of its folds, see `identity`."""
+        return identity({name: self.files[name]["sha256"] for name in deciding(self.folds, self.checkpoint)})
 
     def check_names(self, source: str) -> None:
         """Raises UserError where a name could not be one of a file or folder of nnU-Net's."""
@@ -105,6 +111,11 @@ def _check_types(manifest: Manifest) -> None:
         size, digest = known["size"], known["sha256"]
         if type(size) is not int or size < 0 or not _DIGEST.fullmatch(digest):
             raise ValueError(f"size or SHA-256 of {name}")
+
+
+def deciding(folds: Sequence[str], checkpoint: str) -> list[str]:
+    """Names of the files that decide what a model predicts with these folds."""
+    return [PLANS, DATASET, *(f"fold_{fold}/{checkpoint}" for fold in folds)]
 
 
 def identity(digests: Mapping[str, str]) -> str:

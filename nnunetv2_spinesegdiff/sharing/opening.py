@@ -14,7 +14,7 @@ from ..inference.untrusted import check_network_classes, read_json
 from ..presegmentations import digest
 from .checkpoints import STOCK_TRAINER, Checkpoint
 from .lookups import check_lookups
-from .manifest import DATASET, PLANS, Manifest, identity
+from .manifest import DATASET, PLANS, Manifest, deciding, identity
 from .trained_folder import checkpoint_name, trained_folds, trained_model
 from .unpacking import unpack
 
@@ -80,7 +80,7 @@ def _open_folder(path: Path, wanted: Sequence[str] | None, checkpoint: str | Non
     check_network_classes(plans, folder / PLANS)
     name = checkpoint_name(folder, checkpoint)
     folds = trained_folds(folder, name, wanted)
-    digests = {file: digest(folder / file) for file in _deciding(folds, name)}
+    digests = {file: digest(folder / file) for file in deciding(folds, name)}
     dataset = plans.get("dataset_name", folder.parent.name)
     return _opened(folder, folds, name, digests, f"{dataset}/{folder.name}")
 
@@ -88,12 +88,8 @@ def _open_folder(path: Path, wanted: Sequence[str] | None, checkpoint: str | Non
 def _opened(
     folder: Path, folds: list[str], checkpoint: str, digests: dict[str, str], label: str
 ) -> OpenedModel:
-    deciding = {file: digests[file] for file in _deciding(folds, checkpoint)}
-    return OpenedModel(folder, folds, checkpoint, identity(deciding), label)
-
-
-def _deciding(folds: Sequence[str], checkpoint: str) -> list[str]:
-    return [PLANS, DATASET, *(f"fold_{fold}/{checkpoint}" for fold in folds)]
+    sha256 = identity({file: digests[file] for file in deciding(folds, checkpoint)})
+    return OpenedModel(folder, folds, checkpoint, sha256, label)
 
 
 @contextmanager

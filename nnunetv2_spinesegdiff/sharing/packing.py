@@ -16,7 +16,7 @@ class Packer:
     """Adds files below one folder of a zip.
 
     Attributes:
-        files: name to SHA-256 and size in bytes, of all that were added.
+        files: as the `Manifest` has them, of all that were added.
     """
 
     def __init__(self, archive: ZipFile, folder: str):
@@ -29,12 +29,13 @@ class Packer:
             stream.write(text.encode())
         self._add(name, stream)
 
-    def add_checkpoint(self, name: str, content: dict[str, Any]) -> None:
+    def add_checkpoint(self, name: str, content: dict[str, Any], dtype: str) -> None:
         """Weights do not compress, so they are stored as they are, and never lie in memory twice."""
         stream: Any = self._open(name, ZIP_STORED)
         with stream:
             torch.save(content, stream)
         self._add(name, stream)
+        self.files[name]["dtype"] = dtype
 
     def _open(self, name: str, compression: int) -> _Hashed:
         info = ZipInfo(f"{self.folder}/{name}", DATE)

@@ -7,7 +7,7 @@ import shutil
 import stat
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
@@ -48,6 +48,30 @@ def unpack(path: Path, target: Path) -> tuple[Path, Manifest]:
             file.parent.mkdir(parents=True, exist_ok=True)
             _write(archive, entry, file, path, digests.get(name))
     return target / manifest.folder, manifest
+
+
+def read_texts(path: Path, names: Sequence[str]) -> tuple[Manifest, list[str]]:
+    """Read the manifest of an exported model and some of its text files, and leave the weights packed.
+
+    Args:
+        path: of the zip.
+        names: below the model's folder, for example "MODEL_CARD.md".
+
+    Raises:
+        UserError: as `unpack`; checkpoints are not checked.
+    """
+    with _opened(path) as archive:
+        entries = _checked_entries(archive, path)
+        manifest = _manifest(archive, entries, path)
+        _check_sizes(entries, manifest, path)
+        texts = []
+        for name in names:
+            entry = entries[f"{manifest.folder}/{name}"]
+            content = archive.read(entry)
+            if hashlib.sha256(content).hexdigest() != manifest.files[name]["sha256"]:
+                raise _changed(entry, path)
+            texts.append(content.decode())
+    return manifest, texts
 
 
 def is_export(path: Path) -> bool:
@@ -166,6 +190,10 @@ def _write(archive: ZipFile, entry: ZipInfo, file: Path, path: Path, digest: str
             left -= len(block)
         whole = not left and not source.read(1)
     if not whole or (digest is not None and made.hexdigest() != digest):
-        raise UserError(
-            f"{path}: {entry.filename} is not what {MANIFEST} says: damaged, or changed; get the zip again"
-        )
+        raise _changed(entry, path)
+
+
+def _changed(entry: ZipInfo, path: Path) -> UserError:
+    return UserError(
+        f"{path}: {entry.filename} is not what {MANIFEST} says: damaged, or changed; get the zip again"
+    )

@@ -23,6 +23,7 @@ from nnunetv2_spinesegdiff import Failure, Segmentation, SpineSegmenter, UserErr
 from nnunetv2_spinesegdiff.diffusion.settings import SamplerSettings
 from nnunetv2_spinesegdiff.segmentation import api
 from nnunetv2_spinesegdiff.segmentation.measurements import COLUMNS, table_of, write_measurements
+from nnunetv2_spinesegdiff.sharing import bundled
 
 from ..scans.made_up import write_series, zipped
 from .made_up import reading_model, spine, spine_labels, write
@@ -364,7 +365,19 @@ def test_a_label_map_is_refused_before_anything_touches_it():
         segmenter.segment(labels)
 
 
-@pytest.mark.parametrize("model", [None, 5, b"model.zip"])
-def test_a_model_is_a_path(model):
-    with pytest.raises(UserError, match=rf"^model {model!r}: give the path of "):
+@pytest.mark.parametrize("model", [5, b"model.zip"])
+def test_a_model_is_a_name_or_a_path(model):
+    with pytest.raises(UserError, match=rf"^model {model!r}: "):
         SpineSegmenter(model)
+
+
+def test_without_a_model_the_default_one_is_opened(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(api, "open_model", lambda path, scratch, **choice: opened.append(path))
+    monkeypatch.setattr(bundled, "FOLDER", tmp_path)
+    shipped = tmp_path / f"{bundled.DEFAULT}.zip"
+    shipped.touch()
+    for given in ((), (None,), (bundled.DEFAULT,)):
+        SpineSegmenter(*given)
+    SpineSegmenter(Path(bundled.DEFAULT))
+    assert opened == [shipped] * 3 + [Path(bundled.DEFAULT)]

@@ -83,7 +83,7 @@ def test_what_is_written(scans, tmp_path, stand_in_model):
     assert set(rows["slice"]) == {3}
     record = json.loads((out / "run.json").read_text())
     assert record["command"] == ["spinesegdiff", "segment"]
-    assert record["model"]["sha256"] == "abc"
+    assert record["model"] == {"name": "stand-in", "sha256": "abc", "folds": ["0"], "bundled": False}
     assert record["versions"]["torch"]
     assert record["scans"]["scan2"]["files"] == [
         "scan2_seg.nii.gz",
@@ -197,7 +197,7 @@ def test_what_is_passed_over_is_told(scans, tmp_path, stand_in_model, capsys):
     names = [f"old{number}.mgz" for number in range(7)]
     for name in names:
         (scans / name).touch()
-    words = ["segment", "-i", str(scans), "-o", str(tmp_path / "out"), "-m", "model", "-device", "cpu"]
+    words = ["segment", "-i", str(scans), "-o", str(tmp_path / "out"), "-m", "model.zip", "-device", "cpu"]
     assert main(words) == 0
     said = "warning: 7 files were passed over, in no format that is read: old0.mgz, "
     assert f"{said}old1.mgz, old2.mgz, old3.mgz, old4.mgz, ...\n" in capsys.readouterr().err

@@ -156,6 +156,18 @@ def test_the_manifest_lists_everything(zipped):
     assert set(manifest["files"]) == set(zipped.read()) - {"manifest.json"}
 
 
+def test_the_manifest_and_the_card_state_how_weights_are_stored(make_model, tmp_path):
+    model = make_model()
+    for half, dtype in ((False, "float32"), (True, "float16")):
+        zipped = Zip(export_model(model.folder, tmp_path / f"{dtype}.zip", half=half))
+        manifest = zipped.json("manifest.json")
+        dtypes = {name: known["dtype"] for name, known in manifest["files"].items() if "dtype" in known}
+        assert dtypes == {f"fold_{fold}/checkpoint_final.pth": dtype for fold in (0, 1)}
+        assert manifest["format"] == 1  # older versions open it
+        card = zipped.read()["MODEL_CARD.md"].decode()
+        assert f"- Weights: stored as {dtype}, converted to float32 for prediction" in card.splitlines()
+
+
 def test_only_the_exported_configuration_is_in_the_plans(make_model, tmp_path):
     model = make_model()
     plans = json.loads((model.folder / "plans.json").read_text())
@@ -198,6 +210,78 @@ def test_a_calibration_fits_after_the_export_too(make_model, tmp_path, monkeypat
     assert "on 9 validation cases of folds 0, 1" in (exported.folder / "MODEL_CARD.md").read_text()
     other = exported.predictor(SpineSegDiffPredictor, settings=PredictionSettings(changes={"ddim_steps": 1}))
     assert other.calibration is None
+
+
+# --- half precision --------------------------------------------------------------------------------------
+
+
+def weights_of(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)["network_weights"]
+
+
+@pytest.mark.parametrize("name", ["two stages", "residual", "Diff-UNet"])
+def test_half_weights_are_loaded_and_used_in_float32(name, make_model, tmp_path, monkeypatch):
+    model = make_model(**MODELS[name])
+    exact = logits(model, nnUNetPredictor)
+    archive = export_model(model.folder, tmp_path / "half.zip", half=True)
+    for fold in (0, 1):
+        path = model.folder / f"fold_{fold}" / "checkpoint_final.pth"
+        checkpoint = torch.load(path, weights_only=True)
+        rounded = {
+            name: weights.half().float() if weights.is_floating_point() else weights
+            for name, weights in checkpoint["network_weights"].items()
+        }
+        torch.save({**checkpoint, "network_weights": rounded}, path)
+    expected = logits(model, nnUNetPredictor)
+    assert not torch.equal(expected, exact)
+    elsewhere = installed(archive, tmp_path, monkeypatch)
+    stored = weights_of(elsewhere.folder / "fold_1" / "checkpoint_final.pth")
+    assert {weights.dtype for weights in stored.values()} == {torch.float16, torch.bool}
+    for kind in PREDICTORS:
+        assert torch.equal(logits(elsewhere, kind), expected)
+        network = elsewhere.predictor(kind).network
+        assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+
+
+def test_half_weights_take_half_of_the_space(make_model, tmp_path):
+    """What nnU-Net's blocks have under two names is stored once, too."""
+    model = make_model()
+    full, half = (
+        Zip(export_model(model.folder, tmp_path / f"{half}.zip", folds=["0"], half=half))
+        for half in (False, True)
+    )
+    name = "fold_0/checkpoint_final.pth"
+    (tmp_path / "full.pth").write_bytes(full.read()[name])
+    storages = [weights.untyped_storage() for weights in weights_of(tmp_path / "full.pth").values()]
+    sizes = {storage.data_ptr(): storage.nbytes() for storage in storages}
+    saved = len(full.read()[name]) - len(half.read()[name])
+    assert saved == pytest.approx(sum(sizes.values()) / 2, rel=0.1)
+
+
+def test_half_weights_stay_so_in_another_export(make_model, tmp_path, monkeypatch):
+    first = export_model(make_model().folder, tmp_path / "half.zip", half=True)
+    elsewhere = installed(first, tmp_path, monkeypatch)
+    for half in (False, True):
+        again = export_model(elsewhere.folder, tmp_path / "again.zip", half=half)
+        assert again.read_bytes() == first.read_bytes()
+
+
+@pytest.mark.parametrize(("value", "fits"), [(-65504, True), (65519, True), (65520, False), (-1e6, False)])
+def test_weights_beyond_half_precision_are_refused(value, fits, make_model, tmp_path):
+    model = make_model()
+    path = model.folder / "fold_1" / "checkpoint_final.pth"
+    checkpoint = torch.load(path, weights_only=True)
+    name = list(checkpoint["network_weights"])[-1]
+    checkpoint["network_weights"][name].view(-1)[-1] = value
+    torch.save(checkpoint, path)
+    if fits:
+        assert export_model(model.folder, tmp_path / "model.zip", half=True).is_file()
+        return
+    with pytest.raises(UserError) as refused:
+        export_model(model.folder, tmp_path / "model.zip", half=True)
+    assert str(refused.value).startswith(f"{path}: {name} ")
+    assert not list(tmp_path.glob("*.zip"))
+    assert export_model(model.folder, tmp_path / "model.zip").is_file()
 
 
 # --- the same model, the same bytes ----------------------------------------------------------------------
@@ -344,12 +428,14 @@ def test_a_model_that_was_trained_anew_over_an_installed_one_is_refused(
 def test_nothing_is_said_but_the_zips_name(make_model, tmp_path):
     """In a process of its own: nnU-Net imports its trainers, and torch warns of them, only once."""
     out = tmp_path / "model.zip"
-    words = ["export", "-m", str(make_model().folder), "-o", str(out)]
+    words = ["export", "-m", str(make_model().folder), "-o", str(out), "--half"]
     done = subprocess.run(
         [sys.executable, "-m", "nnunetv2_spinesegdiff", *words], capture_output=True, text=True, timeout=240
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(rf"{re.escape(str(out))}: \d+ MB\n", done.stdout)
+    dtypes = [known.get("dtype") for known in Zip(out).json("manifest.json")["files"].values()]
+    assert dtypes.count("float16") == 2
 
 
 # --- what is in the way -----------------------------------------------------------------------------------
