@@ -58,7 +58,7 @@ class Plausibility:
 
     Attributes:
         reasons: why the whole mask does not look like a sagittal lumbar slice, from `REASONS`.
-        outside: parts that do not belong to the spine; empty if there are too few bodies to compare with.
+        outside: parts that do not belong to the spine; empty with reasons, or if bodies are missing.
     """
 
     reasons: list[str]
@@ -97,7 +97,7 @@ def check_plausibility(
     canal = mask == SPINAL_CANAL
     if canal.any() and np.median(ahead[canal]) > 0:
         reasons.append(CANAL_IN_FRONT)
-    judged = spine.area >= _SMALLEST_WITH_BODIES_MM2
+    judged = not reasons and spine.area >= _SMALLEST_WITH_BODIES_MM2
     return Plausibility(reasons, _outside(mask, spacing, ahead, smallest) if judged else [])
 
 
