@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 from scipy.signal import savgol_filter
 from scipy.spatial import cKDTree
 
+from ..labels import IVD, VERTEBRAE
 from .shapes import Shape
 
 STEP_MM = 1.0
@@ -17,6 +19,9 @@ _BEYOND_MM = 150.0
 _END_MM = 20.0
 _SHORTEST_MM = 30.0
 _BEHIND_DISC = 0.75
+_COLUMN_SIGMA_MM = 8.0
+_DISC_WEIGHT = 2.0
+_SIDESTEP = 0.2
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,51 @@ def course_of_discs(discs: Sequence[Shape]) -> Course | None:
     return _course(
         np.concatenate([points[:1] - _END_MM * down[:1], points, points[-1:] + _END_MM * down[-1:]])
     )
+
+
+def course_of_column(mask: np.ndarray, spacing: Sequence[float]) -> tuple[Course, np.ndarray] | None:
+    """Find the line through the vertebral bodies and discs, whatever else the mask holds.
+
+    Of all lines from the first to the last row that lean by at most 45 degrees, it is the one with the most
+    vertebra and disc around it. Discs count twice, because posterior elements have none.
+
+    Args:
+        mask: (H, W) labels.
+        spacing: (row, column) in mm.
+
+    Returns:
+        The course, and the labels (n,) on it between its first and last labeled point, 1 mm of height apart,
+        from head to foot. None if the mask has no vertebra and no disc, or only one row of them.
+    """
+    rows, columns = (
+        (np.arange(max(1, round(size * mm))) / mm).astype(int)
+        for size, mm in zip(mask.shape, spacing, strict=True)
+    )
+    labels = mask[np.ix_(rows, columns)]  # 1 mm pixels
+    reward = (labels == VERTEBRAE) + _DISC_WEIGHT * (labels == IVD)
+    middle = _best_line(ndimage.gaussian_filter1d(reward, _COLUMN_SIGMA_MM, axis=1, mode="constant"))
+    on_line = labels[np.arange(len(labels)), middle]
+    inside = np.flatnonzero((on_line == VERTEBRAE) | (on_line == IVD))
+    if not len(inside) or inside[0] == inside[-1]:
+        return None
+    along = slice(inside[0], inside[-1] + 1)
+    window = min(round(_SMOOTH_MM), len(middle[along])) // 2 * 2 - 1
+    smooth = savgol_filter(middle[along], window, 2) if window > 2 else middle[along]
+    return _course(np.stack([np.arange(len(labels))[along], smooth], axis=1)), on_line[along]
+
+
+def _best_line(reward: np.ndarray) -> np.ndarray:
+    """Column (H,) in each row of the line with the highest sum of (H, W); it moves by at most 1 a row."""
+    total, moves = reward[0], np.zeros(reward.shape, dtype=int)
+    for row in range(1, len(reward)):
+        padded = np.pad(total, 1, constant_values=-np.inf)
+        before = np.stack([padded[:-2] - _SIDESTEP, total, padded[2:] - _SIDESTEP])
+        moves[row] = before.argmax(axis=0) - 1
+        total = reward[row] + before.max(axis=0)
+    line = [int(total.argmax())]
+    for row in range(len(reward) - 1, 0, -1):
+        line.append(line[-1] + int(moves[row, line[-1]]))
+    return np.array(line[::-1])
 
 
 def _course(knots: np.ndarray) -> Course:

@@ -10,11 +10,17 @@ import numpy as np
 from ..dataset_conversion.geometry import IN_PLANE_MM, IN_PLANE_SIZE, LEFT_RIGHT_SIZE, SliceView
 from ..errors import UserError
 from ..labels import BACKGROUND, CLASSES, VERTEBRAE
+from ..measuring.plausible import CANAL_IN_FRONT, NO_COLUMN, SIZE, check_plausibility
 
 COUNTED = ("vertebrae", "ivd")
 _UNNOTICED_MM = 10.0
 FEWEST = 2
 """Vertebrae and discs of a slice below which it can hardly be a lumbar spine's."""
+_IMPLAUSIBLE = {
+    NO_COLUMN: "vertebrae and discs do not form a column from head to foot",
+    SIZE: "the spine is impossibly small or large",
+    CANAL_IN_FRONT: "the spinal canal is in front of the vertebrae",
+}
 
 
 def check_spine_found(mask: np.ndarray) -> None:
@@ -70,4 +76,28 @@ def warnings_of(rows: Sequence[dict[str, Any]]) -> list[str]:
         for row in totals
         if row["low_agreement"]
     ]
+    return said
+
+
+def anatomy_warnings(mask: np.ndarray, spacing: tuple[float, float]) -> list[str]:
+    """Describe what does not look like a spine in the measured slice (`check_plausibility`).
+
+    Args:
+        mask: (rows, columns) labels.
+        spacing: (row, column) in mm.
+
+    Returns:
+        One line per problem.
+    """
+    found = check_plausibility(mask, spacing)
+    said = [
+        f"implausible anatomy in the measured slice: {_IMPLAUSIBLE[reason]}; "
+        "check that the image is a sagittal lumbar MR scan"
+        for reason in found.reasons
+    ]
+    for structure in CLASSES:
+        areas = [part.shape.area for part in found.outside if part.structure == structure]
+        if areas:
+            parts = "1 part" if len(areas) == 1 else f"{len(areas)} parts"
+            said.append(f"{structure}: {parts} ({sum(areas):.0f} mm2) outside of the spine; check the mask")
     return said

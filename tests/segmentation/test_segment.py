@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.inference.calibrated import Calibration
+from nnunetv2_spinesegdiff.labels import VERTEBRAE
 from nnunetv2_spinesegdiff.scans.in_memory import scan_of
 from nnunetv2_spinesegdiff.segmentation.segment import segment_scan
 
-from .made_up import reading_model, spine
+from .made_up import BRIGHTNESS, reading_model, spine
 
 CALIBRATION = Calibration([1.0] * 4, {"spinal_canal": 0.1, "vertebrae": 0.1, "ivd": 0.1})
 
@@ -80,3 +83,36 @@ def test_what_lies_beyond_the_converters_window_is_warned_of(spacing, cut, told)
     expected = [f"only the middle {what} were segmented" for what in told]
     assert [line for line in done.warnings if "only the middle" in line] == expected
     assert done.mask.GetSize() == scan.GetSize()
+
+
+def spine_and(at: slice | int) -> sitk.Image:
+    """The spine, with two boxes of 200 mm² as bright as bone in front of it, in slices of the volume."""
+    scan = spine()
+    values = sitk.GetArrayFromImage(scan)
+    for row in (60, 150):
+        values[at, row : row + 10, 10:30] = BRIGHTNESS[VERTEBRAE]
+    image = sitk.GetImageFromArray(values)
+    image.CopyInformation(scan)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("at", "slices", "warned"),
+    [(slice(None), "middle", True), (slice(None), "all", True), (1, "all", False), (3, 1, False)],
+)
+def test_parts_outside_of_the_spine_are_warned_of_in_the_measured_slice(at, slices, warned):
+    done = segment_scan(scan_of(spine_and(at)), slices, reading_model("all"))
+    warnings = [line for line in done.warnings if "outside" in line]
+    assert len(warnings) == warned
+    assert all(line.startswith("vertebrae: 2 parts (400 mm2)") for line in warnings)
+
+
+def test_a_spine_is_warned_of_if_front_and_back_are_swapped():
+    scan = spine()
+    swapped = sitk.GetImageFromArray(np.ascontiguousarray(sitk.GetArrayFromImage(scan)[:, :, ::-1]))
+    swapped.CopyInformation(scan)
+    plain, odd = (
+        segment_scan(scan_of(image), "middle", reading_model()).warnings for image in (scan, swapped)
+    )
+    assert len(plain) == 0
+    assert any("canal is in front" in line for line in odd)
