@@ -11,8 +11,8 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,14 @@ class CaseFacts:
 
 
 @dataclass(frozen=True)
+class LabeledVolume:
+    """The files of a series: image with scaled intensities, and classes on the same grid."""
+
+    image: sitk.Image
+    classes: sitk.Image
+
+
+@dataclass(frozen=True)
 class CaseFiles:
     """Where the files of a case lie in an nnU-Net raw dataset."""
 
@@ -126,8 +134,13 @@ def finished_case(source: SpiderSeries, dataset: Path, settings: CaseSettings) -
         return None
 
 
-def convert_case(source: SpiderSeries, dataset: Path, settings: CaseSettings) -> CaseFacts:
-    """Convert one series and write its image, label and record.
+def convert_case(
+    source: SpiderSeries, volume: LabeledVolume, dataset: Path, settings: CaseSettings
+) -> CaseFacts:
+    """Write image, label and record of one case.
+
+    Args:
+        volume: contents of the files of `source`.
 
     Raises:
         UserError: the series is unusable or cannot be written.
@@ -135,7 +148,7 @@ def convert_case(source: SpiderSeries, dataset: Path, settings: CaseSettings) ->
     """
     files = CaseFiles(dataset, source.series.case)
     try:
-        image, label = _convert(source, settings)
+        image, label = _cut(source, volume, settings)
         facts = _facts(source, image)
         record: dict[str, Any] = {"finished": False, "settings": asdict(settings)}
         _save_record(record, files.record)
@@ -149,37 +162,38 @@ def convert_case(source: SpiderSeries, dataset: Path, settings: CaseSettings) ->
         raise
 
 
-def _convert(source: SpiderSeries, settings: CaseSettings) -> tuple[SliceView, SliceView]:
-    whole = replace(source, series=replace(source.series, slice_number=None), cut=None)
-    scaled, classes = _scaled_and_mapped(
-        whole, settings.partial_vertebrae, settings.ignore_label, _state_of_files(source)
-    )
-    # Files that hold one slice are a case as they are, whatever its number.
-    slices = source.cut if source.cut is not None else settings.single_cut
-    cut = partial(extract_slice, slices=slices, dim=settings.dim)
-    label_view = cut(classes, is_label=True)
-    _check_labelled(label_view, source)
-    return cut(scaled), label_view
+def read_labeled_volume(source: SpiderSeries, settings: CaseSettings) -> LabeledVolume:
+    """Read the files of a series, scale its intensities and map its labels to classes.
 
-
-@lru_cache(maxsize=1)
-def _scaled_and_mapped(
-    source: SpiderSeries, partial_vertebrae: str, ignore_label: int | None, state: tuple[int, ...]
-) -> tuple[sitk.Image, sitk.Image]:
-    """Image and classes of the whole volume, which all slices of it share; `state` is part of the key."""
+    Raises:
+        UserError: a file is unusable.
+    """
     image, mask = read_image_and_mask(source)
     try:
         scaled = scale_intensities(image)
     except ValueError as error:
         raise UserError(f"{source.image}: {error}") from error
     try:
-        classes = map_labels(sitk.GetArrayViewFromImage(mask), partial_vertebrae, ignore_label)
+        numbers = sitk.GetArrayViewFromImage(mask)
+        classes = map_labels(numbers, settings.partial_vertebrae, settings.ignore_label)
     except ValueError as error:
         raise UserError(f"{source.mask}: {error}") from error
-    return scaled, Grid.of(image).image(classes)
+    return LabeledVolume(scaled, Grid.of(image).image(classes))
 
 
-class NothingLabelledError(UserError):
+def _cut(source: SpiderSeries, volume: LabeledVolume, settings: CaseSettings) -> tuple[SliceView, SliceView]:
+    slices = settings.single_cut if source.cut is None else source.cut
+    cut = partial(extract_slice, slices=slices, dim=settings.dim)
+    label = cut(volume.classes, is_label=True)
+    if source.cut is None and source.series.slice_number is not None and label.oriented.size[2] > 1:
+        raise UserError(
+            f"{source.image}: is named like a single slice, but holds {label.oriented.size[2]}; rename it"
+        )
+    _check_labelled(label, source)
+    return cut(volume.image), label
+
+
+class NothingLabeledError(UserError):
     """The slices of a case hold no labelled structure."""
 
 
@@ -189,7 +203,7 @@ def _check_labelled(view: SliceView, source: SpiderSeries) -> None:
         return
     kind = "slice" if source.cut is not None else "middle slice"
     what = f"{kind} (number {view.first_slice} from the left)" if view.num_slices == 1 else "volume"
-    raise NothingLabelledError(
+    raise NothingLabeledError(
         f"{source.mask}: the {what} holds no labelled structure: annotate it or remove the series"
     )
 
@@ -239,16 +253,10 @@ def last_line(error: Exception) -> str:
 
 def _input_state(source: SpiderSeries) -> dict[str, list[int]]:
     # Reading gigabytes again only to hash them would cost as much as converting.
-    return {name: _size_and_time(path) for name, path in (("image", source.image), ("mask", source.mask))}
-
-
-def _state_of_files(source: SpiderSeries) -> tuple[int, ...]:
-    """Size and time of both files, of those that exist."""
-    return tuple(n for path in (source.image, source.mask) if path.is_file() for n in _size_and_time(path))
-
-
-def _size_and_time(path: Path) -> list[int]:
-    return [path.stat().st_size, path.stat().st_mtime_ns]
+    return {
+        name: [path.stat().st_size, path.stat().st_mtime_ns]
+        for name, path in (("image", source.image), ("mask", source.mask))
+    }
 
 
 def _checksums(files: CaseFiles) -> dict[str, str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -20,10 +22,11 @@ from .cases import (
     SLICES,
     CaseFacts,
     CaseSettings,
-    NothingLabelledError,
+    NothingLabeledError,
     convert_case,
     finished_case,
     last_line,
+    read_labeled_volume,
 )
 from .cohort_folds import CohortFolds, final_splits, keep_other_splits
 from .dataset_folder import (
@@ -98,7 +101,10 @@ def convert(
             dataset.json, finished cases are kept, and the same call goes on from there.
     """
     _check_options(contrast, t2_source, partial_vertebrae, slices, dim, max_oblique_deg, num_processes)
-    _check_ignore_label(ignore_label)
+    try:
+        check_ignore_label(ignore_label)
+    except ValueError as error:
+        raise UserError(f"ignore_label {error}") from None
     spiders = [Path(spider)] if isinstance(spider, str | os.PathLike) else [Path(one) for one in spider]
     nnunet_raw, nnunet_preprocessed = Path(nnunet_raw), Path(nnunet_preprocessed)
     folder = dataset_folder_name(dataset_id, dataset_name)
@@ -109,6 +115,7 @@ def convert(
     listing = find_series(spiders, contrast, t2_source)
     if settings.slices == EACH:
         listing = replace(listing, sources=[cut for source in listing.sources for cut in each_slice(source)])
+        _check_unique(listing.sources)
     sources = listing.sources
     folds = CohortFolds.plan(listing, contrast, seed, splits)
     check_can_be_written(nnunet_raw / folder, nnunet_preprocessed / folder)
@@ -161,11 +168,14 @@ def _check_options(
         raise UserError(f"num_processes {num_processes}: give at least 1")
 
 
-def _check_ignore_label(ignore_label: int | None) -> None:
-    try:
-        check_ignore_label(ignore_label)
-    except ValueError as error:
-        raise UserError(f"ignore_label {error}") from None
+def _check_unique(sources: list[SpiderSeries]) -> None:
+    files: dict[str, Path] = {}
+    for source in sources:
+        other = files.setdefault(source.series.case, source.image)
+        if other != source.image:
+            raise UserError(
+                f"{source.image} and {other} hold the same slice {source.series.case}; remove one"
+            )
 
 
 def _convert_all(
@@ -186,7 +196,7 @@ def _convert_all(
     bar = tqdm(jobs, total=len(sources), initial=len(results), desc="Converting", unit="series")
     for source, outcome in bar:
         if outcome is None:
-            unlabelled.append(source.series.case)
+            unlabelled.append(source)
         elif isinstance(outcome, Failure):
             failures[source.series.case] = outcome
         else:
@@ -195,42 +205,59 @@ def _convert_all(
     # In the order of the input, whichever worker was first.
     order = [source.series.case for source in sources]
     report.cases += [results[case] for case in order if case in results]
-    # What is wrong with a file is wrong with each of its slices.
+    # All slices of an unreadable file fail with the same message.
     report.failures += {str(failures[case]): failures[case] for case in order if case in failures}.values()
-    note_unlabelled(report, unlabelled)
+    _report_unlabelled(report, unlabelled, {case.source for case in report.cases})
+
+
+def _report_unlabelled(report: ConversionReport, unlabelled: list[SpiderSeries], converted: set[str]) -> None:
+    """Note slices without labels; a file in which no slice has one is a failure."""
+    for mask, name in {source.mask: source.series.file_name for source in unlabelled}.items():
+        if name not in converted:
+            reason = f"{mask}: no slice holds a labeled structure: annotate it or remove the series"
+            report.failures.append(Failure(name, reason))
+    note_unlabelled(report, [s.series.case for s in unlabelled if s.series.file_name in converted])
 
 
 Outcome = CaseFacts | Failure | None
-"""Of a case; None: a slice without labels, which is no case."""
+"""Of converting a case; None for a slice without labels, which is skipped."""
 
 
 def _run(
     sources: list[SpiderSeries], dataset: Path, settings: CaseSettings, num_processes: int
 ) -> Iterator[tuple[SpiderSeries, Outcome]]:
-    # The slices of a file go to one worker, which reads it once.
+    # All slices of a file go to one worker, which reads it once.
     files = [list(group) for _, group in groupby(sources, key=lambda source: source.image)]
     if num_processes == 1 or len(files) < 2:
-        for source in sources:
-            yield source, _attempt(source, dataset, settings)
+        for group in files:
+            yield from _convert_file(group, dataset, settings)
         return
     workers = min(num_processes, len(files))
     with worker_processes(workers, "finished cases") as pool:
-        jobs = [pool.submit(_attempt_each, group, dataset, settings) for group in files]
+        jobs = [pool.submit(_convert_file, group, dataset, settings) for group in files]
         for job in as_completed(jobs):
             yield from job.result()
 
 
-def _attempt_each(
-    sources: Iterable[SpiderSeries], dataset: Path, settings: CaseSettings
+def _convert_file(
+    sources: list[SpiderSeries], dataset: Path, settings: CaseSettings
 ) -> list[tuple[SpiderSeries, Outcome]]:
-    return [(source, _attempt(source, dataset, settings)) for source in sources]
+    """Convert the cases of one image and its mask."""
+    volume = _attempt(sources[0], lambda: read_labeled_volume(sources[0], settings))
+    if isinstance(volume, Failure):
+        return [(source, volume) for source in sources]
+    return [
+        (source, _attempt(source, partial(convert_case, source, volume, dataset, settings)))
+        for source in sources
+    ]
 
 
-def _attempt(source: SpiderSeries, dataset: Path, settings: CaseSettings) -> Outcome:
+def _attempt(source: SpiderSeries, work: Callable[[], Any]) -> Any:
+    """The result of `work`; a `Failure` if it raises, and None if a single slice holds no label."""
     try:
-        return convert_case(source, dataset, settings)
+        return work()
     except UserError as error:
-        if isinstance(error, NothingLabelledError) and source.cut is not None:
+        if isinstance(error, NothingLabeledError) and source.cut is not None:
             return None
         return Failure(source.series.file_name, str(error))
     except Exception as error:

@@ -50,7 +50,7 @@ def check_ignore_label(ignore_label: int | None) -> None:
     ):
         return
     raise ValueError(
-        f"{ignore_label} is background, a structure or too large; give a number from 1 to {MAX_LABEL} "
+        f"{ignore_label}: not a number of unannotated pixels; give a number from 1 to {MAX_LABEL} "
         "outside of 1..25, 100, 101..125 and 201..225"
     )
 

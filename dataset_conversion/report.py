@@ -63,7 +63,7 @@ def note_ignored(report: ConversionReport, ignored: list[str]) -> None:
 def note_unlabelled(report: ConversionReport, unlabelled: list[str]) -> None:
     report.counts["unlabelled"] = len(unlabelled)
     if unlabelled:
-        report.notes.append(f"{len(unlabelled)} slices hold no label and were skipped")
+        report.notes.append(f"skipped slices without labels: {len(unlabelled)} ({', '.join(unlabelled)})")
 
 
 def note_removed(report: ConversionReport, removed: list[str]) -> None:

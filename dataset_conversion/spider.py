@@ -129,11 +129,13 @@ def _files_of(series: Series, spider: Path) -> SpiderSeries:
 
 
 def each_slice(source: SpiderSeries) -> list[SpiderSeries]:
-    """Every sagittal slice of a series as a case of its own; files of one slice are a case as they are.
+    """Split a series into its sagittal slices, as one case each.
 
-    Only the header of the image is read. Where it cannot be, the series itself is returned: the conversion
-    reports what is wrong with it.
+    A file that is named like a single slice, or holds only one, stays one case. Only the header of the image
+    is read. A file that cannot be read stays one case, too, and its conversion reports the cause.
     """
+    if source.series.slice_number is not None:
+        return [source]
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(source.image))
     try:

@@ -1,7 +1,8 @@
-"""Compare what `spinesegdiff segment` found in SPIDER series with the numbers in overview.csv.
+r"""Compare what `spinesegdiff segment` found in SPIDER series with the numbers in overview.csv.
 
     spinesegdiff segment -i data/spider_middle -o out
     python benchmarks/spider_model/counts.py out data/spider_middle/overview.csv \
+        --trained_on $nnUNet_raw/Dataset601_SpiderLumbar/cases.csv \
         -o benchmarks/spider_model/results/spider_middle.md
 """
 
@@ -9,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -32,58 +32,73 @@ def found_in(out: Path) -> pd.DataFrame:
     return found
 
 
+def without(found: pd.DataFrame, name: str) -> pd.Series:
+    return ~found[name].fillna(False).astype(bool)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="output folder of spinesegdiff segment")
     parser.add_argument("overview", type=Path, help="SPIDER's overview.csv")
+    parser.add_argument(
+        "--trained_on", type=Path, help="cases.csv of the dataset that the model was trained on"
+    )
     parser.add_argument("-o", type=Path, required=True, help="Markdown file to write")
     options = parser.parse_args()
     scans = json.loads((options.out / "run.json").read_text(encoding="utf-8"))["scans"]
-    failures = {name: scan["failure"] for name, scan in scans.items() if "failure" in scan}
     found = found_in(options.out)
     table = pd.read_csv(options.overview, index_col="new_file_name").reindex(sorted(scans)).join(found)
-    complete = table[list(STRUCTURES)].fillna(False).astype(bool).all(axis=1)
-    contrast = table.index.str.split("_", n=1).str[1]
+    names = table.index.str.split("_", n=1)
+    patients, contrast = names.str[0], names.str[1]
+    trained = set()
+    if options.trained_on:
+        trained = set(pd.read_csv(options.trained_on, dtype={"patient": str}).patient)
+    seen = patients.isin(trained)
+    off = {
+        structure: (table[f"count_{structure}"].fillna(0) - table[column]).abs()
+        for structure, column in COUNTED.items()
+    }
+    groups = {"all": seen == seen, **{name: contrast == name for name in sorted(set(contrast))}}
+    if options.trained_on:
+        groups |= {"patients of the training data": seen, "other patients": ~seen}
+    complete = ~pd.concat([without(table, name) for name in STRUCTURES], axis=1).any(axis=1)
     lines = [
         "# SPIDER series: structures found, and how many",
         "",
-        f"{len(scans)} series of {table.index.str.split('_').str[0].nunique()} patients, "
-        f"{len(failures)} without a mask. No label of these slices was used; the numbers in overview.csv "
-        "count what SPIDER's readers labelled in the whole series.",
+        f"{len(scans)} series of {patients.nunique()} patients. The numbers in overview.csv count what "
+        "SPIDER's readers labeled in the whole series, of which `segment` saw the middle slice.",
         "",
         "| series | n | all structures found | vertebrae: equal | within 1 | discs: equal | within 1 |",
         "|" + " --- |" * 7,
     ]
-    for name, chosen in [("all", contrast == contrast), *((c, contrast == c) for c in sorted(set(contrast)))]:
-        rows = table[chosen]
+    for name, chosen in groups.items():
         shares = [complete[chosen].mean()]
-        for structure, column in COUNTED.items():
-            off = (rows[f"count_{structure}"].fillna(0) - rows[column]).abs()
-            shares += [(off == 0).mean(), (off <= 1).mean()]
-        lines.append(f"| {name} | {len(rows)} | {' | '.join(f'{share:.1%}' for share in shares)} |")
-    kinds = Counter(
-        warning.split(" (")[0] if len(warning) > 90 else warning
-        for scan in scans.values()
-        for warning in scan.get("warnings", [])
-    )
-    lines += ["", "| warning or failure | series |", "| --- | --- |"]
-    lines += [f"| {text} | {count} |" for text, count in kinds.most_common(15)]
-    lines += [f"| {name}: {reason.split(': ', 1)[-1]} | 1 |" for name, reason in failures.items()]
-    off = sum((table[f"count_{s}"].fillna(0) - table[column]).abs() for s, column in COUNTED.items())
-    lines += [
-        "",
-        "Series that differ most:",
-        "",
-        "| series | vertebrae | of | discs | of |",
-        "|" + " --- |" * 5,
-    ]
-    for name in off.sort_values(ascending=False, kind="stable").index[:WORST]:
-        row = table.loc[name].fillna(0)
+        for differences in off.values():
+            shares += [(differences[chosen] == 0).mean(), (differences[chosen] <= 1).mean()]
+        lines.append(f"| {name} | {chosen.sum()} | {' | '.join(f'{share:.1%}' for share in shares)} |")
+    failures = {name: scan["failure"] for name, scan in scans.items() if "failure" in scan}
+    problems = {
+        "no mask": table.index.isin(failures),
+        "no canal": without(table, "spinal_canal"),
+        "no vertebra": without(table, "vertebrae"),
+        "no disc": without(table, "ivd"),
+        "vertebrae off by 2 or more": off["vertebrae"] >= 2,
+        "discs off by 2 or more": off["ivd"] >= 2,
+        "with a warning": table.index.isin([n for n, scan in scans.items() if scan.get("warnings")]),
+    }
+    lines += ["", "| problem | series |", "| --- | --- |"]
+    lines += [f"| {problem} | {sum(where)} |" for problem, where in problems.items()]
+    lines += ["", "Series that differ most:", "", "| series | vertebrae | of | discs | of |"]
+    lines.append("|" + " --- |" * 5)
+    for name in sum(off.values()).sort_values(ascending=False, kind="stable").index[:WORST]:
+        row = table.loc[name]
         values = [row.count_vertebrae, row.num_vertebrae, row.count_ivd, row.num_discs]
-        lines.append(f"| {name} | {' | '.join(f'{value:.0f}' for value in values)} |")
+        lines.append(f"| {name} | {' | '.join('-' if pd.isna(v) else f'{v:.0f}' for v in values)} |")
     options.o.parent.mkdir(parents=True, exist_ok=True)
     options.o.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
+    for name, reason in failures.items():
+        print(f"{name}: {reason}")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@ r"""Score a trained model on the validation cases of its folds: stage 1, refined
 
 Each case is predicted with the model of the fold that did not train on its patient. Means are over patients,
 with 95 % bootstrap intervals. Weak labels were moved to the slice by a registration of the patient's T2_SPACE
-series; they are reported apart. Pixels that nobody annotated are not scored.
+series; they are reported apart. Pixels that nobody annotated are not scored. HD95 and ASSD are means over the
+slices in which the structure is both labeled and found.
 
     python benchmarks/spider_model/evaluate.py 601 nnUNetTrainerSpineSegDiffSagittal_8epochs_50iters \
-        -o benchmarks/spider_model/results
+        --weak data/spider_weak -o benchmarks/spider_model/results
 
 Controls are trainings without a refiner: `--control NAME=TRAINER` reads their own validation predictions.
 """
@@ -33,6 +34,7 @@ from nnunetv2_spinesegdiff.inference.arrays import ArrayPredictor
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
 from nnunetv2_spinesegdiff.labels import BACKGROUND, CLASSES, IGNORE
+from nnunetv2_spinesegdiff.measuring.plausible import check_plausibility, without_parts
 
 STRUCTURES = {name: label for name, label in CLASSES.items() if label != BACKGROUND}
 METRICS = ("dice", "hd95_mm", "assd_mm")
@@ -41,20 +43,29 @@ GROUPS = (
     "T2_SPACE, all slices",
     "T2w, slices with all three structures",
     "T2w, all slices",
+    "T1w, all slices",
     "T1w, weak labels",
     "T2w, weak labels",
 )
+SPACE_MIDDLE, SPACE, T2_COMPLETE, T2, T1, T1_WEAK, T2_WEAK = GROUPS
 BOOTSTRAPS, SEED = 2000, 0
 
 
 class BothStages(ArrayPredictor):
-    """Masks of stage 1, of the refiner, and of the mean of their probabilities."""
+    """Predicts the masks of all systems that one trained model gives."""
 
     def _on_image(self, logits: np.ndarray, maps: Any, grid: Any) -> Any:
         refined, p = grid.segmentation(logits, return_probabilities=True)
         stage1, q = grid.segmentation(maps.stage1, return_probabilities=True)
         mean = np.argmax(np.asarray(p, np.float32) + np.asarray(q, np.float32), axis=0)
-        return {"stage 1": stage1[0], "refined": refined[0], "mean of both": mean}
+        spacing = grid.properties["spacing"][1:]
+        cleaned = [without_parts(m, check_plausibility(m, spacing).outside) for m in refined[0]]
+        return {
+            "stage 1": stage1[0],
+            "refined": refined[0],
+            "refined, parts outside of the spine removed": np.stack(cleaned),
+            "mean of both": mean,
+        }
 
 
 def predicted(
@@ -82,25 +93,33 @@ def validated(name: str, model: Path, cases: pd.DataFrame) -> Iterator[tuple[Any
         yield case, name, sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
 
 
-def listed(raw: Path, preprocessed: Path) -> pd.DataFrame:
-    """Cases with their patients, validation folds and the groups that they belong to."""
+def list_cases(raw: Path, preprocessed: Path, weak: list[Path]) -> pd.DataFrame:
+    """List the cases of the validation folds with what decides their group.
+
+    Args:
+        weak: SPIDER-layout folders whose labels are weak.
+    """
     cases = pd.read_csv(raw / "cases.csv", dtype={"patient": str})
     splits = pd.read_json(preprocessed / "splits_final.json").val
-    cases["fold"] = cases.case.map({case: fold for fold, names in enumerate(splits) for case in names})
+    fold_of = {case: fold for fold, names in enumerate(splits) for case in names}
+    cases = cases[cases.case.isin(fold_of)].copy()  # oblique series are in no validation fold
+    cases["fold"] = cases.case.map(fold_of).astype(int)
     slices = cases["size"].str.split("x").str[0].astype(int)
     cases["space"] = cases.source.str.contains("t2_SPACE")
     cases["middle"] = cases.space & (cases.slice_index == slices // 2)
-    cases["weak"] = ~cases.space & ~cases.source.str.contains(r"_s\d+\.mha")
+    cases["weak"] = cases.source.isin({path.name for folder in weak for path in folder.glob("images/*.mha")})
     return cases
 
 
 def groups_of(case: Any, complete: bool) -> list[str]:
     """Rows of the table that a case belongs to; `complete`: its label holds all structures."""
-    if case.space:
-        return [GROUPS[1], *([GROUPS[0]] if case.middle else [])]
     if case.weak:
-        return [GROUPS[4 if case.contrast == "t1" else 5]]
-    return [GROUPS[3], *([GROUPS[2]] if complete else [])]
+        return [T1_WEAK if case.contrast == "t1" else T2_WEAK]
+    if case.space:
+        return [SPACE, *([SPACE_MIDDLE] if case.middle else [])]
+    if case.contrast == "t1":
+        return [T1]
+    return [T2, *([T2_COMPLETE] if complete else [])]
 
 
 def scored(raw: Path, cases: pd.DataFrame, masks: Iterator[tuple[Any, str, Any]]) -> Iterator[dict[str, Any]]:
@@ -153,6 +172,7 @@ def main() -> None:
     parser.add_argument("dataset", help="id or name of the dataset")
     parser.add_argument("trainer", help="full name of the refiner's trainer")
     parser.add_argument("-o", type=Path, required=True, help="folder for scores.csv and cross_validation.md")
+    parser.add_argument("--weak", type=Path, nargs="+", default=[], help="folders with weak labels")
     parser.add_argument("--folds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--control", nargs="+", default=[], metavar="NAME=TRAINER")
     options = parser.parse_args()
@@ -161,7 +181,7 @@ def main() -> None:
     raw, preprocessed, results = (
         Path(os.environ[f"nnUNet_{kind}"]) / dataset for kind in ("raw", "preprocessed", "results")
     )
-    cases = listed(raw, preprocessed)
+    cases = list_cases(raw, preprocessed, options.weak)
     cases = cases[cases.fold.isin(options.folds)]
 
     def masks() -> Iterator[tuple[Any, str, Any]]:
@@ -177,7 +197,7 @@ def main() -> None:
         writer.writeheader()
         writer.writerows(rows)
     scores = pd.DataFrame(rows)
-    text = ["# Cross-validated scores", "", *__doc__.splitlines()[2:5], ""]
+    text = ["# Cross-validated scores", "", *__doc__.splitlines()[2:6], ""]
     for metric, title in zip(METRICS, ("Dice", "HD95 in mm", "ASSD in mm"), strict=True):
         text += [f"## {title}", "", *table(scores, metric), ""]
     (options.o / "cross_validation.md").write_text("\n".join(text), encoding="utf-8")

@@ -87,7 +87,7 @@ def middle(labels: sitk.Image) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the sources' folders")
-    parser.add_argument("-m", type=Path, help="model; by default the bundled one")
+    parser.add_argument("-m", help="model; by default the bundled one")
     parser.add_argument("-o", type=Path, required=True, help="Markdown file to write")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []

@@ -56,12 +56,12 @@ class BundledModel:
 
     @property
     def license(self) -> str:
-        """Under which the model may be used."""
+        """License of the model."""
         return self.manifest.details.get("license", NOT_STATED)
 
     @property
     def training_data(self) -> str:
-        """Source and licence of the training data, on one line."""
+        """Source and license of the training data, on one line."""
         return f"{stated(self.dataset, 'reference')} ({license_of_data(self.dataset)})"
 
 

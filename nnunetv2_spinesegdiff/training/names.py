@@ -19,7 +19,7 @@ DIFFUSION_TRAINERS = (
     "nnUNetTrainerDiffUNet",
     "nnUNetTrainerIISDM",
 )
-TWO_STAGE_TRAINERS = DIFFUSION_TRAINERS[:2]
+TWO_STAGE_TRAINERS = ("nnUNetTrainerSpineSegDiff", "nnUNetTrainerSpineSegDiffSagittal")
 """Those of them that refine what a stage 1 makes; the others start from noise."""
 PLAIN_TRAINERS = ("nnUNetTrainerStage1", "nnUNetTrainerStage1Sagittal")
 """All names that `trainers` knows, for those who must not wait for torch."""

@@ -1,4 +1,4 @@
-"""Trainers for sagittal slices of mixed contrasts: what is known of such images, and AdamW for stage 1."""
+"""Trainers for sagittal slices of mixed contrasts: augmentation, sampling, and AdamW for stage 1."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from .trainer import nnUNetTrainerSpineSegDiff
 MAX_ROTATION = np.deg2rad(15)
 RANDOM_CONTRAST_PROBABILITY = 0.25
 
-DRAWS_PER_SERIES = 60
+DRAWS_PER_SLICE = 6
+"""Of the longest series; more make the draws of the others more even."""
 _SLICE = re.compile(r"_s\d+$")
 
 
@@ -28,20 +29,19 @@ class SagittalTraining(SuffixedTrainer):
     """Augmentation and sampling for cases of `spinesegdiff convert --slices each`.
 
     The head is always up and the front always left, so nothing is mirrored, in training or prediction, and
-    rotations stay below 15 degrees. Contrasts are random (see `RandomContrastTransform`). Every series is
-    drawn equally often, however many of its slices are cases.
+    rotations stay below 15 degrees. Contrasts are random (see `RandomContrastTransform`). A series with many
+    slices is drawn about as often as one with a single slice.
     """
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> Any:
-        """Stock, without mirroring and with little rotation in the sagittal plane."""
-        rotation, dummy_2d, initial_patch_size, _ = (
-            super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
-        )
+        """Stock, without mirroring and with little rotation."""
+        _, dummy_2d, _, _ = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         self.inference_allowed_mirroring_axes = None
         patch_size = self.configuration_manager.patch_size
-        if len(patch_size) == 2:
-            rotation = (-MAX_ROTATION, MAX_ROTATION)
-            initial_patch_size = get_patch_size(patch_size, rotation, rotation, rotation, (0.85, 1.25))
+        rotation = (-MAX_ROTATION, MAX_ROTATION)
+        initial_patch_size = get_patch_size(patch_size, rotation, rotation, rotation, (0.85, 1.25))
+        if dummy_2d:
+            initial_patch_size[0] = patch_size[0]
         return rotation, dummy_2d, initial_patch_size, None
 
     def get_training_transforms(self, *args: Any, **kwargs: Any) -> Any:
@@ -55,19 +55,23 @@ class SagittalTraining(SuffixedTrainer):
     def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
         """Stock; nnU-Net's loader draws uniformly from `identifiers`, so these are repeated."""
         training, validation = super().get_tr_and_val_datasets()
-        training.identifiers = balanced(training.identifiers)
+        training.identifiers = repeat_by_series(training.identifiers)
         return training, validation
 
 
-def balanced(cases: Sequence[str]) -> list[str]:
-    """Cases repeated so that every series occurs about equally often (within 5 % for up to 10 slices).
+def repeat_by_series(cases: Sequence[str]) -> list[str]:
+    """Repeat cases so that every series occurs about equally often (within 10 % of the mean).
 
     Args:
         cases: names of `spinesegdiff convert`; `SPIDER_005_t2_SPACE_s03` belongs to `SPIDER_005_t2_SPACE`.
     """
-    slices = Counter(_SLICE.sub("", case) for case in cases)
+    series = [_SLICE.sub("", case) for case in cases]
+    slices = Counter(series)
+    per_series = DRAWS_PER_SLICE * max(slices.values(), default=1)
     return [
-        case for case in cases for _ in range(max(1, round(DRAWS_PER_SERIES / slices[_SLICE.sub("", case)])))
+        case
+        for case, name in zip(cases, series, strict=True)
+        for _ in range(round(per_series / slices[name]))
     ]
 
 

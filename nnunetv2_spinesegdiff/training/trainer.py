@@ -100,7 +100,7 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
 
     def _stages(self) -> dict[str, Stage]:
         """AdamW for the refiner and, where stage 1 is trained too, nnU-Net's SGD for it."""
-        self.rng = np.random.default_rng()
+        self.rng = np.random.default_rng(int(torch.randint(2**31, ())))  # follows torch.manual_seed
         self.frozen_weights: dict[str, Tensor] = {}
         self.stage1_checkpoint: Path | None = None
         self._prepare_stage1()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from nnunetv2_spinesegdiff.dataset_conversion import cases
 from nnunetv2_spinesegdiff.dataset_conversion.geometry import Grid, extract_slice, grids_differ_by_mm
 from nnunetv2_spinesegdiff.dataset_conversion.label_rules import dataset_labels, map_labels
 from nnunetv2_spinesegdiff.dataset_conversion.series import parse_series, select_series
@@ -34,6 +35,14 @@ def repaint(path: Path, change) -> None:
     new = sitk.GetImageFromArray(array)
     new.CopyInformation(image)
     sitk.WriteImage(new, str(path), useCompression=True)
+
+
+def write_slice(root: Path, name: str, seed: int) -> None:
+    """A series of one slice."""
+    write_series(root, name, seed=seed)
+    for folder in ("images", "masks"):
+        path = str(root / folder / f"{name}.mha")
+        sitk.WriteImage(sitk.ReadImage(path)[:, :, 2:3], path)
 
 
 @pytest.fixture
@@ -147,8 +156,8 @@ def test_an_ignore_label_that_means_something_else_is_refused(spider, tmp_path, 
 def test_files_of_single_slices_are_cases_and_keep_their_number(tmp_path):
     for patient in range(1, 6):
         write_series(tmp_path / "a", f"{patient}_t1", seed=patient)
-        write_series(tmp_path / "b", f"{patient}_t2_s07", seed=10 + patient)
-        write_series(tmp_path / "b", f"{patient}_t2_s11", seed=20 + patient)
+        write_slice(tmp_path / "b", f"{patient}_t2_s07", seed=10 + patient)
+        write_slice(tmp_path / "b", f"{patient}_t2_s11", seed=20 + patient)
         write_series(tmp_path / "b", f"{patient}_t2_SPACE", seed=30 + patient)
     report = run([tmp_path / "a", tmp_path / "b"], tmp_path / "out", t2_source="both")
     of_one = [case.case for case in report.cases if case.patient == "1"]
@@ -187,6 +196,45 @@ def test_a_series_in_two_folders_is_refused(spider, tmp_path):
     with pytest.raises(UserError, match=r"4_t1\.mha"):
         run([spider, tmp_path / "other"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_slice_that_two_files_hold_is_refused(spider, tmp_path):
+    write_series(tmp_path / "other", "4_t1_s02")
+    with pytest.raises(UserError, match="SPIDER_004_t1_s02"):
+        run([spider, tmp_path / "other"], tmp_path / "out", slices="each")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("slices", ["middle", "each", "all"])
+def test_a_volume_that_is_named_like_a_slice_is_a_failure(spider, tmp_path, slices):
+    write_series(spider, "6_t2_s05")
+    report = run(spider, tmp_path, slices=slices)
+    assert [failure.file for failure in report.failures] == ["6_t2_s05.mha"]
+
+
+def test_a_volume_without_any_labeled_slice_is_a_failure(spider, tmp_path):
+    write_series(spider, "6_t2", numbers=(101, 102))
+    report = run(spider, tmp_path, slices="each", partial_vertebrae="background")
+    assert [failure.file for failure in report.failures] == ["6_t2.mha"]
+    assert report.counts["unlabelled"] == 1  # the slice of patient 1
+
+
+def test_a_volume_is_read_once(spider, tmp_path, monkeypatch):
+    read, reads = cases.read_image_and_mask, []
+    monkeypatch.setattr(cases, "read_image_and_mask", lambda source: reads.append(source) or read(source))
+    report = run(spider, tmp_path, slices="each")
+    assert len(report.cases) == 6 * SLICES - 1
+    assert len(reads) == 6
+
+
+def test_folds_published_for_a_patient_take_all_of_its_slices(spider, tmp_path):
+    patients = [f"SPIDER_{patient:03d}" for patient in range(1, 7)]
+    folds = [{"train": patients[1:], "val": patients[:1]}, {"train": patients[:5], "val": patients[5:]}]
+    (tmp_path / "folds.json").write_text(json.dumps(folds))
+    report = run(spider, tmp_path, slices="each", splits=tmp_path / "folds.json")
+    first, second = json.loads(report.splits_file.read_text())
+    assert [case[:13] for case in first["val"]] == ["SPIDER_001_t1"] * (SLICES - 1)
+    assert [case[:13] for case in second["val"]] == ["SPIDER_006_t1"] * SLICES
 
 
 @pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the real data is not there")
