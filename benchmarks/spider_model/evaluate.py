@@ -59,10 +59,10 @@ class BothStages(ArrayPredictor):
         stage1, q = grid.segmentation(maps.stage1, return_probabilities=True)
         mean = np.argmax(np.asarray(p, np.float32) + np.asarray(q, np.float32), axis=0)
         spacing = grid.properties["spacing"][1:]
-        cleaned = [without_parts(m, check_plausibility(m, spacing).outside) for m in refined[0]]
+        cleaned = [without_parts(m, check_plausibility(m, spacing).outside) for m in refined]
         return {
-            "stage 1": stage1[0],
-            "refined": refined[0],
+            "stage 1": stage1,
+            "refined": refined,
             "refined, parts outside of the spine removed": np.stack(cleaned),
             "mean of both": mean,
         }
