@@ -51,8 +51,11 @@ def vertebral_body_volumes(folder: Path) -> Iterator[Scan]:
 
 def tptbox(folder: Path) -> Iterator[Scan]:
     """A crop of one scan: 41 to 49 parts of vertebrae, 60 cord, 61 canal, 62 endplates, 100 disc."""
-    image = sitk.ReadImage(str(folder / "sub-mri_label-6_T2w.nii.gz"))
-    label = sitk.ReadImage(str(folder / "sub-mri_seg-subreg_label-6_msk.nii.gz"))
+    names = ("sub-mri_label-6_T2w.nii.gz", "sub-mri_seg-subreg_label-6_msk.nii.gz")
+    # Of 78 mm from head to foot; `segment` refuses fields of view below 100 mm.
+    image, label = (
+        sitk.ConstantPad(sitk.ReadImage(str(folder / name)), [0, 20, 0], [0, 20, 0]) for name in names
+    )
     yield folder.name, "label-6", image, label
 
 
