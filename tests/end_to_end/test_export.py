@@ -7,6 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import SimpleITK as sitk
+from nnunetv2_spinesegdiff.dataset_conversion.geometry import extract_slice, put_back
+from nnunetv2_spinesegdiff.dataset_conversion.intensities import scale_intensities
+
+from nnunetv2_spinesegdiff import SpineSegmenter, example_scans
+from nnunetv2_spinesegdiff.sharing.bundled import DEFAULT, bundled_model
 from nnunetv2_spinesegdiff.sharing.export import export_model
 from nnunetv2_spinesegdiff.sharing.opening import open_model
 
@@ -50,3 +57,26 @@ def test_stock_prediction_of_an_exported_model_gives_the_models_masks(
         assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
     assert export_model(installed, tmp_path / "again.zip").read_bytes() == archive.read_bytes()
     assert open_model(archive, tmp_path).sha256 == open_model(installed, tmp_path).sha256
+
+
+def test_stock_prediction_with_the_bundled_model_gives_the_masks_of_segment(tmp_path: Path) -> None:
+    model = bundled_model(DEFAULT)
+    results, images = tmp_path / "results", tmp_path / "images"
+    results.mkdir()
+    images.mkdir()
+    by_nnunet(INSTALL, str(model.path), results)
+    scans = {path.stem: sitk.ReadImage(str(path)) for path in example_scans()}
+    views = {name: extract_slice(scale_intensities(scan)) for name, scan in scans.items()}
+    for name, view in views.items():
+        sitk.WriteImage(view.image, str(images / f"{name}_0000.nii.gz"))
+    manifest = model.manifest
+    words = f"-d {manifest.dataset} -c 2d -f {' '.join(manifest.folds)} -tr {manifest.trainer}"
+    words += f" -p {manifest.plans} -device cpu -npp 1 -nps 1"
+    by_nnunet(PREDICT, f"-i {images} -o {tmp_path / 'out'} {words}", results)
+    with SpineSegmenter(device="cpu") as segmenter:
+        for name, scan in scans.items():
+            stock = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / f"{name}.nii.gz")))
+            placed = sitk.GetArrayFromImage(put_back(stock, views[name]))
+            ours = sitk.GetArrayFromImage(segmenter.segment(scan).mask)
+            assert np.count_nonzero(placed) > 0
+            assert np.array_equal(placed, ours)

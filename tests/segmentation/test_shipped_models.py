@@ -6,28 +6,19 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from nnunetv2_spinesegdiff.dataset_conversion.phantom.cohort import write_series
-from nnunetv2_spinesegdiff.dataset_conversion.phantom.patient import draw_patient
 
-from nnunetv2_spinesegdiff import Segmentation, SpineSegmenter
+from nnunetv2_spinesegdiff import SpineSegmenter, example_scans
 from nnunetv2_spinesegdiff.labels import CLASSES
 from nnunetv2_spinesegdiff.segmentation.model import SliceModel
 from nnunetv2_spinesegdiff.segmentation.settings import SegmentationSettings
 from nnunetv2_spinesegdiff.sharing.bundled import DEFAULT, FOLDER, BundledModel, bundled_models
 from nnunetv2_spinesegdiff.sharing.card import NOT_STATED
 from nnunetv2_spinesegdiff.sharing.opening import open_model
-
-
-@pytest.fixture(scope="module")
-def scan(tmp_path_factory) -> Path:
-    patient = draw_patient(0, 1)
-    return write_series(tmp_path_factory.mktemp("phantom"), patient, patient.acquisitions[1])
 
 
 @pytest.fixture
@@ -52,17 +43,30 @@ def test_every_model_that_ships_is_small_whole_and_attributed(path, tmp_path):
     SliceModel(opened, SegmentationSettings(), torch.device("cpu"))
 
 
-def test_scans_are_segmented_without_a_model_or_variables(scan, tmp_path, no_variables):
-    words = ["segment", "-i", str(scan), "-o", str(tmp_path / "out"), "-device", "cpu", "--preset", "fast"]
+NO_NETWORK = """
+import runpy, socket, sys
+
+def refused(*_):
+    raise AssertionError("asked for a network")
+
+socket.socket.connect = refused
+sys.argv = ["spinesegdiff", *sys.argv[1:]]
+runpy.run_module("nnunetv2_spinesegdiff", run_name="__main__")
+"""
+
+
+def test_scans_are_segmented_without_a_model_variables_or_network(tmp_path, no_variables):
+    scans = example_scans()
+    words = ["segment", "-i", str(scans[0].parent), "-o", str(tmp_path / "out"), "-device", "cpu"]
     done = subprocess.run(
-        [sys.executable, "-m", "nnunetv2_spinesegdiff", *words], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-c", NO_NETWORK, *words], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    mask = sitk.ReadImage(str(tmp_path / "out" / f"{scan.stem}_seg.nii.gz"))
-    assert set(np.unique(sitk.GetArrayFromImage(mask))) == set(CLASSES.values())
-    told = json.loads((tmp_path / "out" / "run.json").read_text())["model"]
-    assert (told["name"], told["bundled"]) == (DEFAULT, True)
-    with SpineSegmenter(device="cpu", preset="fast") as segmenter:
-        result = segmenter.segment(scan)
-    assert isinstance(result, Segmentation)
-    assert np.array_equal(sitk.GetArrayFromImage(result.mask), sitk.GetArrayFromImage(mask))
+    record = json.loads((tmp_path / "out" / "run.json").read_text())["model"]
+    assert (record["name"], record["bundled"]) == (DEFAULT, True)
+    with SpineSegmenter(device="cpu") as segmenter:
+        for scan in scans:
+            mask = sitk.ReadImage(str(tmp_path / "out" / f"{scan.stem}_seg.nii.gz"))
+            assert set(np.unique(sitk.GetArrayFromImage(mask))) == set(CLASSES.values())
+            result = segmenter.segment(scan)
+            assert np.array_equal(sitk.GetArrayFromImage(result.mask), sitk.GetArrayFromImage(mask))
