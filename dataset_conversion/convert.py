@@ -21,6 +21,7 @@ from .cases import (
     EACH,
     SLICES,
     CaseFacts,
+    CaseFiles,
     CaseSettings,
     NothingLabeledError,
     convert_case,
@@ -245,6 +246,8 @@ def _convert_file(
     """Convert the cases of one image and its mask."""
     volume = _attempt(sources[0], lambda: read_labeled_volume(sources[0], settings))
     if isinstance(volume, Failure):
+        for source in sources:  # of an earlier run, when the file was whole
+            CaseFiles(dataset, source.series.case).remove()
         return [(source, volume) for source in sources]
     return [
         (source, _attempt(source, partial(convert_case, source, volume, dataset, settings)))
