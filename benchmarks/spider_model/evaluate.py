@@ -81,7 +81,7 @@ def predicted(
         both = BothStages(predictor)
         for case in tqdm(cases[cases.fold == fold].case, desc=f"fold {fold}"):
             image = sitk.ReadImage(str(raw / "imagesTr" / f"{case}_0000.nii.gz"))
-            masks = both.predict(sitk.GetArrayFromImage(image), image.GetSpacing()[::-1])
+            masks: Any = both.predict(sitk.GetArrayFromImage(image), image.GetSpacing()[::-1])
             for system, mask in masks.items():
                 yield case, system, mask
 

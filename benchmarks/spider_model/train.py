@@ -65,7 +65,7 @@ def train_all(dataset: str, folds: list[int], jobs: int, stage1: str, refiner: s
 
     with ThreadPoolExecutor(jobs) as pool:
         first: dict[int, Future[None]] = {}
-        second = []
+        second: list[Future[None]] = []
         for fold in folds:
             first[fold] = pool.submit(train, dataset, stage1, fold)
             # A refiner enters the queue behind the stage 1 of the next fold, so that no job waits for long.

@@ -13,7 +13,7 @@ from .made_up import SHARED_DATA
 SPIDER_LIKE = SHARED_DATA / "spider_like"
 
 
-def run(spider: Path, out: Path, **options) -> ConversionReport:
+def run(spider: Path | list[Path], out: Path, **options) -> ConversionReport:
     options = {"num_processes": 1, **options}
     return convert(spider, 501, nnunet_raw=out / "raw", nnunet_preprocessed=out / "preprocessed", **options)
 

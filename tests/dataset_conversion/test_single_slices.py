@@ -221,7 +221,12 @@ def test_a_volume_without_any_labeled_slice_is_a_failure(spider, tmp_path):
 
 def test_a_volume_is_read_once(spider, tmp_path, monkeypatch):
     read, reads = cases.read_image_and_mask, []
-    monkeypatch.setattr(cases, "read_image_and_mask", lambda source: reads.append(source) or read(source))
+
+    def counted(source):
+        reads.append(source)
+        return read(source)
+
+    monkeypatch.setattr(cases, "read_image_and_mask", counted)
     report = run(spider, tmp_path, slices="each")
     assert len(report.cases) == 6 * SLICES - 1
     assert len(reads) == 6
