@@ -16,7 +16,6 @@ from .shapes import Shape
 NO_COLUMN = "no column"
 SIZE = "size"
 CANAL_IN_FRONT = "canal in front"
-REASONS = (NO_COLUMN, SIZE, CANAL_IN_FRONT)
 
 SMALLEST_MM2 = 20.0
 """Area under which a part outside of the spine is not worth a warning."""
@@ -57,7 +56,7 @@ class Plausibility:
     """What does not look like a spine.
 
     Attributes:
-        reasons: why the whole mask does not look like a sagittal lumbar slice, from `REASONS`.
+        reasons: why the whole mask is not a sagittal lumbar slice: NO_COLUMN, SIZE or CANAL_IN_FRONT.
         outside: parts that do not belong to the spine; empty with reasons, or if bodies are missing.
     """
 
