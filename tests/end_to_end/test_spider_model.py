@@ -12,7 +12,9 @@ import pytest
 
 RECIPE = Path(__file__).resolve().parents[2] / "benchmarks" / "spider_model"
 DATASET = "601"
-REFINER = "nnUNetTrainerSpineSegDiffSagittal_1epochs_2iters"
+SHORT = "1epochs_2iters"
+LAST = "1epochs_1iters"
+REFINER = f"nnUNetTrainerSpineSegDiffSagittal_{LAST}"
 
 
 @pytest.mark.slow
@@ -41,13 +43,14 @@ def test_the_recipe_ends_in_a_model_that_segments(tmp_path):
     )
     run("nnUNetv2_plan_and_preprocess", "-d", DATASET, "-c", "2d", "-np", "2")
     script("small_plans.py", DATASET)
-    script("train.py", DATASET, "--folds", "0", "1", "--stage1", "1", "--refiner", "1", "--iters", "2")
-    script("evaluate.py", DATASET, REFINER, "--folds", "0", "1", "-o", "scores")
+    script("train.py", DATASET, "--stage1", SHORT, "--refiner", SHORT)
+    script("train.py", DATASET, "--stage1", LAST, "--refiner", LAST, "--after", SHORT, SHORT)
+    script("evaluate.py", DATASET, REFINER, "-o", "scores")
     with (tmp_path / "scores" / "scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert {row["system"] for row in rows} == {"stage 1", "refined", "mean of both"}
+    assert {row["system"] for row in rows} >= {"stage 1", "refined", "mean of both"}
     assert {row["structure"] for row in rows} == {"spinal_canal", "vertebrae", "ivd"}
-    assert {row["fold"] for row in rows} == {"0", "1"}
+    assert {row["fold"] for row in rows} == set("01234")
     model = ("-d", DATASET, "-p", "nnUNetPlansQuarter", "-tr", REFINER)
     run("spinesegdiff", "calibrate", *model, "-device", "cpu", "-np", "1")
     run("spinesegdiff", "export", *model, "-f", "0", "1", "--half", "-o", "model.zip")
