@@ -24,6 +24,7 @@ from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_datas
 from tqdm import tqdm
 
 from nnunetv2_spinesegdiff import Failure, SpineSegmenter
+from nnunetv2_spinesegdiff.segmentation.findings import anatomy_warnings
 
 UNKNOWN = 255
 SPIDER_LABELS = np.array([0, 100, 1, 201], np.uint8)
@@ -42,7 +43,8 @@ def label(model: str, images: Path, folds: list[int], trained_on: Path, out: Pat
     ):
         both = zip(refined.segment_each(scans), stage1.segment_each(scans), strict=True)
         for scan, (first, second) in zip(tqdm(scans), both, strict=True):
-            if isinstance(first, Failure) or isinstance(second, Failure) or first.warnings:
+            failed = isinstance(first, Failure) or isinstance(second, Failure)
+            if failed or anatomy_warnings(first.shown.mask, first.shown.spacing):
                 left_out += 1
                 continue
             one, other = (sitk.GetArrayViewFromImage(result.mask) for result in (first, second))

@@ -64,7 +64,8 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--series",
         default=argparse.SUPPRESS,
-        help="of a DICOM exam in which several would fit: its number, UID or description",
+        help="of a DICOM exam in which several would fit: its number, UID or description; behind a colon, if "
+        "it holds several volumes, an echo time or a word of ImageType (3:water, 3:TE80)",
     )
     p.add_argument(
         "--any_plane",

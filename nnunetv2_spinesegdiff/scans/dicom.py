@@ -1,4 +1,4 @@
-"""A DICOM exam, folder or zip: the one series that is meant, as a volume."""
+"""A DICOM exam, folder or zip: the one volume that is meant."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import SimpleITK as sitk
 
 from .dicom_files import (
-    DICOM_IO,
     MR_IMAGES,
     DicomImage,
+    DicomSlice,
     is_bare,
     is_dicom,
     media_class,
     read_header,
     start_of,
 )
-from .dicom_frames import positions_in
-from .dicom_series import DicomSeries, choose, series_of
-from .dicom_stack import refuse_mixed, stack
+from .dicom_series import DicomVolume, choose, series_of
+from .dicom_stack import refuse_unplaced, stack
 from .dicom_zip import files_in, looks_like_dicom, opened, refuse_unsafe, unpack
-from .itk import read_image
+from .itk import name_for_itk, read_image
 from .refusal import DAMAGED, Refusal
 
-_NO_STACK = "have the scanner's software export single slices, or a NIfTI file"
+DICOM_IO = "GDCMImageIO"
 
 
 @dataclass(frozen=True)
 class ExamVolume:
-    """A series that was read.
+    """A volume that was read.
 
     Attributes:
-        image: of the series, slices in the order of their places along their normal.
-        files: of the slices in that order; the one file of an enhanced image.
+        image: slices in the order of their places along their normal.
+        files: of the slices in that order, each once.
         warnings: what a reader of the results should know.
     """
 
@@ -48,7 +48,7 @@ class ExamVolume:
 
 
 def read_exam(path: Path, series: str | None, any_plane: bool) -> ExamVolume:
-    """Read the series of an exam that `series` names, or the only one that fits.
+    """Read the volume of an exam that `series` names, or the only one that fits.
 
     Args:
         path: folder that holds DICOM images at any depth, or one DICOM image.
@@ -60,7 +60,7 @@ def read_exam(path: Path, series: str | None, any_plane: bool) -> ExamVolume:
     files = [path] if path.is_file() else files_below(path)
     names = ((file.name if file == path else str(file.relative_to(path)), file) for file in files)
     images, left_out = _headers(names)
-    volume = _read_series(_choose(images, series, any_plane))
+    volume = _read_volume(_choose(images, series, any_plane))
     return replace(volume, warnings=(*left_out, *volume.warnings))
 
 
@@ -75,11 +75,13 @@ def read_zipped_exam(path: Path, scratch: Path, series: str | None, any_plane: b
         folder = Path(tempfile.mkdtemp(prefix="series-", dir=scratch))
         images, left_out = _headers(_one_by_one(archive, folder / "header.dcm"))
         chosen = _choose(images, series, any_plane)
-        unpacked = tuple(
-            replace(image, path=unpack(archive, archive.getinfo(image.name), folder / f"{number:05d}.dcm"))
-            for number, image in enumerate(chosen.images)
-        )
-    volume = _read_series(DicomSeries(unpacked))
+        of_slices = {one.file: one for one in chosen.slices}
+        unpacked = {
+            name: unpack(archive, archive.getinfo(name), folder / f"{number:05d}.dcm")
+            for number, name in enumerate(of_slices)
+        }
+        slices = tuple(replace(one, path=unpacked[one.file]) for one in chosen.slices)
+    volume = _read_volume(replace(chosen, slices=slices))
     return replace(volume, warnings=(*left_out, *volume.warnings))
 
 
@@ -128,51 +130,68 @@ def _left_out(unread: Sequence[tuple[str, bytes]]) -> tuple[str, ...]:
     return (f"{len(unread)} DICOM files hold no image that can be read and were left out: {names}",)
 
 
-def _choose(images: Sequence[DicomImage], series: str | None, any_plane: bool) -> DicomSeries:
+def _choose(images: Sequence[DicomImage], series: str | None, any_plane: bool) -> DicomVolume:
     if not images:
         raise Refusal("holds no DICOM image; give the folder with the images of an exam")
     return choose(series_of(images), series, any_plane)
 
 
-def _read_series(series: DicomSeries) -> ExamVolume:
-    warnings = () if series.modality == "MR" else (_of_another_modality(series.modality),)
-    if any(image.frames > 1 for image in series.images):
-        if len(series.images) > 1:
-            raise Refusal(f"its series is {len(series.images)} files of several frames each; {_NO_STACK}")
-        image = _read_frames(series.images[0])
-        return ExamVolume(image, (series.images[0].path,), warnings)
-    refuse_mixed(series.images)
-    slices = stack(
-        np.array([image.position for image in series.images]),
-        series.images[0].normal,
-        [image.name for image in series.images],
-    )
-    files = tuple(series.images[k].path for k in slices.order)
-    # Slices that are rescaled each in its own way would be cut to the integers of the last one.
-    one_kind = len({image.kind for image in series.images}) == 1
-    volume = read_image(files, DICOM_IO, sitk.sitkUnknown if one_kind else sitk.sitkFloat32)
-    return ExamVolume(volume, files, (*warnings, *slices.warnings))
+def _read_volume(volume: DicomVolume) -> ExamVolume:
+    """Voxels as GDCM decodes them, at the places that the slices state."""
+    modality = volume.series.modality
+    other = (f"the modality is {modality or 'not told'}, not MR: models are trained on MR",)
+    refuse_unplaced(volume.slices)
+    first = volume.slices[0]
+    positions = np.array([one.position for one in volume.slices])
+    try:
+        made = stack(positions, first.normal, [one.name for one in volume.slices])
+    except Refusal as refusal:
+        raise Refusal("; ".join((str(refusal), *volume.warnings))) from refusal
+    slices = [volume.slices[k] for k in made.order]
+    image = sitk.GetImageFromArray(np.stack(list(_voxels(slices))))
+    apart = first.thickness or 1.0 if len(slices) == 1 else made.apart_mm
+    image.SetSpacing((*cast(tuple[float, float], first.spacing), apart))
+    image.SetOrigin(positions[made.order[0]].tolist())
+    rows, columns = np.reshape(cast(tuple[float, ...], first.orientation), (2, 3))
+    image.SetDirection(np.stack([rows, columns, first.normal], axis=1).ravel().tolist())
+    files = tuple(dict.fromkeys(one.path for one in slices))
+    warnings = (*(() if modality == "MR" else other), *volume.warnings, *made.warnings)
+    return ExamVolume(image, files, warnings)
 
 
-def _of_another_modality(modality: str) -> str:
-    return f"the modality is {modality or 'not told'}, not MR: models are trained on MR"
+def _voxels(slices: Sequence[DicomSlice]) -> Iterator[np.ndarray]:
+    """Values of each slice, rescaled as its header says, without padding; (rows, columns)."""
+    read: tuple[Path, np.ndarray] | None = None
+    for one in slices:
+        if read is None or read[0] != one.path:
+            read = one.path, _decoded(one)
+        yield _without_padding(_rescaled(read[1][one.frame], one), one)
 
 
-def _read_frames(image: DicomImage) -> sitk.Image:
-    """An enhanced image, whose frames must be an even stack in the file's order."""
-    positions = positions_in(image.path)
-    if len(positions) != image.frames or image.orientation is None:
-        raise Refusal(f"where its {image.frames} frames lie is not told; {_NO_STACK}")
-    stack(positions, image.normal, [f"frame {k + 1}" for k in range(image.frames)])
-    read = read_image((image.path,), DICOM_IO)
-    if not _agrees(read, positions):
-        raise Refusal(
-            f"its {image.frames} frames are not one stack in the order of their places; {_NO_STACK}"
-        )
-    return read
+def _decoded(one: DicomSlice) -> np.ndarray:
+    """(frames, rows, columns) of its file."""
+    name_for_itk(one.path)
+    try:
+        frames = sitk.GetArrayFromImage(read_image((one.path,), DICOM_IO))
+    except Refusal as refusal:
+        raise Refusal(f"its image {one.file} {DAMAGED}") from refusal
+    return frames.reshape(-1, *one.size[::-1])
 
 
-def _agrees(read: sitk.Image, positions: np.ndarray) -> bool:
-    """Whether ITK puts every frame where the file says that it lies, within 0.1 mm."""
-    claimed = [read.TransformIndexToPhysicalPoint((0, 0, k)) for k in range(read.GetSize()[2])]
-    return len(claimed) == len(positions) and bool(np.abs(np.array(claimed) - positions).max() < 0.1)
+def _rescaled(values: np.ndarray, one: DicomSlice) -> np.ndarray:
+    """GDCM rescales all frames of a file as the first of them."""
+    if one.rescale == one.first_rescale:
+        return values
+    slope, intercept = one.first_rescale
+    return (values - intercept) / slope * one.rescale[0] + one.rescale[1]
+
+
+def _without_padding(values: np.ndarray, one: DicomSlice) -> np.ndarray:
+    """What the header calls padding gets the lowest value of the image."""
+    if one.padding is None:
+        return values
+    low, high = sorted(limit * one.rescale[0] + one.rescale[1] for limit in one.padding)
+    padding = (values >= low) & (values <= high)
+    if not padding.any() or padding.all():
+        return values
+    return np.where(padding, values[~padding].min(), values)

@@ -1,17 +1,20 @@
-"""What is a DICOM image, and what its header says of the place of its slice."""
+"""What is a DICOM image, and what its header says of its slices, as pydicom reads it."""
 
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import SimpleITK as sitk
 
-from .itk import is_utf8, name_for_itk
+from .itk import is_utf8
 
-DICOM_IO = "GDCMImageIO"
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 MR_IMAGES = ("1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
 """MR image storage: classic, enhanced, and legacy converted enhanced (DICOM PS3.6, annex A)."""
@@ -37,23 +40,65 @@ _BARE_STARTS = (b"\x08\x00", b"\x02\x00", b"\x00\x08")
 
 
 @dataclass(frozen=True)
+class DicomSlice:
+    """A slice of a series: a classic image, or one frame of an enhanced one.
+
+    Attributes:
+        path: the file that was read.
+        file: the file as the user knows it.
+        frame, frames: its place in the file, from 0, and how many the file holds.
+        size: (columns, rows).
+        values: per pixel, 1 but for color.
+        orientation: LPS unit vectors of a row and of a column, one after the other; None if not given.
+        position: of the first voxel, LPS in mm; None if not given.
+        spacing: mm between columns and between rows, of the patient; None if not given.
+        thickness: mm; None if not given.
+        echo: echo time in ms; None if not given.
+        kind: ImageType or FrameType without its first two values.
+        rescale, first_rescale: slope and intercept that the header gives for this slice, and for the first
+            one of its file.
+        padding: lowest and highest stored value that mean "no image here"; None if not given.
+    """
+
+    path: Path
+    file: str
+    frame: int
+    frames: int
+    size: tuple[int, int]
+    values: int
+    orientation: tuple[float, ...] | None
+    position: tuple[float, ...] | None
+    spacing: tuple[float, float] | None
+    thickness: float | None
+    echo: float | None
+    kind: tuple[str, ...]
+    rescale: tuple[float, float]
+    first_rescale: tuple[float, float]
+    padding: tuple[float, float] | None
+
+    @property
+    def name(self) -> str:
+        """The slice in messages."""
+        return self.file if self.frames == 1 else f"{self.file}, frame {self.frame + 1}"
+
+    @property
+    def normal(self) -> np.ndarray:
+        """LPS unit vector at right angles to rows and columns, (3,)."""
+        assert self.orientation is not None
+        normal = np.cross(self.orientation[:3], self.orientation[3:])
+        return normal / np.linalg.norm(normal)
+
+
+@dataclass(frozen=True)
 class DicomImage:
-    """One file of a series: a slice, or all frames of an enhanced image.
+    """One file of a series.
 
     Attributes:
         path: the file that was read.
         name: the file as the user knows it.
-        series: SeriesInstanceUID.
-        study: StudyInstanceUID.
-        number, description, modality: of the series, as written, without spaces around.
-        size: (columns, rows).
-        frames: how many the file holds.
-        values: a pixel, 1 but for colour.
-        kind: ITK's number of the type of its values, rescaled.
-        orientation: LPS directions of a row and of a column, one after the other; None where none is given.
-        position: of the first voxel, LPS in mm; None where none is given.
-        spacing: mm between columns and between rows.
-        echo: echo time in ms or echo number, as written; empty where none is given.
+        series, study: SeriesInstanceUID, StudyInstanceUID.
+        number, description, modality: of the series, without spaces around.
+        slices: one, or the frames of an enhanced image in the file's order.
     """
 
     path: Path
@@ -63,21 +108,7 @@ class DicomImage:
     number: str
     description: str
     modality: str
-    size: tuple[int, int]
-    frames: int
-    values: int
-    kind: int
-    orientation: tuple[float, ...] | None
-    position: tuple[float, ...] | None
-    spacing: tuple[float, float]
-    echo: str
-
-    @property
-    def normal(self) -> np.ndarray:
-        """LPS unit vector that rows and columns are at right angles to, (3,)."""
-        assert self.orientation is not None
-        normal = np.cross(self.orientation[:3], self.orientation[3:])
-        return normal / np.linalg.norm(normal)
+    slices: tuple[DicomSlice, ...]
 
 
 def is_dicom(start: bytes) -> bool:
@@ -115,69 +146,108 @@ def is_bare(start: bytes) -> bool:
 
 
 def read_header(path: Path, name: str) -> DicomImage | None:
-    """The header of a DICOM image; None where GDCM finds none, or one that ends too early.
+    """The header of a DICOM image; None if it is none, or ends too early."""
+    from pydicom import dcmread
 
-    Raises:
-        Refusal: the name of the file is no UTF-8.
-    """
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO(DICOM_IO)
-    reader.SetFileName(name_for_itk(path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of values that break the standard
+        try:
+            header = dcmread(path, stop_before_pixels=True, force=True)
+            if not (_whole(header, "Rows") and _whole(header, "Columns") and "SOPClassUID" in header):
+                return None
+            return DicomImage(
+                path=path,
+                name=name,
+                series=_text(header, "SeriesInstanceUID"),
+                study=_text(header, "StudyInstanceUID"),
+                number=_text(header, "SeriesNumber"),
+                description=_text(header, "SeriesDescription"),
+                modality=_text(header, "Modality"),
+                slices=tuple(_slices(header, path, name)),
+            )
+        except Exception:  # pydicom has many for damaged files
+            return None
+
+
+def _slices(header: Dataset, path: Path, name: str) -> Iterator[DicomSlice]:
+    frames = _whole(header, "NumberOfFrames") or 1
+    shared = _first(header, "SharedFunctionalGroupsSequence")
+    of_frames = header.get("PerFrameFunctionalGroupsSequence") or []
+    first_rescale: tuple[float, float] | None = None
+    for k in range(frames):
+        # What holds for a frame is said in its own item, else in the shared one, else in the image.
+        items = [one for one in (of_frames[k] if k < len(of_frames) else None, shared) if one is not None]
+
+        def find(group: str, keyword: str, items: Sequence[Dataset] = items) -> Any:
+            inner = (item for one in items if (item := _first(one, group)) is not None)
+            values = (value for one in (*inner, header) if (value := one.get(keyword)) is not None)
+            return next(values, None)
+
+        spacing = _numbers(find("PixelMeasuresSequence", "PixelSpacing"), 2)
+        echo = _number(find("MREchoSequence", "EffectiveEchoTime"))
+        kind = find("MRImageFrameTypeSequence", "FrameType") or header.get("ImageType")
+        slope = _number(find("PixelValueTransformationSequence", "RescaleSlope"))
+        intercept = _number(find("PixelValueTransformationSequence", "RescaleIntercept"))
+        rescale = slope or 1.0, intercept or 0.0
+        first_rescale = first_rescale or rescale
+        yield DicomSlice(
+            path=path,
+            file=name,
+            frame=k,
+            frames=frames,
+            size=(_whole(header, "Columns"), _whole(header, "Rows")),
+            values=_whole(header, "SamplesPerPixel") or 1,
+            orientation=_directions(find("PlaneOrientationSequence", "ImageOrientationPatient")),
+            position=_numbers(find("PlanePositionSequence", "ImagePositionPatient"), 3),
+            spacing=(spacing[1], spacing[0]) if spacing and min(spacing) > 0 else None,
+            thickness=_number(find("PixelMeasuresSequence", "SliceThickness")),
+            echo=_number(header.get("EchoTime")) if echo is None else echo,
+            kind=() if kind is None or isinstance(kind, str) else tuple(map(str, kind[2:])),
+            rescale=rescale,
+            first_rescale=first_rescale,
+            padding=_padding(header),
+        )
+
+
+def _first(dataset: Dataset, sequence: str) -> Dataset | None:
+    items = dataset.get(sequence)
+    return items[0] if items else None
+
+
+def _directions(value: Any) -> tuple[float, ...] | None:
+    found = _numbers(value, 6)
+    if found is None:
+        return None
+    rows, columns = np.array(found[:3]), np.array(found[3:])
+    lengths = np.linalg.norm(rows), np.linalg.norm(columns)
+    if min(lengths) < 0.5 or np.linalg.norm(np.cross(rows / lengths[0], columns / lengths[1])) < 0.5:
+        return None
+    return (*(rows / lengths[0]).tolist(), *(columns / lengths[1]).tolist())
+
+
+def _padding(header: Dataset) -> tuple[float, float] | None:
+    value, limit = (_number(header.get(name)) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
+    if value is None:
+        return None
+    return (value, value) if limit is None else (min(value, limit), max(value, limit))
+
+
+def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
     try:
-        reader.ReadImageInformation()
-    except RuntimeError:
+        numbers = tuple(map(float, value))
+    except (TypeError, ValueError):
         return None
-    frames = int(_numbers(reader, "0028|0008")[0]) if _numbers(reader, "0028|0008") else 1
-    rows_apart, columns_apart = _exactly(2, _numbers(reader, "0028|0030")) or reader.GetSpacing()[1::-1]
-    size = reader.GetSize()
-    return DicomImage(
-        path=path,
-        name=name,
-        series=_text(reader, "0020|000e"),
-        study=_text(reader, "0020|000d"),
-        number=_text(reader, "0020|0011"),
-        description=_text(reader, "0008|103e"),
-        modality=_text(reader, "0008|0060"),
-        size=(size[0], size[1]),
-        frames=frames,
-        values=reader.GetNumberOfComponents(),
-        kind=reader.GetPixelID(),
-        orientation=_orientation(reader, frames),
-        position=_exactly(3, _numbers(reader, "0020|0032")),
-        spacing=(columns_apart, rows_apart),
-        echo=_text(reader, "0018|0081") or _text(reader, "0018|0086"),
-    )
-
-
-def _orientation(reader: sitk.ImageFileReader, frames: int) -> tuple[float, ...] | None:
-    found = _exactly(6, _numbers(reader, "0020|0037"))
-    if frames > 1:
-        # Enhanced images have it in sequences that ITK does not hand out; it has made a direction of them.
-        cosines = np.reshape(reader.GetDirection(), (3, 3))
-        found = _exactly(6, (*cosines[:, 0].tolist(), *cosines[:, 1].tolist()))
-    if found is None or np.linalg.norm(np.cross(found[:3], found[3:])) < 0.5:
-        return None
-    return found
-
-
-def _exactly(count: int, numbers: tuple[float, ...]) -> tuple[float, ...] | None:
     return numbers if len(numbers) == count and np.isfinite(numbers).all() else None
 
 
-def _numbers(reader: sitk.ImageFileReader, tag: str) -> tuple[float, ...]:
-    try:
-        return tuple(map(float, _text(reader, tag).split("\\")))
-    except ValueError:
-        return ()
+def _number(value: Any) -> float | None:
+    found = _numbers([value], 1)
+    return found[0] if found else None
 
 
-def _text(reader: sitk.ImageFileReader, tag: str) -> str:
-    if not reader.HasMetaDataKey(tag):
-        return ""
-    # Bytes that are no UTF-8 come as lone surrogates: most such files are Latin-1.
-    raw = reader.GetMetaData(tag).encode("utf-8", "surrogateescape")
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")
-    return " ".join(text.replace("\0", " ").split())
+def _whole(header: Dataset, keyword: str) -> int:
+    return int(_number(header.get(keyword)) or 0)
+
+
+def _text(header: Dataset, keyword: str) -> str:
+    return " ".join(str(header.get(keyword) or "").replace("\0", " ").split())

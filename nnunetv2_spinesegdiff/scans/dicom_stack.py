@@ -1,18 +1,18 @@
-"""Slices of a DICOM series as one volume: in order, and refused where they are none."""
+"""Slices of a DICOM series as one grid, and refused where they are none."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .dicom_files import DicomImage
+from .dicom_files import DicomSlice
 from .refusal import Refusal
 from .shear import MAX_SHEAR_DEG, ROUNDING_DEG
 
-MAX_UNEVEN = 0.1
-"""Part of the distance between slices by which a single distance may differ from it."""
+MAX_OFF_MM = 0.1
+"""How far a slice may lie from its place in an even stack."""
 
 _ROUNDING = 1e-3
 _AGAIN = "export the series again"
@@ -24,7 +24,7 @@ class Stack:
 
     Attributes:
         order: indices of the slices that were given.
-        apart_mm: distance between neighbours along the normal, the median; NaN for a single slice.
+        apart_mm: distance between neighbors along the normal; NaN for a single slice.
         warnings: what a reader of the results should know.
     """
 
@@ -33,22 +33,20 @@ class Stack:
     warnings: tuple[str, ...] = ()
 
 
-def refuse_mixed(images: Sequence[DicomImage]) -> None:
-    """Refuse slices that are not of one volume.
+def refuse_unplaced(slices: Sequence[DicomSlice]) -> None:
+    """Refuse slices whose place or size in the patient is not given.
 
     Raises:
-        Refusal: their orientation, size, spacing or echo differs, or their place is not told.
+        Refusal: one has no position or orientation, or no PixelSpacing: that of the detector
+            (ImagerPixelSpacing) is not the patient's.
     """
-    if any(image.orientation is None or image.position is None for image in images):
+    if any(one.orientation is None or one.position is None for one in slices):
         raise Refusal("its slices do not say where in the patient they lie; use the original images")
-    for what, of in _SAME.items():
-        values = [of(image) for image in images]
-        other = next((n for n, value in enumerate(values) if not _alike(value, values[0])), None)
-        if other is not None:
-            raise Refusal(
-                f"its slices differ in {what}: {_words(values[0])} in {images[0].name}, "
-                f"{_words(values[other])} in {images[other].name}; export each volume as a series of its own"
-            )
+    unmeasured = next((one for one in slices if one.spacing is None), None)
+    if unmeasured is not None:
+        raise Refusal(
+            f"{unmeasured.name} has no PixelSpacing, so nothing in it has a size in mm: use the originals"
+        )
 
 
 def stack(positions: np.ndarray, normal: np.ndarray, names: Sequence[str]) -> Stack:
@@ -60,22 +58,22 @@ def stack(positions: np.ndarray, normal: np.ndarray, names: Sequence[str]) -> St
         names: what each slice is called in a message.
 
     Raises:
-        Refusal: two slices have the same place, distances are uneven by more than 10 %, or the slices do not
-            lie straight above each other.
+        Refusal: two slices have the same place, one lies more than 0.1 mm from its place in an even stack, or
+            the slices do not lie straight above each other.
     """
     places = positions @ normal
     order = np.argsort(places, kind="stable")
     if len(order) < 2:
         return Stack((0,), float("nan"))
-    steps = np.diff(places[order])
-    usual = float(np.median(steps))
-    _refuse_same_place(steps, usual, [names[k] for k in order])
-    _refuse_uneven(steps, usual, [names[k] for k in order])
-    return Stack(tuple(order.tolist()), usual, _sideways(positions[order], places[order], normal))
+    places = places[order]
+    _refuse_same_place(np.diff(places), [names[k] for k in order])
+    _refuse_uneven(places, [names[k] for k in order])
+    apart = float(places[-1] - places[0]) / (len(places) - 1)
+    return Stack(tuple(order.tolist()), apart, _sideways(positions[order], places, normal))
 
 
-def _refuse_same_place(steps: np.ndarray, usual: float, names: Sequence[str]) -> None:
-    same = np.flatnonzero(steps <= max(_ROUNDING, _ROUNDING * usual))
+def _refuse_same_place(steps: np.ndarray, names: Sequence[str]) -> None:
+    same = np.flatnonzero(steps <= max(_ROUNDING, _ROUNDING * float(np.median(steps))))
     if same.size:
         k = int(same[0])
         raise Refusal(
@@ -84,10 +82,12 @@ def _refuse_same_place(steps: np.ndarray, usual: float, names: Sequence[str]) ->
         )
 
 
-def _refuse_uneven(steps: np.ndarray, usual: float, names: Sequence[str]) -> None:
-    uneven = np.abs(steps - usual) > MAX_UNEVEN * usual
-    if uneven.any():
-        k = int(np.argmax(np.where(uneven, steps, -1)))
+def _refuse_uneven(places: np.ndarray, names: Sequence[str]) -> None:
+    off = places - np.linspace(places[0], places[-1], len(places))
+    if np.abs(off).max() > MAX_OFF_MM:
+        steps = np.diff(places)
+        usual = float(np.median(steps))
+        k = int(steps.argmax() if steps.max() - usual >= usual - steps.min() else steps.argmin())
         raise Refusal(
             f"its slices are not evenly spaced, {steps[k]:.2f} mm after slice {k + 1} ({names[k]}) and "
             f"{usual:.2f} mm elsewhere: is one missing? {_AGAIN.capitalize()}"
@@ -100,7 +100,7 @@ def _sideways(positions: np.ndarray, places: np.ndarray, normal: np.ndarray) -> 
     off_line = positions - (positions[0] + (places - places[0])[:, None] * along)
     aside = off_line - (off_line @ normal)[:, None] * normal
     lean = float(np.degrees(np.arccos(np.clip(1 / np.linalg.norm(along), -1, 1))))
-    if np.linalg.norm(aside, axis=1).max() > 1:
+    if np.linalg.norm(aside, axis=1).max() > MAX_OFF_MM:
         raise Refusal(f"its slices do not lie in one line: {_AGAIN}")
     if lean > MAX_SHEAR_DEG:
         raise Refusal(
@@ -109,29 +109,3 @@ def _sideways(positions: np.ndarray, places: np.ndarray, normal: np.ndarray) -> 
     if lean > ROUNDING_DEG:
         return (f"the slices lean over by {lean:.2f} degrees; taken for upright",)
     return ()
-
-
-def _alike(a: object, b: object) -> bool:
-    if isinstance(a, str) or isinstance(b, str):
-        return a == b
-    return bool(np.allclose(np.asarray(a), np.asarray(b), rtol=_ROUNDING, atol=_ROUNDING))
-
-
-def _words(value: object) -> str:
-    numbers = value if isinstance(value, tuple) else (value,)
-    return " x ".join(n if isinstance(n, str) else f"{n:g}" for n in numbers)
-
-
-def _echo(image: DicomImage) -> str | float:
-    try:
-        return float(image.echo)
-    except ValueError:
-        return image.echo
-
-
-_SAME: dict[str, Callable[[DicomImage], object]] = {
-    "orientation": lambda image: image.orientation,
-    "size": lambda image: tuple(map(float, image.size)),
-    "spacing": lambda image: image.spacing,
-    "echo": _echo,
-}

@@ -29,8 +29,8 @@ def read_scan(
     Args:
         source: from `find_scans`.
         scratch: folder for temporary files that lives as long as the scan: the slices of a zip lie in it.
-        series: of a DICOM exam: series number, SeriesInstanceUID or description; None takes the only sagittal
-            one. It means nothing for other files.
+        series: of a DICOM exam, see `dicom_series.choose`; None takes the only sagittal one. It means nothing
+            for other files.
         any_plane: take thick slices in other planes, too, with a warning.
 
     Raises:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
 
 from .made_up import (
     AXIAL,
@@ -15,8 +17,10 @@ from .made_up import (
     scan,
     values,
     write,
+    write_enhanced,
     write_report,
     write_series,
+    zipped,
 )
 
 STUDY = "1.2.3"
@@ -157,3 +161,78 @@ def test_descriptions_in_other_letters_are_understood(charset, description, tmp_
 
 def test_a_series_means_nothing_for_a_file(tmp_path, read):
     assert np.array_equal(values(read(write(scan(), tmp_path / "a.mha"), series="T2").image), values(scan()))
+
+
+DIXON = {
+    "water": ["DERIVED", "PRIMARY", "DIXON", "WATER"],
+    "fat": ["DERIVED", "PRIMARY", "DIXON", "FAT"],
+    "in-phase": ["ORIGINAL", "PRIMARY", "M", "IP"],
+}
+
+
+@pytest.fixture
+def dixon(tmp_path) -> Path:
+    """Three images of the same slices in one series."""
+    for seed, kind in enumerate(DIXON.values()):
+        write_series(tmp_path / "exam" / str(seed), scan(seed=seed), "1.5.1", STUDY, ImageType=kind)
+    return tmp_path / "exam"
+
+
+def test_the_images_of_a_dixon_series_are_listed(dixon, refused):
+    expected = (
+        'choose with --series one of: 3:fat "T2 sag", DIXON FAT TE 100 ms (7 slices); '
+        '3:water "T2 sag", DIXON WATER TE 100 ms (7 slices); 3:in-phase "T2 sag", M IP TE 100 ms (7 slices)'
+    )
+    assert refused(dixon) == f"it holds 3 sagittal volumes; {expected}"
+    assert refused(dixon, series="3") == f"3 volumes are called '3'; {expected}"
+    assert refused(dixon, series="3:dixon").startswith("2 volumes are called '3:dixon'; ")
+    assert refused(dixon, series="3:4") == f"no volumes are called '3:4'; {expected}"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "seed"),
+    [("3:water", 0), ("T2 sag:WATER", 0), ("1.5.1:fat", 1), ("3: ip ", 2), ("3:in-phase", 2), ("3:1", 1)],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_image_of_a_dixon_series_is_chosen_by_its_kind(wanted, seed, packed, dixon, tmp_path, read):
+    path = zipped(dixon, tmp_path / "exam.zip") if packed else dixon
+    assert np.array_equal(values(read(path, series=wanted).image), values(scan(seed=seed)))
+
+
+def test_what_the_list_of_volumes_says_can_be_typed(dixon, refused, read):
+    listed = refused(dixon).partition("one of: ")[2].split("; ")
+    read_so = [values(read(dixon, series=one.split(' "')[0]).image).sum() for one in listed]
+    assert sorted(read_so) == sorted(values(scan(seed=seed)).sum() for seed in range(3))
+
+
+@pytest.mark.parametrize("wanted", ["3:TE10", "3:10", "3:te10"])
+def test_an_echo_is_chosen_by_its_time(wanted, tmp_path, read, refused):
+    for seed, echo in enumerate((10, 80.5)):
+        write_series(tmp_path / "exam" / str(seed), scan(seed=seed), "1.5.1", STUDY, EchoTime=echo)
+    said = refused(tmp_path / "exam")
+    assert '3:TE10 "T2 sag", TE 10 ms (7 slices); 3:TE80.5 "T2 sag", TE 80.5 ms (7 slices)' in said
+    assert np.array_equal(values(read(tmp_path / "exam", series=wanted).image), values(scan()))
+    assert np.array_equal(values(read(tmp_path / "exam", series="3:80.5").image), values(scan(seed=1)))
+    assert np.array_equal(values(read(tmp_path / "exam", series="3:2").image), values(scan(seed=1)))
+
+
+def test_echoes_of_one_enhanced_image_are_chosen_too(tmp_path, read):
+    """Frames alternate between two echoes of the same slices."""
+    path = write_enhanced(tmp_path / "a", scan(), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6])
+    dataset = dcmread(path)
+    for k, frame in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        echo = Dataset()
+        echo.EffectiveEchoTime = 80 if k % 2 else 10
+        frame.MREchoSequence = [echo]
+    pixels = np.frombuffer(dataset.PixelData, "<i2").reshape(14, 64, 70).copy()
+    pixels[1::2] += 1000
+    dataset.PixelData = pixels.tobytes()
+    dataset.save_as(path)
+    assert np.array_equal(values(read(path, series="3:TE10").image), values(scan()))
+    assert np.array_equal(values(read(path, series="3:TE80").image), values(scan()) + 1000)
+
+
+def test_a_colon_in_a_description_is_no_part(tmp_path, read):
+    write_series(tmp_path / "exam", scan(), SeriesDescription="T2: sag")
+    write_series(tmp_path / "exam", scan(seed=1), SeriesNumber=4)
+    assert np.array_equal(values(read(tmp_path / "exam", series="t2: sag").image), values(scan()))
