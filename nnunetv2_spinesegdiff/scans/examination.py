@@ -5,7 +5,7 @@ from __future__ import annotations
 import SimpleITK as sitk
 
 from ..dataset_conversion.geometry import Grid, obliquity_deg
-from ..dataset_conversion.intensities import signal_reference
+from ..dataset_conversion.intensities import signal_range
 from .kind import refuse_kind
 from .mask import refuse_mask
 from .plane import left_right_axis, slice_axis, why_not_sagittal
@@ -45,18 +45,19 @@ def examine(image: sitk.Image, any_plane: bool) -> tuple[str, ...]:
             "ones: give the sagittal scan, or have it reformatted with --any_plane"
         )
     refuse_mask(image)
-    refuse_no_signal(image)
-    return (*sheared, *_of_plane(plane), *_of_slices(count), *_of_obliquity(obliquity_deg(grid.cosines)))
+    signal = signal_warnings(image)
+    oblique = _of_obliquity(obliquity_deg(grid.cosines))
+    return (*sheared, *_of_plane(plane), *_of_slices(count), *oblique, *signal)
 
 
-def refuse_no_signal(image: sitk.Image) -> None:
-    """Refuse voxels that are no scan's, by the rule of the intensity scaling.
+def signal_warnings(image: sitk.Image) -> tuple[str, ...]:
+    """What the intensity scaling makes of voxels that are not as scanners have them.
 
     Raises:
         Refusal: NaN or infinite voxels, a constant volume, or no signal.
     """
     try:
-        signal_reference(sitk.GetArrayViewFromImage(image))
+        return signal_range(sitk.GetArrayViewFromImage(image)).warnings()
     except ValueError as error:
         raise Refusal(str(error)) from error
 

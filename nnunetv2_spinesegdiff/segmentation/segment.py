@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..dataset_conversion.geometry import extract_slice
-from ..dataset_conversion.intensities import scale_intensities
+from ..dataset_conversion.intensities import scale_intensities, signal_from_zero
 from ..diffusion.batching import is_out_of_memory
 from ..errors import UserError
 from ..scans.scan import Scan
@@ -56,8 +56,8 @@ def segment_scan(scan: Scan, slices: Slices, model: SliceModel) -> Segmentation:
 
 def _signal(scan: Scan, segmented: SegmentedSlices) -> np.ndarray:
     """The measured slice as the scanner has it: scaling for a network clips the fluid, which is brightest."""
-    measured = extract_slice(scan.image, slices=segmented.view.first_slice + segmented.measured)
-    return np.clip(sitk.GetArrayFromImage(measured.image)[0], 0, None)
+    at = segmented.view.first_slice + segmented.measured
+    return sitk.GetArrayFromImage(extract_slice(signal_from_zero(scan.image), slices=at).image)[0]
 
 
 def _shown(segmented: SegmentedSlices, model: SliceModel) -> ShownSlice:

@@ -42,6 +42,11 @@ def replaced(value: float, count: int) -> sitk.Image:
     return with_values(array)
 
 
+def skewed() -> sitk.Image:
+    """Mostly dark, as scans are."""
+    return sitk.Cast(scan(), sitk.sitkFloat32) ** 2
+
+
 def few_bright_voxels() -> np.ndarray:
     array = np.zeros(np.prod(SIZE), np.int16)
     array[:100] = np.arange(1, 101)
@@ -68,7 +73,7 @@ REFUSED = {
     "NaN": (lambda: replaced(np.nan, 3), "3 voxels are NaN or infinite"),
     "infinite": (lambda: replaced(-np.inf, 1), "1 voxels are NaN or infinite"),
     "constant": (lambda: scan() * 0 + 4, "all voxels are 4: this is not a scan"),
-    "no signal": (lambda: replaced(0, 0) * 0 + replaced(1, 0) * -1, "there is no signal"),
+    "negated": (lambda: skewed() * -1, "look inverted"),
     "little signal": (
         lambda: with_values(few_bright_voxels()),
         "98th percentile is 0, there is no signal",
