@@ -18,9 +18,10 @@ def scan_of(image: sitk.Image, name: str = "scan", *, any_plane: bool = False) -
     Raises:
         UserError: it is no scan that can be segmented; one line.
     """
+    direction = image.GetDirection()
     image = sitk.Image(image)
     try:
         warnings = examine(image, any_plane)
     except Refusal as refusal:
         raise UserError(f"{name}: {refusal}") from refusal
-    return Scan(ScanSource(name, Path(name), "file"), image, ".nii.gz", warnings)
+    return Scan(ScanSource(name, Path(name), "file"), image, ".nii.gz", warnings, direction=direction)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import shutil
 import zlib
 from pathlib import Path
 from typing import BinaryIO
@@ -11,34 +10,44 @@ from typing import BinaryIO
 from .refusal import DAMAGED, Refusal
 
 _CHUNK = 1 << 20
-_ZLIB_OR_GZIP = 47
+_ZLIB_OR_GZIP, _GZIP_ONLY = 47, 31
+_GZIP = b"\x1f\x8b"
 
 
-def inflate_file(path: Path, target: Path) -> Path:
-    """Inflate a gzip file.
+def inflate_file(path: Path, target: Path) -> bool:
+    """Inflate a gzip file; returns whether bytes follow that are no gzip member, which are left out.
 
     Raises:
         Refusal: it is none, or it is damaged.
     """
     with path.open("rb") as stream:
-        if stream.read(2) != b"\x1f\x8b":
+        if stream.read(2) != _GZIP:
             raise Refusal("is named .gz and is no gzip file, or truncated: rename it or download it again")
         stream.seek(0)
         with target.open("wb") as plain:
-            inflate_gzip(stream, plain)
-    return target
+            return inflate_gzip(stream, plain)
 
 
-def inflate_gzip(packed: BinaryIO, plain: BinaryIO) -> None:
-    """Inflate a stream of gzip members to its end.
+def inflate_gzip(packed: BinaryIO, plain: BinaryIO) -> bool:
+    """Inflate a stream of gzip members; returns whether bytes other than zeros follow the last one.
 
     Raises:
         Refusal: it is damaged.
     """
+    inflater, block = zlib.decompressobj(_GZIP_ONLY), packed.read(_CHUNK)
     try:
-        with gzip.GzipFile(fileobj=packed) as stream:
-            shutil.copyfileobj(stream, plain, _CHUNK)
-    except (OSError, EOFError, zlib.error) as error:
+        while True:
+            if not block:
+                raise Refusal(DAMAGED)
+            plain.write(inflater.decompress(block))
+            while inflater.eof:
+                rest = inflater.unused_data + packed.read(_CHUNK)
+                if not rest.startswith(_GZIP):
+                    return bool(rest.strip(b"\0"))
+                inflater = zlib.decompressobj(_GZIP_ONLY)
+                plain.write(inflater.decompress(rest))
+            block = packed.read(_CHUNK)
+    except zlib.error as error:
         raise Refusal(DAMAGED) from error
 
 

@@ -1,13 +1,12 @@
-"""NIfTI files. ITK mends their headers in silence, so they are looked at with nibabel first.
+"""NIfTI files, read with nibabel. Their headers are looked at as they stand, before anything mends them.
 
-ITK makes 1 mm of a voxel size that is 0, negative or no number, 0 of a voxel that is NaN or infinite,
-something of voxels that are missing, and an identity of a place that is not told. A sheared sform it refuses,
-or takes the qform instead.
+Where voxels lie is told by the sform if its code is above 0, else by the qform. The NIfTI-1 standard leaves
+the choice open; nibabel, FSL and SPM choose so. What is written over a scan gets both forms of its header and
+lies over the scan whichever of them a reader prefers.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -18,23 +17,27 @@ import SimpleITK as sitk
 
 from ..dataset_conversion.geometry import Grid, grids_differ_by_mm
 from .inflated import inflate_file
-from .itk import read_image
 from .kind import refuse_channels, refuse_dimensions
 from .refusal import DAMAGED, Refusal
 from .shear import refuse_shear, shear_deg, shear_warnings
 from .spacing import refuse_no_spacing
 
-NIFTI_IO = "NiftiImageIO"
-
 MAX_DISAGREEMENT_MM = 1.0
-_ROUNDING_DEG = 1e-3  # of the header's float32; ITK takes it without a word
-_MM = {1: 1000.0, 3: 0.001}  # metres and microns
+"""Between voxels by the sform and by the qform."""
+NOTICED_DISAGREEMENT_MM = 0.1
+
+_MM = {1: 1000.0, 3: 0.001}  # meters and microns
 _BYTES_OF_NIFTI1, _BYTES_OF_NIFTI2 = 348, 540
 _FIRST_VOXEL = 352  # before it, in one file, is the header
+_GEOMETRY = (
+    *("pixdim", "qform_code", "sform_code", "xyzt_units", "srow_x", "srow_y", "srow_z"),
+    *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+)
+_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
 
-def read_nifti(path: Path, folder: Path) -> tuple[sitk.Image, tuple[str, ...]]:
-    """Read a .nii or .nii.gz; returns the image and warnings.
+def read_nifti(path: Path, folder: Path) -> tuple[sitk.Image, tuple[str, ...], Any]:
+    """Read a .nii or .nii.gz; returns the image, warnings and its header.
 
     Args:
         folder: for files that are needed while reading.
@@ -42,26 +45,49 @@ def read_nifti(path: Path, folder: Path) -> tuple[sitk.Image, tuple[str, ...]]:
     Raises:
         Refusal: it is damaged, or its header or its voxels are not those of a scan.
     """
-    plain = inflate_file(path, folder / "inflated.nii") if path.name.lower().endswith(".gz") else path
+    plain, warnings = path, list[str]()
+    if path.name.lower().endswith(".gz"):
+        plain = folder / "inflated.nii"
+        if inflate_file(path, plain):
+            warnings.append("bytes behind the end of the compressed image were left out")
     header = _header(plain)
     shape, kind = _shape(header), _kind(header)
     offset = max(header.get_data_offset(), _FIRST_VOXEL)
     if plain.stat().st_size < offset + prod(shape) * kind.itemsize:
         raise Refusal(DAMAGED)
     refuse_dimensions(len(shape))
+    sizes = header["pixdim"][1:4]
+    if int(header["sform_code"]) > 0 and np.isfinite(sizes).all() and sizes.min() < 0 < np.abs(sizes).min():
+        warnings.append("a voxel size in its header is negative; the sform says where the voxels lie")
+        header["pixdim"][1:4] = np.abs(sizes)
     refuse_no_spacing(header["pixdim"][1:4].tolist())
-    refuse_placeless(header)
-    degrees, moved_mm = _shear(header)
+    apart = disagreement_mm(header)
+    if apart > NOTICED_DISAGREEMENT_MM:
+        warnings.append(f"its qform and its sform disagree by {apart:.1f} mm; the sform counts")
+    grid = _placed(header)
+    degrees = shear_deg(grid.cosines)
     refuse_shear(degrees)
-    if kind.kind == "f":
-        _refuse_not_finite(np.memmap(plain, kind, "r", offset, shape))
-    if degrees > _ROUNDING_DEG:
-        plain = _straightened(plain, header, folder / "straight.nii")
-    return read_image((plain,), NIFTI_IO), shear_warnings(degrees, moved_mm)
+    upright = grid.orthonormal()
+    warnings += shear_warnings(degrees, grids_differ_by_mm(grid, upright))
+    image = upright.image(_values(np.memmap(plain, kind, "r", offset, shape, "F"), header))
+    return image, tuple(warnings), header
 
 
-def refuse_placeless(header: Any) -> None:
-    """Refuse a NIfTI header that does not tell where its voxels lie, or tells it twice and differently.
+def _values(stored: np.ndarray, header: Any) -> np.ndarray:
+    """(z, y, x), in the machine's byte order, scaled where the header says so."""
+    if stored.dtype.fields:
+        refuse_channels(len(stored.dtype.fields))
+    values = np.ascontiguousarray(stored.T, dtype=stored.dtype.newbyteorder("="))
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    # A slope of 0 means no scaling, whatever the intercept is (NIfTI-1, scl_slope).
+    if np.isfinite([slope, intercept]).all() and slope != 0 and (slope, intercept) != (1, 0):
+        with np.errstate(over="ignore"):
+            values = (values * slope + intercept).astype(np.float32)
+    return values
+
+
+def disagreement_mm(header: Any) -> float:
+    """How far apart voxels lie by the two places that a header tells; 0 if it tells one.
 
     Raises:
         Refusal: neither qform nor sform is set, one is no geometry, or they differ by more than 1 mm.
@@ -77,21 +103,35 @@ def refuse_placeless(header: Any) -> None:
         affines = [np.full((4, 4), np.nan)]
     if not all(map(_is_geometry, affines)):
         raise Refusal("the directions of its axes are no directions: correct the header or convert it again")
-    grids = [_grid(header, affine) for affine in affines]
-    if len(grids) == 2:
-        apart = grids_differ_by_mm(*grids)
-        if not apart <= MAX_DISAGREEMENT_MM:
-            raise Refusal(
-                f"its qform and its sform disagree, voxels lie {apart:.1f} mm apart: remove the wrong one"
-            )
-    elif with_s:
-        x, y, z = (np.asarray(header["pixdim"][1:4], float) * _unit_mm(header)).tolist()
-        apart = grids_differ_by_mm(grids[0], replace(grids[0], spacing=(x, y, z)))
-        if not apart <= MAX_DISAGREEMENT_MM:
-            raise Refusal(
-                f"its sform and its voxel sizes (pixdim) disagree, voxels lie {apart:.1f} mm apart: "
-                "correct the wrong one"
-            )
+    grids, other = [_grid(header, affine) for affine in affines], "qform"
+    if not with_q:
+        # The qform's lengths are the voxel sizes; without one these are a second opinion on the sform.
+        grids.append(Grid(grids[0].size, _sizes(header), grids[0].origin, grids[0].direction))
+        other = "voxel sizes (pixdim)"
+    apart = grids_differ_by_mm(grids[0], grids[-1])
+    if with_q and with_s:
+        # Near half a turn, a quaternion of float32 moves far voxels by a tenth of a millimeter.
+        rounded = header.copy()
+        rounded.set_qform(affines[0])
+        apart = max(0.0, apart - grids_differ_by_mm(grids[0], _grid(header, rounded.get_qform())))
+    if not apart <= MAX_DISAGREEMENT_MM:
+        both = f"its {other} and its sform" if with_q else f"its sform and its {other}"
+        raise Refusal(f"{both} disagree, voxels lie {apart:.1f} mm apart: remove the wrong one")
+    return apart
+
+
+def _placed(header: Any) -> Grid:
+    """The grid of the form that counts, as sheared as that is."""
+    affine = header.get_sform() if int(header["sform_code"]) > 0 else header.get_qform()
+    grid, sizes = _grid(header, affine), _sizes(header)
+    # The lengths of float32 directions are voxel sizes with an error in the last places.
+    exact = np.allclose(grid.spacing, sizes, rtol=1e-5, atol=0)
+    return Grid(grid.size, sizes, grid.origin, grid.direction) if exact else grid
+
+
+def _sizes(header: Any) -> tuple[float, float, float]:
+    x, y, z = (np.asarray(header["pixdim"][1:4], float) * _unit_mm(header)).tolist()
+    return x, y, z
 
 
 def _header(path: Path) -> Any:
@@ -140,37 +180,33 @@ def _is_geometry(affine: np.ndarray) -> bool:
 
 def _grid(header: Any, affine: np.ndarray) -> Grid:
     """The grid in mm that an affine of RAS makes, in LPS; as sheared as the affine is."""
-    lps = np.diag([-1.0, -1.0, 1.0]) @ affine[:3] * _unit_mm(header)
+    lps = _TO_LPS @ affine[:3] * _unit_mm(header)
     lengths = np.linalg.norm(lps[:, :3], axis=0)
     size = (*(int(n) for n in header.get_data_shape()[:3]),)
     direction = tuple((lps[:, :3] / np.where(lengths > 0, lengths, 1)).ravel().tolist())
     return Grid(size, tuple(lengths.tolist()), tuple(lps[:, 3].tolist()), direction)
 
 
-def _shear(header: Any) -> tuple[float, float]:
-    """By how many degrees the sform's axes miss right angles, and how far voxels move without that."""
-    if int(header["sform_code"]) <= 0:
-        return 0.0, 0.0  # a quaternion has no shear
-    grid = _grid(header, header.get_sform())
-    return shear_deg(grid.cosines), grids_differ_by_mm(grid, grid.orthonormal())
+def save_nifti(image: sitk.Image, path: Path, of_scan: Any = None) -> None:
+    """Write a 3D image as NIfTI-1.
 
-
-def _straightened(plain: Path, header: Any, target: Path) -> Path:
-    """A copy whose only geometry is the sform with its axes at right angles."""
-    straight = header.copy()
-    grid = _grid(header, header.get_sform()).orthonormal()
-    affine = np.eye(4)
-    affine[:3, :3] = np.diag([-1.0, -1.0, 1.0]) @ grid.cosines * np.asarray(grid.spacing) / _unit_mm(header)
-    affine[:3, 3] = header.get_sform()[:3, 3]
-    straight.set_qform(affine, code=int(header["sform_code"]))
-    straight.set_sform(None, code=0)
-    content = plain.read_bytes()
-    block = straight.binaryblock
-    target.write_bytes(block + content[len(block) :])
-    return target
-
-
-def _refuse_not_finite(values: np.ndarray) -> None:
-    bad = values.size - np.count_nonzero(np.isfinite(values))
-    if bad:
-        raise Refusal(f"{bad} voxels are NaN or infinite: repair the image")
+    Args:
+        path: ends in .nii.gz or .nii.
+        of_scan: header of a NIfTI file on the same grid, whose geometry the new one gets to the bit; without
+            it qform and sform say the same, as scanner coordinates.
+    """
+    voxels = sitk.GetArrayViewFromImage(image).T
+    header = nib.Nifti1Header()
+    header.set_data_dtype(voxels.dtype)
+    header.set_data_shape(voxels.shape)
+    if of_scan is None:
+        affine = np.eye(4)
+        affine[:3, :3] = _TO_LPS @ np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
+        affine[:3, 3] = _TO_LPS @ np.array(image.GetOrigin())
+        header.set_qform(affine, code=1)
+        header.set_sform(affine, code=1)
+        header.set_xyzt_units("mm")
+    else:
+        for name in _GEOMETRY:
+            header[name] = of_scan[name]
+    nib.Nifti1Image(voxels, None, header).to_filename(path)

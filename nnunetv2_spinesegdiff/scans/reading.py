@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import SimpleITK as sitk
 
@@ -37,15 +38,17 @@ def read_scan(
         UserError: the file is missing or damaged, there is no or more than one series, or it is no scan that
             can be segmented; one line that names the file, the cause and what to do.
     """
+    header = None
     try:
         if source.kind == "file":
             with tempfile.TemporaryDirectory(prefix="scan-", dir=scratch) as folder:
-                image, warnings = _read_file(source.path, Path(folder))
+                image, warnings, header = _read_file(source.path, Path(folder))
             volume = ExamVolume(image, (), warnings)
         elif source.kind == "dicom":
             volume = read_exam(source.path, series, any_plane)
         else:
             volume = read_zipped_exam(source.path, scratch, series, any_plane)
+        direction = volume.image.GetDirection()
         noticed = examine(volume.image, any_plane)
     except Refusal as refusal:
         raise UserError(f"{source.path}: {refusal}") from refusal
@@ -55,15 +58,17 @@ def read_scan(
             f"{scratch}?"
         ) from error
     ending = ending_of_results(source.path.name) if source.kind == "file" else OF_DICOM
-    return Scan(source, volume.image, ending, (*volume.warnings, *noticed), volume.files)
+    warnings = (*volume.warnings, *noticed)
+    return Scan(source, volume.image, ending, warnings, volume.files, direction, header)
 
 
-def _read_file(path: Path, folder: Path) -> tuple[sitk.Image, tuple[str, ...]]:
+def _read_file(path: Path, folder: Path) -> tuple[sitk.Image, tuple[str, ...], Any]:
+    """The image, warnings, and the header of a NIfTI file."""
     if not path.exists():
         raise Refusal("no such file, or a link that leads nowhere")
     ending = ending_of_results(path.name)
     if ending == ".mha":
-        return read_metaimage(path, folder), ()
+        return read_metaimage(path, folder), (), None
     if ending == ".nrrd":
-        return read_nrrd(path, folder), ()
+        return read_nrrd(path, folder), (), None
     return read_nifti(path, folder)

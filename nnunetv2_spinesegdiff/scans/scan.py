@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import SimpleITK as sitk
 
@@ -36,6 +36,8 @@ class Scan:
         ending: of a file in the scan's own format, such as ".mha"; ".nii.gz" for DICOM.
         warnings: what a reader of the results should know, a line each.
         dicom_files: of a DICOM series, in the order of the image's slices; empty otherwise.
+        direction: of the axes in the file, which `image` has at right angles.
+        nifti_header: of a NIfTI file; None otherwise.
     """
 
     source: ScanSource
@@ -43,3 +45,5 @@ class Scan:
     ending: str
     warnings: tuple[str, ...] = ()
     dicom_files: tuple[Path, ...] = ()
+    direction: tuple[float, ...] = ()
+    nifti_header: Any = None

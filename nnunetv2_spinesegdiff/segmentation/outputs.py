@@ -73,8 +73,8 @@ class ScanOutputs:
     def write_files(self, done: Segmentation, formats: Formats) -> list[Path]:
         """Write mask, map and picture, each whole or not at all; their paths, the mask first."""
         written = self.files_of(done.scan, formats)
-        write_image(done.mask, written[0])
-        write_image(done.uncertainty, written[1])
+        write_image(done.mask, written[0], done.scan)
+        write_image(done.uncertainty, written[1], done.scan)
         _draw(done, written[2])
         if self.dicom_seg in written:
             _write_dicom_seg(done, self.dicom_seg)
