@@ -24,12 +24,12 @@ from nnunetv2_spinesegdiff.files import save_json
 from nnunetv2_spinesegdiff.labels import BACKGROUND, CLASSES
 from nnunetv2_spinesegdiff.scans.written import write_image
 
-from .geometry import Grid, SliceView, extract_slice
+from .geometry import IN_PLANE_MM, Grid, SliceView, extract_slice
 from .intensities import scale_intensities
 from .label_rules import map_labels
 from .spider import SpiderSeries, read_image_and_mask
 
-FORMAT = 4
+FORMAT = 5
 """Part of every record: raise it when the same input gives another output, and cases are made anew."""
 
 EACH = "each"
@@ -227,6 +227,10 @@ def _facts(source: SpiderSeries, view: SliceView) -> CaseFacts:
 
 
 def _write(image: sitk.Image, path: Path) -> None:
+    """Write an image; a single slice is at least as thick as its pixels, or nnU-Net would cut across it."""
+    if image.GetSize()[2] == 1 and image.GetSpacing()[2] < IN_PLANE_MM:
+        image = sitk.Image(image)
+        image.SetSpacing((*image.GetSpacing()[:2], IN_PLANE_MM))
     with _disk_is_to_blame(path):
         write_image(image, path)
 

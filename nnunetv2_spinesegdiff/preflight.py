@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .environment import folder_of, search_unheard
 from .errors import UserError
+from .stored import check_sagittal
 
 
 def check_new_folder(output: Path) -> None:
@@ -64,9 +65,11 @@ def check_planned(dataset: str, configuration: str, plans: str) -> None:
     advice = f"run `nnUNetv2_plan_and_preprocess -d {dataset} -c {configuration}` first"
     if not plans_file.is_file():
         raise UserError(f"{plans_file}: there is no such file; {advice}")
-    known = json.loads(plans_file.read_text())["configurations"]
+    content = json.loads(plans_file.read_text())
+    known = content["configurations"]
     if configuration not in known:
         raise UserError(f"{plans_file}: has no configuration {configuration}, only {', '.join(known)}")
+    check_sagittal(content, configuration)
     folder = plans_file.parent / known[configuration].get("data_identifier", f"{plans}_{configuration}")
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder; {advice}")

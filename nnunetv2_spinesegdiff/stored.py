@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .errors import UserError
+
 KEY = "spinesegdiff"
 
 
@@ -23,3 +25,18 @@ def stored_in(plans: Mapping[str, Any]) -> dict[str, Any]:
 def with_stored(plans: Mapping[str, Any], **parts: Any) -> dict[str, Any]:
     """A copy of the plans in which our part has `parts` and nothing else."""
     return {**plans, KEY: parts}
+
+
+def check_sagittal(plans: dict[str, Any], configuration: str) -> None:
+    """Raises UserError where the slices of a 2d configuration are not those that the dataset's cases hold.
+
+    nnU-Net takes the axis of the largest spacing for that between slices. Of slices that lie closer together
+    than their pixels, it trains on planes across them.
+    """
+    if configuration.startswith("2d") and plans.get("transpose_forward", (0,))[0] != 0:
+        spacing = plans["original_median_spacing_after_transp"]
+        raise UserError(
+            f"{plans['dataset_name']}: nnU-Net planned 2d slices across the sagittal ones, because these lie "
+            f"closer together than their pixels (median spacing {spacing} mm, largest first); convert single "
+            "slices (`spinesegdiff convert --slices middle` or `each`) and plan again"
+        )

@@ -41,7 +41,7 @@ ROOMS = {
     "locks": Room(),
     "workers": Room(inside=("errors",), outside=("SimpleITK",)),
     "environment": Room(inside=("errors",)),
-    "stored": Room(),
+    "stored": Room(inside=("errors",)),
     "examples": Room(),
     "presegmentations": Room(inside=("errors", "files")),
     # Pure functions and modules over tensors: no files.
@@ -60,7 +60,7 @@ ROOMS = {
             *("acvl_utils", "batchgenerators"),
         ),
     ),
-    "preflight": Room(inside=("errors", "environment"), outside=("torch", "nnunetv2")),
+    "preflight": Room(inside=("errors", "environment", "stored"), outside=("torch", "nnunetv2")),
     "evaluation": Room(inside=LEAVES, outside=("numpy", "scipy", "pandas", "statsmodels")),
     "evaluation.plots": Room(
         inside=("evaluation", *LEAVES), outside=("numpy", "scipy", "pandas", "matplotlib")

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from .inflated import inflate_gzip
 from .itk import read_image
+from .kind import refuse_dimensions
 from .refusal import DAMAGED, Refusal
 
 NRRD_IO = "NrrdImageIO"
@@ -18,6 +19,7 @@ _MOST_HEADER = 1 << 16
 _END = re.compile(rb"\r?\n\r?\n")
 _FIELD = re.compile(r"^([^:#\r\n]+?)\s*:\s(.*?)\s*$", re.MULTILINE)
 _SKIPS = ("line skip", "lineskip", "byte skip", "byteskip")
+_AXES = ("domain", "space", "time")
 _SPACES = (
     *("left-posterior-superior", "right-anterior-superior", "left-anterior-superior"),
     *("lps", "ras", "las"),
@@ -42,9 +44,12 @@ def read_nrrd(path: Path, folder: Path) -> sitk.Image:
         folder: for a file that is needed while reading.
 
     Raises:
-        Refusal: it is damaged or does not say which way its axes run.
+        Refusal: it is damaged, holds several volumes, or does not say which way its axes run.
     """
     header = _header(path)
+    axes = [kind for kind in header.fields.get("kinds", "").lower().split() if kind in _AXES]
+    if len(axes) > 3:  # ITK takes time for a fourth direction in space
+        refuse_dimensions(len(axes))
     _refuse_placeless(header.fields)
     if header.data is not None and not header.data.is_file():
         raise Refusal(f"its data file {header.data.name} is missing: put it beside the header")

@@ -13,7 +13,7 @@ from ..diffusion.batching import is_out_of_memory
 from ..errors import UserError
 from ..scans.scan import Scan
 from .cutting import SegmentedSlices, segment_slices
-from .findings import anatomy_warnings, check_spine_found, warnings_of, window_warnings
+from .findings import anatomy_warnings, check_spine_found, edge_warnings, warnings_of, window_warnings
 from .measurements import rows_of
 from .model import SINGLE_SLICES, SliceModel
 from .result import Segmentation, ShownSlice
@@ -42,13 +42,15 @@ def segment_scan(scan: Scan, slices: Slices, model: SliceModel) -> Segmentation:
     # Bounds that were learnt from whole scans say nothing of one slice's area.
     calibration = model.calibration if model.cut == SINGLE_SLICES else None
     rows = rows_of(scan.source.name, segmented, _signal(scan, segmented), calibration)
-    implausible = anatomy_warnings(segmented.mask[segmented.measured], segmented.spacing[1:])
+    measured = segmented.mask[segmented.measured]
+    implausible = anatomy_warnings(measured, segmented.spacing[1:])
+    cut_off = edge_warnings(measured, segmented.view)
     return Segmentation(
         scan,
         segmented.mask_in_scan,
         segmented.uncertainty_in_scan,
         rows,
-        [*scan.warnings, *window_warnings(segmented.seen), *warnings_of(rows), *implausible],
+        [*scan.warnings, *window_warnings(segmented.seen), *warnings_of(rows), *cut_off, *implausible],
         _shown(segmented, model),
         time.perf_counter() - started,
     )

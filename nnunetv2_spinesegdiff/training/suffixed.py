@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from ..stored import check_sagittal
 from .names import Suffixes
 
 
@@ -32,6 +33,7 @@ class SuffixedTrainer(nnUNetTrainer):
         dataset_json: dict,
         device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature, which it inspects
     ):
+        check_sagittal(plans, configuration)
         super().__init__(plans, configuration, fold, dataset_json, device)
         epochs = self.suffixes.epochs or self.default_epochs
         if epochs is not None:

@@ -50,6 +50,7 @@ def write_series(
     cosines: np.ndarray = SLICES_LAST,
     numbers: tuple[int, ...] = (1, 100, 201),
     seed: int = 0,
+    apart_mm: float = 4.0,
 ) -> None:
     """One series of 5 slices of 48 x 40 voxels, with a block of each label number through all slices."""
     rng = np.random.default_rng(seed)
@@ -59,7 +60,7 @@ def write_series(
         mask[4 + 10 * k : 12 + 10 * k, 10:30] = number
     # The same patient in either axis order: array axis j of the file is that axis of the sagittal stack.
     order = (0, 1, 2) if cosines is SLICES_LAST else (2, 0, 1)
-    spacing = tuple((1.5, 1.2, 4.0)[axis] for axis in order)
+    spacing = tuple((1.5, 1.2, apart_mm)[axis] for axis in order)
     for folder, array in (("images", sagittal), ("masks", mask)):
         (root / folder).mkdir(parents=True, exist_ok=True)
         image = volume(array.transpose(order), cosines, spacing, (10.0, -20.0, 30.0))

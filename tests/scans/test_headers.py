@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from .made_up import scan, write
 
@@ -74,6 +75,21 @@ def nrrd(path: Path, space: str, directions: str = "(4,0,0) (0,1,0) (0,0,1)") ->
     lines = ["NRRD0004", *(f"{key}: {value}" for key, value in fields.items() if value), "", ""]
     path.write_bytes("\n".join(lines).encode() + values.tobytes())
     return path
+
+
+@pytest.mark.parametrize("kinds", ["domain domain domain time", "time domain domain domain"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_nrrd_of_several_times_is_told_as_4d(kinds, packed, tmp_path, refused):
+    first = kinds.startswith("time")
+    image = sitk.JoinSeries([scan(), scan(seed=1)])
+    path = write(image, tmp_path / "a.nrrd", compressed=packed)
+    content = path.read_bytes()
+    header, _, voxels = content.partition(b"\n\n")
+    lines = [line for line in header.split(b"\n") if not line.startswith((b"kinds", b"space directions"))]
+    directions = "none (1.7,0,0) (0,1.8,0) (0,0,4.4)" if first else "(1.7,0,0) (0,1.8,0) (0,0,4.4) none"
+    lines += [f"kinds: {kinds}".encode(), f"space directions: {directions}".encode()]
+    path.write_bytes(b"\n".join(lines) + b"\n\n" + voxels)
+    assert refused(path) == "has 4 dimensions (several volumes): give one volume as a file of its own"
 
 
 @pytest.mark.parametrize(
