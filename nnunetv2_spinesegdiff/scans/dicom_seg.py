@@ -14,6 +14,7 @@ from ..errors import UserError
 from ..files import written_whole
 
 if TYPE_CHECKING:
+    from pydicom.dataelem import DataElement
     from pydicom.dataset import Dataset
 
 ADVICE = "pip install 'nnunetv2_spinesegdiff[dicom]'"
@@ -78,7 +79,7 @@ def write_dicom_seg(
         )
     array = sitk.GetArrayFromImage(mask)
     present = _structures_in(array, labels, path)
-    images = [_without_pixels(file) for file in dicom_files]
+    images = [_without_pixels(file, mask.GetSpacing()[2]) for file in dicom_files]
     for number, (file, image) in enumerate(zip(dicom_files, images, strict=True)):
         _check_place(mask, number, file, image)
     segments = np.zeros(array.shape, dtype=np.uint8)
@@ -104,8 +105,11 @@ def _structures_in(array: np.ndarray, labels: Mapping[str, int], path: Path) -> 
     return {name: label for label, name in found.items() if name is not None}
 
 
-def _without_pixels(file: Path) -> Dataset:
-    """The header of a DICOM image; attributes that may be empty but have to be there are there."""
+def _without_pixels(file: Path, thickness: float) -> Dataset:
+    """The header of a DICOM image, with what a DICOM-SEG repeats of it as the standard wants it.
+
+    Attributes that may be empty but have to be there are there, dates and times that are none are empty.
+    """
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
@@ -118,9 +122,28 @@ def _without_pixels(file: Path) -> Dataset:
     if int(image.get("NumberOfFrames") or 1) > 1:
         raise UserError(f"{file}: holds several slices; DICOM-SEG needs a series with one file a slice")
     for keyword in _EMPTY_IF_UNKNOWN:
-        if keyword not in image:
+        if keyword not in image or not _valid(image[keyword]):
             setattr(image, keyword, "")
+    if not image.get("SliceThickness"):
+        image.SliceThickness = float(f"{thickness:.6g}")
     return image
+
+
+def _valid(element: DataElement) -> bool:
+    from pydicom.config import RAISE
+    from pydicom.valuerep import validate_value
+
+    try:
+        validate_value(element.VR, str(element.value), RAISE)
+    except ValueError:
+        return False
+    return True
+
+
+def _series_number(source: Dataset) -> int:
+    """1000 above that of the images, where that is still a number of DICOM (IS, below 2^31)."""
+    number = 1000 + int(source.get("SeriesNumber") or 0)
+    return number if 0 < number < 2**31 else 1000
 
 
 def _check_place(mask: sitk.Image, number: int, file: Path, image: Dataset) -> None:
@@ -165,7 +188,7 @@ def _segmentation(
                 _segment(number, name, software_versions) for number, name in enumerate(names, start=1)
             ],
             series_instance_uid=generate_uid(),
-            series_number=1000 + int(images[0].get("SeriesNumber") or 0),
+            series_number=_series_number(images[0]),
             sop_instance_uid=generate_uid(),
             instance_number=1,
             manufacturer="nnunetv2_spinesegdiff",

@@ -17,10 +17,12 @@ from nnunetv2_spinesegdiff.scans.dicom_seg import CATEGORY, CODES, check_highdic
 pytest.importorskip("highdicom", reason="highdicom is an extra: pip install 'nnunetv2_spinesegdiff[dicom]'")
 
 import highdicom
+import pydicom
 from pydicom import dcmread
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.valuerep import validate_value
 
 SAGITTAL = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, -1.0], [-1.0, 0.0, 0.0]])
 """Rows of the matrix: along the columns of a slice, along its rows, and from slice to slice."""
@@ -113,6 +115,32 @@ def test_every_image_has_its_slice_of_the_mask(tmp_path, axes, backwards, slices
                 uids, segment_numbers=numbers, assert_missing_frames_are_empty=True
             )
             np.testing.assert_array_equal(pixels[..., 0], array == label)
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")  # pydicom's, of what breaks the standard here
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"SliceThickness": ""},
+        {"PatientBirthDate": "1975"},
+        {"StudyDate": "yesterday", "StudyTime": "noon"},
+        {"SeriesNumber": 2**31 - 5},
+        {"SeriesNumber": ""},
+    ],
+    ids=lambda changes: ", ".join(changes),
+)
+def test_what_careless_software_left_in_the_series_is_no_obstacle(changes, tmp_path):
+    with pydicom.config.disable_value_validation():
+        files = made_up_series(tmp_path / "scan", SAGITTAL, **changes)
+    write_dicom_seg(mask_on(files), files, tmp_path / "mask.dcm", CLASSES, **SAID)
+    seg = dcmread(tmp_path / "mask.dcm")
+    for keyword in ("PatientBirthDate", "StudyDate", "StudyTime", "SeriesNumber", "PatientName"):
+        element = seg[keyword]
+        validate_value(element.VR, str(element.value), pydicom.config.RAISE)
+    assert 0 < seg.SeriesNumber < 2**31
+    assert seg.StudyInstanceUID == dcmread(files[0]).StudyInstanceUID
+    (measures,) = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    assert measures.SliceThickness == pytest.approx(4.4 if "SliceThickness" in changes else 4.0)
 
 
 @pytest.mark.parametrize("axes", [SAGITTAL, turned(0.2, -0.3, 0.15)], ids=["sagittal", "oblique"])
