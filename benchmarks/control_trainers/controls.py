@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from nnunetv2_spinesegdiff.network.two_stage import TwoStageNetwork
+from nnunetv2_spinesegdiff.training.sagittal import nnUNetTrainerStage1Sagittal
 from nnunetv2_spinesegdiff.training.trainer import nnUNetTrainerSpineSegDiff
 from nnunetv2_spinesegdiff.training.trainers import with_suffixes
-
-BASE = "nnUNetTrainerWithoutPresegmentation"
 
 
 class WithoutPresegmentation(TwoStageNetwork):
@@ -33,8 +32,20 @@ class nnUNetTrainerWithoutPresegmentation(nnUNetTrainerSpineSegDiff):
         return _empty(torch.zeros_like(stage1_logits))
 
 
+class nnUNetTrainerStage1SagittalPlainContrast(nnUNetTrainerStage1Sagittal):
+    """Stage 1 without random contrasts."""
+
+    random_contrast_probability = 0.0
+
+
+BASES = {
+    cls.__name__: cls
+    for cls in (nnUNetTrainerWithoutPresegmentation, nnUNetTrainerStage1SagittalPlainContrast)
+}
+
+
 def __getattr__(name: str) -> Any:
-    return with_suffixes(name, {BASE: nnUNetTrainerWithoutPresegmentation}, __name__)
+    return with_suffixes(name, BASES, __name__)
 
 
 def _empty(masks: Tensor) -> Tensor:

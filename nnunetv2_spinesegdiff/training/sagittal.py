@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from .suffixed import SuffixedTrainer
 from .trainer import nnUNetTrainerSpineSegDiff
 
 MAX_ROTATION = np.deg2rad(15)
-RANDOM_CONTRAST_PROBABILITY = 0.25
 
 DRAWS_PER_SLICE = 6
 """Of the longest series; more make the draws of the others more even."""
@@ -32,6 +31,8 @@ class SagittalTraining(SuffixedTrainer):
     rotations stay below 15 degrees. Contrasts are random (see `RandomContrastTransform`). A series with many
     slices is drawn about as often as one with a single slice.
     """
+
+    random_contrast_probability: ClassVar[float] = 0.25
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> Any:
         """Stock, without mirroring and with little rotation."""
@@ -48,7 +49,7 @@ class SagittalTraining(SuffixedTrainer):
         """Stock, with random contrasts behind the spatial transform."""
         composed = super().get_training_transforms(*args, **kwargs)
         names = [type(transform).__name__ for transform in composed.transforms]
-        random_contrast = RandomTransform(RandomContrastTransform(), RANDOM_CONTRAST_PROBABILITY)
+        random_contrast = RandomTransform(RandomContrastTransform(), self.random_contrast_probability)
         composed.transforms.insert(names.index("SpatialTransform") + 1, random_contrast)
         return composed
 
