@@ -99,7 +99,7 @@ def main() -> None:
         *vertebral_body_volumes(options.data / "spider_like"),
         *tptbox(options.data / "robustness" / "tptbox_mr"),
     ]
-    with SpineSegmenter(options.m) as segmenter:
+    with SpineSegmenter(options.m, slices="middle") as segmenter:
         for source, name, image, label in tqdm(scans):
             try:
                 mask = segmenter.segment(image, name=name).mask

@@ -57,9 +57,10 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--slices",
         type=_slices,
-        default="middle",
-        metavar="middle|all|NUMBER",
-        help="sagittal slices to segment; numbers count from the patient's left, from 0",
+        default="auto",
+        metavar="auto|middle|all|NUMBER",
+        help="sagittal slices to segment: auto finds the midsagittal one by its spinal canal, numbers count "
+        "from the patient's left, from 0 (default: auto)",
     )
     p.add_argument(
         "--series",
@@ -105,10 +106,10 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
 
 
 def _slices(text: str) -> str | int:
-    if text in ("middle", "all"):
+    if text in ("auto", "middle", "all"):
         return text
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is neither middle, nor all, nor the number of a slice")
+        raise argparse.ArgumentTypeError(f"{text} is neither auto, middle, all, nor the number of a slice")
     return int(text)
 
 

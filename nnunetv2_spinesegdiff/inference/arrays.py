@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..network.two_stage import TwoStageNetwork
 from .export import CaseMaps
 from .predictor import SpineSegDiffPredictor
 from .scan_grid import ScanGrid
@@ -71,6 +72,15 @@ class ArrayPredictor:
             torch.get_num_threads(),
         )
         return self._on_image(logits.numpy(), maps, grid)
+
+    @property
+    def has_stage1(self) -> bool:
+        return isinstance(self.predictor.network, TwoStageNetwork)
+
+    def first_look(self, image: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+        """Label map (Z, Y, X) by stage 1 of the first fold alone, without mirrored copies; as `predict`."""
+        with self.predictor.stage1_of_first_fold():
+            return self.predict(image, spacing).mask
 
     def _on_image(self, logits: np.ndarray, maps: CaseMaps, grid: ScanGrid) -> PredictedArray:
         assert maps.uncertainty is not None

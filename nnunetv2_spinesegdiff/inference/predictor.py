@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ class SpineSegDiffPredictor(nnUNetPredictor):
 
     settings = PredictionSettings()
     network: Any
+    use_mirroring: bool
     list_of_parameters: list[dict[str, Tensor]]
     trainer_name: str
     export = staticmethod(export_case)
@@ -284,6 +286,17 @@ class SpineSegDiffPredictor(nnUNetPredictor):
         """Logits (K, *spatial) of a preprocessed case (C, *spatial), and what is known beside them."""
         self._current = self._case("")
         return self.predict_logits_from_preprocessed_data(data), self._current
+
+    @contextmanager
+    def stage1_of_first_fold(self) -> Iterator[None]:
+        """Predict what is cheapest: stage 1 of one fold, without mirrored copies."""
+        kept = self.list_of_parameters, self.use_mirroring, self.network.refine_predictions
+        self.list_of_parameters = self.list_of_parameters[:1]
+        self.use_mirroring = self.network.refine_predictions = False
+        try:
+            yield
+        finally:
+            self.list_of_parameters, self.use_mirroring, self.network.refine_predictions = kept
 
     def predict_logits_from_preprocessed_data(self, data: Tensor) -> Tensor:
         """Stock; the maps beside the logits are averaged over the folds, too."""

@@ -51,7 +51,7 @@ class SpineSegmenter:
         device: str | torch.device | None = None,
         folds: str | SupportsIndex | Iterable[str | SupportsIndex] | None = None,
         checkpoint: str | None = None,
-        slices: str | SupportsIndex = "middle",
+        slices: str | SupportsIndex = "auto",
         series: str | SupportsIndex | None = None,
         any_plane: bool = False,
         mirroring: bool = True,

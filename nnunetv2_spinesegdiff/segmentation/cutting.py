@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..dataset_conversion.geometry import SliceView, extract_slice, put_back
 from ..inference.arrays import PredictedArray
+from .midsagittal import find_midsagittal
 from .model import SliceModel
 from .settings import Slices
 
@@ -27,6 +28,7 @@ class SegmentedSlices:
         stage1: stage 1's labels; None without a stage 1.
         uncertainty: of the most uncertain structure, float32.
         mask_in_scan, uncertainty_in_scan: uint8 and float32.
+        note: why these slices; empty if that needs no word.
     """
 
     view: SliceView
@@ -37,6 +39,7 @@ class SegmentedSlices:
     uncertainty: np.ndarray
     mask_in_scan: sitk.Image
     uncertainty_in_scan: sitk.Image
+    note: str = ""
 
     @property
     def spacing(self) -> tuple[float, float, float]:
@@ -52,12 +55,18 @@ class SegmentedSlices:
 def segment_slices(scaled: sitk.Image, slices: Slices, model: SliceModel) -> SegmentedSlices:
     """Segment slices of a scan whose intensities are scaled.
 
-    A model of single slices sees every slice as a case of its own, as it did in training. One of whole scans
-    sees the whole scan, whichever of its slices are wanted.
+    A model of single slices sees every slice as a case of its own, as it did in training; for "auto" it finds
+    the midsagittal one. A model of whole scans sees the whole scan, whichever of its slices are wanted, and
+    takes the middle one for "auto".
 
     Raises:
         ValueError: there is no slice of that number.
     """
+    note = ""
+    if slices == "auto":
+        slices = "middle"
+        if model.finds_midsagittal and extract_slice(scaled).oriented.size[2] > 1:
+            slices, note = find_midsagittal(scaled, model)
     wanted = extract_slice(scaled, slices=slices)
     if model.cut["dim"] == "3d":
         return _of_volume(scaled, wanted, slices, model)
@@ -65,9 +74,8 @@ def segment_slices(scaled: sitk.Image, slices: Slices, model: SliceModel) -> Seg
         whole = extract_slice(scaled, slices="all")
         return _on_slices(wanted, _kept(_predicted(whole, model), wanted))
     numbers = range(wanted.first_slice, wanted.first_slice + wanted.num_slices)
-    return _on_slices(
-        wanted, _stacked([_predicted(extract_slice(scaled, slices=number), model) for number in numbers])
-    )
+    predicted = _stacked([_predicted(extract_slice(scaled, slices=number), model) for number in numbers])
+    return replace(_on_slices(wanted, predicted), note=note)
 
 
 def _predicted(view: SliceView, model: SliceModel) -> PredictedArray:

@@ -57,6 +57,11 @@ class SliceModel:
         self.predictor = ArrayPredictor(predictor)
 
     @property
+    def finds_midsagittal(self) -> bool:
+        """Whether it can look at single slices without the cost of a refinement."""
+        return self.cut == SINGLE_SLICES and self.predictor.has_stage1
+
+    @property
     def device(self) -> torch.device:
         """Where it predicts."""
         return self.predictor.predictor.device

@@ -44,13 +44,14 @@ def segment_scan(scan: Scan, slices: Slices, model: SliceModel) -> Segmentation:
     rows = rows_of(scan.source.name, segmented, _signal(scan, segmented), calibration)
     measured = segmented.mask[segmented.measured]
     implausible = anatomy_warnings(measured, segmented.spacing[1:])
+    seen = [*filter(None, [segmented.note]), *window_warnings(segmented.seen)]
     cut_off = edge_warnings(measured, segmented.view)
     return Segmentation(
         scan,
         segmented.mask_in_scan,
         segmented.uncertainty_in_scan,
         rows,
-        [*scan.warnings, *window_warnings(segmented.seen), *warnings_of(rows), *cut_off, *implausible],
+        [*scan.warnings, *seen, *warnings_of(rows), *cut_off, *implausible],
         _shown(segmented, model),
         time.perf_counter() - started,
     )

@@ -8,8 +8,9 @@ from typing import Any
 from ..errors import UserError
 from ..inference.settings import PredictionSettings
 
+NAMED_SLICES = ("auto", "middle", "all")
 Slices = str | int
-"""\"middle\", \"all\", or the number of a sagittal slice, 0 = the patient's leftmost."""
+"""One of `NAMED_SLICES` ("auto" is the midsagittal one), or a number, 0 = the patient's leftmost."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class SegmentationSettings:
         UserError: `slices` is none of these.
     """
 
-    slices: Slices = "middle"
+    slices: Slices = "auto"
     series: str | None = None
     any_plane: bool = False
     mirroring: bool = True
@@ -35,8 +36,9 @@ class SegmentationSettings:
 
     def __post_init__(self) -> None:
         number = isinstance(self.slices, int) and not isinstance(self.slices, bool) and self.slices >= 0
-        if not number and not (isinstance(self.slices, str) and self.slices in ("middle", "all")):
-            raise UserError(f"slices {self.slices!r}: choose middle, all, or a number from 0, the leftmost")
+        if not number and not (isinstance(self.slices, str) and self.slices in NAMED_SLICES):
+            names = ", ".join(NAMED_SLICES)
+            raise UserError(f"slices {self.slices!r}: choose {names}, or a number from 0, the leftmost")
 
     def as_record(self) -> dict[str, Any]:
         """Plain values, for JSON: equal records give equal results."""

@@ -47,7 +47,7 @@ class Segmented:
     def again(self, name: str, flags: str, fails: bool = False) -> tuple[Path, str]:
         """Segment one of the scans in another way."""
         out = self.workspace.root / f"again_{name}_{len(list(self.workspace.root.iterdir()))}"
-        command = f"spinesegdiff segment -i {self.scans / name} -o {out} -device cpu {flags}"
+        command = f"spinesegdiff segment -i {self.scans / name} -o {out} -device cpu --slices middle {flags}"
         return out, self.workspace.run(command, fails=fails)
 
 
@@ -70,7 +70,7 @@ def segmented(trained: Workspace, volume: sitk.Image) -> Segmented:
     sitk.WriteImage(sitk.PermuteAxes(volume, [2, 0, 1]), str(scans / "turned.nii.gz"))
     sitk.WriteImage(moved(volume), str(scans / "oblique.nrrd"))
     write_bad_scans(scans, volume)
-    command = f"spinesegdiff segment -i {scans} -o {out} -m {trained.results()} -device cpu"
+    command = f"spinesegdiff segment -i {scans} -o {out} -m {trained.results()} -device cpu --slices middle"
     return Segmented(trained, scans, out, trained.run(f"{command} --preset fast", fails=True))
 
 
@@ -173,7 +173,7 @@ def test_python_says_the_same_and_prints_nothing(segmented: Segmented):
     code = f"""
 import numpy as np, SimpleITK as sitk
 from nnunetv2_spinesegdiff import SpineSegmenter
-with SpineSegmenter({str(segmented.model)!r}, device="cpu", preset="fast") as segmenter:
+with SpineSegmenter({str(segmented.model)!r}, device="cpu", preset="fast", slices="middle") as segmenter:
     result = segmenter.segment({str(segmented.scans / "nrrd.nrrd")!r})
     again = segmenter.segment(sitk.ReadImage({str(segmented.scans / "metaimage.mha")!r}))
     each = list(segmenter.segment_each({[str(segmented.scans / name) for name in ("nan.mha", "dicom")]!r}))
