@@ -38,7 +38,9 @@ def without_seconds(path: Path) -> bytes:
 
 
 def even_scan() -> sitk.Image:
-    image = sitk.GetImageFromArray(np.random.default_rng(0).integers(900, 1000, spine_labels().shape))
+    values = np.random.default_rng(0).integers(900, 1000, spine_labels().shape)
+    values[:, :40] = 30  # air
+    image = sitk.GetImageFromArray(values)
     image.CopyInformation(spine())
     return sitk.Cast(image, sitk.sitkInt16)
 
