@@ -38,8 +38,9 @@ def without_seconds(path: Path) -> bytes:
 
 
 def even_scan() -> sitk.Image:
-    values = np.random.default_rng(0).integers(900, 1000, spine_labels().shape)
-    values[:, :40] = 30  # air
+    rng = np.random.default_rng(0)
+    values = rng.integers(900, 1000, spine_labels().shape)
+    values[:, :40] = rng.integers(0, 60, values[:, :40].shape)  # air
     image = sitk.GetImageFromArray(values)
     image.CopyInformation(spine())
     return sitk.Cast(image, sitk.sitkInt16)
