@@ -15,6 +15,7 @@ from nnunetv2_spinesegdiff.dataset_conversion import cases
 from nnunetv2_spinesegdiff.dataset_conversion.geometry import Grid, extract_slice, grids_differ_by_mm
 
 from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.scans import written
 
 from ..full_disk import says_that_the_disk_is_full
 from .converting import contents, expected_files, image_missing, rows, run, truncated
@@ -238,23 +239,21 @@ GOOD_BUT_2 = [f"SPIDER_00{n}_t1" for n in (1, 3, 4, 5, 6)]
 @pytest.mark.parametrize("folder", ["imagesTr", "labelsTr", "conversion"])
 def test_a_full_disk_is_a_failure_of_the_case(cohort, tmp_path, monkeypatch, folder):
     def full(write):
-        def write_until_full(content, path, **options):
+        def write_until_full(content, path, *options):
             if "SPIDER_002_t1" in str(path) and folder in str(path):
                 Path(path).write_bytes(b"half")
                 raise error
-            write(content, path, **options)
+            write(content, path, *options)
 
         return write_until_full
 
-    error: Exception = RuntimeError("sitk::ERROR\nNo space left on device")
+    error = OSError(errno.ENOSPC, "No space left on device")
     if folder == "conversion":
-        error = OSError(errno.ENOSPC, "No space left on device")
         monkeypatch.setattr(cases, "save_json", full(cases.save_json))
     else:
-        monkeypatch.setattr(cases.sitk, "WriteImage", full(sitk.WriteImage))
+        monkeypatch.setattr(written, "save_nifti", full(written.save_nifti))
     failure = run(cohort, tmp_path, contrast="t1").failures[0]
     assert f"{folder}/SPIDER_002_t1" in str(failure)
-    # Of an image ITK's own words say no more than that.
     told = "is the disk full?" if folder != "conversion" else "No space left on device): check the disk"
     assert told in str(failure)
     assert set(contents(tmp_path / "raw" / "Dataset501_SPIDER")) == expected_files(GOOD_BUT_2)
