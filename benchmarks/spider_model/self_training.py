@@ -23,7 +23,7 @@ import SimpleITK as sitk
 from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 from tqdm import tqdm
 
-from nnunetv2_spinesegdiff import Failure, SpineSegmenter
+from nnunetv2_spinesegdiff import Failure, Segmentation, SpineSegmenter
 from nnunetv2_spinesegdiff.segmentation.findings import anatomy_warnings
 
 UNKNOWN = 255
@@ -43,8 +43,7 @@ def label(model: str, images: Path, folds: list[int], trained_on: Path, out: Pat
     ):
         both = zip(refined.segment_each(scans), stage1.segment_each(scans), strict=True)
         for scan, (first, second) in zip(tqdm(scans), both, strict=True):
-            failed = isinstance(first, Failure) or isinstance(second, Failure)
-            if failed or anatomy_warnings(first.shown.mask, first.shown.spacing):
+            if isinstance(first, Failure) or isinstance(second, Failure) or _implausible(first):
                 left_out += 1
                 continue
             one, other = (sitk.GetArrayViewFromImage(result.mask) for result in (first, second))
@@ -53,6 +52,10 @@ def label(model: str, images: Path, folds: list[int], trained_on: Path, out: Pat
             sitk.WriteImage(labels, str(out / "masks" / scan.name), useCompression=True)
             shutil.copy(scan, out / "images" / scan.name)
     print(f"{out}: {len(scans) - left_out} slices labelled, {left_out} left out")
+
+
+def _implausible(result: Segmentation) -> bool:
+    return bool(anatomy_warnings(result.shown.mask, result.shown.spacing))
 
 
 def folds(dataset: str, of: str) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -35,18 +36,24 @@ def planned(tmp_path: Path, apart_mm: float, slices: str) -> dict:
     return json.loads(plans.read_text())
 
 
+def case(tmp_path: Path, name: str) -> Any:
+    (path,) = (tmp_path / "raw").glob(f"*/{name}.nii.gz")
+    return nib.load(path)
+
+
 @pytest.mark.parametrize("apart_mm", [0.9, 4.0])
 def test_single_slices_are_planned_as_they_lie(apart_mm, tmp_path):
     plans = planned(tmp_path, apart_mm, "middle")
     check_sagittal(plans, "2d")
     assert plans["transpose_forward"] == [0, 1, 2]
     assert min(plans["configurations"]["2d"]["patch_size"]) > 32
-    (image,) = (tmp_path / "raw").glob("*/imagesTr/SPIDER_001_t1_0000.nii.gz")
-    (label,) = (tmp_path / "raw").glob("*/labelsTr/SPIDER_001_t1.nii.gz")
-    assert np.isclose(nib.load(image).header.get_zooms()[2], max(apart_mm, 1.0))
-    assert np.array_equal(nib.load(image).affine, nib.load(label).affine)
+    image, label = (
+        case(tmp_path, name) for name in ("imagesTr/SPIDER_001_t1_0000", "labelsTr/SPIDER_001_t1")
+    )
+    assert np.isclose(image.header.get_zooms()[2], max(apart_mm, 1.0))
+    assert np.array_equal(image.affine, label.affine)
     # The third of five slices, the first of which lies 10 mm to the left.
-    assert np.isclose(nib.load(image).affine[0, 3], 2 * apart_mm - 10)
+    assert np.isclose(image.affine[0, 3], 2 * apart_mm - 10)
 
 
 def test_volumes_of_thin_slices_are_refused_by_the_trainers(tmp_path, monkeypatch):

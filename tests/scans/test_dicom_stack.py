@@ -173,8 +173,8 @@ def test_frames_that_are_rescaled_differently_keep_their_values(tmp_path, read):
         scale.RescaleSlope, scale.RescaleIntercept, scale.RescaleType = k + 2, -k, "US"
         frame.PixelValueTransformationSequence = [scale]
     dataset.save_as(path)
-    k = np.arange(7)[:, None, None]
-    assert np.allclose(values(read(path).image), values(scan()) * (k + 2) - k)
+    number = np.arange(7)[:, None, None]
+    assert np.allclose(values(read(path).image), values(scan()) * (number + 2) - number)
 
 
 @pytest.mark.parametrize("between", [-4.4, 4.4, 99.0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -69,6 +70,11 @@ def test_forms_that_are_mirrored_are_refused(tmp_path, refused):
     assert "disagree" in refused(path)
 
 
+def loaded(path: Path) -> Any:
+    """By nibabel, whose types say less than what it returns."""
+    return nib.load(path)
+
+
 def with_voxel_size(path: Path, axis: int, size: float) -> Path:
     header = nib.Nifti1Header(path.read_bytes()[:348], check=False)
     header["pixdim"][axis] = size
@@ -97,7 +103,7 @@ SCALES = [(0, 0), (0, -1000), (np.nan, 3), (1, 0), (1, -20), (2.5, 0), (0.125, 7
 def test_values_are_scaled_as_nibabel_scales_them(slope, intercept, tmp_path, read):
     """A slope of 0 is no slope, whatever the intercept is."""
     path = write_nifti(tmp_path / "a.nii", ARRAY, AFFINE, scl_slope=slope, scl_inter=intercept)
-    expected = np.asarray(nib.load(path).dataobj).T
+    expected = np.asarray(loaded(path).dataobj).T
     assert np.allclose(values(read(path).image), expected, rtol=1e-6)
     if slope in (0, 1) and intercept in (0, -1000):
         assert read(path).image.GetPixelID() == IMAGE.GetPixelID()
@@ -128,10 +134,10 @@ def test_what_is_written_over_a_scan_has_its_geometry_to_the_bit(
     made = read(path)
     mask = made.image > 300
     write_image(mask, tmp_path / f"mask{ending}", made)
-    one, other = (nib.load(tmp_path / name) for name in ("a.nii", f"mask{ending}"))
+    one, other = (loaded(tmp_path / name) for name in ("a.nii", f"mask{ending}"))
     geometry = ("pixdim", "qform_code", "sform_code", "srow_x", "srow_y", "srow_z", "xyzt_units", "dim")
-    geometry += ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
-    for name in geometry:
+    quaternion = ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z")
+    for name in (*geometry, *quaternion):
         assert np.array_equal(one.header[name], other.header[name]), name
     assert np.array_equal(one.affine, other.affine)
     assert other.get_data_dtype() == np.uint8
@@ -174,13 +180,13 @@ def test_voxels_and_masks_lie_where_nibabel_puts_them(drawn, codes, tmp_path):
     image, warnings, header = read_nifti(path, tmp_path)
     save_nifti(image, tmp_path / "mask.nii", header)
     corners = np.array(list(product(*((0, n - 1) for n in ARRAY.shape))))
-    expected = nib.affines.apply_affine(nib.load(path).affine, corners) * [-1, -1, 1]
+    expected = nib.affines.apply_affine(loaded(path).affine, corners) * [-1, -1, 1]
     assert warnings == ()
     # A float32 quaternion places far corners to some micrometers.
     assert np.allclose(
         [image.TransformIndexToPhysicalPoint(c.tolist()) for c in corners], expected, atol=1e-3
     )
-    assert np.array_equal(nib.load(tmp_path / "mask.nii").affine, nib.load(path).affine)
+    assert np.array_equal(loaded(tmp_path / "mask.nii").affine, loaded(path).affine)
 
 
 @pytest.mark.parametrize("codes", [(0, 1), (1, 0), (1, 1)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,8 @@ class Seeing:
     """A model whose stage 1 sees a canal of a given area in every slice, and how often it was asked."""
 
     def __init__(self, areas, with_vertebrae: bool = True):
-        self.areas, self.with_vertebrae, self.asked = areas, with_vertebrae, []
+        self.areas, self.with_vertebrae = areas, with_vertebrae
+        self.asked: list[int] = []
         self.predictor = SimpleNamespace(first_look=self.first_look)
 
     def first_look(self, image, spacing):
@@ -52,7 +54,8 @@ class Seeing:
     ],
 )
 def test_the_slice_with_a_large_canal_nearest_to_the_middle_is_found(areas, expected):
-    number, note = find_midsagittal(stack(len(areas)), Seeing(areas))
+    model: Any = Seeing(areas)
+    number, note = find_midsagittal(stack(len(areas)), model)
     assert number == expected
     assert (note == "") == (expected == len(areas) // 2)
     if note:
@@ -61,7 +64,7 @@ def test_the_slice_with_a_large_canal_nearest_to_the_middle_is_found(areas, expe
 
 @pytest.mark.parametrize("with_vertebrae", [True, False])
 def test_without_a_canal_the_middle_one_is_taken_and_that_is_told(with_vertebrae):
-    model = Seeing([0 if with_vertebrae else 500] * 9, with_vertebrae)
+    model: Any = Seeing([0 if with_vertebrae else 500] * 9, with_vertebrae)
     number, note = find_midsagittal(stack(9), model)
     assert number == 4
     assert "no spinal canal was found in" in note
@@ -71,7 +74,7 @@ def test_without_a_canal_the_middle_one_is_taken_and_that_is_told(with_vertebrae
 @pytest.mark.parametrize(("apart", "most"), [(0.5, 15), (1.0, 25), (4.0, 45), (12.0, 45)])
 def test_thin_slices_are_not_all_looked_at(apart, most):
     areas = [max(0, 900 - round(abs(k - 60) * apart * 40)) for k in range(88)]
-    model = Seeing(areas)
+    model: Any = Seeing(areas)
     number, _ = find_midsagittal(stack(88, apart), model)
     assert areas[number] >= 0.75 * 900
     assert len(model.asked) == len(set(model.asked)) <= most
