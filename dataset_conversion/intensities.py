@@ -11,7 +11,7 @@ PERCENTILE = 98.0
 TOP = 255.0
 
 _BACKGROUND = 1.0
-"""Percentile of a scan that is no tissue."""
+"""Percentile that is taken for background."""
 _PADDING_SHARE = 1e-3
 """Of the voxels that must share the lowest or highest value if it is to be padding."""
 

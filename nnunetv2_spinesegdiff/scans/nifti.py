@@ -1,8 +1,8 @@
 """NIfTI files, read with nibabel. Their headers are looked at as they stand, before anything mends them.
 
-Where voxels lie is told by the sform if its code is above 0, else by the qform. The NIfTI-1 standard leaves
-the choice open; nibabel, FSL and SPM choose so. What is written over a scan gets both forms of its header and
-lies over the scan whichever of them a reader prefers.
+The sform determines voxel positions if its code is above 0, otherwise the qform. The NIfTI-1 standard leaves the
+choice open; nibabel, FSL and SPM decide the same way. Masks and maps get both forms of the scan's header, so they
+match the scan in every reader.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _values(stored: np.ndarray, header: Any) -> np.ndarray:
 
 
 def disagreement_mm(header: Any) -> float:
-    """How far apart voxels lie by the two places that a header tells; 0 if it tells one.
+    """Return the distance in mm between voxel positions by sform and by qform (without one: by pixdim).
 
     Raises:
         Refusal: neither qform nor sform is set, one is no geometry, or they differ by more than 1 mm.

@@ -101,7 +101,7 @@ SCALES = [(0, 0), (0, -1000), (np.nan, 3), (1, 0), (1, -20), (2.5, 0), (0.125, 7
 
 @pytest.mark.parametrize(("slope", "intercept"), SCALES)
 def test_values_are_scaled_as_nibabel_scales_them(slope, intercept, tmp_path, read):
-    """A slope of 0 is no slope, whatever the intercept is."""
+    """With scl_slope 0, values are not scaled and scl_inter is ignored."""
     path = write_nifti(tmp_path / "a.nii", ARRAY, AFFINE, scl_slope=slope, scl_inter=intercept)
     expected = np.asarray(loaded(path).dataobj).T
     assert np.allclose(values(read(path).image), expected, rtol=1e-6)
