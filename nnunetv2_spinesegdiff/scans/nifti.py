@@ -1,8 +1,8 @@
 """NIfTI files, read with nibabel. Their headers are looked at as they stand, before anything mends them.
 
-The sform determines voxel positions if its code is above 0, otherwise the qform. The NIfTI-1 standard leaves the
-choice open; nibabel, FSL and SPM decide the same way. Masks and maps get both forms of the scan's header, so they
-match the scan in every reader.
+The sform determines voxel positions if its code is above 0, otherwise the qform. The NIfTI-1 standard leaves
+the choice open; nibabel, FSL and SPM decide the same way. Masks and maps get both forms of the scan's header,
+so they match the scan in every reader.
 """
 
 from __future__ import annotations
