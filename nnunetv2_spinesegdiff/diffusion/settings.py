@@ -18,11 +18,12 @@ STARTS = ("presegmentation", "noise")
 MOST_SIGNAL = 0.01
 """Chains may start from noise where alpha_bar at the end of the schedule is below that."""
 
+_REAL = ("eta", "stage1_weight")
 _WHOLE = ("num_train_timesteps", "t_start", "ddim_steps", "num_samples", "fusion_steps", "seed")
 
 
 def plain_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a sampler by their names, those that count as `int` and eta as `float`.
+    """The values of a sampler by their names, those that count as `int`, the others as `float`.
 
     Numbers of other libraries are taken; True and False are no numbers.
 
@@ -40,7 +41,7 @@ def _plain(name: str, value: Any) -> Any:
         except TypeError:
             pass
         raise ValueError(f"{name} = {value!r} is no whole number")
-    if name == "eta":
+    if name in _REAL:
         if not isinstance(value, Real) or isinstance(value, bool):
             raise ValueError(f"{name} = {value!r} is no number")
         return float(value)
@@ -65,6 +66,8 @@ class SamplerSettings:
             enough for the schedule to leave nothing else.
         prediction_type: "sample", the network predicts logits of the clean mask, or "epsilon", the noise.
         fusion: how steps and chains become one segmentation, see `fusion.FUSIONS`.
+        stage1_weight: w in [0, 1); the result's probabilities are w times those of stage 1 plus 1 - w times
+            the refined ones. 0 where there is no stage 1.
 
     Raises:
         ValueError: one of the bounds above does not hold, or a number is none; the message says which.
@@ -81,6 +84,7 @@ class SamplerSettings:
     start: str = "presegmentation"
     prediction_type: str = "sample"
     fusion: str = "exponential"
+    stage1_weight: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value in plain_numbers(vars(self)).items():
@@ -125,6 +129,12 @@ class SamplerSettings:
             ),
             (self.num_samples >= 1, "num_samples", "1, 2, ..."),
             (0 <= self.eta <= 1, "eta", "[0, 1]"),
+            (0 <= self.stage1_weight < 1, "stage1_weight", "[0, 1); use --no_refine for stage 1 alone"),
+            (
+                self.start != "noise" or self.stage1_weight == 0,
+                "stage1_weight",
+                "0: chains that start from noise have no stage 1",
+            ),
         ]
         for holds, name, allowed in bounds:
             if not holds:

@@ -165,5 +165,5 @@ def _or_none(value: float) -> float | None:
 def _store(fitted: Mapping[str, Any], plans_file: Path) -> None:
     plans = json.loads(plans_file.read_text())
     stored = stored_in(plans)
-    others = [c for c in stored.get("calibrations", []) if c["kind"] != fitted["kind"]]
+    others = [c for c in stored.get("calibrations", []) if kind_of(c["kind"]) != fitted["kind"]]
     save_json(with_stored(plans, **{**stored, "calibrations": [*others, fitted]}), plans_file)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from ..diffusion.settings import SamplerSettings
 from ..stored import stored_in
 
 KIND = ("trainer", "checkpoint", "refine", "sampler", "mirroring", "mirror_refinement")
@@ -27,17 +28,21 @@ class Calibration:
 
 
 def kind_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides whether a calibration fits a prediction; the seed of the noise does not."""
+    """What decides whether a calibration fits a prediction; the seed of the noise does not.
+
+    Fields of the sampler that a model of an earlier version does not state have their defaults.
+    """
     kind = {name: record[name] for name in KIND}
     if kind["sampler"]:
-        kind["sampler"] = {k: v for k, v in kind["sampler"].items() if k != "seed"}
+        sampler = {**vars(SamplerSettings()), **kind["sampler"]}
+        kind["sampler"] = {k: v for k, v in sampler.items() if k != "seed"}
     return kind
 
 
 def stored_calibration(plans: Mapping[str, Any], record: Mapping[str, Any]) -> Calibration | None:
     """The calibration in a model's plans; None, and a word about it, where it is for other settings."""
     stored = stored_in(plans).get("calibrations", [])
-    fitting = [calibration for calibration in stored if calibration["kind"] == kind_of(record)]
+    fitting = [calibration for calibration in stored if kind_of(calibration["kind"]) == kind_of(record)]
     if not fitting:
         if stored:
             print(

@@ -12,6 +12,7 @@ SAMPLER = {
     "fusion_steps": (int, "T_s", "how many of the last steps are fused, 1 to n"),
     "eta": (float, "ETA", "stochasticity of a step, 0 (DDIM) to 1"),
     "seed": (int, "N", "seed of the noise"),
+    "stage1_weight": (float, "W", "weight of stage 1 in the mean with the refined result, 0 to below 1"),
 }
 PRESETS = {
     "fast": "refine once, in one step, from stage 1's mean over the mirrored copies",

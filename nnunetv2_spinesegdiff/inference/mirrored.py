@@ -65,12 +65,12 @@ def predict_mirrored(
     if not mirror_refinement:
         (stage1,) = turned.mean(lambda copies: [network.presegment(copies)])
         steps = network.refine(image, hard_masks(stage1, regions), limit)
-        return Predicted(steps.logits, stage1, steps)
+        return Predicted(network.averaged(steps.logits, stage1), stage1, steps)
 
     def both_stages(copies: Tensor) -> list[Tensor]:
         stage1 = network.presegment(copies)
         refined = network.refine(copies, hard_masks(stage1, regions), limit)
-        return [refined.logits, stage1, *refined.means]
+        return [network.averaged(refined.logits, stage1), stage1, *refined.means]
 
     logits, stage1, *means = turned.mean(both_stages)
     return Predicted(logits, stage1, Sampled(means, regions, network.fusion))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..diffusion.batching import BatchLimit
-from ..diffusion.masks import hard_masks
+from ..diffusion.masks import hard_masks, logits_of, probabilities
 from ..diffusion.sampler import Sampled
 from ..diffusion.settings import SamplerSettings
 from .denoiser import DenoisingUNet
@@ -71,8 +71,28 @@ class TwoStageNetwork(DiffusionNetwork):
             presegmentation = hard_masks(self.presegment(image), bool(self.heads_are_regions))
         return self.segment(image, presegmentation, limit)
 
+    def averaged(self, refined: Tensor, stage1: Tensor) -> Tensor:
+        """Logits of the weighted mean of both stages' probabilities, see `SamplerSettings.stage1_weight`.
+
+        Args:
+            refined, stage1: logits (B, K, *spatial).
+        """
+        weight = self.sampler.stage1_weight
+        if weight == 0:
+            return refined
+        regions = bool(self.heads_are_regions)
+        mean = torch.lerp(
+            probabilities(refined.float(), regions), probabilities(stage1.float(), regions), weight
+        )
+        return logits_of(mean, regions)
+
     def _predicted(self, image: Tensor) -> Tensor:
-        return self.refine(image).logits if self.refine_predictions else self.presegment(image)
+        stage1 = self.presegment(image)
+        if not self.refine_predictions:
+            return stage1
+        return self.averaged(
+            self.refine(image, hard_masks(stage1, bool(self.heads_are_regions))).logits, stage1
+        )
 
     def _training_forward(
         self,

@@ -12,6 +12,7 @@ import torch
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
 
+from ..diffusion.settings import SamplerSettings
 from .optimizers import WarmUpAndCosine
 from .random_contrast import RandomContrastTransform
 from .suffixed import SuffixedTrainer
@@ -90,4 +91,6 @@ class nnUNetTrainerStage1Sagittal(SagittalTraining):
 
 
 class nnUNetTrainerSpineSegDiffSagittal(SagittalTraining, nnUNetTrainerSpineSegDiff):
-    """SpineSegDiff trained on sagittal slices of mixed contrasts."""
+    """SpineSegDiff trained on sagittal slices of mixed contrasts; predicts the mean of both stages."""
+
+    sampler = SamplerSettings(stage1_weight=0.5)

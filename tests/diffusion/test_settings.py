@@ -33,6 +33,13 @@ from nnunetv2_spinesegdiff.diffusion.settings import PRESETS, SamplerSettings
         ({"seed": None}, "seed = None is no whole number"),
         ({"eta": "1"}, "eta = '1' is no number"),
         ({"eta": False}, "eta = False is no number"),
+        ({"stage1_weight": 1}, "stage1_weight = 1.0"),
+        ({"stage1_weight": -0.1}, "stage1_weight = -0.1"),
+        ({"stage1_weight": math.nan}, "stage1_weight = nan"),
+        (
+            {"stage1_weight": 0.5, "start": "noise", "schedule": "linear", "t_start": 1000},
+            "stage1_weight = 0.5 is outside 0",
+        ),
     ],
 )
 def test_impossible_settings_are_refused_by_name(changes, named):

@@ -204,6 +204,16 @@ def test_the_seed_of_the_noise_and_the_precision_do_not_matter_the_depth_does(mo
     assert stored_calibration(plans, {**RECORD, "sampler": {"t_start": 10, "seed": 0}}) is None
 
 
+def test_a_calibration_of_an_earlier_version_fits_the_same_prediction(model, cases, predicted):
+    run(model, cases)
+    plans = json.loads((model / "plans.json").read_text())
+    for calibration in plans["spinesegdiff"]["calibrations"]:
+        del calibration["kind"]["sampler"]["stage1_weight"]
+    sampler = {"t_start": 30, "seed": 5, "stage1_weight": 0.0}
+    assert stored_calibration(plans, {**RECORD, "sampler": sampler}) is not None
+    assert stored_calibration(plans, {**RECORD, "sampler": {**sampler, "stage1_weight": 0.5}}) is None
+
+
 def test_a_model_keeps_one_calibration_a_kind(model, cases, predicted):
     run(model, cases)
     predicted["record"] = {**RECORD, "refine": False, "sampler": None}

@@ -34,7 +34,7 @@ def test_every_flag_of_the_sampler_is_stated_even_as_0(name):
 
 @pytest.mark.parametrize("name", [*SAMPLER, "preset"])
 def test_without_refinement_a_flag_of_the_sampler_is_refused_by_name(name):
-    given = choices(f"--{name} {'fast' if name == 'preset' else 1}")
+    given = choices(f"--{name} {'fast' if name == 'preset' else 0}")
     with pytest.raises(UserError, match=f"^--{name}: nothing is sampled with --no_refine") as refused:
         PredictionSettings(refine=False, **given)
     assert "\n" not in str(refused.value)

@@ -23,11 +23,13 @@ def predicted(network, scan, axes, *, mirror_refinement=True, side_by_side=False
         )
 
 
-@pytest.mark.parametrize("refine", [True, False])
+@pytest.mark.parametrize("result", ["refined", "mean of both", "stage 1"])
 @pytest.mark.parametrize(("axes", "mirrored"), CASES)
-def test_logits_are_nnunets_to_the_bit(axes, mirrored, refine):
+def test_logits_are_nnunets_to_the_bit(axes, mirrored, result):
     network, scan = build(axes), image(*SHAPES[axes])
-    network.refine_predictions = refine
+    network.refine_predictions = result != "stage 1"
+    if result == "mean of both":
+        network.configure_sampler(stage1_weight=0.5)
     stock = nnUNetPredictor(device=torch.device("cpu"), use_mirroring=mirrored is not None)
     stock.network, stock.allowed_mirroring_axes = network, mirrored
     expected = stock._internal_maybe_mirror_and_predict(scan)
@@ -69,6 +71,16 @@ def test_without_mirrored_refinement_the_mean_presegmentation_is_refined_once():
     expected = network.refine(scan, hard_masks(found.stage1, False))
     assert torch.allclose(found.logits, expected.logits, atol=1e-5)
     assert not torch.allclose(found.logits, predicted(network, scan, (0, 1)).logits, atol=1e-3)
+
+
+def test_without_mirrored_refinement_the_mean_of_both_stages_is_taken_once():
+    network, scan = build(), image(*SHAPES[2])
+    refined = predicted(network, scan, (0, 1), mirror_refinement=False)
+    network.configure_sampler(stage1_weight=0.25)
+    found = predicted(network, scan, (0, 1), mirror_refinement=False)
+    expected = 0.25 * refined.stage1.softmax(1) + 0.75 * refined.logits.softmax(1)
+    assert torch.allclose(found.logits.softmax(1), expected, atol=1e-5)
+    assert torch.equal(found.stage1, refined.stage1)
 
 
 def test_stage1_alone_is_unsure_where_its_softmax_is():

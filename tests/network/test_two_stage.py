@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
@@ -157,6 +158,28 @@ def test_without_refinement_the_output_is_stage_1(shape):
     padded = nn.functional.pad(scan, (0, -shape[1] % 8, 0, -shape[0] % 4))
     with torch.no_grad():
         assert torch.equal(network(scan), network.stage1(padded)[..., : shape[0], : shape[1]])
+
+
+@pytest.mark.parametrize("weight", [0.25, 0.5, 0.9])
+@pytest.mark.parametrize("regions", [False, True])
+def test_the_mean_of_both_stages_is_one_of_probabilities(regions, weight):
+    network, scan = build(), image(2, 1, 17, 25)
+    network.heads_are_regions.fill_(regions)
+
+    def p(logits: torch.Tensor) -> np.ndarray:
+        values = logits.double().numpy()
+        if regions:
+            return 1 / (1 + np.exp(-values))
+        exponentials = np.exp(values)
+        return exponentials / exponentials.sum(1, keepdims=True)
+
+    refined = predict(network, scan)
+    network.configure_sampler(stage1_weight=weight)
+    with torch.no_grad():
+        stage1 = network.presegment(scan)
+    expected = weight * p(stage1) + (1 - weight) * p(refined)
+    np.testing.assert_allclose(p(predict(network, scan)), expected, atol=1e-5)
+    assert not np.allclose(expected, p(refined), atol=1e-3)
 
 
 def test_a_batch_of_two_is_the_two_alone_and_twice_is_once():
