@@ -51,21 +51,19 @@ SPACE_MIDDLE, SPACE, T2_COMPLETE, T2, T1, T1_WEAK, T2_WEAK = GROUPS
 BOOTSTRAPS, SEED = 2000, 0
 
 
+MEAN = "mean of both"
+WEIGHTS = {"refined": 0.0, MEAN: 0.5}
+"""Of stage 1, by the name of the system."""
+
+
 class BothStages(ArrayPredictor):
-    """Predicts the masks of all systems that one trained model gives."""
+    """Predicts the mask of the whole model, that of stage 1, and the first without outside parts."""
 
     def _on_image(self, logits: np.ndarray, maps: Any, grid: Any) -> Any:
-        refined, p = grid.segmentation(logits, return_probabilities=True)
-        stage1, q = grid.segmentation(maps.stage1, return_probabilities=True)
-        mean = np.argmax(np.asarray(p, np.float32) + np.asarray(q, np.float32), axis=0)
+        mask, stage1 = (grid.segmentation(one)[0] for one in (logits, maps.stage1))
         spacing = grid.properties["spacing"][1:]
-        cleaned = [without_parts(m, check_plausibility(m, spacing).outside) for m in refined]
-        return {
-            "stage 1": stage1,
-            "refined": refined,
-            "refined, parts outside of the spine removed": np.stack(cleaned),
-            "mean of both": mean,
-        }
+        cleaned = [without_parts(m, check_plausibility(m, spacing).outside) for m in mask]
+        return mask, stage1, np.stack(cleaned)
 
 
 def predicted(
@@ -73,17 +71,23 @@ def predicted(
 ) -> Iterator[tuple[Any, str, Any]]:
     """(case, system, mask) of the validation cases of every fold, each with the model of its fold."""
     for fold in folds:
-        predictor = SpineSegDiffPredictor(
-            settings=PredictionSettings(save_uncertainty=True), device=torch.device("cpu"), allow_tqdm=False
-        )
-        with search_unheard():
-            predictor.initialize_from_trained_model_folder(str(model), (fold,), "checkpoint_final.pth")
-        both = BothStages(predictor)
-        for case in tqdm(cases[cases.fold == fold].case, desc=f"fold {fold}"):
-            image = sitk.ReadImage(str(raw / "imagesTr" / f"{case}_0000.nii.gz"))
-            masks: Any = both.predict(sitk.GetArrayFromImage(image), image.GetSpacing()[::-1])
-            for system, mask in masks.items():
+        for system, weight in WEIGHTS.items():
+            predictor = SpineSegDiffPredictor(
+                settings=PredictionSettings(save_uncertainty=True, changes={"stage1_weight": weight}),
+                device=torch.device("cpu"),
+                allow_tqdm=False,
+            )
+            with search_unheard():
+                predictor.initialize_from_trained_model_folder(str(model), (fold,), "checkpoint_final.pth")
+            both = BothStages(predictor)
+            for case in tqdm(cases[cases.fold == fold].case, desc=f"fold {fold}, {system}"):
+                image = sitk.ReadImage(str(raw / "imagesTr" / f"{case}_0000.nii.gz"))
+                masks: Any = both.predict(sitk.GetArrayFromImage(image), image.GetSpacing()[::-1])
+                mask, stage1, cleaned = masks
                 yield case, system, mask
+                if system == MEAN:
+                    yield case, "stage 1", stage1
+                    yield case, f"{MEAN}, parts outside of the spine removed", cleaned
 
 
 def validated(name: str, model: Path, cases: pd.DataFrame) -> Iterator[tuple[Any, str, Any]]:

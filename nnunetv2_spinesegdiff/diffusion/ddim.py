@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .compiling import not_compiled
 from .masks import pred_x0_of
 
 Denoiser = Callable[[Tensor, Tensor], Tensor]
@@ -30,7 +31,7 @@ class StepOutput(NamedTuple):
     pred_x0: Tensor
 
 
-@torch.compiler.disable  # up to a thousand pairs of numbers, and nothing for a network
+@not_compiled  # up to a thousand pairs of numbers, and nothing for a network
 def ddim_pairs(t_start: int, ddim_steps: int) -> list[tuple[int, int]]:
     """The steps of a chain as explicit pairs (t, t_prev): the first starts at `t_start`, the last ends at 0.
 
@@ -42,7 +43,7 @@ def ddim_pairs(t_start: int, ddim_steps: int) -> list[tuple[int, int]]:
     return list(pairwise(bounds))
 
 
-@torch.compiler.disable  # a handful of sums whose weights are Python numbers, others at every step
+@not_compiled  # a handful of sums whose weights are Python numbers, others at every step
 def ddim_step(
     x_t: Tensor,
     pred_x0: Tensor,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
+
+from .compiling import not_compiled
 
 
 def append_dims(values: Tensor, like: Tensor) -> Tensor:
@@ -44,7 +45,7 @@ def q_sample(x_start: Tensor, t: Tensor, noise: Tensor, alphas_cumprod: Tensor) 
     return signal * x_start.float() + spread * noise.float()
 
 
-@torch.compiler.disable  # a lookup in a schedule in float64 on the CPU, for a product and a sum
+@not_compiled  # a lookup in a schedule in float64 on the CPU, for a product and a sum
 def noise_in(x_t: Tensor, velocity: Tensor, t: Tensor, alphas_cumprod: Tensor) -> Tensor:
     """The noise in x_t where `velocity` is v = sqrt(alpha_bar_t) noise - sqrt(1 - alpha_bar_t) x_start.
 

@@ -11,6 +11,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from .compiling import not_compiled
+
 _FEWEST_FOR_THREADS = 4
 """A generator is drawn from by one thread; many chains keep a fast card waiting, unless several draw."""
 
@@ -35,7 +37,7 @@ class CaseNoise:
     trace a hash and fails over it in inference mode.
     """
 
-    @torch.compiler.disable
+    @not_compiled
     def __init__(self, images: Tensor, seed: int, samples: Sequence[int]):
         """Args: images (B, C, *spatial); samples: the numbers of the chains, for instance range(0, S)."""
         self.device = images.device
@@ -46,7 +48,7 @@ class CaseNoise:
             for image in images
         ]
 
-    @torch.compiler.disable
+    @not_compiled
     def draw(self, shape: tuple[int, ...]) -> Tensor:
         """Noise of shape (S * B, *shape), chain by chain, float32, on the device of the images."""
         draw = partial(torch.randn, shape)

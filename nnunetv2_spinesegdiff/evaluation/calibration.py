@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit, logsumexp, softmax
 
 MAX_TEMPERATURE = 20.0
@@ -122,6 +121,8 @@ def _minimum(loss: Callable[[np.ndarray], tuple[float, np.ndarray]], size: int) 
         return np.ones(0)
     # Both losses are convex in 1 / T, so that no start leads to another minimum than this one.
     bound = np.log(MAX_TEMPERATURE)
+    from scipy.optimize import minimize  # not needed by predictions, and slow to load
+
     found = minimize(
         loss,
         np.zeros(size),

@@ -10,11 +10,10 @@ from typing import Any
 from unittest import mock
 
 import torch
-from nnunetv2.inference import predict_from_raw_data as stock
-from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import Tensor
-from torch._dynamo import OptimizedModule
+from torch.overrides import TorchFunctionMode
 from tqdm import tqdm
 
 from ..diffusion.fusion import ENTROPY, class_entropy
@@ -30,11 +29,12 @@ from .inputs import why_unfit
 from .maps import check_supported
 from .mirrored import predict_mirrored
 from .settings import PredictionSettings, autocast, check_precision
+from .stock import OptimizedModule, stock
 from .tiles import TileMaps
-from .untrusted import check_network_classes, loaded_safely, read_json
+from .untrusted import check_network_classes, load_safely, loaded_safely, read_json
 
 
-class SpineSegDiffPredictor(nnUNetPredictor):
+class SpineSegDiffPredictor(stock.nnUNetPredictor):
     """The stock predictor for our models.
 
     Attributes:
@@ -65,9 +65,16 @@ class SpineSegDiffPredictor(nnUNetPredictor):
     # --- the model ---------------------------------------------------------------------------------------
 
     def initialize_from_trained_model_folder(
-        self, model_training_output_dir: str, use_folds: Any, checkpoint_name: str = "checkpoint_final.pth"
+        self,
+        model_training_output_dir: str,
+        use_folds: Any,
+        checkpoint_name: str = "checkpoint_final.pth",
+        checkpoints: list[dict[str, Any]] | None = None,
     ) -> None:
         """Stock; then sets the network to what was asked for.
+
+        Args:
+            checkpoints: of an exported model, those of these folds if they have been read already.
 
         Raises:
             UserError: there is no such trained model, its files hold more than tensors, plain values and
@@ -79,10 +86,13 @@ class SpineSegDiffPredictor(nnUNetPredictor):
         _check_trained(folder, use_folds, checkpoint_name)
         plans = read_json(folder / "plans.json")
         check_network_classes(plans, folder / "plans.json")
-        with loaded_safely():
-            super().initialize_from_trained_model_folder(
-                model_training_output_dir, use_folds, checkpoint_name
-            )
+        if "trainer" in stored_in(plans):
+            self._initialize_exported(folder, plans, use_folds, checkpoint_name, checkpoints)
+        else:
+            with loaded_safely():
+                super().initialize_from_trained_model_folder(
+                    model_training_output_dir, use_folds, checkpoint_name
+                )
         # nnU-Net's own trainer builds the network of an exported model; the plans tell who trained it.
         self.trainer_name = stored_in(plans).get("trainer", self.trainer_name)
         if isinstance(self.network, OptimizedModule):
@@ -106,6 +116,49 @@ class SpineSegDiffPredictor(nnUNetPredictor):
             self.network.configure_sampler(self.settings.sampler(self.network.sampler))
         self.record = self._record(folder, use_folds, checkpoint_name)
         self.calibration = self._stored_calibration()
+
+    def _initialize_exported(
+        self,
+        folder: Path,
+        plans: dict[str, Any],
+        folds: Any,
+        checkpoint_name: str,
+        checkpoints: list[dict[str, Any]] | None,
+    ) -> None:
+        """As stock for an exported model, whose plans alone describe its network.
+
+        Stock imports nnU-Net's trainers and with them torch's compiler, and draws random weights first.
+        """
+        if checkpoints is None:
+            if folds is None:
+                folds = self.auto_detect_available_folds(str(folder), checkpoint_name)
+            checkpoints = [load_safely(folder / f"fold_{fold}" / checkpoint_name) for fold in folds]
+        dataset = read_json(folder / "dataset.json")
+        manager = stock.PlansManager(plans)
+        configuration = manager.get_configuration(checkpoints[0]["init_args"]["configuration"])
+        with _WithoutRandomWeights():
+            network = get_network_from_plans(
+                configuration.network_arch_class_name,
+                configuration.network_arch_init_kwargs,
+                configuration.network_arch_init_kwargs_req_import,
+                stock.determine_num_input_channels(manager, configuration, dataset),
+                manager.get_label_manager(dataset).num_segmentation_heads,
+                allow_init=False,
+                deep_supervision=False,
+            )
+        weights = checkpoints[0]["network_weights"]
+        # Other folds' weights are copied into the network's; those of the only one can be the network's.
+        only = len(checkpoints) == 1 and all(w.dtype in (torch.float32, torch.bool) for w in weights.values())
+        network.load_state_dict(weights, assign=only)
+        self.manual_initialization(
+            network,
+            manager,
+            configuration,
+            [checkpoint["network_weights"] for checkpoint in checkpoints],
+            dataset,
+            checkpoints[0]["trainer_name"],
+            checkpoints[0]["inference_allowed_mirroring_axes"],
+        )
 
     def _check_network(self, folder: Path) -> None:
         if not isinstance(self.network, DiffusionNetwork):
@@ -350,6 +403,16 @@ class SpineSegDiffPredictor(nnUNetPredictor):
             maps = [predicted.steps.uncertainty(self._temperatures), predicted.stage1]
             self._tile_maps.add([m[0] for m in maps if m is not None])
         return predicted.logits
+
+
+class _WithoutRandomWeights(TorchFunctionMode):
+    """Modules that are built in here have weights of any value: trained ones are loaded next."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs.get("tensor", args[0] if args else None)
+        return func(*args, **kwargs)
 
 
 def _check_trained(folder: Path, folds: Any, checkpoint_name: str) -> None:

@@ -13,16 +13,19 @@ from unittest import mock
 
 import numpy as np
 import torch
-from nnunetv2.inference import predict_from_raw_data as stock
 
 from ..errors import UserError
 from ..network.from_plans import check_architecture
+from .stock import stock
 
 
-def load_safely(checkpoint_file: Path) -> dict[str, Any]:
+def load_safely(checkpoint_file: Path, *, copy: bool = True) -> dict[str, Any]:
     """What a checkpoint of nnU-Net holds: tensors, plain values and numpy numbers; nothing else is unpickled.
 
     The optimiser's tensors, two thirds of a finished training's file, stay in it until someone looks at them.
+
+    Args:
+        copy: whether the weights are in memory; if not, the file must not change while they are in use.
 
     Raises:
         UserError: it cannot be read, or holds something else.
@@ -39,6 +42,8 @@ def load_safely(checkpoint_file: Path) -> dict[str, Any]:
         raise UserError(f"{checkpoint_file}: cannot be read as a checkpoint ({reason})") from None
     if not isinstance(checkpoint, dict):
         raise UserError(f"{checkpoint_file}: not a checkpoint of nnU-Net v2 (a {type(checkpoint).__name__})")
+    if not copy:
+        return checkpoint
     # Not the weights: who shortens a file that is in use, as installing over it does, would end this process.
     # A deep copy, unlike one of every tensor, keeps together what nnU-Net's blocks have under two names.
     weights = {name: deepcopy(v) for name, v in checkpoint.items() if name == "network_weights"}

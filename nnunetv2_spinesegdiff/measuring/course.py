@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from scipy.signal import savgol_filter
 from scipy.spatial import cKDTree
 
 from ..labels import IVD, VERTEBRAE
@@ -70,9 +69,7 @@ def course_of_canal(canal: np.ndarray, spacing: Sequence[float]) -> Course | Non
     last = canal.shape[1] - 1 - canal[rows, ::-1].argmax(axis=1)
     every = np.arange(rows[0], rows[-1] + 1)
     middle = np.interp(every, rows, (first + last) / 2) * spacing[1]
-    window = min(round(_SMOOTH_MM / spacing[0]), len(every)) // 2 * 2 - 1
-    if window > 2:
-        middle = savgol_filter(middle, window, 2)
+    middle = _smoothed(middle, round(_SMOOTH_MM / spacing[0]))
     return _course(np.stack([every * spacing[0], middle], axis=1))
 
 
@@ -125,9 +122,16 @@ def course_of_column(mask: np.ndarray, spacing: Sequence[float]) -> tuple[Course
     if not len(inside) or inside[0] == inside[-1]:
         return None
     along = slice(inside[0], inside[-1] + 1)
-    window = min(round(_SMOOTH_MM), len(middle[along])) // 2 * 2 - 1
-    smooth = savgol_filter(middle[along], window, 2) if window > 2 else middle[along]
+    smooth = _smoothed(middle[along], round(_SMOOTH_MM))
     return _course(np.stack([np.arange(len(labels))[along], smooth], axis=1)), on_line[along]
+
+
+def _smoothed(values: np.ndarray, window: int) -> np.ndarray:
+    """A local parabola through `window` values, or through as many as there are."""
+    from scipy.signal import savgol_filter  # takes half a second to load
+
+    window = min(window, len(values)) // 2 * 2 - 1
+    return savgol_filter(values, window, 2) if window > 2 else values
 
 
 def _best_line(reward: np.ndarray) -> np.ndarray:

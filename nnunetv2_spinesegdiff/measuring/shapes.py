@@ -8,7 +8,6 @@ from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
-from scipy.stats import theilslopes
 
 _POINTS_A_SIDE = 4
 _BIN_MM = 0.5
@@ -167,7 +166,7 @@ class Profile:
         for _ in range(2):
             if keep.sum() < _FEWEST_BINS:
                 return stretch
-            slope, offset = theilslopes(edge[keep], at[keep])[:2]
+            slope, offset = _line(at[keep], edge[keep])
             keep = used & (np.abs(edge - offset - slope * at) <= _OFF_LINE_MM)
         run = _longest_run(within & (keep | ~used))
         first, last = (float(self.edges[end]) for end in run)
@@ -183,8 +182,16 @@ class Profile:
         if used.sum() < _FEWEST_BINS:
             return 0.0, float(np.nanmean(self.middles))
         # A median of slopes: dents and what bulges out at an end do not turn it.
-        slope, offset = theilslopes(self.middles[used], at[used])[:2]
+        slope, offset = _line(at[used], self.middles[used])
         return float(slope), float(offset + slope * sum(stretch) / 2)
+
+
+def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Slope and offset of the line through most of the points (Theil-Sen)."""
+    from scipy.stats import theilslopes  # takes half a second to load
+
+    slope, offset = theilslopes(y, x)[:2]
+    return slope, offset
 
 
 def _longest_run(flags: np.ndarray) -> tuple[int, int]:

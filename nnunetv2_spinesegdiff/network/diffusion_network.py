@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..diffusion.batching import BatchLimit
+from ..diffusion.compiling import not_compiled
 from ..diffusion.forward_process import noise_in
 from ..diffusion.fusion import FUSIONS, Fusion
 from ..diffusion.masks import encode_masks
@@ -108,7 +109,7 @@ class DiffusionNetwork(nn.Module):
     def _predicted(self, image: Tensor) -> Tensor:
         return self.segment(image).logits
 
-    @torch.compiler.disable(recursive=False)
+    @not_compiled(recursive=False)
     def segment(
         self, image: Tensor, presegmentation: Tensor | None = None, limit: BatchLimit | None = None
     ) -> Sampled:

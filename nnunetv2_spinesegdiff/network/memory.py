@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..diffusion.compiling import not_compiled
+
 CPU_BYTES = 320 * 2**20
 """More side by side than this is no faster on a CPU (measured: four slices of 320 x 320)."""
 GPU_SHARE = 0.5
@@ -15,7 +17,7 @@ GPU_SHARE = 0.5
 MOST_ITEMS = 32
 
 
-@torch.compiler.disable  # compiled, it would know for ever what memory was free at the first call
+@not_compiled  # compiled, it would know for ever what memory was free at the first call
 def items_that_fit(encoder: Any, image: Tensor) -> int:
     """How many images like `image` (B, C, *spatial) the U-Net of `encoder` takes side by side, at least 1.
 

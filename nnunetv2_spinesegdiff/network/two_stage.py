@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..diffusion.batching import BatchLimit
+from ..diffusion.compiling import not_compiled
 from ..diffusion.masks import hard_masks, logits_of, probabilities
 from ..diffusion.sampler import Sampled
 from ..diffusion.settings import SamplerSettings
@@ -62,7 +63,7 @@ class TwoStageNetwork(DiffusionNetwork):
         padded, crop = pad_to_multiple(image, self.strides)
         return full_resolution(self.stage1(padded))[crop]
 
-    @torch.compiler.disable(recursive=False)
+    @not_compiled(recursive=False)
     def refine(
         self, image: Tensor, presegmentation: Tensor | None = None, limit: BatchLimit | None = None
     ) -> Sampled:

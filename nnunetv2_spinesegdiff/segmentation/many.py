@@ -72,6 +72,7 @@ def segment_each(
             return _Job(source, folder, reader.submit(_read, given, settings, folder, look))
 
         writing: deque[tuple[_Job, Future[T | Failure]]] = deque()
+        loaded = None
 
         def next_written() -> Iterator[tuple[ScanSource, T | Failure]]:
             job, written = writing.popleft()
@@ -80,12 +81,19 @@ def segment_each(
 
         for job in _begun_early(sources, begin):
             scan = job.scan.result()
+            loaded = loaded or writer.submit(_load_ahead)
             done = scan if isinstance(scan, Failure) else _segment(scan, settings, model)
             writing.append((job, writer.submit(_write, job.source, done, write)))
             while writing and (len(writing) > _AHEAD or writing[0][1].done()):
                 yield from next_written()
         while writing:
             yield from next_written()
+
+
+def _load_ahead() -> None:
+    """Load what measures and draws a result while the first one is computed."""
+
+    import nnunetv2_spinesegdiff.evaluation.plots  # noqa: F401
 
 
 def scratch_for_scan(scratch: Path) -> Path:

@@ -87,7 +87,9 @@ def _initialised(
             device=device,
             allow_tqdm=False,
         )
-        predictor.initialize_from_trained_model_folder(str(opened.folder), opened.folds, opened.checkpoint)
+        predictor.initialize_from_trained_model_folder(
+            str(opened.folder), opened.folds, opened.checkpoint, opened.checkpoints
+        )
     return predictor
 
 

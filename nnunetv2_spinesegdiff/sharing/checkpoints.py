@@ -40,7 +40,15 @@ class Checkpoint:
         Raises:
             UserError: it cannot be read, or is no checkpoint of nnU-Net.
         """
-        content = load_safely(path)
+        return cls.checked(load_safely(path), path)
+
+    @classmethod
+    def checked(cls, content: dict[str, Any], path: Path) -> Checkpoint:
+        """What `load_safely` read from `path`.
+
+        Raises:
+            UserError: it is no checkpoint of nnU-Net.
+        """
         try:
             mirroring = content.get("inference_allowed_mirroring_axes")
             epochs = content.get("current_epoch")

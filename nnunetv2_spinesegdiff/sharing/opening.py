@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
+from typing import Any
 
 from ..errors import UserError
-from ..inference.untrusted import check_network_classes, read_json
+from ..inference.untrusted import check_network_classes, load_safely, read_json
 from ..presegmentations import digest
 from .checkpoints import STOCK_TRAINER, Checkpoint
 from .lookups import check_lookups
@@ -30,6 +31,8 @@ class OpenedModel:
         sha256: of what decides predictions, the plans, the description of the dataset and the checkpoints of
             these folds: the same for a zip and for what is installed from it.
         label: short name.
+        checkpoints: content of the checkpoint of each fold, in the order of `folds`; None if not read. The
+            weights are those of the files, which must stay as they are.
     """
 
     folder: Path
@@ -37,6 +40,7 @@ class OpenedModel:
     checkpoint: str
     sha256: str
     label: str
+    checkpoints: list[dict[str, Any]] | None = None
 
 
 def open_model(
@@ -65,13 +69,14 @@ def open_model(
     try:
         folder, manifest = unpack(path, target)
         with _told_of(path, folder):
-            _check_unpacked(folder, manifest)
+            contents = _check_unpacked(folder, manifest)
             folds = trained_folds(folder, checkpoint := checkpoint or manifest.checkpoint, folds)
     except BaseException:
         rmtree(target, ignore_errors=True)
         raise
     digests = {name: known["sha256"] for name, known in manifest.files.items()}
-    return _opened(folder, folds, checkpoint, digests, path.stem)
+    opened = _opened(folder, folds, checkpoint, digests, path.stem)
+    return replace(opened, checkpoints=[contents[fold] for fold in folds])
 
 
 def _open_folder(path: Path, wanted: Sequence[str] | None, checkpoint: str | None) -> OpenedModel:
@@ -102,14 +107,20 @@ def _told_of(path: Path, folder: Path) -> Iterator[None]:
         raise UserError(f"{path}: {told}") from None
 
 
-def _check_unpacked(folder: Path, manifest: Manifest) -> None:
-    """What the files say, after they were found to be those of the manifest."""
+def _check_unpacked(folder: Path, manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """Check what the files say, after they were found to be those of the manifest.
+
+    Returns the content of the checkpoint of every fold.
+    """
     plans = read_json(folder / PLANS)
     read_json(folder / DATASET)
     check_network_classes(plans, folder / PLANS)
     check_lookups(plans, folder / PLANS)
+    contents = {}
     for fold in manifest.folds:
         file = folder / f"fold_{fold}" / manifest.checkpoint
-        checkpoint = Checkpoint.read(file)
+        contents[fold] = load_safely(file, copy=False)
+        checkpoint = Checkpoint.checked(contents[fold], file)
         if checkpoint.trainer != STOCK_TRAINER or checkpoint.configuration not in plans["configurations"]:
             raise UserError(f"{file}: is of another trainer or configuration than an exported model")
+    return contents

@@ -14,6 +14,7 @@ from torch._dynamo import OptimizedModule
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
+from ..diffusion.compiling import compiler_in_use, not_compiled
 from ..diffusion.forward_process import q_sample
 from ..diffusion.masks import encode_masks, one_hot_channels
 from ..diffusion.settings import SamplerSettings
@@ -27,6 +28,8 @@ from ..stored import stored_in, with_stored
 from .losses import RefinementLoss
 from .optimizers import Stage, StageOptimizers, StageSchedules, WarmUpAndCosine
 from .suffixed import SuffixedTrainer
+
+compiler_in_use()  # nnU-Net compiles what is trained on CUDA
 
 MANY_EVALUATIONS = 1000
 """Of the network for one patch: minutes on a GPU."""
@@ -206,7 +209,7 @@ class DiffusionTrainer(SuffixedTrainer):
 
     # --- one step ----------------------------------------------------------------------------------------
 
-    @torch.compiler.disable
+    @not_compiled
     def make_noised_mask(self, target: Tensor, stage1_logits: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Draw t uniformly from 1..T and noise masks to it; x_t, t and the noise (paper eq. 2, A.3)."""
         x_start = encode_masks(self._x_start(target, stage1_logits))

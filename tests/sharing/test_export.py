@@ -181,6 +181,11 @@ def test_only_the_exported_configuration_is_in_the_plans(make_model, tmp_path):
     assert exported["small"]["batch_size"] == 5
     assert "inherits_from" not in exported["small"]
     opened = open_model(zipped.path, tmp_path)
+    for fold in ((0,), (1,)):
+        assert torch.equal(
+            logits(Model(opened.folder, {}), SpineSegDiffPredictor, fold),
+            logits(model, SpineSegDiffPredictor, fold),
+        )
     assert torch.equal(
         logits(Model(opened.folder, {}), SpineSegDiffPredictor), logits(model, SpineSegDiffPredictor)
     )

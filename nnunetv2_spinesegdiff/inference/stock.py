@@ -1,0 +1,42 @@
+"""nnU-Net's predictor, imported without torch's compiler, of which it uses the name of one class."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
+_COMPILER = "torch._dynamo"
+_PREDICTOR = "nnunetv2.inference.predict_from_raw_data"
+
+
+class _IsOptimized(type):
+    def __instancecheck__(cls, instance: Any) -> bool:
+        compiler = sys.modules.get(_COMPILER)
+        real = getattr(compiler, "OptimizedModule", cls)
+        return real is not cls and isinstance(instance, real)
+
+
+class OptimizedModule(metaclass=_IsOptimized):
+    """Stands for `torch._dynamo.OptimizedModule` in `isinstance`: as long as torch's compiler is not loaded,
+    nothing is compiled."""
+
+
+def _imported() -> ModuleType:
+    """nnU-Net's module; its import of `OptimizedModule` gets the class above."""
+    if _COMPILER not in sys.modules and _PREDICTOR not in sys.modules:
+        stand_in: Any = ModuleType(_COMPILER)
+        stand_in.OptimizedModule = OptimizedModule
+        sys.modules[_COMPILER] = stand_in
+        try:
+            return importlib.import_module(_PREDICTOR)
+        except (ImportError, AttributeError):
+            pass  # it needs more of the compiler than the name of a class
+        finally:
+            del sys.modules[_COMPILER]
+    return importlib.import_module(_PREDICTOR)
+
+
+stock: Any = _imported()
+"""`nnunetv2.inference.predict_from_raw_data`."""
