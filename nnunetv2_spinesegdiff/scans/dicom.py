@@ -39,12 +39,14 @@ class ExamVolume:
     Attributes:
         image: slices in the order of their places along their normal.
         files: of the slices in that order, each once.
+        frames: of the slices in their file, where one enhanced file holds them all.
         warnings: what a reader of the results should know.
     """
 
     image: sitk.Image
     files: tuple[Path, ...]
     warnings: tuple[str, ...]
+    frames: tuple[int, ...] = ()
 
 
 def read_exam(path: Path, series: str | None, any_plane: bool) -> ExamVolume:
@@ -156,7 +158,8 @@ def _read_volume(volume: DicomVolume) -> ExamVolume:
     image.SetDirection(np.stack([rows, columns, first.normal], axis=1).ravel().tolist())
     files = tuple(dict.fromkeys(one.path for one in slices))
     warnings = (*(() if modality == "MR" else other), *volume.warnings, *made.warnings)
-    return ExamVolume(image, files, warnings)
+    frames = tuple(one.frame for one in slices) if len(files) == 1 and first.frames > 1 else ()
+    return ExamVolume(image, files, warnings, frames)
 
 
 def _voxels(slices: Sequence[DicomSlice]) -> Iterator[np.ndarray]:

@@ -59,7 +59,7 @@ def read_scan(
         ) from error
     ending = ending_of_results(source.path.name) if source.kind == "file" else OF_DICOM
     warnings = (*volume.warnings, *noticed)
-    return Scan(source, volume.image, ending, warnings, volume.files, direction, header)
+    return Scan(source, volume.image, ending, warnings, volume.files, direction, header, volume.frames)
 
 
 def _read_file(path: Path, folder: Path) -> tuple[sitk.Image, tuple[str, ...], Any]:
