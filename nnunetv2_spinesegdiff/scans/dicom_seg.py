@@ -115,7 +115,7 @@ def _structures_in(array: np.ndarray, labels: Mapping[str, int], path: Path) -> 
 def _prepare_classic(
     mask: sitk.Image, files: Sequence[Path], images: Sequence[Dataset], thickness: float
 ) -> None:
-    """Check the place of every image; highdicom wants SliceThickness in all.
+    """Check the place of every image; highdicom wants SliceThickness and the same orientation in all.
 
     Raises:
         UserError: a file holds several slices, or is not where its slice of the mask is.
@@ -124,6 +124,7 @@ def _prepare_classic(
         if int(image.get("NumberOfFrames") or 1) > 1:
             raise UserError(f"{file}: holds several slices; DICOM-SEG needs a series with one file a slice")
         _check_place(mask, number, file, image, image, image)
+        image.ImageOrientationPatient = images[0].ImageOrientationPatient
         if not image.get("SliceThickness"):
             image.SliceThickness = thickness
 

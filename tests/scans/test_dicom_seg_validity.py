@@ -152,6 +152,15 @@ def assert_frames_are_named(path: Path, written: Path, among: Collection[int] = 
         assert frame.PlanePositionSequence[0].ImagePositionPatient == plane.ImagePositionPatient
 
 
+def test_of_slices_whose_orientation_was_rounded_differently(tmp_path, read):
+    def round_more(dataset: Dataset, k: int) -> None:
+        digits = 5 + k % 3
+        dataset.ImageOrientationPatient = [round(float(v), digits) for v in dataset.ImageOrientationPatient]
+
+    write_series(tmp_path / "exam", scan(STACKS["oblique"]), change=round_more, **TAGS)
+    assert_valid_and_in_place(read(tmp_path / "exam"), tmp_path)
+
+
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")  # pydicom's, of what breaks the standard here
 @pytest.mark.parametrize("careless", CARELESS)
 def test_of_a_series_that_breaks_the_standard(careless, tmp_path, read):
