@@ -135,7 +135,8 @@ def _slices(image: Dataset, wanted: Callable[[Dataset], bool]) -> list[tuple[np.
                 pixels + float(image.get("RescaleIntercept", 0)),
             )
         ]
-    shared, found = image.SharedFunctionalGroupsSequence[0], []
+    shared = image.SharedFunctionalGroupsSequence[0]
+    found: list[tuple[np.ndarray, ...]] = []
     for frame, stored in zip(image.PerFrameFunctionalGroupsSequence, image.pixel_array, strict=True):
         if not wanted(frame):
             continue

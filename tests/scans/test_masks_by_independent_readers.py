@@ -146,7 +146,7 @@ def generated(count: int) -> Callable[..., Any]:
     return settings(max_examples=count, derandomize=True, database=None)
 
 
-NIFTI = st.one_of(
+NIFTI: st.SearchStrategy = st.one_of(
     st.tuples(
         headers(shear=5e-4),
         st.sampled_from([(0, 1), (1, 1), (2, 4)]),
