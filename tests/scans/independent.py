@@ -71,32 +71,35 @@ def read_with_nibabel(path: Path) -> Volume:
 
 
 def read_metaimage_by_hand(path: Path) -> Volume:
-    """Read a MetaImage in one file; the rows of TransformMatrix are the directions of the axes."""
-    content = path.read_bytes()
-    head, _, packed = content.partition(b"ElementDataFile = LOCAL\n")
+    """Read a MetaImage; the rows of TransformMatrix are the directions of the axes."""
+    head, _, packed = path.read_bytes().partition(b"ElementDataFile = LOCAL\n")
     fields = dict(re.findall(r"^(\w+) = (.*?)\s*$", head.decode("latin-1"), re.MULTILINE))
+    if "ElementDataFile" in fields:
+        packed = (path.parent / fields["ElementDataFile"]).read_bytes()
     voxels = zlib.decompress(packed, _GZIP_OR_ZLIB) if fields["CompressedData"] == "True" else packed
     assert fields["NDims"] == "3"
-    assert fields["BinaryDataByteOrderMSB"] == "False"
     steps = np.reshape(_numbers(fields["TransformMatrix"]), (3, 3))
     steps = steps * _numbers(fields["ElementSpacing"])[:, None]
     size = tuple(map(int, fields["DimSize"].split()))
-    kind = _METAIMAGE_TYPES[fields["ElementType"]]
+    order = ">" if fields["BinaryDataByteOrderMSB"] == "True" else "<"
+    kind = order + _METAIMAGE_TYPES[fields["ElementType"]]
     return _of_steps(_array(voxels, kind, size), _numbers(fields["Offset"]), steps)
 
 
 def read_nrrd_by_hand(path: Path) -> Volume:
-    """Read an NRRD in one file."""
+    """Read an NRRD."""
     head, _, packed = path.read_bytes().partition(b"\n\n")
     fields = dict(re.findall(r"^([^:#\n]+): (.*?)\s*$", head.decode("latin-1"), re.MULTILINE))
+    if "data file" in fields:
+        packed = (path.parent / fields["data file"]).read_bytes()
     voxels = zlib.decompress(packed, _GZIP_OR_ZLIB) if fields["encoding"] == "gzip" else packed
     assert fields["dimension"] == "3"
-    assert fields.get("endian", "little") == "little"
     signs = np.array(_SIGNS_OF_SPACE[fields["space"]])
     steps = np.array([_numbers(one) for one in re.findall(r"\(([^)]*)\)", fields["space directions"])])
     origin = _numbers(fields["space origin"].strip("()"))
     size = tuple(map(int, fields["sizes"].split()))
-    return _of_steps(_array(voxels, _NRRD_TYPES[fields["type"]], size), signs * origin, signs * steps)
+    kind = (">" if fields.get("endian") == "big" else "<") + _NRRD_TYPES[fields["type"]]
+    return _of_steps(_array(voxels, kind, size), signs * origin, signs * steps)
 
 
 def read_with_pydicom(
@@ -158,7 +161,7 @@ def _of_steps(values: np.ndarray, origin: np.ndarray, steps: np.ndarray) -> Volu
 
 
 def _array(voxels: bytes, kind: str, size: tuple[int, ...]) -> np.ndarray:
-    return np.frombuffer(voxels, f"<{kind}").reshape(size, order="F")
+    return np.frombuffer(voxels, kind).reshape(size, order="F")
 
 
 def _numbers(text: str) -> np.ndarray:

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
@@ -177,6 +177,17 @@ def test_nifti(drawn, packed):
         assert_mask_is_where_the_scan_is(header, path, read_with_nibabel, read_with_nibabel)
 
 
+def in_order(voxels: np.ndarray, order: Literal["little", "big"]) -> bytes:
+    """In the order of the axes of files, and with the bytes of each voxel in this order."""
+    return voxels.astype("<i2" if order == "little" else ">i2").tobytes(order="F")
+
+
+def write_voxels(path: Path, header: bytes, voxels: bytes, apart: bool) -> None:
+    path.write_bytes(header if apart else header + voxels)
+    if apart:
+        path.with_name("voxels.raw").write_bytes(voxels)
+
+
 def in_words(vector: np.ndarray) -> str:
     return ",".join(map(repr, vector.tolist()))
 
@@ -186,10 +197,13 @@ def in_words(vector: np.ndarray) -> str:
     header=headers(shear=5e-4),
     space=st.sampled_from(["left-posterior-superior", "right-anterior-superior", "left-anterior-superior"]),
     packed=st.booleans(),
+    apart=st.booleans(),
+    order=st.sampled_from(["little", "big"]),
 )
-def test_nrrd(header, space, packed):
+def test_nrrd(header, space, packed, apart, order):
+    """In one file, or with the voxels in a file of their own; in either byte order."""
     signs = np.array({"left-p": [1, 1, 1], "right-": [-1, -1, 1], "left-a": [1, -1, 1]}[space[:6]])
-    voxels = header.voxels.tobytes(order="F")
+    voxels = in_order(header.voxels, order)
     lines = [
         "NRRD0004",
         "type: short",
@@ -198,37 +212,44 @@ def test_nrrd(header, space, packed):
         f"sizes: {' '.join(map(str, header.size))}",
         f"space directions: {' '.join(f'({in_words(signs * step)})' for step in header.steps.T)}",
         f"space origin: ({in_words(signs * header.origin)})",
-        "endian: little",
+        f"endian: {order}",
         f"encoding: {'gzip' if packed else 'raw'}",
+        *(["data file: voxels.raw"] if apart else []),
     ]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "scan.nrrd"
+        path = Path(folder) / ("scan.nhdr" if apart else "scan.nrrd")
         content = "\n".join([*lines, "", ""]).encode()
-        path.write_bytes(content + (gzip.compress(voxels, 1) if packed else voxels))
+        write_voxels(path, content, gzip.compress(voxels, 1) if packed else voxels, apart)
         assert_mask_is_where_the_scan_is(header, path, read_nrrd_by_hand, read_nrrd_by_hand)
 
 
 @generated(35)
-@given(header=headers(shear=5e-4), packed=st.booleans())
-def test_metaimage(header, packed):
-    voxels = header.voxels.tobytes(order="F")
+@given(
+    header=headers(shear=5e-4),
+    packed=st.booleans(),
+    apart=st.booleans(),
+    order=st.sampled_from(["little", "big"]),
+)
+def test_metaimage(header, packed, apart, order):
+    """In one file, or with the voxels in a file of their own; in either byte order."""
+    voxels = in_order(header.voxels, order)
     lines = [
         "ObjectType = Image",
         "NDims = 3",
         "BinaryData = True",
-        "BinaryDataByteOrderMSB = False",
+        f"BinaryDataByteOrderMSB = {order == 'big'}",
         f"CompressedData = {packed}",
         f"TransformMatrix = {in_words(header.columns.T.ravel()).replace(',', ' ')}",
         f"Offset = {' '.join(map(str, header.origin))}",
         f"ElementSpacing = {' '.join(map(str, header.spacing))}",
         f"DimSize = {' '.join(map(str, header.size))}",
         "ElementType = MET_SHORT",
-        "ElementDataFile = LOCAL",
+        f"ElementDataFile = {'voxels.raw' if apart else 'LOCAL'}",
     ]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "scan.mha"
+        path = Path(folder) / ("scan.mhd" if apart else "scan.mha")
         content = "\n".join([*lines, ""]).encode()
-        path.write_bytes(content + (zlib.compress(voxels, 1) if packed else voxels))
+        write_voxels(path, content, zlib.compress(voxels, 1) if packed else voxels, apart)
         assert_mask_is_where_the_scan_is(header, path, read_metaimage_by_hand, read_metaimage_by_hand)
 
 
