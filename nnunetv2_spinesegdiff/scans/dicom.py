@@ -23,8 +23,8 @@ from .dicom_files import (
     read_header,
     start_of,
 )
+from .dicom_pixels import refuse_contradictions
 from .dicom_series import DicomVolume, choose, series_of
-from .dicom_sign import refuse_other_sign
 from .dicom_stack import refuse_unplaced, stack
 from .dicom_zip import files_in, looks_like_dicom, opened, refuse_unsafe, unpack
 from .itk import name_for_itk, read_image
@@ -179,7 +179,7 @@ def _decoded(one: DicomSlice) -> np.ndarray:
         frames = sitk.GetArrayFromImage(read_image((one.path,), DICOM_IO))
     except Refusal as refusal:
         raise Refusal(f"its image {one.file} {DAMAGED}") from refusal
-    refuse_other_sign(one.path, one.file, frames, one.first_rescale)
+    refuse_contradictions(one.path, one.file, frames, one.first_rescale)
     return frames.reshape(-1, *one.size[::-1])
 
 

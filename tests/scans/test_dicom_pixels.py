@@ -1,4 +1,4 @@
-"""Compressed DICOM images: their values are the right ones, or they are rejected."""
+"""Pixels of DICOM images in many encodings: their values are the right ones, or they are rejected."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from pydicom import dcmread
+from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from nnunetv2_spinesegdiff.scans.dicom import read_exam
 
-from .made_up import scan, values, write_series
+from .made_up import scan, values, write_enhanced, write_series
 
 
 def values_of(exam: Path) -> np.ndarray:
@@ -84,3 +91,63 @@ def test_jpeg_ls(bits, offset, tmp_path):
 
     write_series(tmp_path / "exam", scan(), change=change)
     assert np.array_equal(values_of(tmp_path / "exam"), values(image))
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, RLELossless])
+def test_other_transfer_syntaxes(syntax, tmp_path):
+    def change(dataset: Dataset, k: int) -> None:
+        if syntax == RLELossless:
+            dataset.compress(RLELossless, generate_instance_uid=False)
+        dataset.file_meta.TransferSyntaxUID = syntax
+
+    write_series(tmp_path / "exam", shifted(-300), change=change)
+    assert np.array_equal(values_of(tmp_path / "exam"), values(shifted(-300)))
+
+
+def test_big_endian(tmp_path):
+    write_series(tmp_path / "exam", shifted(-300))
+    for file in (tmp_path / "exam").iterdir():
+        dataset = dcmread(file)
+        dataset.PixelData = np.frombuffer(dataset.PixelData, "<i2").astype(">i2").tobytes()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+        dcmwrite(file, dataset, implicit_vr=False, little_endian=False, force_encoding=True)
+    assert np.array_equal(values_of(tmp_path / "exam"), values(shifted(-300)))
+
+
+@pytest.mark.parametrize("signed", [0, 1])
+def test_overlays_in_the_unused_bits_are_no_part_of_the_values(signed, tmp_path):
+    def change(dataset: Dataset, k: int) -> None:
+        dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 12, 11, signed
+        dataset.PixelData = (values(scan())[k].astype("<u2") | 0xA000).tobytes()
+
+    write_series(tmp_path / "exam", scan(), change=change)
+    assert np.array_equal(values_of(tmp_path / "exam"), values(scan()))
+
+
+@pytest.mark.parametrize("shift", [0, 4])
+def test_values_that_are_shifted_are_rejected(shift, tmp_path, refused):
+    """Where HighBit is wrong and the values are not shifted, they are read."""
+
+    def change(dataset: Dataset, k: int) -> None:
+        dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 12, 15, 0
+        dataset.PixelData = (values(scan())[k].astype("<u2") << shift).tobytes()
+
+    write_series(tmp_path / "exam", scan(), change=change)
+    if shift:
+        assert refused(tmp_path / "exam")
+    else:
+        assert np.array_equal(values_of(tmp_path / "exam"), values(scan()))
+
+
+@pytest.mark.parametrize("missing", [2, 5000])
+def test_missing_pixels_are_no_zeros(missing, tmp_path, refused):
+    def change(dataset: Dataset, k: int) -> None:
+        dataset.PixelData = dataset.PixelData[:-missing]
+
+    write_series(tmp_path / "exam", scan(), change=change)
+    assert refused(tmp_path / "exam")
+    short = write_enhanced(tmp_path / "enhanced.dcm", scan())
+    dataset = dcmread(short)
+    dataset.PixelData = dataset.PixelData[:-missing]
+    dataset.save_as(short)
+    assert refused(short)
