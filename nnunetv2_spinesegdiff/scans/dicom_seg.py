@@ -123,6 +123,10 @@ def _prepare_classic(
     for number, (file, image) in enumerate(zip(files, images, strict=True)):
         if int(image.get("NumberOfFrames") or 1) > 1:
             raise UserError(f"{file}: holds several slices; DICOM-SEG needs a series with one file a slice")
+        if "SharedFunctionalGroupsSequence" in image:
+            raise UserError(
+                f"{file}: one of several enhanced images; DICOM-SEG needs classic images or one enhanced file"
+            )
         _check_place(mask, number, file, image, image, image)
         image.ImageOrientationPatient = images[0].ImageOrientationPatient
         if not image.get("SliceThickness"):

@@ -14,7 +14,9 @@ import pytest
 import SimpleITK as sitk
 from pydicom import config, dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
 
+from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.labels import CLASSES
 from nnunetv2_spinesegdiff.scans.dicom_seg import CODES, write_dicom_seg
 from nnunetv2_spinesegdiff.scans.scan import Scan
@@ -139,6 +141,21 @@ def test_of_one_of_two_volumes_in_an_enhanced_file(tmp_path, read):
     for series, frames in (("3:TE80", range(1, 8)), ("3:TE20", range(8, 15))):
         assert_valid_and_in_place(read(path, series=series), tmp_path)
         assert_frames_are_named(path, tmp_path / "seg.dcm", frames)
+
+
+def test_several_enhanced_files_are_rejected(tmp_path, read):
+    series = generate_uid()
+    for k in range(scan().GetSize()[2]):
+        path = enhanced(tmp_path / "exam" / str(k), scan(), [k], per_frame=False)
+        image = dcmread(path)
+        image.SeriesInstanceUID, image.StudyInstanceUID = series, series
+        image.save_as(path)
+    made = read(tmp_path / "exam")
+    assert made.image.GetSize() == scan().GetSize()
+    with pytest.raises(UserError) as error:
+        assert_valid_and_in_place(made, tmp_path)
+    assert str(error.value).startswith(f"{made.dicom_files[0]}: ")
+    assert not (tmp_path / "seg.dcm").exists()
 
 
 def assert_frames_are_named(path: Path, written: Path, among: Collection[int] = range(1, 100)) -> None:
