@@ -66,7 +66,8 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         "--series",
         default=argparse.SUPPRESS,
         help="of a DICOM exam in which several would fit: its number, UID or description; behind a colon, if "
-        "it holds several volumes, an echo time or a word of ImageType (3:water, 3:TE80)",
+        "it holds several volumes, an echo time or a word of ImageType (3:water, 3:TE80); of a NIfTI file "
+        "with several volumes: the number of one of them, from 1",
     )
     p.add_argument(
         "--any_plane",

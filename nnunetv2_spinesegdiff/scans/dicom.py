@@ -23,6 +23,7 @@ from .dicom_files import (
     read_header,
     start_of,
 )
+from .dicom_pixels import refuse_contradictions
 from .dicom_series import DicomVolume, choose, series_of
 from .dicom_stack import refuse_unplaced, stack
 from .dicom_zip import files_in, looks_like_dicom, opened, refuse_unsafe, unpack
@@ -39,12 +40,14 @@ class ExamVolume:
     Attributes:
         image: slices in the order of their places along their normal.
         files: of the slices in that order, each once.
+        frames: of the slices in their file, where one enhanced file holds them all.
         warnings: what a reader of the results should know.
     """
 
     image: sitk.Image
     files: tuple[Path, ...]
     warnings: tuple[str, ...]
+    frames: tuple[int, ...] = ()
 
 
 def read_exam(path: Path, series: str | None, any_plane: bool) -> ExamVolume:
@@ -156,7 +159,8 @@ def _read_volume(volume: DicomVolume) -> ExamVolume:
     image.SetDirection(np.stack([rows, columns, first.normal], axis=1).ravel().tolist())
     files = tuple(dict.fromkeys(one.path for one in slices))
     warnings = (*(() if modality == "MR" else other), *volume.warnings, *made.warnings)
-    return ExamVolume(image, files, warnings)
+    frames = tuple(one.frame for one in slices) if len(files) == 1 and first.frames > 1 else ()
+    return ExamVolume(image, files, warnings, frames)
 
 
 def _voxels(slices: Sequence[DicomSlice]) -> Iterator[np.ndarray]:
@@ -175,6 +179,7 @@ def _decoded(one: DicomSlice) -> np.ndarray:
         frames = sitk.GetArrayFromImage(read_image((one.path,), DICOM_IO))
     except Refusal as refusal:
         raise Refusal(f"its image {one.file} {DAMAGED}") from refusal
+    refuse_contradictions(one.path, one.file, frames, one.first_rescale)
     return frames.reshape(-1, *one.size[::-1])
 
 

@@ -53,6 +53,7 @@ def write_dicom_seg(
     *,
     description: str,
     software_versions: str,
+    frames: Sequence[int] = (),
 ) -> None:
     """Write a mask as a binary DICOM-SEG whose frames refer to the images of the series.
 
@@ -61,31 +62,37 @@ def write_dicom_seg(
 
     Args:
         mask: uint8 label map on the grid of the series, 0 is background.
-        dicom_files: one file a slice, in the order of the mask's slices.
+        dicom_files: one file per slice in the order of the mask's slices, or one enhanced file.
         path: of the DICOM-SEG; written whole or not at all.
         labels: of nnU-Net's dataset, name to label.
         description: of the series, at most 64 characters.
         software_versions: of the program and its model, at most 64 characters.
+        frames: of the enhanced file, from 0, in the order of the mask's slices; empty for other files.
 
     Raises:
         UserError: highdicom is missing, the mask holds no structure or one that has no code in `CODES`, or
             the files are not DICOM, not as many as there are slices, or not where these are.
     """
     check_highdicom()
-    if len(dicom_files) != mask.GetSize()[2]:
+    count, what = (len(frames), "frames") if frames else (len(dicom_files), "DICOM files")
+    if count != mask.GetSize()[2]:
         raise UserError(
-            f"{path}: {len(dicom_files)} DICOM files and {mask.GetSize()[2]} slices of the mask; DICOM-SEG "
-            "needs a series with one file a slice"
+            f"{path}: {count} {what} and {mask.GetSize()[2]} slices of the mask; DICOM-SEG needs one of them "
+            "per slice"
         )
     array = sitk.GetArrayFromImage(mask)
     present = _structures_in(array, labels, path)
-    images = [_without_pixels(file, mask.GetSpacing()[2]) for file in dicom_files]
-    for number, (file, image) in enumerate(zip(dicom_files, images, strict=True)):
-        _check_place(mask, number, file, image)
     segments = np.zeros(array.shape, dtype=np.uint8)
     for number, label in enumerate(present.values(), start=1):
         segments[array == label] = number
+    images = [_without_pixels(file) for file in dicom_files]
+    thickness = float(f"{mask.GetSpacing()[2]:.6g}")
+    if frames:
+        _prepare_enhanced(mask, dicom_files[0], images[0], frames, thickness)
+    else:
+        _prepare_classic(mask, dicom_files, images, thickness)
     content = _segmentation(images, segments, list(present), dicom_files[0], description, software_versions)
+    _refer_to_frames(content, frames)
     with written_whole(path) as temporary:
         content.save_as(temporary)
 
@@ -105,7 +112,75 @@ def _structures_in(array: np.ndarray, labels: Mapping[str, int], path: Path) -> 
     return {name: label for label, name in found.items() if name is not None}
 
 
-def _without_pixels(file: Path, thickness: float) -> Dataset:
+def _prepare_classic(
+    mask: sitk.Image, files: Sequence[Path], images: Sequence[Dataset], thickness: float
+) -> None:
+    """Check the place of every image; highdicom wants SliceThickness and the same orientation in all.
+
+    Raises:
+        UserError: a file holds several slices, or is not where its slice of the mask is.
+    """
+    for number, (file, image) in enumerate(zip(files, images, strict=True)):
+        if int(image.get("NumberOfFrames") or 1) > 1:
+            raise UserError(f"{file}: holds several slices; DICOM-SEG needs a series with one file a slice")
+        if "SharedFunctionalGroupsSequence" in image:
+            raise UserError(
+                f"{file}: one of several enhanced images; DICOM-SEG needs classic images or one enhanced file"
+            )
+        _check_place(mask, number, file, image, image, image)
+        image.ImageOrientationPatient = images[0].ImageOrientationPatient
+        if not image.get("SliceThickness"):
+            image.SliceThickness = thickness
+
+
+def _prepare_enhanced(
+    mask: sitk.Image, file: Path, image: Dataset, frames: Sequence[int], thickness: float
+) -> None:
+    """Check the place of every frame, and leave only these frames in the header, in this order.
+
+    highdicom wants what they have in common to be stated once, and no two frames at the same place.
+
+    Raises:
+        UserError: a frame is not where its slice of the mask is.
+    """
+    from pydicom.dataset import Dataset
+
+    shared = (image.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    of_frames = image.get("PerFrameFunctionalGroupsSequence") or []
+
+    def find(frame: int, group: str) -> Dataset:
+        found = (of_frames[frame] if frame < len(of_frames) else Dataset()).get(group) or shared.get(group)
+        return found[0] if found else Dataset()
+
+    for number, frame in enumerate(frames):
+        plane, orientation = find(frame, "PlanePositionSequence"), find(frame, "PlaneOrientationSequence")
+        _check_place(mask, number, file, image, plane, orientation)
+    measures = find(frames[0], "PixelMeasuresSequence")
+    if not measures.get("SliceThickness"):
+        measures.SliceThickness = thickness
+    shared.PixelMeasuresSequence = [measures]
+    shared.PlaneOrientationSequence = [find(frames[0], "PlaneOrientationSequence")]
+    image.SharedFunctionalGroupsSequence = [shared]
+    image.PerFrameFunctionalGroupsSequence = [of_frames[frame] for frame in frames]
+    image.NumberOfFrames = len(frames)
+
+
+def _refer_to_frames(content: Dataset, frames: Sequence[int]) -> None:
+    """Give references to frames the numbers that these have in the file."""
+    if not frames:
+        return
+    references = (
+        source
+        for group in content.PerFrameFunctionalGroupsSequence
+        for derivation in group.DerivationImageSequence
+        for source in derivation.SourceImageSequence
+    )
+    # Segments share these items.
+    for source in {id(source): source for source in references}.values():
+        source.ReferencedFrameNumber = frames[source.ReferencedFrameNumber - 1] + 1
+
+
+def _without_pixels(file: Path) -> Dataset:
     """The header of a DICOM image, with what a DICOM-SEG repeats of it as the standard wants it.
 
     Attributes that may be empty but have to be there are there, dates and times that are none are empty.
@@ -119,13 +194,9 @@ def _without_pixels(file: Path, thickness: float) -> Dataset:
         raise UserError(
             f"{file}: cannot be read as DICOM ({error}); DICOM-SEG needs a DICOM series"
         ) from None
-    if int(image.get("NumberOfFrames") or 1) > 1:
-        raise UserError(f"{file}: holds several slices; DICOM-SEG needs a series with one file a slice")
     for keyword in _EMPTY_IF_UNKNOWN:
         if keyword not in image or not _valid(image[keyword]):
             setattr(image, keyword, "")
-    if not image.get("SliceThickness"):
-        image.SliceThickness = float(f"{thickness:.6g}")
     return image
 
 
@@ -146,19 +217,28 @@ def _series_number(source: Dataset) -> int:
     return number if 0 < number < 2**31 else 1000
 
 
-def _check_place(mask: sitk.Image, number: int, file: Path, image: Dataset) -> None:
-    """Raises UserError where an image of the series is not where that slice of the mask is."""
+def _check_place(
+    mask: sitk.Image, number: int, file: Path, image: Dataset, plane: Dataset, orientation: Dataset
+) -> None:
+    """Compare the place of an image with that of a slice of the mask.
+
+    Args:
+        plane, orientation: what holds ImagePositionPatient and ImageOrientationPatient.
+
+    Raises:
+        UserError: it has another size or place.
+    """
     columns, rows, _ = mask.GetSize()
     if (image.get("Rows"), image.get("Columns")) != (rows, columns):
         raise UserError(
             f"{file}: {image.get('Rows')} x {image.get('Columns')} pixels, the mask has {rows} x {columns}"
             "; DICOM-SEG needs the series that the mask was made of"
         )
-    if "ImagePositionPatient" not in image or "ImageOrientationPatient" not in image:
+    if "ImagePositionPatient" not in plane or "ImageOrientationPatient" not in orientation:
         raise UserError(f"{file}: does not tell where it lies in the patient, which DICOM-SEG needs")
     direction = np.reshape(mask.GetDirection(), (3, 3))
-    apart = np.subtract(image.ImagePositionPatient, mask.TransformIndexToPhysicalPoint((0, 0, number)))
-    turned = np.subtract(image.ImageOrientationPatient, direction.T[:2].ravel())
+    apart = np.subtract(plane.ImagePositionPatient, mask.TransformIndexToPhysicalPoint((0, 0, number)))
+    turned = np.subtract(orientation.ImageOrientationPatient, direction.T[:2].ravel())
     # Further than half a voxel, and another slice or pixel would be nearer.
     if np.any(np.abs(direction.T @ apart) > np.divide(mask.GetSpacing(), 2)) or np.abs(turned).max() > 0.01:
         raise UserError(

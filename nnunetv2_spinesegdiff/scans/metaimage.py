@@ -47,7 +47,10 @@ def read_metaimage(path: Path, folder: Path) -> sitk.Image:
         Refusal: it is damaged or does not say which way its axes run.
     """
     header = _header(path)
-    refuse_no_spacing(_numbers(header.fields.get("ElementSpacing", "")))
+    spacing = _numbers(header.fields.get("ElementSpacing", header.fields.get("ElementSize", "")))
+    if not spacing:  # ITK takes 1 mm
+        raise Refusal("has no ElementSpacing, voxel sizes are unknown: convert the original again")
+    refuse_no_spacing(spacing)
     if not _DIRECTIONS & set(header.fields):
         raise Refusal("has no TransformMatrix, nothing tells left from right: convert the original again")
     if header.data is None:

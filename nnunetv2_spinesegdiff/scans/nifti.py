@@ -36,14 +36,19 @@ _GEOMETRY = (
 _TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
 
-def read_nifti(path: Path, folder: Path) -> tuple[sitk.Image, tuple[str, ...], Any]:
+def read_nifti(
+    path: Path, folder: Path, volume: str | None = None
+) -> tuple[sitk.Image, tuple[str, ...], Any]:
     """Read a .nii or .nii.gz; returns the image, warnings and its header.
 
     Args:
         folder: for files that are needed while reading.
+        volume: which one of several (echoes, time points) in a file of four dimensions: its number from 1.
+            It has no effect on a file of three dimensions.
 
     Raises:
-        Refusal: it is damaged, or its header or its voxels are not those of a scan.
+        Refusal: it is damaged, it holds several volumes and `volume` is not one of them, or its header or its
+            voxels are not those of a scan.
     """
     plain, warnings = path, list[str]()
     if path.name.lower().endswith(".gz"):
@@ -55,7 +60,7 @@ def read_nifti(path: Path, folder: Path) -> tuple[sitk.Image, tuple[str, ...], A
     offset = max(header.get_data_offset(), _FIRST_VOXEL)
     if plain.stat().st_size < offset + prod(shape) * kind.itemsize:
         raise Refusal(DAMAGED)
-    refuse_dimensions(len(shape))
+    which = _chosen(shape, volume)
     sizes = header["pixdim"][1:4]
     if int(header["sform_code"]) > 0 and np.isfinite(sizes).all() and sizes.min() < 0 < np.abs(sizes).min():
         warnings.append("a voxel size in its header is negative; the sform says where the voxels lie")
@@ -69,8 +74,19 @@ def read_nifti(path: Path, folder: Path) -> tuple[sitk.Image, tuple[str, ...], A
     refuse_shear(degrees)
     upright = grid.orthonormal()
     warnings += shear_warnings(degrees, grids_differ_by_mm(grid, upright))
-    image = upright.image(_values(np.memmap(plain, kind, "r", offset, shape, "F"), header))
-    return image, tuple(warnings), header
+    stored = np.memmap(plain, kind, "r", offset, shape, "F")[which]
+    return upright.image(_values(stored, header)), tuple(warnings), header
+
+
+def _chosen(shape: tuple[int, ...], volume: str | None) -> tuple[Any, ...]:
+    """Index of the one volume, or of the chosen one of four dimensions."""
+    if len(shape) != 4:
+        refuse_dimensions(len(shape))
+        return (...,)
+    if volume is None or not volume.strip().isdecimal() or not 1 <= int(volume) <= shape[3]:
+        what = "" if volume is None else f", none of which is {volume.strip()!r}"
+        raise Refusal(f"holds {shape[3]} volumes{what}: choose one with --series, 1 to {shape[3]}")
+    return (..., int(volume) - 1)
 
 
 def _values(stored: np.ndarray, header: Any) -> np.ndarray:

@@ -30,8 +30,8 @@ def read_scan(
     Args:
         source: from `find_scans`.
         scratch: folder for temporary files that lives as long as the scan: the slices of a zip lie in it.
-        series: of a DICOM exam, see `dicom_series.choose`; None takes the only sagittal one. It means nothing
-            for other files.
+        series: of a DICOM exam, see `dicom_series.choose`; None takes the only sagittal one. Of a NIfTI file
+            with several volumes, the number of one of them, from 1. It has no effect on other files.
         any_plane: take thick slices in other planes, too, with a warning.
 
     Raises:
@@ -42,7 +42,7 @@ def read_scan(
     try:
         if source.kind == "file":
             with tempfile.TemporaryDirectory(prefix="scan-", dir=scratch) as folder:
-                image, warnings, header = _read_file(source.path, Path(folder))
+                image, warnings, header = _read_file(source.path, Path(folder), series)
             volume = ExamVolume(image, (), warnings)
         elif source.kind == "dicom":
             volume = read_exam(source.path, series, any_plane)
@@ -59,10 +59,10 @@ def read_scan(
         ) from error
     ending = ending_of_results(source.path.name) if source.kind == "file" else OF_DICOM
     warnings = (*volume.warnings, *noticed)
-    return Scan(source, volume.image, ending, warnings, volume.files, direction, header)
+    return Scan(source, volume.image, ending, warnings, volume.files, direction, header, volume.frames)
 
 
-def _read_file(path: Path, folder: Path) -> tuple[sitk.Image, tuple[str, ...], Any]:
+def _read_file(path: Path, folder: Path, series: str | None) -> tuple[sitk.Image, tuple[str, ...], Any]:
     """The image, warnings, and the header of a NIfTI file."""
     if not path.exists():
         raise Refusal("no such file, or a link that leads nowhere")
@@ -71,4 +71,4 @@ def _read_file(path: Path, folder: Path) -> tuple[sitk.Image, tuple[str, ...], A
         return read_metaimage(path, folder), (), None
     if ending == ".nrrd":
         return read_nrrd(path, folder), (), None
-    return read_nifti(path, folder)
+    return read_nifti(path, folder, series)

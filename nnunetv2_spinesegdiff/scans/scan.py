@@ -38,6 +38,8 @@ class Scan:
         dicom_files: of a DICOM series, in the order of the image's slices; empty otherwise.
         direction: of the axes in the file, which `image` has at right angles.
         nifti_header: of a NIfTI file; None otherwise.
+        dicom_frames: numbers from 0 of the frames that are the image's slices, if one enhanced DICOM file
+            holds all of them; empty otherwise.
     """
 
     source: ScanSource
@@ -47,3 +49,4 @@ class Scan:
     dicom_files: tuple[Path, ...] = ()
     direction: tuple[float, ...] = ()
     nifti_header: Any = None
+    dicom_frames: tuple[int, ...] = ()

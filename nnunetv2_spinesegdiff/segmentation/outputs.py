@@ -233,6 +233,7 @@ def _write_dicom_seg(done: Segmentation, path: Path) -> None:
         _structures(),
         description="Lumbar spine, research use only",
         software_versions=__version__,
+        frames=done.scan.dicom_frames,
     )
 
 

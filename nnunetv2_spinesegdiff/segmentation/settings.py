@@ -19,7 +19,8 @@ class SegmentationSettings:
 
     Attributes:
         slices: which sagittal slices are segmented.
-        series: of a DICOM exam: number, UID or description.
+        series: of a DICOM exam: number, UID or description; of a NIfTI file of several volumes: the number
+            of one of them, from 1.
         any_plane: take scans whose slices are not sagittal, too.
         mirroring: nnU-Net's test-time augmentation.
         prediction: how the model predicts; maps are always made.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ SAGITTAL = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, -1.0], [-1.0, 0.0, 0.0]])
 """Rows of the matrix: along the columns of a slice, along its rows, and from slice to slice."""
 SPACING = (0.7, 0.9, 4.4)
 SIZE = (7, 5, 4)
-SAID = {"description": "Lumbar spine", "software_versions": "0.1.0"}
+SAID: dict[str, Any] = {"description": "Lumbar spine", "software_versions": "0.1.0"}
 
 
 def turned(x: float, y: float, z: float) -> np.ndarray:

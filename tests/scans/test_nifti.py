@@ -292,8 +292,9 @@ def test_ones_behind_the_third_dimension_mean_nothing(trailing, tmp_path, read):
 
 def test_other_dimensions_are_refused(tmp_path, refused):
     assert "is a 2D picture" in refused(write_nifti(tmp_path / "a.nii", ARRAY[..., 3], AFFINE))
-    several = np.stack([ARRAY, ARRAY], -1)
-    assert "has 4 dimensions (several volumes)" in refused(write_nifti(tmp_path / "b.nii", several, AFFINE))
+    several = np.stack([ARRAY] * 4, -1).reshape(*ARRAY.shape, 2, 2)
+    path = write_nifti(tmp_path / "b.nii", several, AFFINE)
+    assert "has 5 dimensions (several volumes)" in refused(path, series="1")
 
 
 def test_no_nifti_and_other_kinds_of_it_are_refused(tmp_path, refused):
