@@ -1,4 +1,4 @@
-"""What a user of `spinesegdiff segment` waits for: from the start of the command to the files.
+r"""What a user of `spinesegdiff segment` waits for: from the start of the command to the files.
 
 One scan, and the same scan with others behind it, each in a fresh process, turn by turn; peaks of memory are
 those of the processes.
@@ -10,6 +10,12 @@ those of the processes.
     spinesegdiff train -d 501 -f 0 -p nnUNetPlans320 -tr nnUNetTrainerSpineSegDiff_1epochs_2iters -device cpu
     spinesegdiff export -d 501 -p nnUNetPlans320 -tr nnUNetTrainerSpineSegDiff_1epochs_2iters -o model.zip
     python benchmarks/segment.py -i cohort/images -m model.zip -o benchmarks/segment.md
+
+`--against PYTHON` measures the package of another environment in the same run, turn by turn with this one, such
+as that of an earlier commit:
+
+    python benchmarks/segment.py -i cohort/images -m model.zip -o benchmarks/segment.md --repeats 5 \
+        --against before/bin/python --name "commit de3390b"
 
 How well the model is trained changes nothing of the time, as long as it finds a vertebra. Phantoms have dark
 margins, which nnU-Net crops: enlarged, their plans are those of slices of 320 x 320, of seven stages.
@@ -50,13 +56,16 @@ def enlarge(plans_file: Path) -> Path:
     return made
 
 
-def run(scans: Path, model: Path, flags: Sequence[str], scratch: Path) -> tuple[float, float]:
+def run(
+    scans: Path, model: Path, flags: Sequence[str], scratch: Path, python: str = sys.executable
+) -> tuple[float, float]:
     """Seconds and peak in GB of one command in a process of its own."""
     out = scratch / "out"
     words = ["segment", "-i", str(scans), "-o", str(out), "-m", str(model), *flags]
     started = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "nnunetv2_spinesegdiff", *words],
+        [python, "-m", "nnunetv2_spinesegdiff", *words],
+        cwd=scratch,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
@@ -86,6 +95,15 @@ def table(one: list[tuple[float, float]], all_: list[tuple[float, float]], count
     ]
 
 
+def comparison(one: list[tuple[float, float]], before: list[tuple[float, float]], name: str) -> list[str]:
+    """Medians of seconds and of peaks of memory of one scan, here and there."""
+    rows = []
+    for index, (what, unit) in enumerate((("one scan", "s"), ("peak memory, one scan", "GB"))):
+        here, there = (statistics.median(run[index] for run in runs) for runs in (one, before))
+        rows.append(f"| {what} | {here:.2f} {unit} | {there:.2f} {unit} | {here / there:.2f} |")
+    return ["", f"| what | measured | {name}, in the same run | ratio |", "| --- | --- | --- | --- |", *rows]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--enlarge", type=Path, metavar="PLANS", help="write nnUNetPlans320.json beside them")
@@ -93,6 +111,8 @@ def main() -> None:
     parser.add_argument("-m", type=Path, help="model")
     parser.add_argument("-o", type=Path, help="table to write")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--against", metavar="PYTHON", help="of an environment with another version")
+    parser.add_argument("--name", default="before", help="of that version, for the table")
     parser.add_argument("--flags", nargs="*", default=["--preset", "fast", "-device", "cpu"])
     options = parser.parse_args()
     if options.enlarge is not None:
@@ -101,11 +121,14 @@ def main() -> None:
     if None in (options.i, options.m, options.o):
         parser.error("-i, -m and -o are needed")
     sources = find_scans(options.i)
-    one, all_ = [], []
+    scan, scans, model = (path.resolve() for path in (sources[0].path, options.i, options.m))
+    one, all_, before = [], [], []
     with tempfile.TemporaryDirectory() as scratch:
         for _ in range(options.repeats):
-            one.append(run(sources[0].path, options.m, options.flags, Path(scratch)))
-            all_.append(run(options.i, options.m, options.flags, Path(scratch)))
+            one.append(run(scan, model, options.flags, Path(scratch)))
+            if options.against:
+                before.append(run(scan, model, options.flags, Path(scratch), options.against))
+            all_.append(run(scans, model, options.flags, Path(scratch)))
     size = options.m.stat().st_size / 1e6
     lines = [
         f"`spinesegdiff segment {' '.join(options.flags)}`, a model of {size:.0f} MB, "
@@ -113,6 +136,7 @@ def main() -> None:
         f"{options.repeats}.",
         "",
         *table(one, all_, len(sources)),
+        *(comparison(one, before, options.name) if before else []),
         "",
     ]
     options.o.write_text("\n".join(lines), encoding="utf-8")
