@@ -11,8 +11,8 @@ those of the processes.
     spinesegdiff export -d 501 -p nnUNetPlans320 -tr nnUNetTrainerSpineSegDiff_1epochs_2iters -o model.zip
     python benchmarks/segment.py -i cohort/images -m model.zip -o benchmarks/segment.md
 
-`--against PYTHON` measures the package of another environment in the same run, turn by turn with this one, such
-as that of an earlier commit:
+`--against PYTHON` measures the package of another environment in the same run, turn by turn with this one,
+such as that of an earlier commit:
 
     python benchmarks/segment.py -i cohort/images -m model.zip -o benchmarks/segment.md --repeats 5 \
         --against before/bin/python --name "commit de3390b"
