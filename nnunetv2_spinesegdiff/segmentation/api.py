@@ -69,7 +69,7 @@ class SpineSegmenter:
             folds, checkpoint: as `spinesegdiff segment -f`, `-chk`; one fold (0, "0", "all") or several.
             slices, series, any_plane, refine, preset, precision: as its flags.
             mirroring: False is `--disable_tta`.
-            sampler: `num_samples`, `t_start`, `ddim_steps`, `fusion_steps`, `eta`, `seed`.
+            sampler: `num_samples`, `t_start`, `ddim_steps`, `fusion_steps`, `eta`, `seed`, `stage1_weight`.
 
         Raises:
             UserError: there is no such model, it is damaged or not trusted, or cannot do what is asked for.
