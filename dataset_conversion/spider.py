@@ -14,8 +14,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.images.grid import Grid, grids_differ_by_mm, patient_axes
 
-from .geometry import Grid, grids_differ_by_mm, patient_axes
 from .series import Series, parse_series, select_series
 
 MAX_MASK_SHIFT_MM = 0.1

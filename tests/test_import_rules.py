@@ -82,12 +82,12 @@ ROOMS = {
         outside=("yaml", "numpy", "pandas"),
     ),
     "dataset_conversion": Room(
-        inside=("scans.written", *LEAVES),
+        inside=("images", *LEAVES),
         outside=("SimpleITK", "numpy", "scipy", "tqdm", *EXPORTED_BY_NNUNET),
     ),
-    # Files of scans, in any format; highdicom and pydicom are an extra.
-    "scans": Room(
-        inside=("dataset_conversion", *LEAVES),
+    # Everything that reads or writes an image goes through here; highdicom is an extra.
+    "images": Room(
+        inside=LEAVES,
         outside=("SimpleITK", "numpy", "nibabel", "highdicom", "pydicom"),
     ),
     "measuring": Room(inside=LEAVES, outside=("numpy", "scipy", "pandas", "skimage")),
@@ -98,7 +98,7 @@ ROOMS = {
     # The front door: everything that a scan passes through, but no training.
     "segmentation": Room(
         inside=(
-            *("scans", "measuring", "sharing", "inference", "network", "diffusion", "evaluation"),
+            *("images", "measuring", "sharing", "inference", "network", "diffusion", "evaluation"),
             *("dataset_conversion", "preflight", *LEAVES),
         ),
         outside=("torch", "numpy", "pandas", "SimpleITK", "tqdm", "nnunetv2"),

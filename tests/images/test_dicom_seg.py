@@ -10,9 +10,9 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.images import dicom_seg
+from nnunetv2_spinesegdiff.images.dicom_seg import CATEGORY, CODES, check_highdicom, write_dicom_seg
 from nnunetv2_spinesegdiff.labels import CLASSES
-from nnunetv2_spinesegdiff.scans import dicom_seg
-from nnunetv2_spinesegdiff.scans.dicom_seg import CATEGORY, CODES, check_highdicom, write_dicom_seg
 
 pytest.importorskip("highdicom", reason="highdicom is an extra: pip install 'nnunetv2_spinesegdiff[dicom]'")
 

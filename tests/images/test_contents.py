@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import SimpleITK as sitk
 
-from nnunetv2_spinesegdiff.scans.contents import contents_of
-from nnunetv2_spinesegdiff.scans.scan import ScanSource
+from nnunetv2_spinesegdiff.images.contents import contents_of
+from nnunetv2_spinesegdiff.images.scan import ScanSource
 
 
 def source(path: Path, kind: Any = "file") -> ScanSource:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import SimpleITK as sitk
 
-from ..dataset_conversion.geometry import Grid, obliquity_deg
-from ..dataset_conversion.intensities import signal_range
+from ..images.intensities import signal_range
+from .grid import Grid, obliquity_deg
 from .kind import refuse_kind
 from .mask import refuse_mask
 from .plane import left_right_axis, slice_axis, why_not_sagittal

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import SimpleITK as sitk
 
-from ..dataset_conversion.geometry import Grid, grids_differ_by_mm
+from .grid import Grid, grids_differ_by_mm
 from .refusal import Refusal
 
 MAX_SHEAR_DEG = 1.0

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.scans.finding import find_scans
-from nnunetv2_spinesegdiff.scans.reading import read_scan
-from nnunetv2_spinesegdiff.scans.scan import Scan
+from nnunetv2_spinesegdiff.images.finding import find_scans
+from nnunetv2_spinesegdiff.images.reading import read_scan
+from nnunetv2_spinesegdiff.images.scan import Scan
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from nnunetv2_spinesegdiff.scans.written import write_image
+from nnunetv2_spinesegdiff.images.writing import write_image
 
 from ..full_disk import says_that_the_disk_is_full
 

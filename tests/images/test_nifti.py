@@ -13,10 +13,10 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nnunetv2_spinesegdiff.dataset_conversion.geometry import Grid, grids_differ_by_mm
 
-from nnunetv2_spinesegdiff.scans.nifti import read_nifti, save_nifti
-from nnunetv2_spinesegdiff.scans.written import write_image
+from nnunetv2_spinesegdiff.images.grid import Grid, grids_differ_by_mm
+from nnunetv2_spinesegdiff.images.nifti import read_nifti, save_nifti
+from nnunetv2_spinesegdiff.images.writing import write_image
 
 from ..dataset_conversion.made_up import rotation
 from .made_up import SAGITTAL, lps_to_ras, scan, values, write, write_nifti

@@ -15,12 +15,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from nnunetv2_spinesegdiff.dataset_conversion.geometry import Grid, grids_differ_by_mm
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.scans.finding import find_scans
-from nnunetv2_spinesegdiff.scans.reading import read_scan
-from nnunetv2_spinesegdiff.scans.scan import Scan, ScanSource
+from nnunetv2_spinesegdiff.images.finding import find_scans
+from nnunetv2_spinesegdiff.images.grid import Grid, grids_differ_by_mm
+from nnunetv2_spinesegdiff.images.reading import read_scan
+from nnunetv2_spinesegdiff.images.scan import Scan, ScanSource
 
 from ..dataset_conversion.made_up import rotation
 from .made_up import (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..dataset_conversion.geometry import patient_axes
+from .grid import patient_axes
 
 THICK = 1.5
 """Slices are thick where they lie this many times further apart than the finest voxels of their plane."""

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from nnunetv2_spinesegdiff.scans import dicom
-from nnunetv2_spinesegdiff.scans.dicom_stack import stack
-from nnunetv2_spinesegdiff.scans.refusal import Refusal
+from nnunetv2_spinesegdiff.images import dicom
+from nnunetv2_spinesegdiff.images.dicom_stack import stack
+from nnunetv2_spinesegdiff.images.refusal import Refusal
 
 from ..dataset_conversion.made_up import rotation
 from .made_up import SAGITTAL, scan, values, write_enhanced, write_series, zipped

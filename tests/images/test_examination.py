@@ -11,11 +11,11 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnunetv2_spinesegdiff.scans.examination import examine
-from nnunetv2_spinesegdiff.scans.plane import slice_axis, thick_axis, why_not_sagittal
-from nnunetv2_spinesegdiff.scans.refusal import Refusal
-from nnunetv2_spinesegdiff.scans.shear import shear_deg
-from nnunetv2_spinesegdiff.scans.spacing import refuse_extent, refuse_many_slices, refuse_spacing
+from nnunetv2_spinesegdiff.images.examination import examine
+from nnunetv2_spinesegdiff.images.plane import slice_axis, thick_axis, why_not_sagittal
+from nnunetv2_spinesegdiff.images.refusal import Refusal
+from nnunetv2_spinesegdiff.images.shear import shear_deg
+from nnunetv2_spinesegdiff.images.spacing import refuse_extent, refuse_many_slices, refuse_spacing
 
 from ..dataset_conversion.made_up import rotation
 from .made_up import AXIAL, CORONAL, SAGITTAL, SIZE, scan, values, write, write_series

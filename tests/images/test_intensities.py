@@ -5,9 +5,9 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
-from nnunetv2_spinesegdiff.dataset_conversion.intensities import scale_intensities, signal_range
 
 from nnunetv2_spinesegdiff import example_scans
+from nnunetv2_spinesegdiff.images.intensities import scale_intensities, signal_range
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.01, 1000), st.sampled_from([np.uint16, np.int16, np.float64]))

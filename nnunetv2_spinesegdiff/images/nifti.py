@@ -15,7 +15,7 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 
-from ..dataset_conversion.geometry import Grid, grids_differ_by_mm
+from .grid import Grid, grids_differ_by_mm
 from .inflated import inflate_file
 from .kind import refuse_channels, refuse_dimensions
 from .refusal import DAMAGED, Refusal

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.scans import finding
-from nnunetv2_spinesegdiff.scans.finding import find_scans, look_for_scans
-from nnunetv2_spinesegdiff.scans.names import MOST_BYTES, unique_names
+from nnunetv2_spinesegdiff.images import finding
+from nnunetv2_spinesegdiff.images.finding import find_scans, look_for_scans
+from nnunetv2_spinesegdiff.images.names import MOST_BYTES, unique_names
 
 from .made_up import AXIAL, scan, write, write_enhanced, write_report, write_series, zipped
 

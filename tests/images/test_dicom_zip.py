@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnunetv2_spinesegdiff.scans import dicom_zip
+from nnunetv2_spinesegdiff.images import dicom_zip
 
 from .made_up import scan, values, write_series, zipped
 
