@@ -54,7 +54,7 @@ ROOMS = {
         outside=("torch", "numpy", "scipy", "nnunetv2", "batchgenerators", "batchgeneratorsv2"),
     ),
     "inference": Room(
-        inside=("network", "diffusion", "evaluation", "preflight", *LEAVES),
+        inside=("network", "diffusion", "evaluation", "images", "preflight", *LEAVES),
         outside=(
             *("torch", "numpy", "tqdm", "nnunetv2", "SimpleITK", "nibabel"),
             *("acvl_utils", "batchgenerators"),
@@ -70,7 +70,7 @@ ROOMS = {
     ),
     # Reads and writes the files of an evaluation; what it computes and draws, the room before it does.
     "reporting": Room(
-        inside=("evaluation", "inference.finished", *LEAVES),
+        inside=("evaluation", "images", *LEAVES),
         outside=("numpy", "pandas", "SimpleITK", "tqdm", "jinja2", "torch"),
     ),
     # Starts nnU-Net's commands instead of importing them; of other rooms, what knows names and flags.
@@ -92,7 +92,7 @@ ROOMS = {
     ),
     "measuring": Room(inside=LEAVES, outside=("numpy", "scipy", "pandas", "skimage")),
     "sharing": Room(
-        inside=("inference", "network", "preflight", "evaluation.fold_balance", *LEAVES),
+        inside=("inference", "network", "preflight", "evaluation.fold_balance", "images.zips", *LEAVES),
         outside=("torch", "numpy", "nnunetv2"),
     ),
     # The front door: everything that a scan passes through, but no training.
@@ -108,7 +108,9 @@ ROOMS = {
         inside=("preflight", "inference.memory", "inference.settings", *LEAVES), outside=("torch", "nnunetv2")
     ),
     # The one room that asks a network for anything.
-    "downloads": Room(inside=("errors", "files", "locks"), outside=("pooch", "requests", "tqdm")),
+    "downloads": Room(
+        inside=("images.zips", "errors", "files", "locks"), outside=("pooch", "requests", "tqdm")
+    ),
     "ext_trainers": Room(inside=("training", "errors")),
 }
 FREE = ("cli", "demo", "demo_train", "__main__", "__init__")

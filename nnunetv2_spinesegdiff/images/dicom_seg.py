@@ -1,4 +1,4 @@
-"""A mask as DICOM-SEG: what a PACS and its viewers show over the scan."""
+"""Write a mask as DICOM-SEG, which a PACS and its viewers show over the scan."""
 
 from __future__ import annotations
 
@@ -27,20 +27,21 @@ CODES: dict[str, tuple[str, str, str]] = {
 """SNOMED CT concept, scheme and meaning of every structure, by its name in nnU-Net's `labels`.
 
 Category, canal and vertebra are in DICOM's own context groups (PS3.16: CID 7150, 6115 and 7151). These have
-discs of single levels only (CID 7604), so that discs of any level are SNOMED CT's concept above them.
+discs of single levels only (CID 7604), so discs of any level are SNOMED CT's concept above them.
 """
 SHOWN = {"spinal_canal": "Spinal canal", "vertebrae": "Vertebrae", "ivd": "Intervertebral discs"}
-"""What viewers call the segments."""
+"""Names of the segments in viewers."""
 
 _EMPTY_IF_UNKNOWN = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
     *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
 )
-"""Attributes that every DICOM image has, be it empty, and that careless anonymization removes."""
+"""Attributes that every DICOM image must have, even if empty, and that careless anonymization removes."""
+_NEEDS = "DICOM-SEG needs the series that the mask was made of, one file per slice"
 
 
 def check_highdicom() -> None:
-    """Raises UserError where the packages that write DICOM-SEG are missing."""
+    """Raise a UserError if the packages that write DICOM-SEG are missing."""
     if importlib.util.find_spec("highdicom") is None:
         raise UserError(f"DICOM-SEG is written by highdicom, which is not installed; {ADVICE}")
 
@@ -56,59 +57,56 @@ def write_dicom_seg(
 ) -> None:
     """Write a mask as a binary DICOM-SEG whose frames refer to the images of the series.
 
-    Every structure that is in the mask becomes a segment, in the order of their labels. Patient and study are
-    those of the series, the segmentation is a series of its own. Slices without a structure have no frame.
+    Every structure in the mask becomes a segment, in the order of their labels. Patient and study are those
+    of the series, the segmentation is a series of its own. Slices without a structure have no frame.
 
     Args:
         mask: uint8 label map on the grid of the series, 0 is background.
-        dicom_files: one file a slice, in the order of the mask's slices.
-        path: of the DICOM-SEG; written whole or not at all.
+        dicom_files: one file per slice, in the order of the mask's slices.
+        path: of the DICOM-SEG; written completely or not at all.
         labels: of nnU-Net's dataset, name to label.
         description: of the series, at most 64 characters.
         software_versions: of the program and its model, at most 64 characters.
 
     Raises:
-        UserError: highdicom is missing, the mask holds no structure or one that has no code in `CODES`, or
-            the files are not DICOM, not as many as there are slices, or not where these are.
+        UserError: highdicom is missing, the mask holds no structure or one without a code in `CODES`, or the
+            files are not DICOM, not as many as there are slices, or not where these are.
     """
     check_highdicom()
-    if len(dicom_files) != mask.GetSize()[2]:
-        raise UserError(
-            f"{path}: {len(dicom_files)} DICOM files and {mask.GetSize()[2]} slices of the mask; DICOM-SEG "
-            "needs a series with one file a slice"
-        )
+    slices = mask.GetSize()[2]
+    if len(dicom_files) != slices:
+        raise UserError(f"{path}: {len(dicom_files)} DICOM files and {slices} slices of the mask; {_NEEDS}")
     array = sitk.GetArrayFromImage(mask)
-    present = _structures_in(array, labels, path)
-    images = [_without_pixels(file, mask.GetSpacing()[2]) for file in dicom_files]
-    for number, (file, image) in enumerate(zip(dicom_files, images, strict=True)):
-        _check_place(mask, number, file, image)
-    segments = np.zeros(array.shape, dtype=np.uint8)
-    for number, label in enumerate(present.values(), start=1):
-        segments[array == label] = number
-    content = _segmentation(images, segments, list(present), dicom_files[0], description, software_versions)
-    with written_whole(path) as temporary:
-        content.save_as(temporary)
-
-
-def _structures_in(array: np.ndarray, labels: Mapping[str, int], path: Path) -> dict[str, int]:
-    """Name and label of every structure of a mask, ordered by label."""
     names = {label: name for name, label in labels.items()}
-    found = {int(label): names.get(int(label)) for label in np.unique(array) if label}
-    if not found:
-        raise UserError(f"{path}: the mask holds no structure, and a DICOM-SEG without any cannot be")
-    unknown = [f"{label} ({name or 'no name'})" for label, name in found.items() if name not in CODES]
+    present = [int(label) for label in np.unique(array) if label]
+    if not present:
+        raise UserError(f"{path}: the mask holds no structure; a DICOM-SEG needs one")
+    unknown = [
+        f"{label} ({names.get(label, 'no name')})" for label in present if names.get(label) not in CODES
+    ]
     if unknown:
         raise UserError(
             f"{path}: no SNOMED CT code is known for label {', '.join(unknown)}, only for {', '.join(CODES)}"
             "; write this mask in another format"
         )
-    return {name: label for label, name in found.items() if name is not None}
+    images = [_source_image(mask, number, file) for number, file in enumerate(dicom_files)]
+    segments = np.zeros(array.shape, dtype=np.uint8)
+    for number, label in enumerate(present, start=1):
+        segments[array == label] = number
+    try:
+        content = _segmentation(images, segments, [names[n] for n in present], description, software_versions)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        cause = " ".join(str(error).split())
+        raise UserError(f"{dicom_files[0]}: no DICOM-SEG can be made of this series: {cause}") from error
+    with written_whole(path) as temporary:
+        content.save_as(temporary)
 
 
-def _without_pixels(file: Path, thickness: float) -> Dataset:
-    """The header of a DICOM image, with what a DICOM-SEG repeats of it as the standard wants it.
+def _source_image(mask: sitk.Image, number: int, file: Path) -> Dataset:
+    """The header of a slice's DICOM image, with valid values of what a DICOM-SEG repeats of it.
 
-    Attributes that may be empty but have to be there are there, dates and times that are none are empty.
+    Raises:
+        UserError: it is not an image of that slice.
     """
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
@@ -116,20 +114,31 @@ def _without_pixels(file: Path, thickness: float) -> Dataset:
     try:
         image = dcmread(file, stop_before_pixels=True)
     except (InvalidDicomError, OSError) as error:
-        raise UserError(
-            f"{file}: cannot be read as DICOM ({error}); DICOM-SEG needs a DICOM series"
-        ) from None
+        raise UserError(f"{file}: cannot be read as DICOM ({error}); {_NEEDS}") from None
     if int(image.get("NumberOfFrames") or 1) > 1:
-        raise UserError(f"{file}: holds several slices; DICOM-SEG needs a series with one file a slice")
+        raise UserError(f"{file}: holds several slices; {_NEEDS}")
+    columns, rows, _ = mask.GetSize()
+    if (image.get("Rows"), image.get("Columns")) != (rows, columns):
+        size = f"{image.get('Rows')} x {image.get('Columns')}"
+        raise UserError(f"{file}: {size} pixels, the mask has {rows} x {columns}; {_NEEDS}")
+    position, orientation = image.get("ImagePositionPatient"), image.get("ImageOrientationPatient")
+    if not position or not orientation:
+        raise UserError(f"{file}: no position or orientation in the patient; {_NEEDS}")
+    direction = np.reshape(mask.GetDirection(), (3, 3))
+    shift = direction.T @ np.subtract(position, mask.TransformIndexToPhysicalPoint((0, 0, number)))
+    turn = np.subtract(orientation, direction.T[:2].ravel())
+    # Further than half a voxel, and another slice or pixel would be nearer.
+    if np.any(np.abs(shift) > np.divide(mask.GetSpacing(), 2)) or np.abs(turn).max() > 0.01:
+        raise UserError(f"{file}: is not where slice {number} of the mask is; {_NEEDS}")
     for keyword in _EMPTY_IF_UNKNOWN:
-        if keyword not in image or not _valid(image[keyword]):
+        if keyword not in image or not _is_valid(image[keyword]):
             setattr(image, keyword, "")
     if not image.get("SliceThickness"):
-        image.SliceThickness = float(f"{thickness:.6g}")
+        image.SliceThickness = float(f"{mask.GetSpacing()[2]:.6g}")
     return image
 
 
-def _valid(element: DataElement) -> bool:
+def _is_valid(element: DataElement) -> bool:
     from pydicom.config import RAISE
     from pydicom.valuerep import validate_value
 
@@ -140,86 +149,46 @@ def _valid(element: DataElement) -> bool:
     return True
 
 
-def _series_number(source: Dataset) -> int:
-    """1000 above that of the images, where that is still a number of DICOM (IS, below 2^31)."""
-    number = 1000 + int(source.get("SeriesNumber") or 0)
-    return number if 0 < number < 2**31 else 1000
-
-
-def _check_place(mask: sitk.Image, number: int, file: Path, image: Dataset) -> None:
-    """Raises UserError where an image of the series is not where that slice of the mask is."""
-    columns, rows, _ = mask.GetSize()
-    if (image.get("Rows"), image.get("Columns")) != (rows, columns):
-        raise UserError(
-            f"{file}: {image.get('Rows')} x {image.get('Columns')} pixels, the mask has {rows} x {columns}"
-            "; DICOM-SEG needs the series that the mask was made of"
-        )
-    if "ImagePositionPatient" not in image or "ImageOrientationPatient" not in image:
-        raise UserError(f"{file}: does not tell where it lies in the patient, which DICOM-SEG needs")
-    direction = np.reshape(mask.GetDirection(), (3, 3))
-    apart = np.subtract(image.ImagePositionPatient, mask.TransformIndexToPhysicalPoint((0, 0, number)))
-    turned = np.subtract(image.ImageOrientationPatient, direction.T[:2].ravel())
-    # Further than half a voxel, and another slice or pixel would be nearer.
-    if np.any(np.abs(direction.T @ apart) > np.divide(mask.GetSpacing(), 2)) or np.abs(turned).max() > 0.01:
-        raise UserError(
-            f"{file}: is not where slice {number} of the mask is; DICOM-SEG needs the files in the order of "
-            "the slices, and the series that the mask was made of"
-        )
-
-
 def _segmentation(
-    images: list[Dataset],
-    segments: np.ndarray,
-    names: list[str],
-    first: Path,
-    description: str,
-    software_versions: str,
-) -> Dataset:
+    images: list[Dataset], segments: np.ndarray, names: list[str], description: str, software_versions: str
+) -> Any:
     """The DICOM-SEG; `segments` (frames, rows, columns) numbers the structures `names` from 1."""
-    from highdicom.seg import Segmentation
-    from pydicom.uid import generate_uid
-
-    try:
-        return Segmentation(
-            source_images=images,
-            pixel_array=segments,
-            segmentation_type="BINARY",
-            segment_descriptions=[
-                _segment(number, name, software_versions) for number, name in enumerate(names, start=1)
-            ],
-            series_instance_uid=generate_uid(),
-            series_number=_series_number(images[0]),
-            sop_instance_uid=generate_uid(),
-            instance_number=1,
-            manufacturer="nnunetv2_spinesegdiff",
-            manufacturer_model_name="SpineSegDiff",
-            software_versions=software_versions,
-            # DICOM asks for one, and that of the machine would be private.
-            device_serial_number="none",
-            content_label="SPINE",
-            content_description=description,
-            series_description=description,
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{first}: no DICOM-SEG can be made of this series: {reason}") from error
-
-
-def _segment(number: int, name: str, software_versions: str) -> Any:
     from highdicom import AlgorithmIdentificationSequence
-    from highdicom.seg import SegmentDescription
+    from highdicom.seg import Segmentation, SegmentDescription
     from pydicom.sr.codedict import codes
     from pydicom.sr.coding import Code
+    from pydicom.uid import generate_uid
 
-    return SegmentDescription(
-        segment_number=number,
-        segment_label=SHOWN[name],
-        segmented_property_category=Code(*CATEGORY),
-        segmented_property_type=Code(*CODES[name]),
-        algorithm_type="AUTOMATIC",
-        algorithm_identification=AlgorithmIdentificationSequence(
-            name="SpineSegDiff",
-            family=codes.DCM.ArtificialIntelligence,
-            version=software_versions,
-        ),
+    algorithm = AlgorithmIdentificationSequence(
+        name="SpineSegDiff", family=codes.DCM.ArtificialIntelligence, version=software_versions
+    )
+    descriptions = [
+        SegmentDescription(
+            segment_number=number,
+            segment_label=SHOWN[name],
+            segmented_property_category=Code(*CATEGORY),
+            segmented_property_type=Code(*CODES[name]),
+            algorithm_type="AUTOMATIC",
+            algorithm_identification=algorithm,
+        )
+        for number, name in enumerate(names, start=1)
+    ]
+    # 1000 above that of the images, if that is still a number of DICOM (IS, below 2^31).
+    series_number = 1000 + int(images[0].get("SeriesNumber") or 0)
+    return Segmentation(
+        source_images=images,
+        pixel_array=segments,
+        segmentation_type="BINARY",
+        segment_descriptions=descriptions,
+        series_instance_uid=generate_uid(),
+        series_number=series_number if 0 < series_number < 2**31 else 1000,
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+        manufacturer="nnunetv2_spinesegdiff",
+        manufacturer_model_name="SpineSegDiff",
+        software_versions=software_versions,
+        device_serial_number="none",  # DICOM requires one, and that of the machine would be private
+        content_label="SPINE",
+        content_description=description,
+        series_description=description,
     )

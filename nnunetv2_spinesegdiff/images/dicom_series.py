@@ -1,35 +1,33 @@
-"""The series of an exam, the volumes they hold, and which of them is meant.
+"""The series of an exam, the volumes in them, and the choice of one volume.
 
-A series is one volume as a rule. Some hold several of the same slices, such as echoes or the water and fat
-images of a Dixon sequence, and some a few slices of another plane or size beside the volume.
+Most series are one volume. Some hold several volumes of the same slices, such as echoes or the water and fat
+images of a Dixon sequence, and some hold a few slices of another plane or size in addition to the volume.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .dicom_files import DicomImage, DicomSlice
-from .plane import why_not_sagittal
-from .refusal import Refusal
+from .dicom_files import DicomSeries, DicomSlice
+from .examination import why_not_sagittal
+from .grid import Grid
+from .scan import Refusal
+
+Properties = dict[str, Callable[[DicomSlice], object]]
 
 _ROUNDING = 1e-3
 _DIXON = {"w": "water", "f": "fat", "ip": "in-phase", "op": "opposed-phase", "oop": "opposed-phase"}
-"""What vendors abbreviate in ImageType."""
-
-_GEOMETRY: dict[str, Callable[[DicomSlice], object]] = {
+"""Abbreviations of vendors in ImageType."""
+_GEOMETRY: Properties = {
     "orientation": lambda one: one.orientation,
     "size": lambda one: tuple(map(float, one.size)),
     "spacing": lambda one: one.spacing,
     "values per pixel": lambda one: float(one.values),
 }
-_CONTRAST: dict[str, Callable[[DicomSlice], object]] = {
-    "echo": lambda one: one.echo,
-    "kind": lambda one: " ".join(one.kind),
-}
+_CONTRAST: Properties = {"echo": lambda one: one.echo, "kind": lambda one: " ".join(one.kind)}
 
 
 @dataclass(frozen=True)
@@ -37,258 +35,190 @@ class DicomVolume:
     """Slices of one plane, size and contrast, in any order.
 
     Attributes:
-        series: that they are of.
         slices: at least one.
-        part: what `--series` calls it after the series, as in 3:water; empty if it is the only one.
-        number: its place among the volumes of the series, from 1.
-        set_aside: slices of the series that are of no volume.
+        set_aside: slices of the series that belong to no volume.
+        number: index among the volumes of the series, from 1.
+        part: its name in `--series` after that of the series, as in 3:water; empty for the only volume.
     """
 
-    series: DicomSeries
     slices: tuple[DicomSlice, ...]
-    part: str = ""
-    number: int = 1
     set_aside: tuple[DicomSlice, ...] = ()
+    number: int = 1
+    part: str = ""
+
+    @property
+    def series(self) -> DicomSeries:
+        return self.slices[0].series
+
+    @property
+    def echo(self) -> float | None:
+        return self.slices[0].echo
+
+    @property
+    def words(self) -> set[str]:
+        """The words of ImageType in small letters, with abbreviations written out."""
+        kinds = {word.casefold() for word in self.slices[0].kind}
+        return kinds | {_DIXON[word] for word in kinds if word in _DIXON}
 
     def fits(self, any_plane: bool) -> bool:
         """Whether it may be the scan: at least two scalar slices of one plane, sagittal or `any_plane`."""
         first = self.slices[0]
         if len(self.slices) < 2 or first.values != 1 or first.orientation is None:
             return False
-        places = [float(one.normal @ one.position) for one in self.slices if one.position is not None]
-        # Slices without a place are refused later, in words of their own.
-        apart = (max(places) - min(places)) / (len(places) - 1) if len(places) > 1 else float("inf")
-        spacing = (*(first.spacing or (1.0, 1.0)), apart)
-        cosines = np.stack([first.orientation[:3], first.orientation[3:], first.normal], axis=1)
-        return any_plane or not why_not_sagittal((*first.size, len(self.slices)), spacing, cosines)
+        places = [float(one.cosines[:, 2] @ one.position) for one in self.slices if one.position is not None]
+        # Slices without a position are rejected later, with a message of their own.
+        distance = (max(places) - min(places)) / (len(places) - 1) if len(places) > 1 else float("inf")
+        (columns, rows), (x, y) = first.size, first.spacing or (1.0, 1.0)
+        size, spacing = (columns, rows, len(self.slices)), (x, y, distance)
+        grid = Grid(size, spacing, (0.0, 0.0, 0.0), tuple(first.cosines.ravel().tolist()))
+        return any_plane or not why_not_sagittal(grid)
 
-    @property
-    def names(self) -> set[str]:
-        """All that may stand behind the colon of `--series`, in small letters."""
-        echo = self.slices[0].echo
-        echoes = set() if echo is None else {f"te{echo:g}", f"{echo:g}"}
-        return {self.part.casefold(), str(self.number)} | _words_of(self) | echoes
+    def is_called(self, part: str) -> bool:
+        echoes = set() if self.echo is None else {f"te{self.echo:g}", f"{self.echo:g}"}
+        return part in self.words | echoes or part == self.part.casefold()
 
     def described(self, name: str) -> str:
-        """For a list of what can be chosen, with what `--series` calls it."""
+        """Describe the volume in a list of choices, with what `--series` calls it."""
         count = f"({len(self.slices)} slice{'' if len(self.slices) == 1 else 's'})"
         if not self.part:
             return f'{name} "{self.series.description}" {count}'
-        echo = self.slices[0].echo
-        what = " ".join([*self.slices[0].kind, *([] if echo is None else [f"TE {echo:g} ms"])])
+        what = " ".join([*self.slices[0].kind, *([] if self.echo is None else [f"TE {self.echo:g} ms"])])
         return f'{name}:{self.part} "{self.series.description}", {what} {count}'
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Of slices that were set aside."""
+        """A warning of slices that were set aside."""
         if not self.set_aside:
             return ()
-        why = sorted({_difference(one, self.slices[0], _GEOMETRY) for one in self.set_aside})
-        shown = ", ".join(one.name for one in self.set_aside[:3]) + (
-            ", ..." if len(self.set_aside) > 3 else ""
-        )
+        causes = sorted({_difference(one, self.slices[0], _GEOMETRY) for one in self.set_aside})
+        names = [one.name for one in self.set_aside[:3]] + ["..."] * (len(self.set_aside) > 3)
         return (
             f"{len(self.set_aside)} images of the series differ from its {len(self.slices)} others in "
-            f"{', '.join(why)} and were set aside: {shown}",
+            f"{', '.join(causes)} and were set aside: {', '.join(names)}",
         )
 
 
-@dataclass(frozen=True)
-class DicomSeries:
-    """Images with the same SeriesInstanceUID, in any order."""
+def choose(slices: Sequence[DicomSlice], wanted: str | None, any_plane: bool) -> DicomVolume:
+    """Choose the volume that `wanted` names, or the only one that fits.
 
-    images: tuple[DicomImage, ...]
-
-    @property
-    def uid(self) -> str:
-        return self.images[0].series
-
-    @property
-    def number(self) -> str:
-        return self.images[0].number
-
-    @property
-    def description(self) -> str:
-        return self.images[0].description
-
-    @property
-    def modality(self) -> str:
-        return self.images[0].modality
-
-    @cached_property
-    def slices(self) -> tuple[DicomSlice, ...]:
-        return tuple(one for image in self.images for one in image.slices)
-
-    @cached_property
-    def volumes(self) -> list[DicomVolume]:
-        """Volumes of the plane and size that more than half of the slices have; none without such a half."""
-        same_place = max(_grouped(self.slices, _GEOMETRY), key=len)
-        if 2 * len(same_place) <= len(self.slices):
-            return []
-        chosen = {id(one) for one in same_place}
-        aside = tuple(one for one in self.slices if id(one) not in chosen)
-        groups = [DicomVolume(self, tuple(group), "", k, aside) for k, group in _contrasts(same_place)]
-        return groups if len(groups) == 1 else [_named(volume, groups) for volume in groups]
-
-    def refuse_mixed(self) -> None:
-        """Refuse a series without volumes.
-
-        Raises:
-            Refusal: no plane and size is that of more than half of its slices.
-        """
-        if self.volumes:
-            return
-        first = self.slices[0]
-        other = next(one for one in self.slices if _difference(one, first, _GEOMETRY))
-        raise Refusal(
-            f"its slices differ in {_difference(other, first, _GEOMETRY)} ({first.name}, {other.name}); "
-            "export each volume as a series of its own"
-        )
-
-
-def series_of(images: Sequence[DicomImage]) -> list[DicomSeries]:
-    """Group images by SeriesInstanceUID; in the order of their numbers."""
-    groups: dict[str, list[DicomImage]] = {}
-    for image in images:
-        groups.setdefault(image.series, []).append(image)
-    return sorted((DicomSeries(tuple(group)) for group in groups.values()), key=_in_order)
-
-
-def choose(series: Sequence[DicomSeries], wanted: str | None, any_plane: bool) -> DicomVolume:
-    """The volume that `wanted` names, or the only one that fits.
-
-    Series of other modalities than MR count only where none of MR fits.
+    Series of other modalities than MR count only if none of MR fits.
 
     Args:
-        series: at least one.
-        wanted: series number, SeriesInstanceUID or description (in any case of letters), and behind a colon,
-            where the series holds several volumes, echo time, a word of ImageType or number of one of them;
-            None takes the one that fits.
+        slices: of the exam, at least one.
+        wanted: series number, SeriesInstanceUID or description (in any case of letters), and after a colon,
+            if the series holds several volumes, echo time, a word of ImageType or number of one of them; None
+            takes the one that fits.
 
     Raises:
         Refusal: none or several; it lists them.
     """
+    series = sorted(_grouped(slices, {"series": lambda one: one.series.uid}), key=_order)
     if wanted is not None:
         return _called(series, wanted.strip())
-    fitting = [volume for one in series for volume in one.volumes if volume.fits(any_plane)]
+    fitting = [volume for one in series for volume in _volumes(one) if volume.fits(any_plane)]
     fitting = [volume for volume in fitting if volume.series.modality == "MR"] or fitting
+    if len(fitting) == 1:
+        return fitting[0]
     what = "volume" if any_plane else "sagittal volume"
     if not fitting:
-        raise Refusal(
-            f"no series is a {what} of at least two slices; choose with --series one of: {_listed(series)}"
-        )
-    if len(fitting) > 1:
-        kinds = len({volume.series.uid for volume in fitting})
-        of = f"{kinds} series are" if kinds == len(fitting) else f"it holds {len(fitting)}"
-        raise Refusal(f"{of} {what}s; choose with --series one of: {_listed_volumes(fitting, series)}")
-    return fitting[0]
+        listed = _choices(_all_volumes(series), series)
+        raise Refusal(f"no series is a {what} of at least two slices; {listed}")
+    count = len({volume.series.uid for volume in fitting})
+    subject = f"{count} series are" if count == len(fitting) else f"it holds {len(fitting)}"
+    raise Refusal(f"{subject} {what}s; {_choices(fitting, series)}")
 
 
-def _called(series: Sequence[DicomSeries], wanted: str) -> DicomVolume:
-    named, part = [one for one in series if _is_called(one, wanted)], ""
+def _called(series: list[list[DicomSlice]], wanted: str) -> DicomVolume:
+    named, part = [one for one in series if _is_called(one[0].series, wanted)], ""
     if not named and ":" in wanted:
         name, _, part = wanted.rpartition(":")
-        named = [one for one in series if _is_called(one, name.strip())]
-    if not named:
-        raise Refusal(f"no series is called {wanted!r}; choose with --series one of: {_listed(series)}")
-    if len(named) > 1:
+        named = [one for one in series if _is_called(one[0].series, name.strip())]
+    if len(named) != 1:
+        what = f"{len(named)} series are" if named else "no series is"
+        raise Refusal(f"{what} called {wanted!r}; {_choices(_all_volumes(named or series), series)}")
+    (slices,) = named
+    whole = volumes = _volumes(slices)
+    if not whole:
+        first = slices[0]
+        other = next(one for one in slices if _difference(one, first, _GEOMETRY))
         raise Refusal(
-            f"{len(named)} series are called {wanted!r}; choose with --series one of: {_listed(named)}"
+            f"its slices differ in {_difference(other, first, _GEOMETRY)} ({first.name}, {other.name}); "
+            "export each volume as a series of its own"
         )
-    named[0].refuse_mixed()
-    volumes = named[0].volumes
-    if part:
-        part = part.strip().casefold()
-        # Its number is what a volume is called last: 3:2 is the echo of 2 ms if there is one.
-        exact = [
-            one for one in volumes if part in one.names - {str(one.number)} or part == one.part.casefold()
-        ]
-        volumes = exact or [one for one in volumes if part in one.names]
+    if part := part.strip().casefold():
+        # The number comes last: 3:2 is the echo of 2 ms if there is one.
+        volumes = [one for one in whole if one.is_called(part)] or [v for v in whole if part == str(v.number)]
     if len(volumes) != 1:
-        raise Refusal(
-            f"{len(volumes) or 'no'} volumes are called {wanted!r}; choose with --series one of: "
-            f"{_listed_volumes(named[0].volumes, series)}"
-        )
+        raise Refusal(f"{len(volumes) or 'no'} volumes are called {wanted!r}; {_choices(whole, series)}")
     return volumes[0]
 
 
 def _is_called(series: DicomSeries, wanted: str) -> bool:
     # Numbers are written with and without leading zeros.
     same_number = wanted.isdecimal() and series.number.isdecimal() and int(wanted) == int(series.number)
-    return (
-        same_number
-        or wanted in (series.uid, series.number)
-        or " ".join(wanted.split()).casefold() == series.description.casefold()
-    )
+    same_text = " ".join(wanted.split()).casefold() == series.description.casefold()
+    return same_number or same_text or wanted in (series.uid, series.number)
 
 
-def _listed(series: Sequence[DicomSeries]) -> str:
-    """Name, description and slices of all that can be chosen."""
-    volumes = [volume for one in series for volume in one.volumes or [DicomVolume(one, one.slices)]]
-    return _listed_volumes(volumes, series)
+def _choices(volumes: Sequence[DicomVolume], all_series: list[list[DicomSlice]]) -> str:
+    """What can be chosen, with the UID of a series if another one has the same number."""
+    numbers = [slices[0].series.number for slices in all_series]
+    listed = []
+    for volume in volumes:
+        series = volume.series
+        unique = series.number and numbers.count(series.number) == 1
+        listed.append(volume.described(series.number if unique else series.uid))
+    return f"choose with --series one of: {'; '.join(listed)}"
 
 
-def _listed_volumes(volumes: Sequence[DicomVolume], series: Sequence[DicomSeries]) -> str:
-    """With its UID where another series has the same number."""
-    numbers = [one.number for one in series]
-    return "; ".join(
-        volume.described(one.uid if numbers.count(one.number) > 1 or not one.number else one.number)
-        for volume in volumes
-        for one in (volume.series,)
-    )
+def _all_volumes(series: list[list[DicomSlice]]) -> list[DicomVolume]:
+    """All volumes; a series that is not one is listed with all its slices."""
+    return [volume for one in series for volume in _volumes(one) or [DicomVolume(tuple(one))]]
 
 
-def _in_order(series: DicomSeries) -> tuple[int, str, str]:
+def _order(slices: list[DicomSlice]) -> tuple[int, str, str]:
+    series = slices[0].series
     number = int(series.number) if series.number.lstrip("-").isdecimal() else 10**9
     return number, series.description, series.uid
 
 
-def _contrasts(slices: Sequence[DicomSlice]) -> list[tuple[int, list[DicomSlice]]]:
-    """Slices by contrast, numbered in the order of echoes and kinds."""
-    groups = _grouped(slices, _CONTRAST)
-    groups.sort(key=lambda group: (group[0].echo or 0.0, group[0].kind))
-    return list(enumerate(groups, 1))
+def _volumes(slices: list[DicomSlice]) -> list[DicomVolume]:
+    """Volumes of the plane and size that more than half of the slices have; none without such a half."""
+    same_place = max(_grouped(slices, _GEOMETRY), key=len)
+    if 2 * len(same_place) <= len(slices):
+        return []
+    chosen = {id(one) for one in same_place}
+    aside = tuple(one for one in slices if id(one) not in chosen)
+    groups = sorted(_grouped(same_place, _CONTRAST), key=lambda group: (group[0].echo or 0.0, group[0].kind))
+    volumes = [DicomVolume(tuple(group), aside, k) for k, group in enumerate(groups, 1)]
+    return volumes if len(volumes) == 1 else [replace(one, part=_part(one, volumes)) for one in volumes]
 
 
-def _named(volume: DicomVolume, all_of_series: Sequence[DicomVolume]) -> DicomVolume:
-    """With the part of its name that no other volume of the series has."""
-    others = [one for one in all_of_series if one.number != volume.number]
-    words = sorted(_words_of(volume) - {word for one in others for word in _words_of(one)}, key=_plain_first)
-    echo = volume.slices[0].echo
+def _part(volume: DicomVolume, volumes: Sequence[DicomVolume]) -> str:
+    """A name that no other volume of the series has."""
+    others = [one for one in volumes if one is not volume]
+    words = volume.words - {word for one in others for word in one.words}
     if words:
-        part = words[0]
-    elif echo is not None and not any(_alike(one.slices[0].echo, echo) for one in others):
-        part = f"TE{echo:g}"
-    else:
-        part = str(volume.number)
-    return DicomVolume(volume.series, volume.slices, part, volume.number, volume.set_aside)
+        return min(words, key=lambda word: (word not in _DIXON.values(), word))
+    if volume.echo is not None and not any(_alike(one.echo, volume.echo) for one in others):
+        return f"TE{volume.echo:g}"
+    return str(volume.number)
 
 
-def _words_of(volume: DicomVolume) -> set[str]:
-    kinds = {word.casefold() for word in volume.slices[0].kind}
-    return kinds | {_DIXON[word] for word in kinds if word in _DIXON}
-
-
-def _plain_first(word: str) -> tuple[bool, str]:
-    return word not in _DIXON.values(), word
-
-
-def _grouped(
-    slices: Sequence[DicomSlice], properties: dict[str, Callable[[DicomSlice], object]]
-) -> list[list[DicomSlice]]:
+def _grouped(slices: Sequence[DicomSlice], properties: Properties) -> list[list[DicomSlice]]:
     groups: list[list[DicomSlice]] = []
     for one in slices:
-        same = next((group for group in groups if not _difference(one, group[0], properties)), None)
-        if same is None:
-            groups.append([one])
+        same = [group for group in groups if not _difference(one, group[0], properties)]
+        if same:
+            same[0].append(one)
         else:
-            same.append(one)
+            groups.append([one])
     return groups
 
 
-def _difference(a: DicomSlice, b: DicomSlice, properties: dict[str, Callable[[DicomSlice], object]]) -> str:
+def _difference(a: DicomSlice, b: DicomSlice, properties: Properties) -> str:
     """What two slices differ in; nothing if they agree."""
-    return next((what for what, of in properties.items() if not _alike(of(a), of(b))), "")
+    return next((what for what, value in properties.items() if not _alike(value(a), value(b))), "")
 
 
 def _alike(a: object, b: object) -> bool:

@@ -1,111 +1,82 @@
-"""Slices of a DICOM series as one grid, and refused where they are none."""
+"""Slices of a DICOM series as one grid."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from .dicom_files import DicomSlice
-from .refusal import Refusal
-from .shear import MAX_SHEAR_DEG, ROUNDING_DEG
-
-MAX_OFF_MM = 0.1
-"""How far a slice may lie from its place in an even stack."""
+from .examination import MAX_SHEAR_DEG, ROUNDING_DEG
+from .grid import TOLERANCE_MM
+from .scan import Refusal
 
 _ROUNDING = 1e-3
-_AGAIN = "export the series again"
 
 
-@dataclass(frozen=True)
-class Stack:
-    """Slices in the order of their places along the normal.
-
-    Attributes:
-        order: indices of the slices that were given.
-        apart_mm: distance between neighbors along the normal; NaN for a single slice.
-        warnings: what a reader of the results should know.
-    """
-
-    order: tuple[int, ...]
-    apart_mm: float
-    warnings: tuple[str, ...] = ()
-
-
-def refuse_unplaced(slices: Sequence[DicomSlice]) -> None:
-    """Refuse slices whose place or size in the patient is not given.
+def check_placed(slices: Sequence[DicomSlice]) -> None:
+    """Check that position and size of every slice in the patient are given.
 
     Raises:
-        Refusal: one has no position or orientation, or no PixelSpacing: that of the detector
+        Refusal: a slice has no position or orientation, or no PixelSpacing; that of the detector
             (ImagerPixelSpacing) is not the patient's.
     """
-    if any(one.orientation is None or one.position is None for one in slices):
-        raise Refusal("its slices do not say where in the patient they lie; use the original images")
-    unmeasured = next((one for one in slices if one.spacing is None), None)
-    if unmeasured is not None:
-        raise Refusal(
-            f"{unmeasured.name} has no PixelSpacing, so nothing in it has a size in mm: use the originals"
-        )
+    lost = [one.name for one in slices if one.orientation is None or one.position is None]
+    if lost:
+        raise Refusal(f"no position or orientation in the patient for {lost[0]}; use the original images")
+    unmeasured = [one.name for one in slices if one.spacing is None]
+    if unmeasured:
+        raise Refusal(f"no PixelSpacing for {unmeasured[0]}, so its size in mm is unknown: use the originals")
 
 
-def stack(positions: np.ndarray, normal: np.ndarray, names: Sequence[str]) -> Stack:
-    """The order of parallel slices, checked to be a volume.
+def stack(
+    positions: np.ndarray, normal: np.ndarray, names: Sequence[str]
+) -> tuple[list[int], float, tuple[str, ...]]:
+    """Order parallel slices along their normal, and check that they are a volume.
 
     Args:
         positions: (n, 3), LPS in mm of the first voxel of each slice.
         normal: (3,), unit vector at right angles to the slices.
-        names: what each slice is called in a message.
+        names: of the slices in messages.
+
+    Returns:
+        (indices of the slices in order, mm between neighbors, warnings); NaN mm for a single slice.
 
     Raises:
-        Refusal: two slices have the same place, one lies more than 0.1 mm from its place in an even stack, or
-            the slices do not lie straight above each other.
+        Refusal: two slices are at the same position, one is more than 0.1 mm off its place in an even stack,
+            or the slices are not straight above each other.
     """
-    places = positions @ normal
-    order = np.argsort(places, kind="stable")
+    order = np.argsort(positions @ normal, kind="stable")
     if len(order) < 2:
-        return Stack((0,), float("nan"))
-    places = places[order]
-    _refuse_same_place(np.diff(places), [names[k] for k in order])
-    _refuse_uneven(places, [names[k] for k in order])
-    apart = float(places[-1] - places[0]) / (len(places) - 1)
-    return Stack(tuple(order.tolist()), apart, _sideways(positions[order], places, normal))
-
-
-def _refuse_same_place(steps: np.ndarray, names: Sequence[str]) -> None:
-    same = np.flatnonzero(steps <= max(_ROUNDING, _ROUNDING * float(np.median(steps))))
+        return [0], float("nan"), ()
+    positions = positions[order]
+    places, names = positions @ normal, [names[k] for k in order]
+    steps = np.diff(places)
+    usual = float(np.median(steps))
+    same = np.flatnonzero(steps <= max(_ROUNDING, _ROUNDING * usual))
     if same.size:
         k = int(same[0])
         raise Refusal(
-            f"its slices {names[k]} and {names[k + 1]} lie at the same place, one of {same.size} such pairs "
-            "(duplicates, several echoes or time points): export each volume as a series of its own"
+            f"its slices {names[k]} and {names[k + 1]} are at the same position, one of {same.size} such "
+            "pairs (duplicates, several echoes or time points): export each volume as a series of its own"
         )
-
-
-def _refuse_uneven(places: np.ndarray, names: Sequence[str]) -> None:
-    off = places - np.linspace(places[0], places[-1], len(places))
-    if np.abs(off).max() > MAX_OFF_MM:
-        steps = np.diff(places)
-        usual = float(np.median(steps))
+    if np.abs(places - np.linspace(places[0], places[-1], len(places))).max() > TOLERANCE_MM:
         k = int(steps.argmax() if steps.max() - usual >= usual - steps.min() else steps.argmin())
         raise Refusal(
             f"its slices are not evenly spaced, {steps[k]:.2f} mm after slice {k + 1} ({names[k]}) and "
-            f"{usual:.2f} mm elsewhere: is one missing? {_AGAIN.capitalize()}"
+            f"{usual:.2f} mm elsewhere: is one missing? Export the series again"
         )
-
-
-def _sideways(positions: np.ndarray, places: np.ndarray, normal: np.ndarray) -> tuple[str, ...]:
-    """Warnings of slices that lean over; refuses those that lean much or lie out of line."""
     along = (positions[-1] - positions[0]) / (places[-1] - places[0])
     off_line = positions - (positions[0] + (places - places[0])[:, None] * along)
-    aside = off_line - (off_line @ normal)[:, None] * normal
-    lean = float(np.degrees(np.arccos(np.clip(1 / np.linalg.norm(along), -1, 1))))
-    if np.linalg.norm(aside, axis=1).max() > MAX_OFF_MM:
-        raise Refusal(f"its slices do not lie in one line: {_AGAIN}")
-    if lean > MAX_SHEAR_DEG:
+    sideways = off_line - (off_line @ normal)[:, None] * normal
+    if np.linalg.norm(sideways, axis=1).max() > TOLERANCE_MM:
+        raise Refusal("its slices are not in one line: export the series again")
+    degrees = float(np.degrees(np.arccos(np.clip(1 / np.linalg.norm(along), -1, 1))))
+    if degrees > MAX_SHEAR_DEG:
         raise Refusal(
-            f"its slices lean over by {lean:.1f} degrees (tilted stack): resample it to a grid without shear"
+            f"the slice stack is sheared by {degrees:.1f} degrees (gantry tilt): resample it to a grid "
+            "without shear"
         )
-    if lean > ROUNDING_DEG:
-        return (f"the slices lean over by {lean:.2f} degrees; taken for upright",)
-    return ()
+    warning = f"the slice stack is sheared by {degrees:.2f} degrees; this was ignored"
+    distance = float(places[-1] - places[0]) / (len(places) - 1)
+    return order.tolist(), distance, (warning,) if degrees > ROUNDING_DEG else ()

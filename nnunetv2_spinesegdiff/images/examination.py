@@ -1,80 +1,211 @@
-"""Is it a scan that can be segmented? Asked of every image, whatever file it comes from."""
+"""Checks of every image, whatever file it comes from: is it a scan that can be segmented?"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
 import SimpleITK as sitk
 
-from ..images.intensities import signal_range
-from .grid import Grid, obliquity_deg
-from .kind import refuse_kind
-from .mask import refuse_mask
-from .plane import left_right_axis, slice_axis, why_not_sagittal
-from .refusal import Refusal
-from .shear import upright
-from .spacing import refuse_extent, refuse_many_slices, refuse_spacing
+from .grid import Grid, grids_differ_by_mm, obliquity_deg, patient_axes
+from .intensities import signal_range
+from .scan import Refusal
 
+IN_PLANE_MM = (0.1, 5.0)
+BETWEEN_SLICES_MM = (0.1, 20.0)
+FIELD_OF_VIEW_MM = (100.0, 600.0)
+MOST_SLICES = 512
 FEW_SLICES = 5
 OBLIQUE_DEG = 10.0
+THICK = 1.5
+"""Slices are thick if they are this many times further apart than the finest voxels of their plane."""
+MAX_SHEAR_DEG = 1.0
+ROUNDING_DEG = 0.01
+"""Headers round; at the edge of the field of view this is less than 0.05 mm and not reported."""
+MOST_LABELS = 32
+"""Distinct values that a mask may have; SPIDER's have about 20, scans hundreds."""
+
+_SAMPLE = 50_000
+_PLANES = ("coronal", "axial", "sagittal")
+_UNITS = "are its units mm? Correct the header or export it again"
+_COMPLEX = (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64)
+_LABEL_MAPS = (sitk.sitkLabelUInt8, sitk.sitkLabelUInt16, sitk.sitkLabelUInt32, sitk.sitkLabelUInt64)
+"""Lists of labelled objects, in memory only."""
 
 
 def examine(image: sitk.Image, any_plane: bool) -> tuple[str, ...]:
-    """Refuse what cannot be segmented; axes that are nearly at right angles are put right, in place.
+    """Reject what cannot be segmented; axes that are nearly at right angles are corrected in place.
 
     Args:
-        any_plane: take thick slices in other planes than the sagittal one, too.
+        any_plane: accept thick slices in other planes than the sagittal one, too.
 
     Returns:
-        What a reader of the results should know, a line each.
+        What a reader of the results should know, one line each.
 
     Raises:
-        Refusal: the first of the reasons in kind, spacing, shear, plane and voxels, masks among them.
+        Refusal: the first of the reasons in type, size, shear, plane and voxels.
     """
-    refuse_kind(image)
+    if image.GetPixelID() in _LABEL_MAPS:  # first: asked for its voxels, one ends the process
+        raise Refusal("is a label map of ITK: give the scanner's image")
+    check_dimensions(image.GetDimension())
+    if image.GetPixelID() in _COMPLEX:
+        raise Refusal("its voxels are complex numbers: give the magnitude image")
+    check_channels(image.GetNumberOfComponentsPerPixel())
     grid = Grid.of(image)
-    slices = slice_axis(grid.size, grid.spacing, grid.cosines)
-    refuse_spacing(grid.spacing, slices)
-    refuse_extent(grid.size, grid.spacing, slices)
-    sheared = upright(image)
-    grid = Grid.of(image)
-    count = grid.size[left_right_axis(grid.cosines)]
-    refuse_many_slices(count)
-    plane = why_not_sagittal(grid.size, grid.spacing, grid.cosines)
-    if plane and not any_plane:
-        raise Refusal(
-            f"its slices are {plane} ({grid.spacing[slices]:.1f} mm apart), models are trained on sagittal "
-            "ones: give the sagittal scan, or have it reformatted with --any_plane"
+    slices = slice_axis(grid)
+    check_sizes(grid, slices)
+    grid, warnings = straightened(grid)
+    image.SetDirection(grid.direction)
+    count = grid.size[_left_right_axis(grid)]
+    if count > MOST_SLICES:
+        raise Refusal(f"has {count} sagittal slices, at most {MOST_SLICES} are read: crop or resample it")
+    if plane := why_not_sagittal(grid):
+        if not any_plane:
+            raise Refusal(
+                f"its slices are {plane} ({grid.spacing[slices]:.1f} mm apart), models are trained on "
+                "sagittal ones: give the sagittal scan, or have it reformatted with --any_plane"
+            )
+        warnings += (f"reformatted from thick {plane} slices: models are trained on sagittal ones",)
+    voxels = sitk.GetArrayViewFromImage(image)
+    _refuse_mask(voxels)
+    if count == 1:
+        warnings += ("a single sagittal slice: it may not be the middle one",)
+    elif count < FEW_SLICES:
+        warnings += (f"only {count} sagittal slices",)
+    degrees = obliquity_deg(grid.cosines)
+    if degrees > OBLIQUE_DEG:
+        warnings += (
+            f"the slices are oblique by {degrees:.0f} degrees: not validated above {OBLIQUE_DEG:.0f}",
         )
-    refuse_mask(image)
-    signal = signal_warnings(image)
-    oblique = _of_obliquity(obliquity_deg(grid.cosines))
-    return (*sheared, *_of_plane(plane), *_of_slices(count), *oblique, *signal)
-
-
-def signal_warnings(image: sitk.Image) -> tuple[str, ...]:
-    """What the intensity scaling makes of voxels that are not as scanners have them.
-
-    Raises:
-        Refusal: NaN or infinite voxels, a constant volume, or no signal.
-    """
     try:
-        return signal_range(sitk.GetArrayViewFromImage(image)).warnings()
+        return (*warnings, *signal_range(voxels).warnings())
     except ValueError as error:
         raise Refusal(str(error)) from error
 
 
-def _of_plane(plane: str) -> tuple[str, ...]:
-    return (f"reformatted from thick {plane} slices: models are trained on sagittal ones",) if plane else ()
+def check_dimensions(count: int) -> None:
+    """Raise a Refusal of other than three dimensions."""
+    if count < 3:
+        raise Refusal("is a 2D picture without a position in the patient: give the volume that it comes from")
+    if count > 3:
+        raise Refusal(f"has {count} dimensions (several volumes): give one volume as a file of its own")
 
 
-def _of_slices(count: int) -> tuple[str, ...]:
-    if count == 1:
-        return ("a single sagittal slice: whether it is the middle one cannot be told",)
-    return (f"only {count} sagittal slices",) if count < FEW_SLICES else ()
+def check_channels(values: int) -> None:
+    """Raise a Refusal of other than one value per voxel."""
+    if values != 1:
+        raise Refusal(f"has {values} values per voxel (colors or channels): give the scanner's gray values")
 
 
-def _of_obliquity(degrees: float) -> tuple[str, ...]:
-    if degrees <= OBLIQUE_DEG:
-        return ()
-    return (
-        f"the slices are oblique by {degrees:.0f} degrees: nobody has validated beyond {OBLIQUE_DEG:.0f}",
+def check_spacing(spacing: Sequence[float]) -> None:
+    """Raise a Refusal of voxel sizes that are 0, negative, NaN or infinite."""
+    for size in spacing:
+        if not (np.isfinite(size) and size > 0):
+            raise Refusal(f"a voxel size in its header is {size:g} mm: correct the header or export it again")
+
+
+def check_sizes(grid: Grid, slices: int) -> None:
+    """Check voxel sizes and, in plane, the field of view.
+
+    Args:
+        slices: the array axis along which slices follow each other.
+
+    Raises:
+        Refusal: no scanner has such sizes.
+    """
+    check_spacing(grid.spacing)
+    for axis, size in enumerate(grid.spacing):
+        what, limits = ("between slices", BETWEEN_SLICES_MM) if axis == slices else ("in plane", IN_PLANE_MM)
+        if not _within(size, limits):
+            raise Refusal(
+                f"its voxels are {size:g} mm {what}, outside {limits[0]:g} to {limits[1]:g} mm: {_UNITS}"
+            )
+        extent, (low, high) = grid.size[axis] * size, FIELD_OF_VIEW_MM
+        if axis != slices and not _within(extent, FIELD_OF_VIEW_MM):
+            raise Refusal(
+                f"its field of view is {extent:.0f} mm ({grid.size[axis]} voxels of {size:g} mm), "
+                f"outside {low:g} to {high:g} mm: {_UNITS}"
+            )
+
+
+def _within(value: float, limits: tuple[float, float]) -> bool:
+    # Headers hold float32.
+    return limits[0] * (1 - 1e-6) <= value <= limits[1] * (1 + 1e-6)
+
+
+def straightened(grid: Grid) -> tuple[Grid, tuple[str, ...]]:
+    """Return the nearest grid with axes at right angles, and a warning if that moves voxels.
+
+    Raises:
+        Refusal: the axes miss right angles by more than a degree.
+    """
+    degrees = shear_deg(grid.cosines)
+    if not degrees <= MAX_SHEAR_DEG:
+        raise Refusal(
+            f"its axes miss right angles by {degrees:.1f} degrees: resample it to a grid without shear"
+        )
+    straight = grid.orthonormal()
+    if degrees <= ROUNDING_DEG:
+        return straight, ()
+    moved = grids_differ_by_mm(grid, straight)
+    return straight, (
+        f"the axes miss right angles by {degrees:.2f} degrees; they were corrected, which moves voxels by "
+        f"up to {moved:.1f} mm",
     )
+
+
+def shear_deg(axes: np.ndarray) -> float:
+    """Return the largest angle in degrees by which two axes miss a right angle, 0..90.
+
+    Args:
+        axes: (3, 3), one column per axis, of any length above 0.
+    """
+    unit = axes / np.linalg.norm(axes, axis=0)
+    worst = max(abs(float(unit[:, a] @ unit[:, b])) for a, b in combinations(range(3), 2))
+    return float(np.degrees(np.arcsin(min(worst, 1.0))))
+
+
+def thick_axis(grid: Grid) -> int | None:
+    """Return the array axis along which slices are thick, or which has a single voxel.
+
+    None for nearly isotropic voxels: such a volume has every plane.
+    """
+    if grid.size.count(1) == 1:
+        return grid.size.index(1)
+    largest = int(np.argmax(grid.spacing))
+    others = [grid.spacing[axis] for axis in range(3) if axis != largest]
+    return largest if grid.spacing[largest] > THICK * min(others) else None
+
+
+def slice_axis(grid: Grid) -> int:
+    """Return the array axis along which slices follow each other; left-right for nearly isotropic voxels."""
+    thick = thick_axis(grid)
+    return _left_right_axis(grid) if thick is None else thick
+
+
+def why_not_sagittal(grid: Grid) -> str:
+    """Return the plane of thick slices that are not sagittal, in words; otherwise an empty string."""
+    axes, _ = patient_axes(grid.cosines)
+    thick = thick_axis(grid)
+    return "" if thick is None or thick == axes[2] else _PLANES[axes.index(thick)]
+
+
+def _left_right_axis(grid: Grid) -> int:
+    return patient_axes(grid.cosines)[0][2]
+
+
+def _refuse_mask(voxels: np.ndarray) -> None:
+    """Raise a Refusal of 2 to `MOST_LABELS` distinct values, all of them whole numbers."""
+    flat = voxels.reshape(-1)
+    # More values in a sample are more values in the whole.
+    found = np.unique(flat[:: max(1, flat.size // _SAMPLE)])
+    for start in range(0, flat.size, _SAMPLE):
+        if len(found) > MOST_LABELS:
+            return
+        found = np.union1d(found, flat[start : start + _SAMPLE])
+    if 2 <= len(found) <= MOST_LABELS and np.isfinite(found).all() and (found == np.round(found)).all():
+        raise Refusal(
+            f"looks like a mask, not a scan: its voxels have only {len(found)} values, all whole numbers "
+            f"({found[0]:g} to {found[-1]:g}); give the scan that it belongs to"
+        )

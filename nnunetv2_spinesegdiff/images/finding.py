@@ -1,38 +1,48 @@
-"""Which scans lie at a path: files, DICOM exams, zips of them, and folders of all these."""
+"""Find the scans at a path: files, DICOM exams, zips of exams, and folders of all these."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ..errors import UserError
-from .dicom_files import holds_dicom, is_dicom, read_header, start_of
-from .dicom_zip import holds_dicom_image
-from .endings import ENDINGS, ZIP, ending_of, is_other_image, is_scan_file
-from .itk import is_utf8
-from .names import unique_names
-from .scan import Kind, ScanSource
+from .dicom import zipped_images
+from .dicom_files import holds_dicom, may_be_image, read_slices, start_of
+from .scan import ENDINGS, ZIP, Kind, ScanSource, ending_of
 
 MadeIn = Callable[[Path], Collection[str]]
-"""Names of the files in a folder that are results and no scans."""
+"""Names of the files in a folder that are results, not scans."""
 
-_READ = f"read are {', '.join(ENDINGS)} files, DICOM exams (folders) and zips of them"
+MOST_BYTES = 150
+"""Of a scan's name, so that a file system takes it with any ending and the suffix of an unfinished file."""
+
+_OTHER_IMAGES = (
+    *(".hdr", ".img", ".hdr.gz", ".img.gz"),  # Analyze, and NIfTI in two files
+    *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.lz4", ".mnc", ".mgz", ".mgh", ".par", ".rec"),
+    *(".head", ".brik", ".brik.gz", ".mif", ".mif.gz", ".mih", ".gipl", ".gipl.gz", ".vti", ".vtk"),
+)
+"""Of volumes in formats that are not read. Files such as `.raw` are parts of scans that are."""
+_READ = f"supported are {', '.join(ENDINGS)} files, DICOM exams (folders) and zips of them"
+_RESULTS = "of an earlier run; give the scan that it was made from"
+_DIGITS = 10
 
 
 @dataclass(frozen=True)
 class FoundScans:
-    """What lies at a path.
+    """The scans at a path.
 
     Attributes:
-        scans: sources whose names are different: the path relative to the folder, its parts joined with "_",
-            without the ending; where names would be equal with it (see `unique_names`). Sorted by name.
-        passed_over: files that could be scans in other formats and zips without a DICOM image, outside of
-            exams, by their path below the folder, sorted.
+        scans: sources with different names (see `unique_names`), sorted by name.
+        passed_over: files outside of exams that could be scans in other formats, and zips without a DICOM
+            image, as paths in the folder, sorted.
     """
 
     scans: list[ScanSource]
@@ -40,30 +50,36 @@ class FoundScans:
 
 
 def look_for_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> FoundScans:
-    """List the scans at a path. Headers are looked at only as far as needed for the list.
+    """List the scans at a path. Headers are read only as far as needed for the list.
 
-    A folder that holds DICOM images at any depth and no scan file or zip of DICOM images is one exam. Where
-    its subfolders hold different studies (StudyInstanceUID), each study is one. Hidden files and folders are
-    passed over, links are followed, and every folder is listed once.
+    A folder that holds DICOM images at any depth and no scan file or zip of DICOM images is one exam. If its
+    subfolders hold different studies (StudyInstanceUID), each study is one. Hidden files and folders are
+    skipped, links are followed, and every folder is listed once.
 
     Args:
         path: a scan file (any case of its ending), a DICOM image, an exam, a zip of an exam, or a folder of
             any of these.
-        made_in: asked of every folder; the files that it names are passed over, too.
+        made_in: called for every folder; the files that it names are skipped, too.
 
     Raises:
-        UserError: there is nothing, there is no scan or only results, scan files and DICOM images lie in one
+        UserError: there is nothing, no scan or only results, scan files and DICOM images are in the same
             folder, or two scans have the same name.
     """
     if path.is_dir():
-        return _in_tree(_tree(path, made_in))
+        tree = _tree(path, made_in)
+        found = list(_in_folder(tree))
+        if not found and tree.holds_results:
+            raise UserError(f"{path}: holds no scan, only results {_RESULTS}")
+        exams = {place for place, kind in found if kind == "dicom"}
+        others = sorted(str(file.relative_to(path)) for file in _passed_over(tree, exams))
+        return FoundScans(_named(path, found), others)
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
     if path.name in made_in(path.parent):
-        raise UserError(f"{path}: is the result of an earlier run; give the scan that it was made of")
-    kind = _kind_of_file(path)
+        raise UserError(f"{path}: is a result {_RESULTS}")
+    kind = _kind(path) or ("dicom" if _may_be_dicom(path) else None)
     if kind is None:
-        raise UserError(f"{path}: is no scan; {_READ}")
+        raise UserError(f"{path}: is not a scan; {_READ}")
     return FoundScans(_named(path.parent, [(path, kind)]))
 
 
@@ -74,7 +90,7 @@ def find_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> list[ScanSour
 
 @dataclass
 class _Folder:
-    """A folder with all that is not hidden below it, results apart."""
+    """A folder with all that is not hidden in it, results apart."""
 
     path: Path
     results: list[Path] = field(default_factory=list)
@@ -83,20 +99,13 @@ class _Folder:
 
     @cached_property
     def scans(self) -> list[tuple[Path, Kind]]:
-        """Scan files and zips that lie in the folder itself."""
-        found: list[tuple[Path, Kind]] = []
-        for file in self.files:
-            if is_scan_file(file.name):
-                found.append((file, "file"))
-            elif ending_of(file.name).lower() == ZIP and _may_hold_an_exam(file):
-                found.append((file, "dicom_zip"))
-        return found
+        """Scan files and zips of exams in the folder itself."""
+        return [(file, kind) for file in self.files if (kind := _kind(file)) is not None]
 
     @cached_property
     def dicom(self) -> Path | None:
         """The first DICOM image in the folder itself."""
-        others = (file for file in self.files if not ending_of(file.name))
-        return next(filter(holds_dicom, others), None)
+        return next(filter(_may_be_dicom, self.files), None)
 
     @cached_property
     def holds_scans(self) -> bool:
@@ -111,36 +120,16 @@ class _Folder:
     @cached_property
     def studies(self) -> set[str]:
         """The study of the first DICOM image of every folder, at any depth."""
-        own = set() if self.dicom is None else {_study_of(self.files)}
+        images = (file for file in self.files if self.dicom and may_be_image(start_of(file)))
+        slices = (one for file in images for one in read_slices(file, file.name))
+        own = set() if self.dicom is None else {next((one.series.study for one in slices), "")}
         return own.union(*(folder.studies for folder in self.folders))
 
 
-def _in_tree(tree: _Folder) -> FoundScans:
-    found = list(_in_folder(tree))
-    if not found and tree.holds_results:
-        raise UserError(
-            f"{tree.path}: holds no scan, only results of an earlier run; give the scans they were made of"
-        )
-    exams = {path for path, kind in found if kind == "dicom"}
-    others = sorted(str(file.relative_to(tree.path)) for file in _passed_over(tree, exams))
-    return FoundScans(_named(tree.path, found), others)
-
-
-def _passed_over(folder: _Folder, exams: Collection[Path]) -> Iterator[Path]:
-    if folder.path in exams:
-        return
-    scans = {path for path, _ in folder.scans}
-    for file in folder.files:
-        if file not in scans and (is_other_image(file.name) or ending_of(file.name).lower() == ZIP):
-            yield file
-    for inner in folder.folders:
-        yield from _passed_over(inner, exams)
-
-
 def _tree(root: Path, made_in: MadeIn) -> _Folder:
-    """The folder's content. Of a folder that links lead to, too, the place without links counts."""
-    seen = {_identity(root)}
+    """The folder's content. If links lead to a folder, too, it is listed at its place without links."""
     tree = _Folder(root)
+    seen = {_identity(root)}
     waiting, links = [tree], list[tuple[_Folder, Path]]()
     while waiting or links:
         if waiting:
@@ -153,7 +142,13 @@ def _tree(root: Path, made_in: MadeIn) -> _Folder:
             seen.add(_identity(path))
             parent.folders.append(folder)
         results = made_in(folder.path)
-        for path in sorted(_visible(folder.path)):
+        try:
+            paths = sorted(folder.path / name for name in os.listdir(folder.path) if name[0] != ".")
+        except OSError as error:
+            raise UserError(
+                f"{folder.path}: cannot be listed ({error.strerror}); make it readable"
+            ) from error
+        for path in paths:
             if not path.is_dir():
                 (folder.results if path.name in results else folder.files).append(path)
             elif path.is_symlink():
@@ -165,67 +160,50 @@ def _tree(root: Path, made_in: MadeIn) -> _Folder:
     return tree
 
 
-def _visible(folder: Path) -> Iterator[Path]:
-    try:
-        entries = list(os.scandir(folder))
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be listed ({error.strerror}); make it readable") from error
-    return (folder / entry.name for entry in entries if not entry.name.startswith("."))
-
-
 def _identity(folder: Path) -> tuple[int, int]:
     status = folder.stat()
     return status.st_dev, status.st_ino
 
 
 def _in_folder(folder: _Folder) -> Iterator[tuple[Path, Kind]]:
-    if not folder.holds_scans:
-        yield from _exams(folder)
-        return
     if folder.scans and folder.dicom is not None:
         raise UserError(
             f"{folder.path}: holds scan files ({folder.scans[0][0].name}) and DICOM images "
-            f"({folder.dicom.name}) side by side; move the DICOM images into a folder of their own"
+            f"({folder.dicom.name}); move the DICOM images into a folder of their own"
         )
-    if folder.dicom is not None:
+    one_exam = not folder.holds_scans and len(folder.studies) == 1
+    if folder.dicom is not None or one_exam:
         yield folder.path, "dicom"
     yield from folder.scans
     for inner in folder.folders:
         # Below DICOM images, further ones are of the same exam.
-        if folder.dicom is None or inner.holds_scans:
+        if not one_exam and (folder.dicom is None or inner.holds_scans):
             yield from _in_folder(inner)
 
 
-def _exams(folder: _Folder) -> Iterator[tuple[Path, Kind]]:
-    """The exams in a folder without scan files: itself, or what its subfolders hold of different studies."""
-    if folder.dicom is not None or len(folder.studies) == 1:
-        yield folder.path, "dicom"
-    else:
-        for inner in folder.folders:
-            yield from _exams(inner)
+def _passed_over(folder: _Folder, exams: Collection[Path]) -> Iterator[Path]:
+    if folder.path in exams:
+        return
+    scans = {path for path, _ in folder.scans}
+    yield from (f for f in folder.files if f.name.lower().endswith((*_OTHER_IMAGES, ZIP)) and f not in scans)
+    for inner in folder.folders:
+        yield from _passed_over(inner, exams)
 
 
-def _study_of(files: list[Path]) -> str:
-    images = (file for file in files if is_dicom(start_of(file)) and is_utf8(file))
-    headers = (read_header(file, file.name) for file in images)
-    return next((header.study for header in headers if header is not None), "")
-
-
-def _kind_of_file(path: Path) -> Kind | None:
-    if is_scan_file(path.name):
-        return "file"
-    if ending_of(path.name).lower() == ZIP:
-        return "dicom_zip" if _may_hold_an_exam(path) else None
-    return "dicom" if holds_dicom(path) else None
-
-
-def _may_hold_an_exam(path: Path) -> bool:
-    """A damaged zip may: it is listed, and named when it is to be read."""
+def _kind(path: Path) -> Kind | None:
+    """What a file is by its name; None for DICOM images, too, and for zips without one."""
+    ending = ending_of(path.name).lower()
+    if ending != ZIP:
+        return "file" if ending else None
     try:
         with zipfile.ZipFile(path) as archive:
-            return holds_dicom_image(archive)
+            return "dicom_zip" if any(True for _ in zipped_images(archive)) else None
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError):
-        return True
+        return "dicom_zip"  # a damaged zip is listed, and reported when it is read
+
+
+def _may_be_dicom(path: Path) -> bool:
+    return not ending_of(path.name) and holds_dicom(path)
 
 
 def _named(root: Path, found: list[tuple[Path, Kind]]) -> list[ScanSource]:
@@ -235,3 +213,46 @@ def _named(root: Path, found: list[tuple[Path, Kind]]) -> list[ScanSource]:
     names = unique_names(relative)
     sources = [ScanSource(name, path, kind) for name, (path, kind) in zip(names, found, strict=True)]
     return sorted(sources, key=lambda source: source.name)
+
+
+def unique_names(paths: Sequence[PurePath]) -> list[str]:
+    """Return a name for each path: its parts joined with "_", without the ending of a scan file or a zip.
+
+    If names would be equal, their endings stay: `a.mha` and `a.nii.gz` become `a_mha` and `a_nii_gz`. Names
+    that differ only in case, or in how accents are encoded, count as equal: some file systems do not
+    distinguish them. Leading dots, which would hide the results, are removed, bytes that are not UTF-8 are
+    replaced, and the end of a name above `MOST_BYTES` is replaced by digits of the whole name's SHA-256.
+
+    Args:
+        paths: relative to a common folder.
+
+    Raises:
+        UserError: two paths have the same name even with their endings.
+    """
+    with_ending: set[int] = set()
+    while True:
+        names = [_name(path, number in with_ending) for number, path in enumerate(paths)]
+        folded = [unicodedata.normalize("NFC", name).casefold() for name in names]
+        counts = Counter(folded)
+        equal = [number for number, name in enumerate(folded) if counts[name] > 1]
+        if with_ending.issuperset(equal):
+            break
+        with_ending.update(equal)
+    if equal:
+        first, second = [path for path, name in zip(paths, folded, strict=True) if name == folded[equal[0]]][
+            :2
+        ]
+        raise UserError(f"{first} and {second}: their results would have the same name; rename one of them")
+    return names
+
+
+def _name(path: PurePath, with_ending: bool) -> str:
+    joined = "_".join(path.parts)
+    ending = ending_of(joined)
+    stem = joined.removesuffix(ending) + (ending.replace(".", "_") if with_ending else "")
+    name = os.fsencode(stem).decode("utf-8", "replace").lstrip(".") or "scan"
+    encoded = name.encode()
+    if len(encoded) <= MOST_BYTES:
+        return name
+    start = encoded[: MOST_BYTES - _DIGITS - 1].decode("utf-8", "ignore")
+    return f"{start}-{hashlib.sha256(encoded).hexdigest()[:_DIGITS]}"

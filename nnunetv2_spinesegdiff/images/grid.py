@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -133,10 +134,14 @@ def check_same_grid(path: Path, image: sitk.Image, other_path: Path, other: sitk
         UserError: it has another number of voxels, or a corner is further away.
     """
     grid, expected = Grid.of(image), Grid.of(other)
-    distance = grids_differ_by_mm(grid, expected)
-    if distance <= TOLERANCE_MM:
-        return
-    size, expected_size = (" x ".join(map(str, one.size)) for one in (grid, expected))
-    sizes = f"{size} voxels instead of {expected_size}"
-    difference = sizes if np.isinf(distance) else f"corners are up to {distance:.3g} mm apart"
+    if grid.size == expected.size:
+        # Of a single slice, thickness and normal count, too, as if it had a neighbor.
+        size: Any = tuple(max(2, count) for count in grid.size)
+        distance = grids_differ_by_mm(replace(grid, size=size), replace(expected, size=size))
+        if distance <= TOLERANCE_MM:
+            return
+        difference = f"corners are up to {distance:.3g} mm apart"
+    else:
+        sizes = (" x ".join(map(str, one.size)) for one in (grid, expected))
+        difference = " voxels instead of ".join(sizes)
     raise UserError(f"{path}: is not on the grid of {other_path} ({difference}); resample it to that grid")

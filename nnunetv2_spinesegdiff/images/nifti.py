@@ -1,4 +1,4 @@
-"""NIfTI files, read with nibabel. Their headers are looked at as they stand, before anything mends them.
+"""NIfTI files, read with nibabel. Headers are checked as they are stored, before anything corrects them.
 
 The sform determines voxel positions if its code is above 0, otherwise the qform. The NIfTI-1 standard leaves
 the choice open; nibabel, FSL and SPM decide the same way. Masks and maps get both forms of the scan's header,
@@ -7,6 +7,7 @@ so they match the scan in every reader.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -14,21 +15,19 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
+from nibabel.openers import ImageOpener
 
-from .grid import Grid, grids_differ_by_mm
-from .inflated import inflate_file
-from .kind import refuse_channels, refuse_dimensions
-from .refusal import DAMAGED, Refusal
-from .shear import refuse_shear, shear_deg, shear_warnings
-from .spacing import refuse_no_spacing
+from .examination import check_channels, check_dimensions, check_spacing, straightened
+from .grid import TOLERANCE_MM, Grid, grids_differ_by_mm
+from .itk import GZIP, inflated_size, read_image
+from .scan import DAMAGED, NO_DIRECTIONS, Refusal
 
 MAX_DISAGREEMENT_MM = 1.0
 """Between voxels by the sform and by the qform."""
-NOTICED_DISAGREEMENT_MM = 0.1
 
-_MM = {1: 1000.0, 3: 0.001}  # meters and microns
+_MM = {1: 1000.0, 3: 0.001}  # meters and micrometers
 _BYTES_OF_NIFTI1, _BYTES_OF_NIFTI2 = 348, 540
-_FIRST_VOXEL = 352  # before it, in one file, is the header
+_FIRST_VOXEL = 352  # the header comes first in the file
 _GEOMETRY = (
     *("pixdim", "qform_code", "sform_code", "xyzt_units", "srow_x", "srow_y", "srow_z"),
     *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
@@ -36,155 +35,142 @@ _GEOMETRY = (
 _TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
 
-def read_nifti(path: Path, folder: Path) -> tuple[sitk.Image, tuple[str, ...], Any]:
-    """Read a .nii or .nii.gz; returns the image, warnings and its header.
+def read_nifti(path: Path) -> tuple[sitk.Image, tuple[str, ...], Any]:
+    """Read a .nii or .nii.gz.
 
-    Args:
-        folder: for files that are needed while reading.
+    Returns:
+        (image, warnings, header); a 2D image as ITK reads it.
 
     Raises:
-        Refusal: it is damaged, or its header or its voxels are not those of a scan.
+        Refusal: it is damaged, holds several volumes or channels, or has an invalid header.
     """
-    plain, warnings = path, list[str]()
-    if path.name.lower().endswith(".gz"):
-        plain = folder / "inflated.nii"
-        if inflate_file(path, plain):
-            warnings.append("bytes behind the end of the compressed image were left out")
-    header = _header(plain)
-    shape, kind = _shape(header), _kind(header)
+    header, shape, trailing = check_bytes(path)
+    warnings = ["bytes after the end of the compressed image were ignored"] if trailing else []
+    if len(shape) == 5 and shape[3] == 1:  # where NIfTI has its vectors
+        check_channels(shape[4])
+    if len(shape) == 2:
+        return read_image(path, "NiftiImageIO"), tuple(warnings), header
+    check_dimensions(len(shape))
+    kind = header.get_data_dtype()
+    check_channels(len(kind.fields or [0]))
+    grid = _grid(header, warnings)
+    upright, moved = straightened(grid)
     offset = max(header.get_data_offset(), _FIRST_VOXEL)
-    if plain.stat().st_size < offset + prod(shape) * kind.itemsize:
-        raise Refusal(DAMAGED)
-    refuse_dimensions(len(shape))
-    sizes = header["pixdim"][1:4]
-    if int(header["sform_code"]) > 0 and np.isfinite(sizes).all() and sizes.min() < 0 < np.abs(sizes).min():
-        warnings.append("a voxel size in its header is negative; the sform says where the voxels lie")
-        header["pixdim"][1:4] = np.abs(sizes)
-    refuse_no_spacing(header["pixdim"][1:4].tolist())
-    apart = disagreement_mm(header)
-    if apart > NOTICED_DISAGREEMENT_MM:
-        warnings.append(f"its qform and its sform disagree by {apart:.1f} mm; the sform counts")
-    grid = _placed(header)
-    degrees = shear_deg(grid.cosines)
-    refuse_shear(degrees)
-    upright = grid.orthonormal()
-    warnings += shear_warnings(degrees, grids_differ_by_mm(grid, upright))
-    image = upright.image(_values(np.memmap(plain, kind, "r", offset, shape, "F"), header))
-    return image, tuple(warnings), header
+    values = nib.arrayproxy.ArrayProxy(str(path), (shape, kind, offset), mmap=False).get_unscaled().T
+    image = upright.image(_scaled(np.ascontiguousarray(values, kind.newbyteorder("=")), header))
+    return image, (*warnings, *moved), header
 
 
-def _values(stored: np.ndarray, header: Any) -> np.ndarray:
-    """(z, y, x), in the machine's byte order, scaled where the header says so."""
-    if stored.dtype.fields:
-        refuse_channels(len(stored.dtype.fields))
-    values = np.ascontiguousarray(stored.T, dtype=stored.dtype.newbyteorder("="))
-    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
-    # A slope of 0 means no scaling, whatever the intercept is (NIfTI-1, scl_slope).
-    if np.isfinite([slope, intercept]).all() and slope != 0 and (slope, intercept) != (1, 0):
-        with np.errstate(over="ignore"):
-            values = (values * slope + intercept).astype(np.float32)
-    return values
+def check_bytes(path: Path) -> tuple[Any, tuple[int, ...], bool]:
+    """Check that all voxels that the header announces are in the file.
 
-
-def disagreement_mm(header: Any) -> float:
-    """Return the distance in mm between voxel positions by sform and by qform (without one: by pixdim).
+    Returns:
+        (header, shape without ones after the third axis, whether bytes follow the end of a compressed image)
 
     Raises:
-        Refusal: neither qform nor sform is set, one is no geometry, or they differ by more than 1 mm.
+        Refusal: it is damaged, or not a NIfTI-1 file.
+    """
+    size, trailing = path.stat().st_size, False
+    if path.name.lower().endswith(".gz"):
+        with path.open("rb") as stream:
+            if stream.read(2) != GZIP:
+                raise Refusal("is named .gz but is not a gzip file, or is truncated: rename it")
+            stream.seek(0)
+            size, trailing = inflated_size(stream)
+    header = _header(path)
+    shape = tuple(int(count) for count in header.get_data_shape())
+    if min(shape, default=0) < 1:
+        raise Refusal("has no voxels according to its header: copy or download it again")
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    code = int(header["datatype"])
+    if code not in nib.nifti1.data_type_codes.code or not header.get_data_dtype().itemsize:
+        raise Refusal(f"the type of its voxels ({code}) is unknown: convert it again")
+    if size < max(header.get_data_offset(), _FIRST_VOXEL) + prod(shape) * header.get_data_dtype().itemsize:
+        raise Refusal(DAMAGED)
+    return header, shape, trailing
+
+
+def _header(path: Path) -> Any:
+    """The header as it is stored: nibabel's own reader corrects it."""
+    with ImageOpener(str(path)) as stream:
+        start = stream.read(_BYTES_OF_NIFTI2)
+    if nib.Nifti2Header.may_contain_header(start):
+        raise Refusal("is NIfTI-2, which ITK does not read: convert it to NIfTI-1")
+    if not nib.Nifti1Header.may_contain_header(start):
+        raise Refusal(f"is not a NIfTI file, or {DAMAGED}")
+    header: Any = nib.Nifti1Header(start[:_BYTES_OF_NIFTI1], check=False)
+    if header["magic"].item() != b"n+1":
+        raise Refusal("is the header of a pair of files: convert it to one .nii or .nii.gz")
+    # The direction of the quaternion's third axis: 1 unless -1; nibabel needs one of them.
+    header["pixdim"][0] = -1 if header["pixdim"][0] < 0 else 1
+    return header
+
+
+def _grid(header: Any, warnings: list[str]) -> Grid:
+    """The grid of the form that counts, as sheared as that is; what is unusual is added to `warnings`.
+
+    Raises:
+        Refusal: neither form is set, one is invalid, or they differ by more than 1 mm.
     """
     with_q, with_s = int(header["qform_code"]) > 0, int(header["sform_code"]) > 0
     if not (with_q or with_s):
         raise Refusal(
-            "neither its qform nor its sform is set, nothing tells left from right: convert it again"
+            "neither its qform nor its sform is set, so left and right cannot be determined: convert it again"
         )
+    sizes = header["pixdim"][1:4]
+    if with_s and np.isfinite(sizes).all() and sizes.min() < 0 < np.abs(sizes).min():
+        warnings.append("a voxel size in its header is negative; voxel positions are taken from the sform")
+        header["pixdim"][1:4] = np.abs(sizes)
+    check_spacing(header["pixdim"][1:4].tolist())
     try:
         affines = [header.get_sform()] * with_s + [header.get_qform()] * with_q
-    except ValueError:  # a quaternion that is none
-        affines = [np.full((4, 4), np.nan)]
-    if not all(map(_is_geometry, affines)):
-        raise Refusal("the directions of its axes are no directions: correct the header or convert it again")
-    grids, other = [_grid(header, affine) for affine in affines], "qform"
+    except ValueError:  # an invalid quaternion
+        raise Refusal(NO_DIRECTIONS) from None
+    if not all(np.isfinite(a).all() and np.linalg.norm(a[:3, :3], axis=0).min() > 0 for a in affines):
+        raise Refusal(NO_DIRECTIONS)
+    grids, other = [_grid_by(header, affine) for affine in affines], "qform"
+    x, y, z = (np.asarray(header["pixdim"][1:4], float) * _unit_mm(header)).tolist()
     if not with_q:
         # The qform's lengths are the voxel sizes; without one these are a second opinion on the sform.
-        grids.append(Grid(grids[0].size, _sizes(header), grids[0].origin, grids[0].direction))
+        grids.append(replace(grids[0], spacing=(x, y, z)))
         other = "voxel sizes (pixdim)"
     apart = grids_differ_by_mm(grids[0], grids[-1])
     if with_q and with_s:
         # Near half a turn, a quaternion of float32 moves far voxels by a tenth of a millimeter.
         rounded = header.copy()
         rounded.set_qform(affines[0])
-        apart = max(0.0, apart - grids_differ_by_mm(grids[0], _grid(header, rounded.get_qform())))
+        apart = max(0.0, apart - grids_differ_by_mm(grids[0], _grid_by(header, rounded.get_qform())))
     if not apart <= MAX_DISAGREEMENT_MM:
-        both = f"its {other} and its sform" if with_q else f"its sform and its {other}"
-        raise Refusal(f"{both} disagree, voxels lie {apart:.1f} mm apart: remove the wrong one")
-    return apart
-
-
-def _placed(header: Any) -> Grid:
-    """The grid of the form that counts, as sheared as that is."""
-    affine = header.get_sform() if int(header["sform_code"]) > 0 else header.get_qform()
-    grid, sizes = _grid(header, affine), _sizes(header)
+        raise Refusal(f"its sform and its {other} disagree by {apart:.1f} mm: remove the wrong one")
+    if apart > TOLERANCE_MM:
+        warnings.append(f"its sform and its {other} disagree by {apart:.1f} mm; the sform is used")
     # The lengths of float32 directions are voxel sizes with an error in the last places.
-    exact = np.allclose(grid.spacing, sizes, rtol=1e-5, atol=0)
-    return Grid(grid.size, sizes, grid.origin, grid.direction) if exact else grid
+    exact = np.allclose(grids[0].spacing, (x, y, z), rtol=1e-5, atol=0)
+    return replace(grids[0], spacing=(x, y, z)) if exact else grids[0]
 
 
-def _sizes(header: Any) -> tuple[float, float, float]:
-    x, y, z = (np.asarray(header["pixdim"][1:4], float) * _unit_mm(header)).tolist()
-    return x, y, z
-
-
-def _header(path: Path) -> Any:
-    """The header as it is: nibabel's own reading mends it, too."""
-    with path.open("rb") as stream:
-        start = stream.read(_BYTES_OF_NIFTI2)
-    if nib.Nifti2Header.may_contain_header(start):
-        raise Refusal("is NIfTI-2, which ITK does not read: convert it to NIfTI-1")
-    if not nib.Nifti1Header.may_contain_header(start):
-        raise Refusal("is no NIfTI file, or truncated or damaged: copy or download it again")
-    header: Any = nib.Nifti1Header(start[:_BYTES_OF_NIFTI1], check=False)
-    if header["magic"].item() != b"n+1":
-        raise Refusal("is the header of a pair of files: convert it to one .nii or .nii.gz")
-    # Which way the quaternion's third axis runs: 1 unless -1; nibabel wants one of them.
-    header["pixdim"][0] = -1 if header["pixdim"][0] < 0 else 1
-    return header
-
-
-def _shape(header: Any) -> tuple[int, ...]:
-    """Without ones behind the third dimension, which mean nothing."""
-    shape = tuple(int(n) for n in header.get_data_shape())
-    if min(shape, default=0) < 1:
-        raise Refusal(f"has no voxels by its header: {DAMAGED.removeprefix('is truncated or ')}")
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    if len(shape) == 5 and shape[3] == 1:  # where NIfTI has its vectors
-        refuse_channels(shape[4])
-    return shape
-
-
-def _kind(header: Any) -> np.dtype:
-    code, codes = int(header["datatype"]), nib.nifti1.data_type_codes
-    kind = np.dtype(codes.dtype[code] if code in codes.code else "V0")  # type: ignore[call-overload]
-    if kind.itemsize == 0:
-        raise Refusal(f"the type of its voxels ({code}) is unknown: convert it again")
-    return kind.newbyteorder(header.endianness)
+def _grid_by(header: Any, affine: np.ndarray) -> Grid:
+    """The grid in mm and LPS of an affine in RAS; as sheared as the affine is."""
+    lps = _TO_LPS @ affine[:3] * _unit_mm(header)
+    lengths = np.linalg.norm(lps[:, :3], axis=0)
+    (i, j, k), (x, y, z), (a, b, c) = header.get_data_shape()[:3], lengths.tolist(), lps[:, 3].tolist()
+    return Grid(
+        (int(i), int(j), int(k)), (x, y, z), (a, b, c), tuple((lps[:, :3] / lengths).ravel().tolist())
+    )
 
 
 def _unit_mm(header: Any) -> float:
     return _MM.get(int(header["xyzt_units"]) % 8, 1.0)
 
 
-def _is_geometry(affine: np.ndarray) -> bool:
-    return bool(np.isfinite(affine).all() and np.linalg.norm(affine[:3, :3], axis=0).min() > 0)
-
-
-def _grid(header: Any, affine: np.ndarray) -> Grid:
-    """The grid in mm that an affine of RAS makes, in LPS; as sheared as the affine is."""
-    lps = _TO_LPS @ affine[:3] * _unit_mm(header)
-    lengths = np.linalg.norm(lps[:, :3], axis=0)
-    size = (*(int(n) for n in header.get_data_shape()[:3]),)
-    direction = tuple((lps[:, :3] / np.where(lengths > 0, lengths, 1)).ravel().tolist())
-    return Grid(size, tuple(lengths.tolist()), tuple(lps[:, 3].tolist()), direction)
+def _scaled(values: np.ndarray, header: Any) -> np.ndarray:
+    """Scale as the header states; a slope of 0 means no scaling, whatever the intercept is (NIfTI-1)."""
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if not np.isfinite([slope, intercept]).all() or slope == 0 or (slope, intercept) == (1, 0):
+        return values
+    with np.errstate(over="ignore"):
+        return (values * slope + intercept).astype(np.float32)
 
 
 def save_nifti(image: sitk.Image, path: Path, of_scan: Any = None) -> None:
@@ -192,8 +178,8 @@ def save_nifti(image: sitk.Image, path: Path, of_scan: Any = None) -> None:
 
     Args:
         path: ends in .nii.gz or .nii.
-        of_scan: header of a NIfTI file on the same grid, whose geometry the new one gets to the bit; without
-            it qform and sform say the same, as scanner coordinates.
+        of_scan: header of a NIfTI file on the same grid, whose geometry is copied to the bit; without it
+            qform and sform are equal, in scanner coordinates.
     """
     voxels = sitk.GetArrayViewFromImage(image).T
     header = nib.Nifti1Header()

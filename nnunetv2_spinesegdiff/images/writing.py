@@ -1,4 +1,4 @@
-"""Images as files. ITK's writer of NRRD says nothing if the disk is full."""
+"""The one writer of images. ITK's writer of NRRD reports no error if the disk is full."""
 
 from __future__ import annotations
 
@@ -8,25 +8,23 @@ import SimpleITK as sitk
 
 from ..errors import UserError
 from ..files import written_whole
-from .inflated import length_of_gzip
-from .itk import is_utf8
+from .itk import check_bytes
 from .nifti import save_nifti
-from .refusal import Refusal
-from .scan import Scan
+from .scan import Refusal, Scan, is_utf8
 
 
 def write_image(image: sitk.Image, path: Path, over: Scan | None = None) -> None:
-    """Write a 3D image, compressed but for `.nii`. Whole or not at all.
+    """Write a 3D image, compressed except for `.nii`. The file is written completely or not at all.
 
     Args:
         path: ends in `.nii.gz`, `.nii`, `.mha` or `.nrrd`.
-        over: scan on whose grid the image is; the file gets the geometry that the scan's header has.
+        over: scan on whose grid the image is; the file gets the geometry in the scan's header.
 
     Raises:
-        UserError: the disk is full, or the name is none that ITK takes.
+        UserError: the disk is full, or ITK cannot open a file of this name.
     """
     if not is_utf8(path):
-        raise UserError(f"{str(path)!a}: is no name in UTF-8; choose another folder with -o")
+        raise UserError(f"{str(path)!a}: this name is not UTF-8; choose another folder with -o")
     if over is not None and over.direction:
         image = sitk.Image(image)
         image.SetDirection(over.direction)
@@ -34,18 +32,10 @@ def write_image(image: sitk.Image, path: Path, over: Scan | None = None) -> None
         try:
             if path.name.endswith((".nii", ".nii.gz")):
                 save_nifti(image, temporary, over and over.nifti_header)
-                whole = True
             else:
                 sitk.WriteImage(image, str(temporary), useCompression=True)
-                whole = path.suffix == ".mha" or _is_whole_nrrd(temporary, image)
-        except (OSError, RuntimeError, Refusal):
-            whole = False
-        if not whole:
-            raise UserError(f"{path}: cannot be written whole, is the disk full? Make room and run again")
-
-
-def _is_whole_nrrd(path: Path, image: sitk.Image) -> bool:
-    with path.open("rb") as stream:
-        while stream.readline().strip():
-            pass
-        return length_of_gzip(stream) >= image.GetNumberOfPixels() * image.GetSizeOfPixelComponent()
+                check_bytes(temporary)
+        except (OSError, RuntimeError, Refusal) as error:
+            raise UserError(
+                f"{path}: cannot be written completely, is the disk full? Make room and run again"
+            ) from error

@@ -15,10 +15,8 @@ import SimpleITK as sitk
 import torch
 
 from ..errors import UserError
-from ..images.finding import find_scans
-from ..images.in_memory import scan_of
-from ..images.names import MOST_BYTES, unique_names
-from ..images.reading import read_scan
+from ..images.finding import MOST_BYTES, find_scans, unique_names
+from ..images.reading import read_scan, scan_of
 from ..images.scan import Scan, ScanSource
 from ..inference.settings import PredictionSettings
 from ..sharing.opening import open_model

@@ -14,8 +14,7 @@ from typing import TypeVar
 import SimpleITK as sitk
 
 from ..errors import UserError
-from ..images.in_memory import scan_of
-from ..images.reading import read_scan
+from ..images.reading import read_scan, scan_of
 from ..images.scan import Scan, ScanSource
 from ..inference.probabilities import told
 from .model import SliceModel

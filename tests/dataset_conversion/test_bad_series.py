@@ -46,7 +46,7 @@ def _flipped_bits(spider: Path) -> tuple[str, str]:
 
 def _no_image_at_all(spider: Path) -> tuple[str, str]:
     (spider / "images" / "3_t1.mha").write_text("<html>404</html>")
-    return "images/3_t1.mha", "cannot be read"
+    return "images/3_t1.mha", "not a MetaImage file"
 
 
 def _image_in_other_case(spider: Path) -> tuple[str, str]:
@@ -105,12 +105,12 @@ def _moved_mask(spider: Path) -> tuple[str, str]:
         return mask
 
     _edit(spider / "masks" / "3_t1.mha", change)
-    return "masks/3_t1.mha", "geometry differs"
+    return "masks/3_t1.mha", "not on the grid of"
 
 
 def _smaller_mask(spider: Path) -> tuple[str, str]:
     _edit(spider / "masks" / "3_t1.mha", lambda mask: mask[:-1])
-    return "masks/3_t1.mha", "geometry differs"
+    return "masks/3_t1.mha", "not on the grid of"
 
 
 def _two_dimensional(spider: Path) -> tuple[str, str]:

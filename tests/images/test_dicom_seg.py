@@ -252,7 +252,7 @@ def test_files_that_are_no_slices(tmp_path):
     frames = made_up_series(tmp_path / "frames", SAGITTAL, NumberOfFrames="3")
     refused(tmp_path, mask, frames, "holds several slices")
     nowhere = made_up_series(tmp_path / "nowhere", SAGITTAL, ImagePositionPatient="")
-    refused(tmp_path, mask, nowhere, "does not tell where it lies")
+    refused(tmp_path, mask, nowhere, "no position or orientation")
     unframed = made_up_series(tmp_path / "unframed", SAGITTAL, FrameOfReferenceUID="")
     refused(
         tmp_path, mask, unframed, "000.dcm: no DICOM-SEG can be made of this series: .*Frame Of Reference"

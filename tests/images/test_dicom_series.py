@@ -143,7 +143,7 @@ def test_other_files_without_an_image_are_counted(tmp_path, read):
     write_report(tmp_path / "exam" / "SR1")
     (tmp_path / "exam" / "readme.txt").write_text("no DICOM")
     assert read(tmp_path / "exam").warnings == (
-        "1 DICOM files hold no image that can be read and were left out: broken",
+        "1 DICOM files hold no readable image and were skipped: broken",
     )
 
 

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 
 from nnunetv2_spinesegdiff.images import dicom
 from nnunetv2_spinesegdiff.images.dicom_stack import stack
-from nnunetv2_spinesegdiff.images.refusal import Refusal
+from nnunetv2_spinesegdiff.images.scan import Refusal
 
 from ..dataset_conversion.made_up import rotation
 from .made_up import SAGITTAL, scan, values, write_enhanced, write_series, zipped
@@ -45,22 +45,22 @@ MIXED = {
         "in orientation and were set aside: IM",
     ),
     "size": (set_on(2, Rows=32, PixelData=bytes(70 * 32 * 2)), "in size and were set aside: IM"),
-    "no pixel spacing": (lambda dataset, k: delattr(dataset, "PixelSpacing"), "has no PixelSpacing"),
-    "detector's spacing": (imager_spacing, "has no PixelSpacing"),
-    "duplicates": (set_on(2, ImagePositionPatient=[14 - 3 * 4.4, -60, 55]), "lie at the same place"),
+    "no pixel spacing": (lambda dataset, k: delattr(dataset, "PixelSpacing"), "no PixelSpacing for"),
+    "detector's spacing": (imager_spacing, "no PixelSpacing for"),
+    "duplicates": (set_on(2, ImagePositionPatient=[14 - 3 * 4.4, -60, 55]), "at the same position"),
     "gap": (lambda dataset, k: k != 4, r"not evenly spaced, 8.80 mm after slice 4 (IM"),
     "uneven": (
         set_on(6, ImagePositionPatient=[14 - 6.2 * 4.4, -60, 55]),
         "not evenly spaced, 5.28 mm after slice 6 (",
     ),
-    "out of line": (set_on(3, ImagePositionPatient=[14 - 3 * 4.4, -58, 55]), "do not lie in one line"),
+    "out of line": (set_on(3, ImagePositionPatient=[14 - 3 * 4.4, -58, 55]), "not in one line"),
     "leaning": (
         lambda d, k: setattr(d, "ImagePositionPatient", [14 - 4.4 * k, -60 + 0.3 * k, 55]),
-        "its slices lean over by 3.9 degrees (tilted stack)",
+        "the slice stack is sheared by 3.9 degrees (gantry tilt)",
     ),
     "nowhere": (
         lambda dataset, k: delattr(dataset, "ImagePositionPatient") if k == 3 else None,
-        "its slices do not say where in the patient they lie",
+        "no position or orientation in the patient for",
     ),
 }
 
@@ -84,7 +84,7 @@ def test_slices_that_lean_over_a_little_are_read(aside, warned, tmp_path, read):
     assert len(warnings) == warned
     if warned:
         angle = np.degrees(np.arctan(aside / 4.4))
-        assert warnings == (f"the slices lean over by {angle:.2f} degrees; taken for upright",)
+        assert warnings == (f"the slice stack is sheared by {angle:.2f} degrees; this was ignored",)
 
 
 def test_a_copy_of_a_slice_is_refused_by_name(tmp_path, refused):
@@ -108,12 +108,12 @@ def test_slices_are_put_in_order_along_their_normal(count, seed, apart, turn):
     places = apart * np.arange(count) + rng.uniform(-0.04, 0.04, count)
     shuffled = rng.permutation(count)
     positions = np.array([3.0, -4, 5]) + places[shuffled, None] * normal
-    made = stack(positions, normal, [str(k) for k in shuffled])
-    assert [int(shuffled[k]) for k in made.order] == list(range(count))
-    assert made.warnings == ()
+    order, apart_mm, warnings = stack(positions, normal, [str(k) for k in shuffled])
+    assert [int(shuffled[k]) for k in order] == list(range(count))
+    assert warnings == ()
     assert np.allclose(
-        positions[list(made.order)] @ normal,
-        places[0] + 3 * normal[0] - 4 * normal[1] + 5 * normal[2] + made.apart_mm * np.arange(count),
+        positions[order] @ normal,
+        places[0] + 3 * normal[0] - 4 * normal[1] + 5 * normal[2] + apart_mm * np.arange(count),
         atol=0.1,
     )
 
@@ -138,7 +138,7 @@ def test_a_slice_that_lies_more_than_a_tenth_of_a_millimeter_off_is_refused(step
     ("order", "said"),
     [
         ([0, 1, 2, 4, 5, 6], "not evenly spaced, 8.80 mm after slice 3"),
-        ([0, 1, 1, 2, 3, 4], "lie at the same place"),
+        ([0, 1, 1, 2, 3, 4], "at the same position"),
     ],
 )
 def test_frames_that_are_no_stack_are_refused(order, said, tmp_path, refused):
@@ -159,10 +159,10 @@ def test_frames_without_places_are_refused(tmp_path, refused):
     path = write_enhanced(tmp_path / "exam" / "a", scan())
     content = path.read_bytes()
     path.write_bytes(content.replace(b"\x20\x00\x32\x00DS", b"\x20\x00\x30\x00DS"))
-    assert "its slices do not say where in the patient they lie" in refused(path)
+    assert "no position or orientation in the patient for" in refused(path)
     path.write_bytes(content)
     shutil.copy(path, path.with_name("b"))
-    assert "lie at the same place" in refused(tmp_path / "exam")
+    assert "at the same position" in refused(tmp_path / "exam")
 
 
 def test_frames_that_are_rescaled_differently_keep_their_values(tmp_path, read):

@@ -11,11 +11,16 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnunetv2_spinesegdiff.images.examination import examine
-from nnunetv2_spinesegdiff.images.plane import slice_axis, thick_axis, why_not_sagittal
-from nnunetv2_spinesegdiff.images.refusal import Refusal
-from nnunetv2_spinesegdiff.images.shear import shear_deg
-from nnunetv2_spinesegdiff.images.spacing import refuse_extent, refuse_many_slices, refuse_spacing
+from nnunetv2_spinesegdiff.images.examination import (
+    check_sizes,
+    examine,
+    shear_deg,
+    slice_axis,
+    thick_axis,
+    why_not_sagittal,
+)
+from nnunetv2_spinesegdiff.images.grid import Grid
+from nnunetv2_spinesegdiff.images.scan import Refusal
 
 from ..dataset_conversion.made_up import rotation
 from .made_up import AXIAL, CORONAL, SAGITTAL, SIZE, scan, values, write, write_series
@@ -60,9 +65,9 @@ def labelled(*labels: float, dtype: str = "u1") -> sitk.Image:
 
 
 REFUSED = {
-    "2D": (lambda: scan()[:, :, 3], "is a 2D picture without a place in the patient"),
+    "2D": (lambda: scan()[:, :, 3], "is a 2D picture"),
     "4D": (lambda: sitk.JoinSeries([scan(), scan()]), r"has 4 dimensions \(several volumes\)"),
-    "colour": (lambda: sitk.Compose([scan()] * 3), r"has 3 values a voxel \(colour or channels\)"),
+    "colour": (lambda: sitk.Compose([scan()] * 3), r"has 3 values per voxel"),
     "complex": (
         lambda: sitk.Cast(
             sitk.RealAndImaginaryToComplex(*[sitk.Cast(scan(), sitk.sitkFloat32)] * 2),
@@ -144,7 +149,7 @@ WARNED = {
     "oblique": (lambda: scan(rotation((0, 0, 12)) @ SAGITTAL), "oblique by 12 degrees"),
     "sheared": (
         lambda: sheared_image(0.4),
-        r"miss right angles by 0.40 degrees; put right, which moves voxels by",
+        "miss right angles by 0.40 degrees; they were corrected, which moves voxels by",
     ),
 }
 
@@ -190,6 +195,10 @@ def test_shear_of_a_file_is_put_right(ending, tmp_path, read):
     assert np.array_equal(values(made), values(image))
 
 
+def grid(size, spacing=(1.0, 1.0, 1.0), cosines=SAGITTAL) -> Grid:
+    return Grid(tuple(size), tuple(spacing), (0.0, 0.0, 0.0), tuple(cosines.ravel().tolist()))
+
+
 SIZES = st.floats(0.05, 25).map(lambda size: round(size, 3))
 
 
@@ -197,7 +206,7 @@ SIZES = st.floats(0.05, 25).map(lambda size: round(size, 3))
 def test_spacing_is_refused_outside_its_ranges_only(spacing, axis):
     fine = all((0.1 <= s <= 20) if a == axis else (0.1 <= s <= 5) for a, s in enumerate(spacing))
     try:
-        refuse_spacing(spacing, axis)
+        check_sizes(grid([max(1, round(300 / mm)) for mm in spacing], spacing), axis)
         accepted = True
     except Refusal:
         accepted = False
@@ -208,14 +217,14 @@ def test_spacing_is_refused_outside_its_ranges_only(spacing, axis):
 def test_spacing_that_is_none_is_refused(size):
     for spacing in permutations((1.0, 1.0, size)):
         with pytest.raises(Refusal, match="a voxel size in its header is"):
-            refuse_spacing(spacing, 2)
+            check_sizes(grid((300, 300, 300), spacing), 2)
 
 
 @given(st.tuples(*[st.integers(20, 900)] * 3), st.integers(0, 2))
 def test_extent_is_refused_outside_its_range_only(size, axis):
     fine = all(a == axis or 100 <= s <= 600 for a, s in enumerate(size))
     try:
-        refuse_extent(size, (1, 1, 1), axis)
+        check_sizes(grid(size), axis)
         accepted = True
     except Refusal:
         accepted = False
@@ -223,9 +232,10 @@ def test_extent_is_refused_outside_its_range_only(size, axis):
 
 
 def test_limits_themselves_are_accepted():
-    refuse_many_slices(512)
-    refuse_spacing((0.1, 5, 20), 2)
-    refuse_extent((100, 600, 1), (1, 1, 1), 2)
+    check_sizes(grid((1000, 120, 1), (0.1, 5, 20)), 2)
+    check_sizes(grid((100, 600, 1)), 2)
+    image = scan(size=(100, 100, 512), spacing=(1, 1, 1))
+    assert examine(image, any_plane=False) == ()
 
 
 @settings(max_examples=60)
@@ -241,18 +251,19 @@ def test_the_plane_does_not_depend_on_the_order_of_axes(order, signs, turn, thic
     spacing[thick] = 4
     cosines = (rotation(turn) * np.array(signs))[:, order]
     expected = ["", "coronal", "axial"][thick]
-    assert why_not_sagittal((9, 9, 9), spacing[order], cosines) == expected
-    assert slice_axis((9, 9, 9), spacing[order], cosines) == order.index(thick)
+    turned = grid((9, 9, 9), spacing[order].tolist(), cosines)
+    assert why_not_sagittal(turned) == expected
+    assert slice_axis(turned) == order.index(thick)
     size = np.array([9, 9, 9])
     size[thick] = 1
-    assert why_not_sagittal(size[order].tolist(), (1, 1.7, 1), cosines) == expected
+    assert why_not_sagittal(grid(size[order].tolist(), (1, 1.7, 1), cosines)) == expected
 
 
 @pytest.mark.parametrize(
     ("spacing", "thick"), [((1, 1, 1.5), None), ((1, 1, 1.51), 2), ((2, 1.4, 1.3), 0), ((0.5, 0.8, 0.6), 1)]
 )
 def test_slices_are_thick_beyond_one_and_a_half_times_the_finest(spacing, thick):
-    assert thick_axis((9, 9, 9), spacing) == thick
+    assert thick_axis(grid((9, 9, 9), spacing)) == thick
 
 
 @given(st.floats(0, 80), st.tuples(*[st.floats(0.5, 9)] * 3), st.tuples(*[st.floats(-90, 90)] * 3))

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.images import finding
-from nnunetv2_spinesegdiff.images.finding import find_scans, look_for_scans
-from nnunetv2_spinesegdiff.images.names import MOST_BYTES, unique_names
+from nnunetv2_spinesegdiff.images.finding import MOST_BYTES, find_scans, look_for_scans, unique_names
 
 from .made_up import AXIAL, scan, write, write_enhanced, write_report, write_series, zipped
 
@@ -116,7 +115,7 @@ def test_a_folder_without_a_scan_is_refused(content, tmp_path):
         (tmp_path / "packed").mkdir()
         write_report(tmp_path / "packed" / "SR1")
         zipped(tmp_path / "packed", folder / "a.zip")
-    with pytest.raises(UserError, match=r"folder: holds no scan; read are \.nii\.gz, .*DICOM exams") as error:
+    with pytest.raises(UserError, match=r"folder: holds no scan; .*\.nii\.gz, .*DICOM exams") as error:
         find_scans(folder)
     assert "\n" not in str(error.value)
 
@@ -125,7 +124,7 @@ def test_what_is_missing_or_no_scan_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"gone: no such file or folder"):
         find_scans(tmp_path / "gone")
     (tmp_path / "a.txt").write_text("a" * 500)
-    with pytest.raises(UserError, match=r"a\.txt: is no scan; read are"):
+    with pytest.raises(UserError, match=r"a\.txt: is not a scan; supported are"):
         find_scans(tmp_path / "a.txt")
 
 
@@ -170,9 +169,9 @@ def test_results_are_passed_over_where_a_run_made_them(tmp_path):
 def test_results_alone_are_refused_by_name(tmp_path):
     touch(tmp_path / "out" / "a_seg.nii.gz")
     for path in (tmp_path, tmp_path / "out"):
-        with pytest.raises(UserError, match="holds no scan, only results of an earlier run; give the scans"):
+        with pytest.raises(UserError, match="holds no scan, only results of an earlier run; give the scan"):
             find_scans(path, results)
-    with pytest.raises(UserError, match=r"a_seg\.nii\.gz: is the result of an earlier run; give"):
+    with pytest.raises(UserError, match=r"a_seg\.nii\.gz: is a result of an earlier run; give"):
         find_scans(tmp_path / "out" / "a_seg.nii.gz", results)
 
 

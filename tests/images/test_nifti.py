@@ -45,7 +45,7 @@ def test_either_form_is_enough(codes, tmp_path, read):
 
 def test_without_either_form_nothing_tells_left_from_right(tmp_path, refused):
     said = refused(write_nifti(tmp_path / "a.nii", ARRAY, AFFINE, codes=(0, 0)))
-    assert "neither its qform nor its sform is set, nothing tells left from right" in said
+    assert "neither its qform nor its sform is set" in said
 
 
 @pytest.mark.parametrize("shift", [0.05, 0.5, 0.99, 1.01, 50])
@@ -55,13 +55,11 @@ def test_forms_that_disagree_by_more_than_a_millimetre_are_refused(shift, tmp_pa
     path = write_nifti(tmp_path / "a.nii", ARRAY, AFFINE, moved)
     if shift < 1:
         made = read(path)
-        said = (f"its qform and its sform disagree by {shift:.1f} mm; the sform counts",)
+        said = (f"its sform and its qform disagree by {shift:.1f} mm; the sform is used",)
         assert made.warnings == (said if shift > 0.1 else ())
         assert grids_differ_by_mm(Grid.of(made.image), Grid.of(IMAGE)) < 1e-3
     else:
-        assert f"qform and its sform disagree, voxels lie {shift:.1f} mm apart: remove the wrong" in refused(
-            path
-        )
+        assert f"its sform and its qform disagree by {shift:.1f} mm: remove the wrong" in refused(path)
 
 
 def test_forms_that_are_mirrored_are_refused(tmp_path, refused):
@@ -90,7 +88,7 @@ def test_a_negative_voxel_size_is_read_if_the_sform_tells_the_place(axis, tmp_pa
         made = read(path)
         assert grids_differ_by_mm(Grid.of(made.image), Grid.of(IMAGE)) < 1e-3
         assert made.warnings == (
-            "a voxel size in its header is negative; the sform says where the voxels lie",
+            "a voxel size in its header is negative; voxel positions are taken from the sform",
         )
     path = with_voxel_size(write_nifti(tmp_path / "a.nii", ARRAY, AFFINE, codes=(1, 0)), axis, size)
     assert f"a voxel size in its header is {size:g} mm" in refused(path)
@@ -117,7 +115,7 @@ def test_bytes_behind_the_end_of_a_compressed_image_are_left_out(rest, tmp_path,
     (tmp_path / "b.nii.gz").write_bytes(b"".join(members) + rest)
     made = read(tmp_path / "b.nii.gz")
     assert np.array_equal(values(made.image), values(IMAGE))
-    said = ("bytes behind the end of the compressed image were left out",)
+    said = ("bytes after the end of the compressed image were ignored",)
     assert made.warnings == (said if rest.strip(b"\0") else ())
 
 
@@ -177,7 +175,7 @@ def test_voxels_and_masks_lie_where_nibabel_puts_them(drawn, codes, tmp_path):
     affine[:3, :3] = rotation(turn) @ np.diag([sign, 1, 1]) * spacing
     affine[:3, 3] = place
     path = write_nifti(tmp_path / "a.nii", ARRAY, affine, codes=codes)
-    image, warnings, header = read_nifti(path, tmp_path)
+    image, warnings, header = read_nifti(path)
     save_nifti(image, tmp_path / "mask.nii", header)
     corners = np.array(list(product(*((0, n - 1) for n in ARRAY.shape))))
     expected = nib.affines.apply_affine(loaded(path).affine, corners) * [-1, -1, 1]
@@ -199,14 +197,14 @@ def test_a_voxel_size_that_is_none_is_refused(codes, size, axis, tmp_path, refus
 
 def test_voxel_sizes_beside_an_sform_must_be_its_own(tmp_path, refused):
     path = write_nifti(tmp_path / "a.nii", ARRAY, AFFINE, codes=(0, 1), pixdim=[1, 1.7, 1.8, 5, 0, 0, 0, 0])
-    assert "its sform and its voxel sizes (pixdim) disagree, voxels lie 3.6 mm apart" in refused(path)
+    assert "its sform and its voxel sizes (pixdim) disagree by 3.6 mm" in refused(path)
 
 
 @pytest.mark.parametrize("fields", [{"srow_x": [0, 0, 0, 0]}, {"srow_y": [np.nan, 0, 0, 0]}])
 def test_an_sform_that_is_no_geometry_is_refused(fields, tmp_path, refused):
     affine = np.diag([1.7, 1.8, 4.4, 1])
     path = write_nifti(tmp_path / "a.nii", ARRAY, affine, codes=(0, 1), **fields)
-    assert "directions" in refused(path)
+    assert "orientation matrix" in refused(path)
 
 
 @pytest.mark.parametrize("first", [0, 1, 7])
@@ -220,7 +218,7 @@ def test_a_third_axis_that_is_not_said_to_be_turned_is_not(first, tmp_path, read
 
 def test_a_quaternion_that_is_none_is_refused(tmp_path, refused):
     path = write_nifti(tmp_path / "a.nii", ARRAY, AFFINE, codes=(1, 0), quatern_b=3)
-    assert "directions" in refused(path)
+    assert "orientation matrix" in refused(path)
 
 
 @pytest.mark.parametrize(("unit", "factor"), [(1, 1000), (3, 0.001), (0, 1), (2, 1)])
@@ -298,7 +296,7 @@ def test_other_dimensions_are_refused(tmp_path, refused):
 
 def test_no_nifti_and_other_kinds_of_it_are_refused(tmp_path, refused):
     (tmp_path / "a.nii").write_bytes(b"no NIfTI at all" * 100)
-    assert "is no NIfTI file" in refused(tmp_path / "a.nii")
+    assert "is not a NIfTI file" in refused(tmp_path / "a.nii")
     nib.save(nib.Nifti2Image(ARRAY, AFFINE), tmp_path / "b.nii")
     assert "is NIfTI-2, which ITK does not read: convert it" in refused(tmp_path / "b.nii")
     path = write_nifti(tmp_path / "c.nii", ARRAY, AFFINE, magic=b"ni1")
@@ -311,4 +309,4 @@ def test_no_nifti_and_other_kinds_of_it_are_refused(tmp_path, refused):
 
 def test_a_plain_file_that_is_named_gz_is_refused(tmp_path, refused):
     write(IMAGE, tmp_path / "a.nii").rename(tmp_path / "a.nii.gz")
-    assert "is no gzip file" in refused(tmp_path / "a.nii.gz")
+    assert "is not a gzip file" in refused(tmp_path / "a.nii.gz")

@@ -258,13 +258,13 @@ def test_flipped_bits_of_compressed_voxels_are_refused(kind, tmp_path, refused):
 
 def test_a_link_that_leads_nowhere_is_refused(tmp_path):
     (tmp_path / "a.nii.gz").symlink_to(tmp_path / "gone.nii.gz")
-    with pytest.raises(UserError, match=r"a\.nii\.gz: no such file, or a link that leads nowhere"):
+    with pytest.raises(UserError, match=r"a\.nii\.gz: no such file, or a broken link"):
         read_scan(ScanSource("a", tmp_path / "a.nii.gz", "file"), tmp_path)
 
 
 def test_a_lost_folder_for_temporary_files_is_told(tmp_path):
-    source = ScanSource("a", write(scan(), tmp_path / "a.mha"), "file")
-    with pytest.raises(UserError, match=r"a\.mha: cannot be read \(No such file or directory\).*gone"):
+    source = ScanSource("a", write_zip(scan(), tmp_path), "dicom_zip")
+    with pytest.raises(UserError, match=r"exam\.ZIP: cannot be read \(No such file or directory\).*gone"):
         read_scan(source, tmp_path / "gone")
 
 
@@ -296,7 +296,7 @@ def test_names_that_are_no_utf8_are_refused_where_itk_would_end_the_process(endi
     if ".nii" in ending:  # ITK does not read these
         assert read(path).source.name == "Bj\ufffdrn"
         return
-    with pytest.raises(UserError, match=r"Bj\\udcf6rn\S* is no name in UTF-8, .* rename it"):
+    with pytest.raises(UserError, match=r"Bj\\udcf6rn\S* .*not UTF-8: rename it"):
         read(path)
 
 
@@ -306,6 +306,6 @@ def test_exams_with_names_that_are_no_utf8_are_refused(tmp_path, read):
     zipped(tmp_path / "exam", tmp_path / f"{LATIN_1}.zip")
     first = min(path for path in (tmp_path / "exam").rglob("*") if path.is_file())
     first.rename(first.with_name(f"{LATIN_1}.dcm"))
-    with pytest.raises(UserError, match="is no name in UTF-8"):
+    with pytest.raises(UserError, match="not UTF-8"):
         read(tmp_path / "exam")
     assert read(tmp_path / f"{LATIN_1}.zip").image.GetSize() == scan().GetSize()
