@@ -28,7 +28,6 @@ MOST_LABELS = 32
 
 _SAMPLE = 50_000
 _PLANES = ("coronal", "axial", "sagittal")
-_UNITS = "are its units mm? Correct the header or export it again"
 _COMPLEX = (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64)
 _LABEL_MAPS = (sitk.sitkLabelUInt8, sitk.sitkLabelUInt16, sitk.sitkLabelUInt32, sitk.sitkLabelUInt64)
 """Lists of labelled objects, in memory only."""
@@ -48,10 +47,9 @@ def examine(image: sitk.Image, any_plane: bool) -> tuple[str, ...]:
     """
     if image.GetPixelID() in _LABEL_MAPS:  # first: asked for its voxels, one ends the process
         raise Refusal("is a label map of ITK: give the scanner's image")
-    check_dimensions(image.GetDimension())
+    check_kind(image.GetDimension(), image.GetNumberOfComponentsPerPixel())
     if image.GetPixelID() in _COMPLEX:
         raise Refusal("its voxels are complex numbers: give the magnitude image")
-    check_channels(image.GetNumberOfComponentsPerPixel())
     grid = Grid.of(image)
     slices = slice_axis(grid)
     check_sizes(grid, slices)
@@ -84,62 +82,43 @@ def examine(image: sitk.Image, any_plane: bool) -> tuple[str, ...]:
         raise Refusal(str(error)) from error
 
 
-def check_dimensions(count: int) -> None:
-    """Raise a Refusal of other than three dimensions."""
-    if count < 3:
+def check_kind(dimensions: int, values: int = 1) -> None:
+    """Check for three dimensions and one value per voxel."""
+    if dimensions < 3:
         raise Refusal("is a 2D picture without a position in the patient: give the volume that it comes from")
-    if count > 3:
-        raise Refusal(f"has {count} dimensions (several volumes): give one volume as a file of its own")
-
-
-def check_channels(values: int) -> None:
-    """Raise a Refusal of other than one value per voxel."""
+    if dimensions > 3:
+        raise Refusal(f"has {dimensions} dimensions (several volumes): give one volume as a file of its own")
     if values != 1:
         raise Refusal(f"has {values} values per voxel (colors or channels): give the scanner's gray values")
 
 
 def check_spacing(spacing: Sequence[float]) -> None:
-    """Raise a Refusal of voxel sizes that are 0, negative, NaN or infinite."""
+    """Reject voxel sizes that are 0, negative, NaN or infinite."""
     for size in spacing:
         if not (np.isfinite(size) and size > 0):
             raise Refusal(f"a voxel size in its header is {size:g} mm: correct the header or export it again")
 
 
 def check_sizes(grid: Grid, slices: int) -> None:
-    """Check voxel sizes and, in plane, the field of view.
-
-    Args:
-        slices: the array axis along which slices follow each other.
-
-    Raises:
-        Refusal: no scanner has such sizes.
-    """
+    """Check voxel sizes and, in plane, the field of view; slices follow each other along axis `slices`."""
     check_spacing(grid.spacing)
     for axis, size in enumerate(grid.spacing):
         what, limits = ("between slices", BETWEEN_SLICES_MM) if axis == slices else ("in plane", IN_PLANE_MM)
-        if not _within(size, limits):
-            raise Refusal(
-                f"its voxels are {size:g} mm {what}, outside {limits[0]:g} to {limits[1]:g} mm: {_UNITS}"
-            )
-        extent, (low, high) = grid.size[axis] * size, FIELD_OF_VIEW_MM
-        if axis != slices and not _within(extent, FIELD_OF_VIEW_MM):
-            raise Refusal(
-                f"its field of view is {extent:.0f} mm ({grid.size[axis]} voxels of {size:g} mm), "
-                f"outside {low:g} to {high:g} mm: {_UNITS}"
-            )
+        _check_range(f"its voxels are {size:g} mm {what}", size, limits)
+        if axis != slices:
+            extent, voxels = grid.size[axis] * size, f"{grid.size[axis]} voxels of {size:g} mm"
+            _check_range(f"its field of view is {extent:.0f} mm ({voxels})", extent, FIELD_OF_VIEW_MM)
 
 
-def _within(value: float, limits: tuple[float, float]) -> bool:
-    # Headers hold float32.
-    return limits[0] * (1 - 1e-6) <= value <= limits[1] * (1 + 1e-6)
+def _check_range(what: str, value: float, limits: tuple[float, float]) -> None:
+    low, high = limits
+    if not low * (1 - 1e-6) <= value <= high * (1 + 1e-6):  # headers hold float32
+        advice = "are its units mm? Correct the header or export it again"
+        raise Refusal(f"{what}, outside {low:g} to {high:g} mm: {advice}")
 
 
 def straightened(grid: Grid) -> tuple[Grid, tuple[str, ...]]:
-    """Return the nearest grid with axes at right angles, and a warning if that moves voxels.
-
-    Raises:
-        Refusal: the axes miss right angles by more than a degree.
-    """
+    """Return the nearest grid with axes at right angles, up to a degree away, and warnings."""
     degrees = shear_deg(grid.cosines)
     if not degrees <= MAX_SHEAR_DEG:
         raise Refusal(
@@ -167,10 +146,7 @@ def shear_deg(axes: np.ndarray) -> float:
 
 
 def thick_axis(grid: Grid) -> int | None:
-    """Return the array axis along which slices are thick, or which has a single voxel.
-
-    None for nearly isotropic voxels: such a volume has every plane.
-    """
+    """Return the array axis of thick or single slices; None for nearly isotropic voxels (every plane)."""
     if grid.size.count(1) == 1:
         return grid.size.index(1)
     largest = int(np.argmax(grid.spacing))

@@ -1,4 +1,4 @@
-"""Find the scans at a path: files, DICOM exams, zips of exams, and folders of all these."""
+"""Find the scans at a path: files, DICOM exams, zips of exams, and folders of all these; and their files."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from functools import cached_property
 from pathlib import Path, PurePath
 
 from ..errors import UserError
-from .dicom import zipped_images
+from ..files import digest
+from .dicom import files_below, zipped_images
 from .dicom_files import holds_dicom, may_be_image, read_slices, start_of
-from .scan import ENDINGS, ZIP, Kind, ScanSource, ending_of
+from .itk import read_header
+from .scan import ENDINGS, ZIP, Kind, Refusal, ScanSource, ending_of
 
 MadeIn = Callable[[Path], Collection[str]]
 """Names of the files in a folder that are results, not scans."""
@@ -68,10 +70,11 @@ def look_for_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> FoundScan
     if path.is_dir():
         tree = _tree(path, made_in)
         found = list(_in_folder(tree))
-        if not found and tree.holds_results:
+        if not found and any(folder.results for folder in tree.all()):
             raise UserError(f"{path}: holds no scan, only results {_RESULTS}")
         exams = {place for place, kind in found if kind == "dicom"}
-        others = sorted(str(file.relative_to(path)) for file in _passed_over(tree, exams))
+        outside = (one for one in tree.all() if exams.isdisjoint((one.path, *one.path.parents)))
+        others = sorted(str(file.relative_to(path)) for folder in outside for file in folder.others)
         return FoundScans(_named(path, found), others)
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
@@ -108,22 +111,28 @@ class _Folder:
         return next(filter(_may_be_dicom, self.files), None)
 
     @cached_property
-    def holds_scans(self) -> bool:
-        """Whether there is a scan file or a zip of DICOM images at any depth."""
-        return bool(self.scans) or any(folder.holds_scans for folder in self.folders)
+    def study(self) -> str:
+        """The study of the first DICOM image with a readable header in the folder itself."""
+        images = (file for file in self.files if may_be_image(start_of(file)))
+        slices = (one for file in images for one in read_slices(file, file.name))
+        return next((one.series.study for one in slices), "")
 
     @property
-    def holds_results(self) -> bool:
-        """Whether there is a result of an earlier run at any depth."""
-        return bool(self.results) or any(folder.holds_results for folder in self.folders)
+    def others(self) -> list[Path]:
+        """Files that could be scans, but are not read."""
+        scans = {path for path, _ in self.scans}
+        likely = (file for file in self.files if file.name.lower().endswith((*_OTHER_IMAGES, ZIP)))
+        return [file for file in likely if file not in scans]
 
-    @cached_property
-    def studies(self) -> set[str]:
-        """The study of the first DICOM image of every folder, at any depth."""
-        images = (file for file in self.files if self.dicom and may_be_image(start_of(file)))
-        slices = (one for file in images for one in read_slices(file, file.name))
-        own = set() if self.dicom is None else {next((one.series.study for one in slices), "")}
-        return own.union(*(folder.studies for folder in self.folders))
+    def all(self) -> Iterator[_Folder]:
+        """The folder itself and those in it, at any depth."""
+        yield self
+        for folder in self.folders:
+            yield from folder.all()
+
+    def holds_scans(self) -> bool:
+        """Whether there is a scan file or a zip of DICOM images at any depth."""
+        return any(folder.scans for folder in self.all())
 
 
 def _tree(root: Path, made_in: MadeIn) -> _Folder:
@@ -171,23 +180,14 @@ def _in_folder(folder: _Folder) -> Iterator[tuple[Path, Kind]]:
             f"{folder.path}: holds scan files ({folder.scans[0][0].name}) and DICOM images "
             f"({folder.dicom.name}); move the DICOM images into a folder of their own"
         )
-    one_exam = not folder.holds_scans and len(folder.studies) == 1
+    one_exam = not folder.holds_scans() and len({one.study for one in folder.all() if one.dicom}) == 1
     if folder.dicom is not None or one_exam:
         yield folder.path, "dicom"
     yield from folder.scans
     for inner in folder.folders:
         # Below DICOM images, further ones are of the same exam.
-        if not one_exam and (folder.dicom is None or inner.holds_scans):
+        if not one_exam and (folder.dicom is None or inner.holds_scans()):
             yield from _in_folder(inner)
-
-
-def _passed_over(folder: _Folder, exams: Collection[Path]) -> Iterator[Path]:
-    if folder.path in exams:
-        return
-    scans = {path for path, _ in folder.scans}
-    yield from (f for f in folder.files if f.name.lower().endswith((*_OTHER_IMAGES, ZIP)) and f not in scans)
-    for inner in folder.folders:
-        yield from _passed_over(inner, exams)
 
 
 def _kind(path: Path) -> Kind | None:
@@ -256,3 +256,33 @@ def _name(path: PurePath, with_ending: bool) -> str:
         return name
     start = encoded[: MOST_BYTES - _DIGITS - 1].decode("utf-8", "ignore")
     return f"{start}-{hashlib.sha256(encoded).hexdigest()[:_DIGITS]}"
+
+
+def contents_of(source: ScanSource) -> list[list[str]]:
+    """Return the name and SHA-256 of every file of a scan, sorted; for an unreadable file, the cause instead.
+
+    Neither folder nor times count: a scan that was moved is the same, and another patient's scan of the same
+    name, size and time is not. With a header, the file with its voxels counts; if they are in several files,
+    all files in the folder do.
+    """
+    root = source.path if source.path.is_dir() else source.path.parent
+    return sorted([os.path.relpath(file, root), _digest(file)] for file in _files(source.path))
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        return list(files_below(path))
+    if not path.name.lower().endswith((".mhd", ".nhdr")):
+        return [path]
+    try:
+        voxels = read_header(path).data
+    except (Refusal, OSError, ValueError):
+        return [path]  # the reader reports it
+    return [path, voxels] if voxels else [file for file in path.parent.iterdir() if file.is_file()]
+
+
+def _digest(file: Path) -> str:
+    try:
+        return digest(file)
+    except OSError as error:
+        return f"{error.strerror or error}"

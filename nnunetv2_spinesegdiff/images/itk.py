@@ -1,7 +1,7 @@
 """MetaImage and NRRD files, read by SimpleITK.
 
 ITK fills in missing voxels without an error, and MetaIO reports damage on stderr only. So the bytes of a file
-are counted before ITK reads it. All functions raise a `Refusal` for a file that cannot be used.
+are counted before ITK reads it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import SimpleITK as sitk
 
-from .examination import check_dimensions, check_spacing
+from .examination import check_kind, check_spacing
 from .scan import DAMAGED, NO_DIRECTIONS, Refusal, ending_of_results, is_utf8
 
 GZIP = b"\x1f\x8b"
@@ -143,7 +143,7 @@ def inflated_size(stream: BinaryIO) -> tuple[int, bool]:
 def _check_nrrd_axes(fields: dict[str, str]) -> None:
     """ITK takes time for a direction, an unknown space for LPS, and makes up missing directions."""
     axes = [kind for kind in fields.get("kinds", "").lower().split() if kind in ("domain", "space", "time")]
-    check_dimensions(max(len(axes), 3))
+    check_kind(max(len(axes), 3))
     directions, dimension = fields.get("space directions", "none").lower(), fields.get("dimension")
     known = fields.get("space", "").lower() in _SPACES and not ("none" in directions and dimension == "3")
     if not known and dimension != "2":

@@ -17,7 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 from nibabel.openers import ImageOpener
 
-from .examination import check_channels, check_dimensions, check_spacing, straightened
+from .examination import check_kind, check_spacing, straightened
 from .grid import TOLERANCE_MM, Grid, grids_differ_by_mm
 from .itk import GZIP, inflated_size, read_image
 from .scan import DAMAGED, NO_DIRECTIONS, Refusal
@@ -40,25 +40,25 @@ def read_nifti(path: Path) -> tuple[sitk.Image, tuple[str, ...], Any]:
 
     Returns:
         (image, warnings, header); a 2D image as ITK reads it.
-
-    Raises:
-        Refusal: it is damaged, holds several volumes or channels, or has an invalid header.
     """
     header, shape, trailing = check_bytes(path)
     warnings = ["bytes after the end of the compressed image were ignored"] if trailing else []
-    if len(shape) == 5 and shape[3] == 1:  # where NIfTI has its vectors
-        check_channels(shape[4])
     if len(shape) == 2:
         return read_image(path, "NiftiImageIO"), tuple(warnings), header
-    check_dimensions(len(shape))
     kind = header.get_data_dtype()
-    check_channels(len(kind.fields or [0]))
+    is_vector = len(shape) == 5 and shape[3] == 1
+    check_kind(3 if is_vector else len(shape), shape[4] if is_vector else len(kind.fields or [0]))
     grid = _grid(header, warnings)
     upright, moved = straightened(grid)
     offset = max(header.get_data_offset(), _FIRST_VOXEL)
     values = nib.arrayproxy.ArrayProxy(str(path), (shape, kind, offset), mmap=False).get_unscaled().T
-    image = upright.image(_scaled(np.ascontiguousarray(values, kind.newbyteorder("=")), header))
-    return image, (*warnings, *moved), header
+    values = np.ascontiguousarray(values, kind.newbyteorder("="))
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    # A slope of 0 means no scaling, whatever the intercept is (NIfTI-1, scl_slope).
+    if np.isfinite([slope, intercept]).all() and slope != 0 and (slope, intercept) != (1, 0):
+        with np.errstate(over="ignore"):
+            values = (values * slope + intercept).astype(np.float32)
+    return upright.image(values), (*warnings, *moved), header
 
 
 def check_bytes(path: Path) -> tuple[Any, tuple[int, ...], bool]:
@@ -66,9 +66,6 @@ def check_bytes(path: Path) -> tuple[Any, tuple[int, ...], bool]:
 
     Returns:
         (header, shape without ones after the third axis, whether bytes follow the end of a compressed image)
-
-    Raises:
-        Refusal: it is damaged, or not a NIfTI-1 file.
     """
     size, trailing = path.stat().st_size, False
     if path.name.lower().endswith(".gz"):
@@ -108,11 +105,7 @@ def _header(path: Path) -> Any:
 
 
 def _grid(header: Any, warnings: list[str]) -> Grid:
-    """The grid of the form that counts, as sheared as that is; what is unusual is added to `warnings`.
-
-    Raises:
-        Refusal: neither form is set, one is invalid, or they differ by more than 1 mm.
-    """
+    """The grid of the form that counts, as sheared as that is; what is unusual is added to `warnings`."""
     with_q, with_s = int(header["qform_code"]) > 0, int(header["sform_code"]) > 0
     if not (with_q or with_s):
         raise Refusal(
@@ -162,15 +155,6 @@ def _grid_by(header: Any, affine: np.ndarray) -> Grid:
 
 def _unit_mm(header: Any) -> float:
     return _MM.get(int(header["xyzt_units"]) % 8, 1.0)
-
-
-def _scaled(values: np.ndarray, header: Any) -> np.ndarray:
-    """Scale as the header states; a slope of 0 means no scaling, whatever the intercept is (NIfTI-1)."""
-    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
-    if not np.isfinite([slope, intercept]).all() or slope == 0 or (slope, intercept) == (1, 0):
-        return values
-    with np.errstate(over="ignore"):
-        return (values * slope + intercept).astype(np.float32)
 
 
 def save_nifti(image: sitk.Image, path: Path, of_scan: Any = None) -> None:

@@ -14,8 +14,7 @@ from tqdm import tqdm
 
 from .. import __version__
 from ..errors import UserError, told_if_unwritable
-from ..images.contents import contents_of
-from ..images.finding import look_for_scans
+from ..images.finding import contents_of, look_for_scans
 from ..images.scan import ScanSource
 from ..sharing.bundled import provenance
 from ..sharing.opening import open_model

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import SimpleITK as sitk
 
-from nnunetv2_spinesegdiff.images.contents import contents_of
+from nnunetv2_spinesegdiff.images.finding import contents_of
 from nnunetv2_spinesegdiff.images.scan import ScanSource
 
 

@@ -13,7 +13,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from nnunetv2_spinesegdiff.images import dicom
-from nnunetv2_spinesegdiff.images.dicom_stack import stack
+from nnunetv2_spinesegdiff.images.dicom import stack
 from nnunetv2_spinesegdiff.images.scan import Refusal
 
 from ..dataset_conversion.made_up import rotation

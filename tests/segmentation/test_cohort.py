@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from nnunetv2_spinesegdiff.cli import main
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.files import written_whole
-from nnunetv2_spinesegdiff.images.contents import contents_of
+from nnunetv2_spinesegdiff.images.finding import contents_of
 from nnunetv2_spinesegdiff.segmentation import cohort, outputs
 from nnunetv2_spinesegdiff.segmentation.cohort import ModelChoice, segment_cohort
 from nnunetv2_spinesegdiff.segmentation.outputs import Formats, ScanOutputs
