@@ -193,26 +193,24 @@ def stack(
             f"its slices {names[k]} and {names[k + 1]} are at the same position, one of {same.size} such "
             "pairs (duplicates, several echoes or time points): export each volume as a series of its own"
         )
-    if np.abs(places - np.linspace(places[0], places[-1], len(places))).max() > TOLERANCE_MM:
+    off = positions - np.linspace(positions[0], positions[-1], len(positions))
+    if np.abs(off @ normal).max() > TOLERANCE_MM:
         k = int(steps.argmax() if steps.max() - usual >= usual - steps.min() else steps.argmin())
         raise Refusal(
             f"its slices are not evenly spaced, {steps[k]:.2f} mm after slice {k + 1} ({names[k]}) and "
             f"{usual:.2f} mm elsewhere: is one missing? Export the series again"
         )
-    along = (positions[-1] - positions[0]) / (places[-1] - places[0])
-    off_line = positions - (positions[0] + (places - places[0])[:, None] * along)
-    sideways = off_line - (off_line @ normal)[:, None] * normal
-    if np.linalg.norm(sideways, axis=1).max() > TOLERANCE_MM:
+    if np.linalg.norm(off - np.outer(off @ normal, normal), axis=1).max() > TOLERANCE_MM:
         raise Refusal("its slices are not in one line: export the series again")
-    degrees = float(np.degrees(np.arccos(np.clip(1 / np.linalg.norm(along), -1, 1))))
+    whole, height = positions[-1] - positions[0], float(places[-1] - places[0])
+    degrees = float(np.degrees(np.arccos(np.clip(height / np.linalg.norm(whole), -1, 1))))
     if degrees > MAX_SHEAR_DEG:
         raise Refusal(
             f"the slice stack is sheared by {degrees:.1f} degrees (gantry tilt): resample it to a grid "
             "without shear"
         )
     warning = f"the slice stack is sheared by {degrees:.2f} degrees; this was ignored"
-    distance = float(places[-1] - places[0]) / (len(places) - 1)
-    return order.tolist(), distance, (warning,) if degrees > ROUNDING_DEG else ()
+    return order.tolist(), height / len(steps), (warning,) if degrees > ROUNDING_DEG else ()
 
 
 def _voxels(slices: Sequence[DicomSlice]) -> Iterator[np.ndarray]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .dicom_files import DicomSeries, DicomSlice
-from .examination import why_not_sagittal
+from .examination import slice_plane
 from .grid import Grid
 from .scan import Refusal
 
@@ -23,9 +23,9 @@ _DIXON = {"w": "water", "f": "fat", "ip": "in-phase", "op": "opposed-phase", "oo
 """Abbreviations of vendors in ImageType."""
 _GEOMETRY: Properties = {
     "orientation": lambda one: one.orientation,
-    "size": lambda one: tuple(map(float, one.size)),
+    "size": lambda one: one.size,
     "spacing": lambda one: one.spacing,
-    "values per pixel": lambda one: float(one.values),
+    "values per pixel": lambda one: one.values,
 }
 _CONTRAST: Properties = {"echo": lambda one: one.echo, "kind": lambda one: " ".join(one.kind)}
 
@@ -71,7 +71,7 @@ class DicomVolume:
         (columns, rows), (x, y) = first.size, first.spacing or (1.0, 1.0)
         size, spacing = (columns, rows, len(self.slices)), (x, y, distance)
         grid = Grid(size, spacing, (0.0, 0.0, 0.0), tuple(first.cosines.ravel().tolist()))
-        return any_plane or not why_not_sagittal(grid)
+        return any_plane or slice_plane(grid)[1] == "sagittal"
 
     def is_called(self, part: str) -> bool:
         echoes = set() if self.echo is None else {f"te{self.echo:g}", f"{self.echo:g}"}

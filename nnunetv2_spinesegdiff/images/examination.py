@@ -51,17 +51,17 @@ def examine(image: sitk.Image, any_plane: bool) -> tuple[str, ...]:
     if image.GetPixelID() in _COMPLEX:
         raise Refusal("its voxels are complex numbers: give the magnitude image")
     grid = Grid.of(image)
-    slices = slice_axis(grid)
-    check_sizes(grid, slices)
+    check_sizes(grid, slice_plane(grid)[0])
     grid, warnings = straightened(grid)
     image.SetDirection(grid.direction)
-    count = grid.size[_left_right_axis(grid)]
+    count = grid.size[patient_axes(grid.cosines)[0][2]]
     if count > MOST_SLICES:
         raise Refusal(f"has {count} sagittal slices, at most {MOST_SLICES} are read: crop or resample it")
-    if plane := why_not_sagittal(grid):
+    axis, plane = slice_plane(grid)
+    if plane != "sagittal":
         if not any_plane:
             raise Refusal(
-                f"its slices are {plane} ({grid.spacing[slices]:.1f} mm apart), models are trained on "
+                f"its slices are {plane} ({grid.spacing[axis]:.1f} mm apart), models are trained on "
                 "sagittal ones: give the sagittal scan, or have it reformatted with --any_plane"
             )
         warnings += (f"reformatted from thick {plane} slices: models are trained on sagittal ones",)
@@ -154,25 +154,19 @@ def thick_axis(grid: Grid) -> int | None:
     return largest if grid.spacing[largest] > THICK * min(others) else None
 
 
-def slice_axis(grid: Grid) -> int:
-    """Return the array axis along which slices follow each other; left-right for nearly isotropic voxels."""
-    thick = thick_axis(grid)
-    return _left_right_axis(grid) if thick is None else thick
+def slice_plane(grid: Grid) -> tuple[int, str]:
+    """Return the array axis along which slices follow each other, and their plane.
 
-
-def why_not_sagittal(grid: Grid) -> str:
-    """Return the plane of thick slices that are not sagittal, in words; otherwise an empty string."""
+    For nearly isotropic voxels the plane is sagittal.
+    """
     axes, _ = patient_axes(grid.cosines)
     thick = thick_axis(grid)
-    return "" if thick is None or thick == axes[2] else _PLANES[axes.index(thick)]
-
-
-def _left_right_axis(grid: Grid) -> int:
-    return patient_axes(grid.cosines)[0][2]
+    axis = axes[2] if thick is None else thick
+    return axis, _PLANES[axes.index(axis)]
 
 
 def _refuse_mask(voxels: np.ndarray) -> None:
-    """Raise a Refusal of 2 to `MOST_LABELS` distinct values, all of them whole numbers."""
+    """Reject 2 to `MOST_LABELS` distinct values, all of them whole numbers."""
     flat = voxels.reshape(-1)
     # More values in a sample are more values in the whole.
     found = np.unique(flat[:: max(1, flat.size // _SAMPLE)])

@@ -239,9 +239,7 @@ def unique_names(paths: Sequence[PurePath]) -> list[str]:
             break
         with_ending.update(equal)
     if equal:
-        first, second = [path for path, name in zip(paths, folded, strict=True) if name == folded[equal[0]]][
-            :2
-        ]
+        first, second, *_ = (paths[k] for k in equal if folded[k] == folded[equal[0]])
         raise UserError(f"{first} and {second}: their results would have the same name; rename one of them")
     return names
 
@@ -266,7 +264,14 @@ def contents_of(source: ScanSource) -> list[list[str]]:
     all files in the folder do.
     """
     root = source.path if source.path.is_dir() else source.path.parent
-    return sorted([os.path.relpath(file, root), _digest(file)] for file in _files(source.path))
+    contents = []
+    for file in _files(source.path):
+        try:
+            content = digest(file)
+        except OSError as error:
+            content = f"{error.strerror or error}"
+        contents.append([os.path.relpath(file, root), content])
+    return sorted(contents)
 
 
 def _files(path: Path) -> list[Path]:
@@ -279,10 +284,3 @@ def _files(path: Path) -> list[Path]:
     except (Refusal, OSError, ValueError):
         return [path]  # the reader reports it
     return [path, voxels] if voxels else [file for file in path.parent.iterdir() if file.is_file()]
-
-
-def _digest(file: Path) -> str:
-    try:
-        return digest(file)
-    except OSError as error:
-        return f"{error.strerror or error}"

@@ -73,10 +73,8 @@ def read_image(path: Path, image_io: str = "") -> sitk.Image:
 
 def check_bytes(path: Path) -> None:
     """Check that all voxels that the header of a MetaImage or NRRD file announces are there."""
-    if not (_is_meta(path) or _is_nrrd(path)):
-        return
-    header = read_header(path)
-    if header.data is None:
+    header = read_header(path) if _is_meta(path) or _is_nrrd(path) else None
+    if header is None or header.data is None:
         return
     if not header.data.is_file():
         raise Refusal(f"its data file {header.data.name} is missing: put it next to the header")
@@ -94,10 +92,9 @@ def read_header(path: Path) -> Header:
     with path.open("rb") as stream:
         start = stream.read(_LONGEST_HEADER).decode("latin-1")
     end = (_NRRD_END if _is_nrrd(path) else _META_END).search(start)
-    text = start[: end.end()] if end else start if _is_nrrd(path) else ""
-    offset = end.end() if end else 0
-    if _is_nrrd(path):
-        fields = {key.lower(): value for key, value in _NRRD_FIELD.findall(text)}
+    text, offset = (start[: end.end()], end.end()) if end else ("", 0)
+    if _is_nrrd(path):  # a header in a file of its own need not end with an empty line
+        fields = {key.lower(): value for key, value in _NRRD_FIELD.findall(text or start)}
         where = fields.get("data file", fields.get("datafile", "" if end is None else "local"))
         encoding = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}.get(fields.get("encoding", "").lower(), "")
         if any(fields.get(name, "0") != "0" for name in ("line skip", "lineskip", "byte skip", "byteskip")):

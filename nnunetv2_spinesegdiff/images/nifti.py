@@ -48,8 +48,7 @@ def read_nifti(path: Path) -> tuple[sitk.Image, tuple[str, ...], Any]:
     kind = header.get_data_dtype()
     is_vector = len(shape) == 5 and shape[3] == 1
     check_kind(3 if is_vector else len(shape), shape[4] if is_vector else len(kind.fields or [0]))
-    grid = _grid(header, warnings)
-    upright, moved = straightened(grid)
+    upright, moved = straightened(_grid(header, warnings))
     offset = max(header.get_data_offset(), _FIRST_VOXEL)
     values = nib.arrayproxy.ArrayProxy(str(path), (shape, kind, offset), mmap=False).get_unscaled().T
     values = np.ascontiguousarray(values, kind.newbyteorder("="))
