@@ -39,7 +39,7 @@ from pathlib import Path
 import torch
 from training_step import plans
 
-from nnunetv2_spinesegdiff.scans.finding import find_scans
+from nnunetv2_spinesegdiff.images.finding import find_scans
 
 LIMITS = {"first": 12.0, "next": 1.5, "memory": 2.5}
 """Seconds, seconds and GB that it is held to."""

@@ -21,11 +21,12 @@ import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.files import save_json
+from nnunetv2_spinesegdiff.images.grid import Grid
+from nnunetv2_spinesegdiff.images.intensities import scale_intensities
+from nnunetv2_spinesegdiff.images.writing import write_image
 from nnunetv2_spinesegdiff.labels import BACKGROUND, CLASSES
-from nnunetv2_spinesegdiff.scans.written import write_image
 
-from .geometry import IN_PLANE_MM, Grid, SliceView, extract_slice
-from .intensities import scale_intensities
+from .geometry import IN_PLANE_MM, SliceView, extract_slice
 from .label_rules import map_labels
 from .spider import SpiderSeries, read_image_and_mask
 

@@ -14,86 +14,19 @@ viewer shows the slice at its place in the patient.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations
 
 import numpy as np
 import SimpleITK as sitk
+
+from nnunetv2_spinesegdiff.images.grid import Axes, Flips, Grid, obliquity_deg, patient_axes
 
 IN_PLANE_MM = 1.0
 IN_PLANE_SIZE = 320
 LEFT_RIGHT_SIZE = 64
 
-SPACING_DECIMALS = 5
-
 SLICES = ("middle", "all")
 DIMS = ("2d", "3d")
-
-Axes = tuple[int, int, int]
-Flips = tuple[bool, bool, bool]
-
-# Columns are unit vectors towards Posterior, Inferior and Right in the LPS world of SimpleITK.
-_PIR = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Where the voxels of a 3D image lie: the geometry of a SimpleITK image without its values.
-
-    Attributes:
-        size: number of voxels along SimpleITK's axes (x, y, z).
-        spacing: mm along the same axes.
-        origin: LPS position in mm of the centre of voxel (0, 0, 0).
-        direction: row-major 3 x 3 matrix whose columns are the LPS directions of the axes.
-    """
-
-    size: tuple[int, int, int]
-    spacing: tuple[float, float, float]
-    origin: tuple[float, float, float]
-    direction: tuple[float, ...]
-
-    @classmethod
-    def of(cls, image: sitk.Image) -> Grid:
-        return cls(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
-
-    @property
-    def cosines(self) -> np.ndarray:
-        """Direction as a (3, 3) array, one column an axis."""
-        return np.asarray(self.direction).reshape(3, 3)
-
-    def position(self, index: np.ndarray) -> np.ndarray:
-        """LPS position in mm of (fractional) voxel indices of shape (..., 3)."""
-        return np.asarray(self.origin) + np.asarray(index) * np.asarray(self.spacing) @ self.cosines.T
-
-    def at(self, index: Sequence[float], size: Sequence[int], spacing: Sequence[float]) -> Grid:
-        """The grid with the same axes whose first voxel lies at the fractional `index` of this one."""
-        (i, j, k), (x, y, z) = size, spacing
-        a, b, c = self.position(np.asarray(index)).tolist()
-        return replace(self, size=(i, j, k), spacing=(x, y, z), origin=(a, b, c))
-
-    def orthonormal(self) -> Grid:
-        """The grid with the nearest axes of unit length at right angles and the same first voxel.
-
-        Headers hold rounded cosines, and NIfTI has no place for axes that are not orthonormal.
-        """
-        if np.abs(self.cosines.T @ self.cosines - np.eye(3)).max() < 1e-9:
-            return self
-        left, _, right = np.linalg.svd(self.cosines)
-        return replace(self, direction=tuple((left @ right).ravel().tolist()))
-
-    def in_own_axes(self) -> Grid:
-        """The same voxels with their rounded spacing, from the origin along the axes of the world."""
-        x, y, z = (round(mm, SPACING_DECIMALS) for mm in self.spacing)
-        return Grid(self.size, (x, y, z), (0.0, 0.0, 0.0), tuple(np.eye(3).ravel().tolist()))
-
-    def image(self, array: np.ndarray) -> sitk.Image:
-        """SimpleITK image on this grid of a NumPy array (z, y, x)."""
-        image = sitk.GetImageFromArray(array)
-        image.SetSpacing(self.spacing)
-        image.SetOrigin(self.origin)
-        image.SetDirection(self.direction)
-        return image
 
 
 @dataclass(frozen=True)
@@ -205,41 +138,6 @@ def put_back(
     whole = np.full(view.oriented.size[::-1], outside, dtype=values_in_slab.dtype)
     whole[view.first_slice : view.first_slice + view.num_slices] = values_in_slab
     return view.source.image(np.ascontiguousarray(_from_patient_axes(whole, view.axes, view.flips)))
-
-
-def patient_axes(cosines: np.ndarray) -> tuple[Axes, Flips]:
-    """Which array axis runs (Posterior, Inferior, Right), and whether it runs backwards.
-
-    Of the six assignments the one that aligns best over all three axes is taken, so that an oblique volume
-    never gives one axis twice.
-
-    Args:
-        cosines: (3, 3), columns are the LPS directions of the SimpleITK axes.
-
-    Returns:
-        (axes, flips), each of length 3: oriented axis j is source axis axes[j], reversed if flips[j].
-    """
-    alignment = _PIR.T @ np.asarray(cosines)
-    axes = max(permutations(range(3)), key=lambda p: sum(abs(alignment[j, p[j]]) for j in range(3)))
-    flips = tuple(bool(alignment[j, axes[j]] < 0) for j in range(3))
-    return axes, flips  # type: ignore[return-value]
-
-
-def obliquity_deg(cosines: np.ndarray) -> float:
-    """Angle in degrees, 0..90, between the slice normal and the patient's left-right axis."""
-    axes, _ = patient_axes(cosines)
-    normal = np.cross(cosines[:, axes[0]], cosines[:, axes[1]])
-    # arctan2 keeps its precision at small angles, where arccos loses it.
-    return float(np.degrees(np.arctan2(np.hypot(normal[1], normal[2]), abs(normal[0]))))
-
-
-def grids_differ_by_mm(a: Grid, b: Grid) -> float:
-    """Largest distance in mm between corresponding corner voxels; infinite if the sizes differ."""
-    if a.size != b.size:
-        return float("inf")
-    corners = np.array([[0, 1, 0, 0, 1, 1, 0, 1], [0, 0, 1, 0, 1, 0, 1, 1], [0, 0, 0, 1, 0, 1, 1, 1]]).T
-    corners = corners * (np.asarray(a.size) - 1)
-    return float(np.linalg.norm(a.position(corners) - b.position(corners), axis=1).max())
 
 
 def _oriented_grid(source: Grid, axes: Axes, flips: Flips) -> Grid:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,20 +10,15 @@ import numpy as np
 import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.images.grid import Grid, check_same_grid, grids_differ_by_mm, patient_axes
+from nnunetv2_spinesegdiff.images.reading import read_scalar_volume
 
-from .geometry import Grid, grids_differ_by_mm, patient_axes
 from .series import Series, parse_series, select_series
 
-MAX_MASK_SHIFT_MM = 0.1
-"""Headers round; a mask may lie this far from its image before it counts as another grid."""
-
 MAX_SKEW_MM = 0.5
-"""Rounded direction cosines are put right; that may move a corner of the volume this far."""
+"""Correcting rounded direction cosines may move a corner of the volume by this distance."""
 
 _EXPECTED = "expected names such as 1_t1.mha, 1_t2.mha, 1_t2_SPACE.mha"
-
-# MetaIO tells of damaged data on stderr only, and hands out an image all the same.
-_DAMAGE = ("Uncompress failed", "not read completely")
 
 
 @dataclass(frozen=True)
@@ -187,42 +178,19 @@ def read_image_and_mask(files: SpiderSeries) -> tuple[sitk.Image, sitk.Image]:
         raise UserError(
             f"{files.image}: no such file, though its mask is there: add the image or remove the mask"
         )
-    image = read_volume(files.image)
     if not files.mask.is_file():
         raise UserError(
             f"{files.mask}: no such file; every image needs a mask of the same name: add it or "
             "remove the image"
         )
-    mask = read_volume(files.mask)
-    shift = grids_differ_by_mm(Grid.of(image), Grid.of(mask))
-    if not shift <= MAX_MASK_SHIFT_MM:
-        sizes = f"{mask.GetSize()} voxels, the image {image.GetSize()}"
-        what = f"has {sizes}" if np.isinf(shift) else f"lies {shift:.1f} mm off the image"
-        raise UserError(f"{files.mask}: geometry differs, the mask {what}: resample the mask to the image")
+    image, mask = _straight(files.image), _straight(files.mask)
+    check_same_grid(files.mask, mask, files.image, image)
     return image, mask
 
 
-def read_volume(path: Path) -> sitk.Image:
-    """Read one scalar 3D volume; its axes are made orthonormal where the header rounds them.
-
-    Raises:
-        UserError: missing, damaged, of another kind or on a skewed grid; the message names the file.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    try:
-        with _stderr_captured() as said:
-            image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise UserError(f"{path}: cannot be read, truncated or damaged: copy or download it again") from error
-    if any(sign in said[0] for sign in _DAMAGE):
-        raise UserError(f"{path}: its data is damaged: copy or download it again")
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        values = image.GetNumberOfComponentsPerPixel()
-        raise UserError(
-            f"{path}: expected a scalar 3D volume, found {image.GetDimension()} dimensions and "
-            f"{values} values a voxel: export it again"
-        )
+def _straight(path: Path) -> sitk.Image:
+    """Read a volume and make its axes orthonormal where the header rounds them."""
+    image = read_scalar_volume(path)
     grid = Grid.of(image)
     skew = grids_differ_by_mm(grid, grid.orthonormal())
     if not skew <= MAX_SKEW_MM:
@@ -232,20 +200,3 @@ def read_volume(path: Path) -> sitk.Image:
         )
     image.SetDirection(grid.orthonormal().direction)
     return image
-
-
-@contextmanager
-def _stderr_captured() -> Iterator[list[str]]:
-    """Collect what native code writes to file descriptor 2; the text is in the list after the block."""
-    said = [""]
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as sink:
-        os.dup2(sink.fileno(), 2)
-        try:
-            yield said
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            sink.seek(0)
-            said[0] = sink.read().decode(errors="replace")

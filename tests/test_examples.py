@@ -8,8 +8,8 @@ import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff import example_scans
 from nnunetv2_spinesegdiff.examples import FOLDER
-from nnunetv2_spinesegdiff.scans.finding import look_for_scans
-from nnunetv2_spinesegdiff.scans.reading import read_scan
+from nnunetv2_spinesegdiff.images.finding import look_for_scans
+from nnunetv2_spinesegdiff.images.reading import read_scan
 
 CANAL, VERTEBRA = np.s_[270:315, 292:300], np.s_[270:315, 240:275]
 """Rows and columns at the level of L3."""

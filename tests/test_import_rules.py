@@ -54,7 +54,7 @@ ROOMS = {
         outside=("torch", "numpy", "scipy", "nnunetv2", "batchgenerators", "batchgeneratorsv2"),
     ),
     "inference": Room(
-        inside=("network", "diffusion", "evaluation", "preflight", *LEAVES),
+        inside=("network", "diffusion", "evaluation", "images", "preflight", *LEAVES),
         outside=(
             *("torch", "numpy", "tqdm", "nnunetv2", "SimpleITK", "nibabel"),
             *("acvl_utils", "batchgenerators"),
@@ -70,7 +70,7 @@ ROOMS = {
     ),
     # Reads and writes the files of an evaluation; what it computes and draws, the room before it does.
     "reporting": Room(
-        inside=("evaluation", "inference.finished", *LEAVES),
+        inside=("evaluation", "images", *LEAVES),
         outside=("numpy", "pandas", "SimpleITK", "tqdm", "jinja2", "torch"),
     ),
     # Starts nnU-Net's commands instead of importing them; of other rooms, what knows names and flags.
@@ -82,23 +82,23 @@ ROOMS = {
         outside=("yaml", "numpy", "pandas"),
     ),
     "dataset_conversion": Room(
-        inside=("scans.written", *LEAVES),
+        inside=("images", *LEAVES),
         outside=("SimpleITK", "numpy", "scipy", "tqdm", *EXPORTED_BY_NNUNET),
     ),
-    # Files of scans, in any format; highdicom and pydicom are an extra.
-    "scans": Room(
-        inside=("dataset_conversion", *LEAVES),
+    # Everything that reads or writes an image goes through here; highdicom is an extra.
+    "images": Room(
+        inside=LEAVES,
         outside=("SimpleITK", "numpy", "nibabel", "highdicom", "pydicom"),
     ),
     "measuring": Room(inside=LEAVES, outside=("numpy", "scipy", "pandas", "skimage")),
     "sharing": Room(
-        inside=("inference", "network", "preflight", "evaluation.fold_balance", *LEAVES),
+        inside=("inference", "network", "preflight", "evaluation.fold_balance", "images.zips", *LEAVES),
         outside=("torch", "numpy", "nnunetv2"),
     ),
     # The front door: everything that a scan passes through, but no training.
     "segmentation": Room(
         inside=(
-            *("scans", "measuring", "sharing", "inference", "network", "diffusion", "evaluation"),
+            *("images", "measuring", "sharing", "inference", "network", "diffusion", "evaluation"),
             *("dataset_conversion", "preflight", *LEAVES),
         ),
         outside=("torch", "numpy", "pandas", "SimpleITK", "tqdm", "nnunetv2"),
@@ -108,7 +108,9 @@ ROOMS = {
         inside=("preflight", "inference.memory", "inference.settings", *LEAVES), outside=("torch", "nnunetv2")
     ),
     # The one room that asks a network for anything.
-    "downloads": Room(inside=("errors", "files", "locks"), outside=("pooch", "requests", "tqdm")),
+    "downloads": Room(
+        inside=("images.zips", "errors", "files", "locks"), outside=("pooch", "requests", "tqdm")
+    ),
     "ext_trainers": Room(inside=("training", "errors")),
 }
 FREE = ("cli", "demo", "demo_train", "__main__", "__init__")

@@ -13,8 +13,9 @@ from pathlib import Path
 import pooch
 
 from ..errors import UserError
+from ..images.zips import BadArchive
 from . import tables, unpacking
-from .archives import BadArchive, unpacked_size
+from .archives import unpacked_size
 from .connection import WAITS, Server
 from .datasets import SPIDER, Archive, Dataset, Table
 from .disk import check_free, in_words

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import zipfile
 from pathlib import Path
+from zipfile import ZipFile
 
 from tqdm import tqdm
 
 from ..errors import UserError
 from ..files import save_json
-from .archives import BadArchive, Members, members_of
+from ..images import zips
+from .archives import Members, members_of
 from .disk import check_free, is_full
 
 RECORD = ".spinesegdiff_download.json"
@@ -32,12 +33,12 @@ def unpack(archive: Path, target: Path, room: Path, sha256: str) -> Members:
         What has been unpacked.
 
     Raises:
-        BadArchive: the zip is damaged, or holds what may not be unpacked (see `members_of`).
+        BadArchive: the zip is damaged or unsafe (see `zips.opened`), or `members_of` rejects it.
         UserError: the disk is full or cannot be written. In either case nothing is left of the folder.
     """
     growing = room / f"{target.name}.unpacking"
     try:
-        with zipfile.ZipFile(archive) as source:
+        with zips.opened(archive) as source:
             members = members_of(source.infolist(), archive.name)
             check_free(target.parent, members.size, f"to unpack {archive.name}")
             growing.mkdir()
@@ -45,8 +46,6 @@ def unpack(archive: Path, target: Path, room: Path, sha256: str) -> Members:
         files = {str(path): info.file_size for info, path in members.files.items()}
         save_json({"sha256": sha256, "files": files}, growing / RECORD)
         os.rename(growing, target)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-        raise BadArchive(f"{archive.name}: is damaged or no zip ({error}): download it again") from error
     except OSError as error:
         if is_full(error):
             raise UserError(
@@ -59,13 +58,12 @@ def unpack(archive: Path, target: Path, room: Path, sha256: str) -> Members:
     return members
 
 
-def _write_files(source: zipfile.ZipFile, members: Members, folder: Path) -> None:
+def _write_files(source: ZipFile, members: Members, folder: Path) -> None:
     bar = tqdm(members.files.items(), desc=f"Unpacking {Path(source.filename or '').name}", unit="files")
     for entry, path in bar:
         place = folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
-        with source.open(entry) as packed, place.open("wb") as file:
-            shutil.copyfileobj(packed, file, 1 << 20)
+        zips.extract(source, entry, place)
 
 
 def what_is_wrong(folder: Path, sha256: str) -> str:

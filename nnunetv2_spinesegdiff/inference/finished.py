@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-import SimpleITK as sitk
-
 from ..errors import UserError
 from ..files import half_written, save_json
+from ..images.reading import check_file
 
 RECORD = "spinesegdiff_args.json"
 UNCERTAINTY = "uncertainty"
@@ -113,13 +109,14 @@ def is_whole(path: Path) -> bool:
             return path.read_bytes().endswith(b"IEND\xaeB`\x82")
         if path.suffix == ".pkl":
             return path.read_bytes().endswith(b".")  # the opcode that ends a pickle
-        return _is_whole_image(path)
-    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error):
+        check_file(path)
+        return True
+    except (OSError, EOFError, UserError, ValueError, zipfile.BadZipFile, zlib.error):
         return False
 
 
 def check_whole(written: Path, path: Path) -> None:
-    """Ask of what was just written whether the disk had room: ITK's writers of NIfTI and NRRD do not.
+    """Check that the disk had room for a new file: ITK's writers of NIfTI and NRRD do not.
 
     Args:
         written: under its temporary name.
@@ -130,47 +127,6 @@ def check_whole(written: Path, path: Path) -> None:
     """
     if not is_whole(written):
         raise UserError(f"{path}: cannot be written whole, is the disk full? Make room and run again")
-
-
-def _is_whole_image(path: Path) -> bool:
-    if path.suffix == ".gz":
-        with gzip.open(path) as stream:
-            while stream.read(1 << 20):
-                continue
-    # ITK fills up what is missing in these, and says nothing.
-    if path.suffix == ".mha" and not _mha_has_its_bytes(path):
-        return False
-    if path.suffix == ".nii" and not _nii_has_its_bytes(path):
-        return False
-    sitk.ReadImage(str(path))
-    return True
-
-
-def _mha_has_its_bytes(path: Path) -> bool:
-    """Whether the voxels that a MetaImage header announces follow it."""
-    content = path.read_bytes()
-    header, _, voxels = content.partition(b"ElementDataFile = LOCAL\n")
-    fields = dict(line.split(" = ", 1) for line in header.decode("latin-1").splitlines() if " = " in line)
-    if fields.get("CompressedData") == "True":
-        zlib.decompress(voxels)
-        return True
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    image = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID())
-    count = reader.GetNumberOfComponents() * image.GetSizeOfPixelComponent()
-    for size in reader.GetSize():
-        count *= size
-    return len(voxels) >= count
-
-
-def _nii_has_its_bytes(path: Path) -> bool:
-    """Whether the voxels that a NIfTI header announces follow it."""
-    try:
-        voxels: Any = nib.Nifti1Image.from_filename(path).dataobj
-    except (nib.filebasedimages.ImageFileError, nib.wrapstruct.WrapStructError):
-        return False
-    return path.stat().st_size >= voxels.offset + prod(voxels.shape) * voxels.dtype.itemsize
 
 
 def keep_record(folder: Path, record: Mapping[str, Any], overwrite: bool, ending: str) -> None:

@@ -243,9 +243,8 @@ class SpineSegDiffPredictor(stock.nnUNetPredictor):
             save_probabilities,
         )
         wanted = self._unfinished(outputs, overwrite, save_probabilities) if outputs else range(len(inputs))
-        reader = self.plans_manager.image_reader_writer_class()
         checked = tqdm(wanted, desc="Checking", unit="case", disable=not self.allow_tqdm)
-        reasons = {i: why_unfit(inputs[i], reader) for i in checked}
+        reasons = {i: why_unfit(inputs[i]) for i in checked}
         self.failures += [reason for reason in reasons.values() if reason is not None]
         fit = [i for i, reason in reasons.items() if reason is None]
         if outputs is None:

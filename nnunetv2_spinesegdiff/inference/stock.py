@@ -22,6 +22,8 @@ class OptimizedModule(metaclass=_IsOptimized):
     """Stands for `torch._dynamo.OptimizedModule` in `isinstance`: as long as torch's compiler is not loaded,
     nothing is compiled."""
 
+    _orig_mod: Any
+
 
 def _imported() -> ModuleType:
     """nnU-Net's module; its import of `OptimizedModule` gets the class above."""

@@ -12,7 +12,7 @@ from ..errors import UserError
 from ..evaluation.orientation import view_of
 from ..evaluation.plots import CaseRow
 from .evaluation_folder import Evaluation, System
-from .volumes import Volume, check_same_place, read_volume
+from .volumes import Volume, read_volume
 
 TRUTH = "truth"
 
@@ -83,7 +83,7 @@ def case_row(
 
 def _placed(path: Path, truth: Volume) -> Volume:
     volume = read_volume(path)
-    check_same_place(volume, truth)
+    volume.check_on(truth)
     return volume
 
 

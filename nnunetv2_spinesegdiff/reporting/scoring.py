@@ -15,9 +15,10 @@ from tqdm import tqdm
 from ..errors import UserError
 from ..evaluation.confidence import Structures, structure_mask
 from ..evaluation.scores import DISTANCES, FOUND, level_dice, score_case
+from ..images.grid import check_same_grid
+from ..images.reading import read_scalar_volume
 from ..labels import SPIDER_DISCS
 from ..workers import worker_processes
-from .masks import check_same_grid, read_mask
 from .sources import Case
 
 SECONDS_A_PROCESS = 20.0
@@ -105,7 +106,7 @@ def _score(work: Work) -> Scored:
     case = work.case
     if case.metrics is not None and not case.has_masks:
         return Scored(rows=[_row_of(name, case.metrics, labels) for name, labels in work.structures.items()])
-    label, prediction = read_mask(case.label), read_mask(case.prediction)
+    label, prediction = read_scalar_volume(case.label), read_scalar_volume(case.prediction)
     check_same_grid(case.prediction, prediction, case.label, label)
     truth, mask = (sitk.GetArrayViewFromImage(image) for image in (label, prediction))
     _refuse_unknown(truth, case.label, work)
@@ -155,7 +156,12 @@ def _levels(work: Work, label: sitk.Image, mask: np.ndarray) -> list[dict[str, A
     """
     assert work.instances is not None
     numbered = sitk.Resample(
-        read_mask(work.instances), label, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkInt32
+        read_scalar_volume(work.instances),
+        label,
+        sitk.Transform(),
+        sitk.sitkNearestNeighbor,
+        0,
+        sitk.sitkInt32,
     )
     numbers = sitk.GetArrayFromImage(numbered)
     discs = work.structures["ivd"]

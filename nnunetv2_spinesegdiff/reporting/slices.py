@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import UserError
 from ..evaluation.orientation import View, view_of
-from .volumes import Volume, check_same_place, read_volume
+from .volumes import Volume, read_volume
 
 
 class NoPicture(Exception):
@@ -102,7 +102,7 @@ def _fitting(path: Path | None, what: str, truth: Volume) -> np.ndarray:
     if volume.values.shape != truth.values.shape:
         raise NoPicture(f"{what} has {_voxels(volume.values)} voxels, the label {_voxels(truth.values)}")
     try:
-        check_same_place(volume, truth)
+        volume.check_on(truth)
     except UserError:
         raise NoPicture(f"{what} does not lie where the label does") from None
     return volume.values

@@ -15,12 +15,10 @@ import SimpleITK as sitk
 import torch
 
 from ..errors import UserError
+from ..images.finding import MOST_BYTES, find_scans, unique_names
+from ..images.reading import read_scan, scan_of
+from ..images.scan import Scan, ScanSource
 from ..inference.settings import PredictionSettings
-from ..scans.finding import find_scans
-from ..scans.in_memory import scan_of
-from ..scans.names import MOST_BYTES, unique_names
-from ..scans.reading import read_scan
-from ..scans.scan import Scan, ScanSource
 from ..sharing.opening import open_model
 from .arguments import device_of, folds_of, no_scan, path_of, series_of, slices_of, told_of_arguments
 from .folders import FoldersOfCalls

@@ -14,9 +14,8 @@ from tqdm import tqdm
 
 from .. import __version__
 from ..errors import UserError, told_if_unwritable
-from ..scans.contents import contents_of
-from ..scans.finding import look_for_scans
-from ..scans.scan import ScanSource
+from ..images.finding import contents_of, look_for_scans
+from ..images.scan import ScanSource
 from ..sharing.bundled import provenance
 from ..sharing.opening import open_model
 from .many import Failure, segment_each

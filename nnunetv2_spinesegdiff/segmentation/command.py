@@ -28,7 +28,7 @@ def run_segment(options: argparse.Namespace) -> int:
     if not 0 <= options.part_id < options.num_parts:
         raise UserError(f"--part_id {options.part_id}: choose 0 to {options.num_parts - 1}")
     if options.dicom_seg:
-        from ..scans.dicom_seg import check_highdicom
+        from ..images.dicom_seg import check_highdicom
 
         check_highdicom()
     given = vars(options)

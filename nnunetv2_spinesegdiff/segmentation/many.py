@@ -14,10 +14,9 @@ from typing import TypeVar
 import SimpleITK as sitk
 
 from ..errors import UserError
+from ..images.reading import read_scan, scan_of
+from ..images.scan import Scan, ScanSource
 from ..inference.probabilities import told
-from ..scans.in_memory import scan_of
-from ..scans.reading import read_scan
-from ..scans.scan import Scan, ScanSource
 from .model import SliceModel
 from .result import Segmentation
 from .segment import segment_scan

@@ -11,9 +11,9 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import digest, half_written, save_json
+from ..images.scan import Scan
+from ..images.writing import write_image
 from ..labels import BACKGROUND, CLASSES
-from ..scans.scan import Scan
-from ..scans.written import write_image
 from .result import Segmentation
 
 RECORDS = ".scans"
@@ -224,7 +224,7 @@ def _draw(done: Segmentation, path: Path) -> None:
 
 def _write_dicom_seg(done: Segmentation, path: Path) -> None:
     from .. import __version__
-    from ..scans.dicom_seg import write_dicom_seg
+    from ..images.dicom_seg import write_dicom_seg
 
     write_dicom_seg(
         done.mask,

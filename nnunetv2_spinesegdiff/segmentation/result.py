@@ -12,8 +12,8 @@ import pandas as pd
 import SimpleITK as sitk
 
 from ..errors import UserError
-from ..scans.dicom_seg import check_highdicom
-from ..scans.scan import Scan
+from ..images.dicom_seg import check_highdicom
+from ..images.scan import Scan
 from .measurements import table_of
 
 

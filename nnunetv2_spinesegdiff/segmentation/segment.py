@@ -8,10 +8,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..dataset_conversion.geometry import extract_slice
-from ..dataset_conversion.intensities import scale_intensities, signal_from_zero
 from ..diffusion.batching import is_out_of_memory
 from ..errors import UserError
-from ..scans.scan import Scan
+from ..images.intensities import scale_intensities, signal_from_zero
+from ..images.scan import Scan
 from .cutting import SegmentedSlices, segment_slices
 from .findings import anatomy_warnings, check_spine_found, edge_warnings, warnings_of, window_warnings
 from .measurements import rows_of

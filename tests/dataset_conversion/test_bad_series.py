@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from nnunetv2_spinesegdiff.dataset_conversion import cases
-from nnunetv2_spinesegdiff.dataset_conversion.geometry import Grid, extract_slice, grids_differ_by_mm
+from nnunetv2_spinesegdiff.dataset_conversion.geometry import extract_slice
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.scans import written
+from nnunetv2_spinesegdiff.images import writing
+from nnunetv2_spinesegdiff.images.grid import Grid, grids_differ_by_mm
 
 from ..full_disk import says_that_the_disk_is_full
 from .converting import contents, expected_files, image_missing, rows, run, truncated
@@ -45,7 +46,7 @@ def _flipped_bits(spider: Path) -> tuple[str, str]:
 
 def _no_image_at_all(spider: Path) -> tuple[str, str]:
     (spider / "images" / "3_t1.mha").write_text("<html>404</html>")
-    return "images/3_t1.mha", "cannot be read"
+    return "images/3_t1.mha", "not a MetaImage file"
 
 
 def _image_in_other_case(spider: Path) -> tuple[str, str]:
@@ -104,12 +105,12 @@ def _moved_mask(spider: Path) -> tuple[str, str]:
         return mask
 
     _edit(spider / "masks" / "3_t1.mha", change)
-    return "masks/3_t1.mha", "geometry differs"
+    return "masks/3_t1.mha", "not on the grid of"
 
 
 def _smaller_mask(spider: Path) -> tuple[str, str]:
     _edit(spider / "masks" / "3_t1.mha", lambda mask: mask[:-1])
-    return "masks/3_t1.mha", "geometry differs"
+    return "masks/3_t1.mha", "not on the grid of"
 
 
 def _two_dimensional(spider: Path) -> tuple[str, str]:
@@ -251,7 +252,7 @@ def test_a_full_disk_is_a_failure_of_the_case(cohort, tmp_path, monkeypatch, fol
     if folder == "conversion":
         monkeypatch.setattr(cases, "save_json", full(cases.save_json))
     else:
-        monkeypatch.setattr(written, "save_nifti", full(written.save_nifti))
+        monkeypatch.setattr(writing, "save_nifti", full(writing.save_nifti))
     failure = run(cohort, tmp_path, contrast="t1").failures[0]
     assert f"{folder}/SPIDER_002_t1" in str(failure)
     told = "is the disk full?" if folder != "conversion" else "No space left on device): check the disk"

@@ -91,7 +91,7 @@ def test_a_truncated_series_is_one_line_and_status_1(tmp_path, folders, capsys):
     assert main(["convert", "-i", str(tmp_path / "scans"), "-d", "501", "-np", "1"]) == 1
     said = capsys.readouterr()
     (error,) = [line for line in said.err.splitlines() if "error" in line]
-    assert error.startswith(f"error: {path}: cannot be read")
+    assert error.startswith(f"error: {path}: is truncated or damaged")
     assert "Traceback" not in said.err
     dataset = folders["nnunet_raw"] / "Dataset501_SPIDER"
     assert said.out.splitlines()[-1] == f"11 cases of 6 patients in {dataset}"

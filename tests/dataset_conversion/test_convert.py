@@ -10,9 +10,10 @@ import pytest
 import SimpleITK as sitk
 from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor as extractor
 from nnunetv2_spinesegdiff.dataset_conversion import cases
-from nnunetv2_spinesegdiff.dataset_conversion.geometry import Grid, extract_slice, grids_differ_by_mm
+from nnunetv2_spinesegdiff.dataset_conversion.geometry import extract_slice
 
 from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.images.grid import Grid, grids_differ_by_mm
 
 from .converting import SPIDER_LIKE, contents, expected_files, rows, run, truncated
 from .made_up import SLICES_LAST, rotation, write_series

@@ -7,14 +7,9 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nnunetv2_spinesegdiff.dataset_conversion.geometry import (
-    Grid,
-    extract_slice,
-    grids_differ_by_mm,
-    obliquity_deg,
-    patient_axes,
-    put_back,
-)
+from nnunetv2_spinesegdiff.dataset_conversion.geometry import extract_slice, put_back
+
+from nnunetv2_spinesegdiff.images.grid import Grid, grids_differ_by_mm, obliquity_deg, patient_axes
 
 from .made_up import SLICES_FIRST, SLICES_LAST, rotation, volume, world_positions
 

@@ -19,6 +19,7 @@ from nnunetv2_spinesegdiff.downloads.download import Downloaded, download
 from nnunetv2_spinesegdiff.downloads.resuming import _BLOCK as BLOCK
 from nnunetv2_spinesegdiff.downloads.room import ROOM, working_room
 from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.images import zips
 
 from ..dataset_conversion.made_up import write_cohort
 from .serving import Shelf, dataset_of, serving, zip_of
@@ -184,7 +185,7 @@ def fill_up(monkeypatch: pytest.MonkeyPatch, which: str, room: int) -> None:
 
     def opened(path: Path, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
         file = usual(path, mode, *args, **kwargs)
-        return FullAfter(file, room) if which in str(path) and mode in ("wb", "ab") else file
+        return FullAfter(file, room) if which in str(path) and mode in ("wb", "ab", "xb") else file
 
     monkeypatch.setattr(Path, "open", opened)
 
@@ -210,16 +211,16 @@ def test_a_disk_that_fills_up_while_unpacking_leaves_the_zip_alone(shelf, tmp_pa
 
 
 def test_interrupted_unpacking_leaves_no_folder(shelf, tmp_path, monkeypatch):
-    usual, copied = shutil.copyfileobj, []
+    usual, copied = zips.extract, []
 
-    def interrupted(*args: Any) -> None:
+    def interrupted(*args: Any) -> str:
         copied.append(args)
         if len(copied) == 3:
             raise KeyboardInterrupt
-        usual(*args)
+        return usual(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "copyfileobj", interrupted)
+        patch.setattr(zips, "extract", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(shelf, tmp_path, only=["images"])
     assert names(tmp_path / ROOM) == {"images.zip"}
@@ -267,7 +268,7 @@ def test_damaged_zips_are_refused(tmp_path, damage):
     content = b"x" * 1000 if damage == "no zip" else content[:5000] + b"damage" + content[5006:]
     with (
         serving(Shelf({"images.zip": content})) as shelf,
-        pytest.raises(UserError, match=r"images\.zip: is damaged or no zip"),
+        pytest.raises(UserError, match=r"images\.zip: is not a zip, or is truncated"),
     ):
         run(shelf, tmp_path / "out", dataset=dataset_of(shelf.files), only=["images"])
     assert not (tmp_path / "out").exists()

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from nnunetv2_spinesegdiff.dataset_conversion.geometry import extract_slice, put_back
-from nnunetv2_spinesegdiff.dataset_conversion.intensities import scale_intensities
 
 from nnunetv2_spinesegdiff import SpineSegmenter, example_scans
+from nnunetv2_spinesegdiff.images.intensities import scale_intensities
 from nnunetv2_spinesegdiff.sharing.bundled import DEFAULT, bundled_model
 from nnunetv2_spinesegdiff.sharing.export import export_model
 from nnunetv2_spinesegdiff.sharing.opening import open_model

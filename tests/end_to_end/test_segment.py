@@ -14,7 +14,7 @@ import pytest
 import SimpleITK as sitk
 from nnunetv2_spinesegdiff.dataset_conversion.geometry import extract_slice, put_back
 
-from ..scans.made_up import write_series, zipped
+from ..images.made_up import write_series, zipped
 from .conftest import Workspace
 
 SAME = ("compressed", "dicom", "header", "metaimage", "nrrd", "zipped")

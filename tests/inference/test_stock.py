@@ -1,4 +1,4 @@
-"""A prediction starts without torch's compiler, and whoever compiles still finds everything as it should be."""
+"""Predictions start without torch's compiler; compilation works as before."""
 
 from __future__ import annotations
 

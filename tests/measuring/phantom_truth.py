@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 from nnunetv2_spinesegdiff.dataset_conversion.geometry import extract_slice
-from nnunetv2_spinesegdiff.dataset_conversion.intensities import scale_intensities
 from nnunetv2_spinesegdiff.dataset_conversion.label_rules import map_labels
 from nnunetv2_spinesegdiff.dataset_conversion.phantom.acquisition import Acquisition
 from nnunetv2_spinesegdiff.dataset_conversion.phantom.bones import (
@@ -31,6 +30,8 @@ from nnunetv2_spinesegdiff.dataset_conversion.phantom.placement import (
     place,
 )
 from nnunetv2_spinesegdiff.dataset_conversion.phantom.render import render
+
+from nnunetv2_spinesegdiff.images.intensities import scale_intensities
 
 _STEP = 0.1
 _SLAB_MM = 4.0

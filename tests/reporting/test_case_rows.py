@@ -129,14 +129,14 @@ def test_a_file_that_lies_elsewhere_is_named(tmp_path, file):
         tmp_path / "elsewhere.nii.gz", np.zeros((1, 24, 20), np.float32), origin=(5, 0, 0)
     )
     evaluation = with_files(evaluation, "case_0", **{file: elsewhere})
-    with pytest.raises(UserError, match=r"elsewhere\.nii\.gz: does not lie where .*case_0\.nii\.gz"):
+    with pytest.raises(UserError, match=r"elsewhere\.nii\.gz: is not on the grid of .*case_0\.nii\.gz"):
         case_row(evaluation, evaluation.systems, "case_0", evaluation.systems[1])
 
 
 @pytest.mark.parametrize("file", ["label", "prediction", "uncertainty"])
 def test_a_missing_file_other_than_the_image_is_an_error(tmp_path, file):
     evaluation = with_files(write_small_evaluation(tmp_path), "case_0", **{file: tmp_path / "gone.nii.gz"})
-    with pytest.raises(UserError, match=r"gone\.nii\.gz: is not there"):
+    with pytest.raises(UserError, match=r"gone\.nii\.gz: no such file"):
         case_row(evaluation, evaluation.systems, "case_0", evaluation.systems[1])
 
 

@@ -7,7 +7,8 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.reporting.volumes import TOLERANCE, check_same_place, read_volume
+from nnunetv2_spinesegdiff.images.grid import TOLERANCE_MM
+from nnunetv2_spinesegdiff.reporting.volumes import read_volume
 
 from .small_evaluation import write_image
 
@@ -41,7 +42,7 @@ def test_colours_are_averaged(tmp_path):
 def test_files_that_cannot_be_shown_are_named_in_one_line(tmp_path):
     (tmp_path / "broken.nii.gz").write_bytes(b"nothing")
     sitk.WriteImage(sitk.JoinSeries([sitk.GetImageFromArray(VALUES)] * 2), str(tmp_path / "four.nii.gz"))
-    for name, cause in (("none", "is not there"), ("broken", "cannot be read"), ("four", "has 4 axes")):
+    for name, cause in (("none", "no such file"), ("broken", "not a gzip"), ("four", "has 4 dimensions")):
         with pytest.raises(UserError, match=cause) as error:
             read_volume(tmp_path / f"{name}.nii.gz")
         assert str(error.value).startswith(str(tmp_path / name))
@@ -52,27 +53,27 @@ def test_files_that_cannot_be_shown_are_named_in_one_line(tmp_path):
     ("place", "same"),
     [
         ({}, True),
-        ({"origin": (0.9 * TOLERANCE * 0.5, 0, 0)}, True),
-        ({"origin": (0, 0, 1.1 * TOLERANCE * 0.5)}, False),
+        ({"origin": (0.9 * TOLERANCE_MM, 0, 0)}, True),
+        ({"origin": (0, 0, 1.1 * TOLERANCE_MM)}, False),
         ({"direction": rotation(0.01)}, True),
         ({"direction": rotation(20)}, False),
         ({"direction": rotation(180)}, False),
         ({"spacing": (0.5, 1.5, 4.5)}, False),
     ],
 )
-def test_half_a_voxel_is_the_same_place(tmp_path, place, same):
+def test_a_tenth_of_a_millimeter_is_the_same_place(tmp_path, place, same):
     spacing = (0.5, 1.5, 4.0)
     one = read_volume(write_image(tmp_path / "a.mha", VALUES, spacing))
     other = read_volume(write_image(tmp_path / "b.mha", VALUES, **{"spacing": spacing, **place}))
     if same:
-        check_same_place(other, one)
+        other.check_on(one)
         return
-    with pytest.raises(UserError, match=r"b\.mha: does not lie where .*a\.mha does \(corners up to .* mm"):
-        check_same_place(other, one)
+    with pytest.raises(UserError, match=r"b\.mha: is not on the grid of .*a\.mha \(corners are up to .* mm"):
+        other.check_on(one)
 
 
 def test_other_sizes_are_another_place(tmp_path):
     one = read_volume(write_image(tmp_path / "a.mha", VALUES))
     for other in (VALUES[:, :2], VALUES[0]):
-        with pytest.raises(UserError, match=r"sizes .* and 4x3x2"):
-            check_same_place(read_volume(write_image(tmp_path / "b.mha", other)), one)
+        with pytest.raises(UserError, match=r"voxels instead of 4 x 3 x 2"):
+            read_volume(write_image(tmp_path / "b.mha", other)).check_on(one)

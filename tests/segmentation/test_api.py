@@ -25,7 +25,7 @@ from nnunetv2_spinesegdiff.segmentation import api
 from nnunetv2_spinesegdiff.segmentation.measurements import COLUMNS, table_of, write_measurements
 from nnunetv2_spinesegdiff.sharing import bundled
 
-from ..scans.made_up import write_series, zipped
+from ..images.made_up import write_series, zipped
 from .made_up import reading_model, spine, spine_labels, write
 
 

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from nnunetv2_spinesegdiff.cli import main
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.files import written_whole
-from nnunetv2_spinesegdiff.scans.contents import contents_of
+from nnunetv2_spinesegdiff.images.finding import contents_of
 from nnunetv2_spinesegdiff.segmentation import cohort, outputs
 from nnunetv2_spinesegdiff.segmentation.cohort import ModelChoice, segment_cohort
 from nnunetv2_spinesegdiff.segmentation.outputs import Formats, ScanOutputs
@@ -111,7 +111,7 @@ def test_a_link_that_leads_nowhere_stops_no_other(scans, tmp_path, stand_in_mode
     (scans / "gone.nii.gz").symlink_to(tmp_path / "nowhere.nii.gz")
     done = run(scans, tmp_path / "out")
     assert done.segmented == ["scan0", "scan1", "scan2"]
-    assert "a link that leads nowhere" in done.failures[0].reason
+    assert "a broken link" in done.failures[0].reason
 
 
 @pytest.mark.parametrize("parts", [2, 3, 5])

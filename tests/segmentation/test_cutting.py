@@ -7,8 +7,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from nnunetv2_spinesegdiff.dataset_conversion.intensities import scale_intensities
 
+from nnunetv2_spinesegdiff.images.intensities import scale_intensities
 from nnunetv2_spinesegdiff.segmentation.cutting import segment_slices
 
 from .made_up import reading_model, spine, spine_labels

@@ -8,9 +8,9 @@ import SimpleITK as sitk
 import torch
 
 from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.images.reading import scan_of
 from nnunetv2_spinesegdiff.inference.calibrated import Calibration
 from nnunetv2_spinesegdiff.labels import VERTEBRAE
-from nnunetv2_spinesegdiff.scans.in_memory import scan_of
 from nnunetv2_spinesegdiff.segmentation.segment import segment_scan
 
 from .made_up import BRIGHTNESS, reading_model, spine

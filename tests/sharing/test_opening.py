@@ -16,6 +16,7 @@ import torch
 from nnunetv2.model_sharing.model_export import export_pretrained_model
 
 from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.images import zips
 from nnunetv2_spinesegdiff.sharing import unpacking
 from nnunetv2_spinesegdiff.sharing.export import export_model
 from nnunetv2_spinesegdiff.sharing.opening import open_model
@@ -150,17 +151,17 @@ def test_a_zip_that_was_packed_again_unchanged_is_opened(zipped, scratch):
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("../evil.txt", "leads out of its folder"),
-        ("Dataset501_Toy/../../evil.txt", "leads out of its folder"),
-        ("a\\..\\..\\evil.txt", "leads out of its folder"),
-        ("/evil.txt", "an absolute name"),
-        ("\\\\host\\evil.txt", "an absolute name"),
-        ("C:\\evil.txt", "an absolute name"),
-        ("C:evil.txt", "an absolute name"),
-        ("evil\x1b[2J.txt", "leads out of its folder"),
-        ("evil/", "no plain file"),
-        ("./evil.txt", "no plain file"),
-        ("a//evil.txt", "no plain file"),
+        ("../evil.txt", "outside of its folder"),
+        ("Dataset501_Toy/../../evil.txt", "outside of its folder"),
+        ("a\\..\\..\\evil.txt", "outside of its folder"),
+        ("/evil.txt", "outside of its folder"),
+        ("\\\\host\\evil.txt", "outside of its folder"),
+        ("C:\\evil.txt", "outside of its folder"),
+        ("C:evil.txt", "outside of its folder"),
+        ("evil\x1b[2J.txt", "which manifest.json does not list"),
+        ("evil/", "which manifest.json does not list"),
+        ("./evil.txt", "which manifest.json does not list"),
+        ("a//evil.txt", "which manifest.json does not list"),
         ("evil.txt", "which manifest.json does not list"),
         ("{folder}/evil.py", "which manifest.json does not list"),
         ("{folder}/fold_2/checkpoint_final.pth", "which manifest.json does not list"),
@@ -177,7 +178,7 @@ def test_a_name_that_ends_in_secret_is_refused(zipped, scratch):
     """Python's zipfile cuts a name off at a NUL."""
     info = ZipInfo("evil.txt")
     info.filename = "evil.txt\0.json"
-    refused(zipped.changed(extra={info: b"evil"}), scratch, "such a zip is not opened")
+    refused(zipped.changed(extra={info: b"evil"}), scratch, "outside of its folder")
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -188,7 +189,7 @@ def test_a_name_twice_is_refused(zipped, scratch):
 
 @pytest.mark.parametrize(
     ("kind", "told"),
-    [(stat.S_IFLNK, "a link"), (stat.S_IFIFO, "no plain file"), (stat.S_IFDIR, "no plain file")],
+    [(stat.S_IFLNK, "is a link"), (stat.S_IFIFO, "regular file"), (stat.S_IFDIR, "does not list")],
 )
 def test_links_and_other_things_are_refused(zipped, scratch, kind, told):
     info = ZipInfo(f"{zipped.folder}/fold_2")
@@ -221,7 +222,7 @@ def test_a_file_that_is_missing_or_another_is_refused(zipped, scratch, name):
         contents[name] += b" "
 
     refused(zipped.changed(remove, listed=False), scratch, f"{name} is missing")
-    refused(zipped.changed(flip, listed=False), scratch, f"{name} is not what manifest.json says")
+    refused(zipped.changed(flip, listed=False), scratch, f"{name} is not what manifest.json states")
     refused(zipped.changed(lengthen, listed=False), scratch, f"{name} has .* bytes where manifest.json has")
 
 
@@ -236,7 +237,7 @@ def test_a_flipped_bit_in_the_zip_is_refused(zipped, scratch, at):
 @pytest.mark.parametrize("content", [b"", b"a mask", b"PK\x03\x04 and no more", b"\x1f\x8b\x08 gzip"])
 def test_what_is_no_zip_is_refused(tmp_path, scratch, content):
     (tmp_path / "model.zip").write_bytes(content)
-    refused(Zip(tmp_path / "model.zip"), scratch, "is no zip, or a damaged one")
+    refused(Zip(tmp_path / "model.zip"), scratch, "is not a zip, or is truncated or damaged")
 
 
 def test_a_truncated_zip_a_checkpoint_and_nothing_are_refused(zipped, scratch, tmp_path):
@@ -244,10 +245,12 @@ def test_a_truncated_zip_a_checkpoint_and_nothing_are_refused(zipped, scratch, t
     for share in (0.1, 0.5, 0.9, 0.999):
         (tmp_path / "short.zip").write_bytes(content[: int(share * len(content))])
         # Checkpoints are zips themselves, and one may be taken for the whole.
-        refused(Zip(tmp_path / "short.zip"), scratch, "is no zip, or a damaged one|it is cut off")
+        refused(
+            Zip(tmp_path / "short.zip"), scratch, "is not a zip, or is truncated or damaged|it is truncated"
+        )
     (tmp_path / "checkpoint_final.pth").write_bytes(zipped.read()["fold_0/checkpoint_final.pth"])
     refused(Zip(tmp_path / "checkpoint_final.pth"), scratch, "has no manifest.json")
-    refused(Zip(tmp_path / "none.zip"), scratch, "there is no such file or folder")
+    refused(Zip(tmp_path / "none.zip"), scratch, "no such file or folder")
 
 
 @pytest.mark.parametrize("choice", [{"folds": ["9"]}, {"folds": []}, {"checkpoint": "checkpoint_best.pth"}])
@@ -263,7 +266,7 @@ def test_a_disk_that_fills_up_while_unpacking_is_told(zipped, scratch, monkeypat
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(unpacking, "_write", full)
+    monkeypatch.setattr(zips, "extract", full)
     refused(zipped, scratch, r"cannot be unpacked \(No space left on device\)")
 
 
@@ -322,7 +325,7 @@ def test_a_manifest_that_is_no_json_is_refused(zipped, scratch, tmp_path):
 
 
 def test_files_that_could_fill_the_disk_are_refused_before_a_byte_is_written(zipped, scratch, monkeypatch):
-    monkeypatch.setattr(unpacking, "_write", None)
+    monkeypatch.setattr(zips, "extract", None)
 
     def inflate(contents: Contents) -> None:
         contents["MODEL_CARD.md"] = bytes(unpacking.MOST_TEXT + 1)
@@ -353,7 +356,7 @@ def test_files_over_each_other_are_refused(zipped, scratch, tmp_path):
             for name in ("header_offset", "CRC", "compress_size", "file_size"):
                 setattr(info, name, getattr(first, name))
             archive.filelist.append(info)
-    refused(Zip(path), scratch, "its files lie over each other|is no zip, or a damaged one")
+    refused(Zip(path), scratch, "zip entries overlap|is not a zip, or is truncated or damaged")
 
 
 def test_a_file_that_is_longer_than_its_header_says_is_refused(zipped, scratch):

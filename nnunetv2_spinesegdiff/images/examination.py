@@ -1,0 +1,181 @@
+"""Checks of every image, whatever file it comes from: is it a scan that can be segmented?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import SimpleITK as sitk
+
+from .grid import Grid, grids_differ_by_mm, obliquity_deg, patient_axes
+from .intensities import signal_range
+from .scan import Refusal
+
+IN_PLANE_MM = (0.1, 5.0)
+BETWEEN_SLICES_MM = (0.1, 20.0)
+FIELD_OF_VIEW_MM = (100.0, 600.0)
+MOST_SLICES = 512
+FEW_SLICES = 5
+OBLIQUE_DEG = 10.0
+THICK = 1.5
+"""Slices are thick if they are this many times further apart than the finest voxels of their plane."""
+MAX_SHEAR_DEG = 1.0
+ROUNDING_DEG = 0.01
+"""Headers round; at the edge of the field of view this is less than 0.05 mm and not reported."""
+MOST_LABELS = 32
+"""Distinct values that a mask may have; SPIDER's have about 20, scans hundreds."""
+
+_SAMPLE = 50_000
+_PLANES = ("coronal", "axial", "sagittal")
+_COMPLEX = (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64)
+_LABEL_MAPS = (sitk.sitkLabelUInt8, sitk.sitkLabelUInt16, sitk.sitkLabelUInt32, sitk.sitkLabelUInt64)
+"""Lists of labelled objects, in memory only."""
+
+
+def examine(image: sitk.Image, any_plane: bool) -> tuple[str, ...]:
+    """Reject what cannot be segmented; axes that are nearly at right angles are corrected in place.
+
+    Args:
+        any_plane: accept thick slices in other planes than the sagittal one, too.
+
+    Returns:
+        What a reader of the results should know, one line each.
+
+    Raises:
+        Refusal: the first of the reasons in type, size, shear, plane and voxels.
+    """
+    if image.GetPixelID() in _LABEL_MAPS:  # first: asked for its voxels, one ends the process
+        raise Refusal("is a label map of ITK: give the scanner's image")
+    check_kind(image.GetDimension(), image.GetNumberOfComponentsPerPixel())
+    if image.GetPixelID() in _COMPLEX:
+        raise Refusal("its voxels are complex numbers: give the magnitude image")
+    grid = Grid.of(image)
+    check_sizes(grid, slice_plane(grid)[0])
+    grid, warnings = straightened(grid)
+    image.SetDirection(grid.direction)
+    count = grid.size[patient_axes(grid.cosines)[0][2]]
+    if count > MOST_SLICES:
+        raise Refusal(f"has {count} sagittal slices, at most {MOST_SLICES} are read: crop or resample it")
+    axis, plane = slice_plane(grid)
+    if plane != "sagittal":
+        if not any_plane:
+            raise Refusal(
+                f"its slices are {plane} ({grid.spacing[axis]:.1f} mm apart), models are trained on "
+                "sagittal ones: give the sagittal scan, or have it reformatted with --any_plane"
+            )
+        warnings += (f"reformatted from thick {plane} slices: models are trained on sagittal ones",)
+    voxels = sitk.GetArrayViewFromImage(image)
+    _refuse_mask(voxels)
+    if count == 1:
+        warnings += ("a single sagittal slice: it may not be the middle one",)
+    elif count < FEW_SLICES:
+        warnings += (f"only {count} sagittal slices",)
+    degrees = obliquity_deg(grid.cosines)
+    if degrees > OBLIQUE_DEG:
+        warnings += (
+            f"the slices are oblique by {degrees:.0f} degrees: not validated above {OBLIQUE_DEG:.0f}",
+        )
+    try:
+        return (*warnings, *signal_range(voxels).warnings())
+    except ValueError as error:
+        raise Refusal(str(error)) from error
+
+
+def check_kind(dimensions: int, values: int = 1) -> None:
+    """Check for three dimensions and one value per voxel."""
+    if dimensions < 3:
+        raise Refusal("is a 2D picture without a position in the patient: give the volume that it comes from")
+    if dimensions > 3:
+        raise Refusal(f"has {dimensions} dimensions (several volumes): give one volume as a file of its own")
+    if values != 1:
+        raise Refusal(f"has {values} values per voxel (colors or channels): give the scanner's gray values")
+
+
+def check_spacing(spacing: Sequence[float]) -> None:
+    """Reject voxel sizes that are 0, negative, NaN or infinite."""
+    for size in spacing:
+        if not (np.isfinite(size) and size > 0):
+            raise Refusal(f"a voxel size in its header is {size:g} mm: correct the header or export it again")
+
+
+def check_sizes(grid: Grid, slices: int) -> None:
+    """Check voxel sizes and, in plane, the field of view; slices follow each other along axis `slices`."""
+    check_spacing(grid.spacing)
+    for axis, size in enumerate(grid.spacing):
+        what, limits = ("between slices", BETWEEN_SLICES_MM) if axis == slices else ("in plane", IN_PLANE_MM)
+        _check_range(f"its voxels are {size:g} mm {what}", size, limits)
+        if axis != slices:
+            extent, voxels = grid.size[axis] * size, f"{grid.size[axis]} voxels of {size:g} mm"
+            _check_range(f"its field of view is {extent:.0f} mm ({voxels})", extent, FIELD_OF_VIEW_MM)
+
+
+def _check_range(what: str, value: float, limits: tuple[float, float]) -> None:
+    low, high = limits
+    if not low * (1 - 1e-6) <= value <= high * (1 + 1e-6):  # headers hold float32
+        advice = "are its units mm? Correct the header or export it again"
+        raise Refusal(f"{what}, outside {low:g} to {high:g} mm: {advice}")
+
+
+def straightened(grid: Grid) -> tuple[Grid, tuple[str, ...]]:
+    """Return the nearest grid with axes at right angles, up to a degree away, and warnings."""
+    degrees = shear_deg(grid.cosines)
+    if not degrees <= MAX_SHEAR_DEG:
+        raise Refusal(
+            f"its axes miss right angles by {degrees:.1f} degrees: resample it to a grid without shear"
+        )
+    straight = grid.orthonormal()
+    if degrees <= ROUNDING_DEG:
+        return straight, ()
+    moved = grids_differ_by_mm(grid, straight)
+    return straight, (
+        f"the axes miss right angles by {degrees:.2f} degrees; they were corrected, which moves voxels by "
+        f"up to {moved:.1f} mm",
+    )
+
+
+def shear_deg(axes: np.ndarray) -> float:
+    """Return the largest angle in degrees by which two axes miss a right angle, 0..90.
+
+    Args:
+        axes: (3, 3), one column per axis, of any length above 0.
+    """
+    unit = axes / np.linalg.norm(axes, axis=0)
+    worst = max(abs(float(unit[:, a] @ unit[:, b])) for a, b in combinations(range(3), 2))
+    return float(np.degrees(np.arcsin(min(worst, 1.0))))
+
+
+def thick_axis(grid: Grid) -> int | None:
+    """Return the array axis of thick or single slices; None for nearly isotropic voxels (every plane)."""
+    if grid.size.count(1) == 1:
+        return grid.size.index(1)
+    largest = int(np.argmax(grid.spacing))
+    others = [grid.spacing[axis] for axis in range(3) if axis != largest]
+    return largest if grid.spacing[largest] > THICK * min(others) else None
+
+
+def slice_plane(grid: Grid) -> tuple[int, str]:
+    """Return the array axis along which slices follow each other, and their plane.
+
+    For nearly isotropic voxels the plane is sagittal.
+    """
+    axes, _ = patient_axes(grid.cosines)
+    thick = thick_axis(grid)
+    axis = axes[2] if thick is None else thick
+    return axis, _PLANES[axes.index(axis)]
+
+
+def _refuse_mask(voxels: np.ndarray) -> None:
+    """Reject 2 to `MOST_LABELS` distinct values, all of them whole numbers."""
+    flat = voxels.reshape(-1)
+    # More values in a sample are more values in the whole.
+    found = np.unique(flat[:: max(1, flat.size // _SAMPLE)])
+    for start in range(0, flat.size, _SAMPLE):
+        if len(found) > MOST_LABELS:
+            return
+        found = np.union1d(found, flat[start : start + _SAMPLE])
+    if 2 <= len(found) <= MOST_LABELS and np.isfinite(found).all() and (found == np.round(found)).all():
+        raise Refusal(
+            f"looks like a mask, not a scan: its voxels have only {len(found)} values, all whole numbers "
+            f"({found[0]:g} to {found[-1]:g}); give the scan that it belongs to"
+        )

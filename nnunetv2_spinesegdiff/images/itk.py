@@ -1,0 +1,209 @@
+"""MetaImage and NRRD files, read by SimpleITK.
+
+ITK fills in missing voxels without an error, and MetaIO reports damage on stderr only. So the bytes of a file
+are counted before ITK reads it.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import SimpleITK as sitk
+
+from .examination import check_kind, check_spacing
+from .scan import DAMAGED, NO_DIRECTIONS, Refusal, ending_of_results, is_utf8
+
+GZIP = b"\x1f\x8b"
+
+_CHUNK = 1 << 20
+_ZLIB_OR_GZIP = 47  # zlib's `wbits`
+_LONGEST_HEADER = 1 << 16
+_META_END = re.compile(r"^[ \t]*ElementDataFile[ \t]*[=:][ \t]*[^\s][^\r\n]*(?:\r?\n|\Z)", re.MULTILINE)
+_META_FIELD = re.compile(r"^\s*(\w+)\s*[=:]\s*(.*?)\s*$", re.MULTILINE)
+_NRRD_END = re.compile(r"\r?\n\r?\n")
+_NRRD_FIELD = re.compile(r"^([^:#\r\n]+?)\s*:\s(.*?)\s*$", re.MULTILINE)
+_SPACES = (
+    *("left-posterior-superior", "right-anterior-superior", "left-anterior-superior"),
+    *("lps", "ras", "las"),
+)
+_PLACELESS = "so left and right cannot be determined: convert the original again"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header of a MetaImage or NRRD file states.
+
+    Attributes:
+        fields: by name; those of NRRD in lower case.
+        data: file with the voxels; None if they are in several files.
+        offset: of the voxels in that file, in bytes.
+        encoding: "raw", "gzip" (or zlib), or "" for others, whose voxels ITK counts itself.
+    """
+
+    fields: dict[str, str]
+    data: Path | None
+    offset: int
+    encoding: str
+
+
+def read_checked(path: Path) -> sitk.Image:
+    """Read a file of any format, a MetaImage or NRRD file only if voxels and directions are complete."""
+    header = None
+    if _is_meta(path):
+        header = read_header(path)
+        fields = header.fields
+        spacing = _numbers(fields.get("ElementSpacing", fields.get("ElementSize", "")))
+        if not spacing:  # ITK takes 1 mm
+            raise Refusal("has no ElementSpacing, voxel sizes are unknown: convert the original again")
+        check_spacing(spacing)
+        if not {"TransformMatrix", "Rotation", "Orientation"} & set(fields):
+            raise Refusal(f"has no TransformMatrix, {_PLACELESS}")
+    elif _is_nrrd(path):
+        _check_nrrd_axes(read_header(path).fields)
+    check_bytes(path)
+    if header and header.data == path and header.encoding == "gzip" and "CompressedDataSize" not in fields:
+        # MetaIO then inflates the header, too, and returns noise.
+        content = path.read_bytes()
+        size = f"CompressedDataSize = {len(content) - header.offset}\n".encode()
+        last = content.rindex(b"ElementDataFile", 0, header.offset)
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / "image.mha"
+            copy.write_bytes(content[:last] + size + content[last:])
+            return read_image(copy)
+    return read_image(path)
+
+
+def read_image(path: Path, image_io: str = "") -> sitk.Image:
+    """Read a file as ITK does, whatever the case of its ending; `image_io` is ITK's name of its format."""
+    try:
+        return _reader(path, image_io).Execute()
+    except RuntimeError as error:
+        raise _refusal(error) from error
+
+
+def check_bytes(path: Path) -> None:
+    """Check that all voxels that the header of a MetaImage or NRRD file announces are there."""
+    header = read_header(path) if _is_meta(path) or _is_nrrd(path) else None
+    if header is None or header.data is None:
+        return
+    if not header.data.is_file():
+        raise Refusal(f"its data file {header.data.name} is missing: put it next to the header")
+    size = header.data.stat().st_size - header.offset
+    if header.encoding == "gzip":
+        with header.data.open("rb") as stream:
+            stream.seek(header.offset)
+            size, _ = inflated_size(stream)
+    if header.encoding and size < _announced_bytes(path):
+        raise Refusal(DAMAGED)
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of a MetaImage or NRRD file."""
+    with path.open("rb") as stream:
+        start = stream.read(_LONGEST_HEADER).decode("latin-1")
+    end = (_NRRD_END if _is_nrrd(path) else _META_END).search(start)
+    text, offset = (start[: end.end()], end.end()) if end else ("", 0)
+    if _is_nrrd(path):  # a header in a file of its own need not end with an empty line
+        fields = {key.lower(): value for key, value in _NRRD_FIELD.findall(text or start)}
+        where = fields.get("data file", fields.get("datafile", "" if end is None else "local"))
+        encoding = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}.get(fields.get("encoding", "").lower(), "")
+        if any(fields.get(name, "0") != "0" for name in ("line skip", "lineskip", "byte skip", "byteskip")):
+            encoding = ""
+    else:
+        fields = dict(_META_FIELD.findall(text))
+        where = fields.get("ElementDataFile", "")
+        encoding = "gzip" if fields.get("CompressedData", "").lower() in ("true", "1", "t") else "raw"
+        if fields.get("BinaryData", "").lower() in ("false", "0", "f"):
+            encoding = ""
+    if not where or (_is_nrrd(path) and not start.startswith("NRRD")):
+        kind = "an NRRD" if _is_nrrd(path) else "a MetaImage"
+        raise Refusal(f"is not {kind} file, or {DAMAGED}")
+    if where.upper() == "LOCAL":
+        return Header(fields, path, offset, encoding)
+    offset = max(int(fields.get("HeaderSize", "0")), 0)
+    several = where.upper().startswith("LIST") or "%" in where
+    name = where.encode("latin-1").decode("utf-8", "surrogateescape")
+    return Header(fields, None if several else path.parent / name, offset, encoding)
+
+
+def inflated_size(stream: BinaryIO) -> tuple[int, bool]:
+    """Count the bytes in a zlib stream or in a series of gzip members, comparing their checksums.
+
+    Returns:
+        (number of bytes, whether bytes other than zeros follow the compressed ones)
+    """
+    size, inflater, block = 0, zlib.decompressobj(_ZLIB_OR_GZIP), stream.read(_CHUNK)
+    try:
+        while block:
+            size += len(inflater.decompress(block))
+            block = stream.read(_CHUNK)
+            if inflater.eof:
+                block = inflater.unused_data + block
+                if not block.startswith(GZIP):
+                    return size, bool(block.strip(b"\0"))
+                inflater = zlib.decompressobj(_ZLIB_OR_GZIP)
+    except zlib.error as error:
+        raise Refusal(DAMAGED) from error
+    raise Refusal(DAMAGED)
+
+
+def _check_nrrd_axes(fields: dict[str, str]) -> None:
+    """ITK takes time for a direction, an unknown space for LPS, and makes up missing directions."""
+    axes = [kind for kind in fields.get("kinds", "").lower().split() if kind in ("domain", "space", "time")]
+    check_kind(max(len(axes), 3))
+    directions, dimension = fields.get("space directions", "none").lower(), fields.get("dimension")
+    known = fields.get("space", "").lower() in _SPACES and not ("none" in directions and dimension == "3")
+    if not known and dimension != "2":
+        raise Refusal(f"has no anatomical space or no space directions, {_PLACELESS}")
+
+
+def _announced_bytes(path: Path) -> int:
+    reader = _reader(path)
+    try:
+        reader.ReadImageInformation()
+        count = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID()).GetSizeOfPixelComponent()
+    except RuntimeError as error:
+        raise _refusal(error) from error
+    for number in (reader.GetNumberOfComponents(), *reader.GetSize()):
+        count *= number
+    return count
+
+
+def _reader(path: Path, image_io: str = "") -> sitk.ImageFileReader:
+    if not is_utf8(path):
+        raise Refusal(f"{path.name!a} or its folder has a name that is not UTF-8: rename it")
+    reader = sitk.ImageFileReader()
+    known = "MetaImageIO" if _is_meta(path) else "NrrdImageIO" if _is_nrrd(path) else ""
+    reader.SetImageIO(image_io or known)
+    reader.SetFileName(str(path))
+    return reader
+
+
+def _refusal(error: RuntimeError) -> Refusal:
+    lines = str(error).strip().splitlines() or [""]
+    if "change spacing" in str(error):
+        return Refusal("a voxel size in its header is 0 or NaN: correct the header or export it again")
+    if "determinant" in str(error) or "orthonormal direction" in str(error):
+        return Refusal(NO_DIRECTIONS)
+    cause = re.sub(r"^ITK ERROR: (\w+\(0x[0-9a-f]+\): )?", "", lines[-1]).strip()
+    return Refusal(f"cannot be read, {DAMAGED.removeprefix('is ')} ({cause})")
+
+
+def _is_meta(path: Path) -> bool:
+    return ending_of_results(path.name) == ".mha"
+
+
+def _is_nrrd(path: Path) -> bool:
+    return ending_of_results(path.name) == ".nrrd"
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(number) for number in text.split()]
+    except ValueError:
+        return [float("nan")]

@@ -1,0 +1,200 @@
+"""NIfTI files, read with nibabel. Headers are checked as they are stored, before anything corrects them.
+
+The sform determines voxel positions if its code is above 0, otherwise the qform. The NIfTI-1 standard leaves
+the choice open; nibabel, FSL and SPM decide the same way. Masks and maps get both forms of the scan's header,
+so they match the scan in every reader.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk
+from nibabel.openers import ImageOpener
+
+from .examination import check_kind, check_spacing, straightened
+from .grid import TOLERANCE_MM, Grid, grids_differ_by_mm
+from .itk import GZIP, inflated_size, read_image
+from .scan import DAMAGED, NO_DIRECTIONS, Refusal
+
+MAX_DISAGREEMENT_MM = 1.0
+"""Between voxels by the sform and by the qform."""
+
+_MM = {1: 1000.0, 3: 0.001}  # meters and micrometers
+_BYTES_OF_NIFTI1, _BYTES_OF_NIFTI2 = 348, 540
+_FIRST_VOXEL = 352  # the header comes first in the file
+_GEOMETRY = (
+    *("pixdim", "qform_code", "sform_code", "xyzt_units", "srow_x", "srow_y", "srow_z"),
+    *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+)
+_TO_LPS = np.diag([-1.0, -1.0, 1.0])
+
+
+def read_nifti(path: Path, volume: str | None = None) -> tuple[sitk.Image, tuple[str, ...], Any]:
+    """Read a .nii or .nii.gz.
+
+    Args:
+        volume: number, from 1, of the volume (echo, time point) to read from a file of four dimensions; "" if
+            none was chosen, which is an error for such a file. None reads no such file.
+
+    Returns:
+        (image, warnings, header); a 2D image as ITK reads it.
+    """
+    header, shape, trailing = check_bytes(path)
+    warnings = ["bytes after the end of the compressed image were ignored"] if trailing else []
+    if len(shape) == 2:
+        return read_image(path, "NiftiImageIO"), tuple(warnings), header
+    kind = header.get_data_dtype()
+    which = None
+    if volume is not None and len(shape) == 4:
+        which = _chosen(volume, shape[3])
+    is_vector = len(shape) == 5 and shape[3] == 1
+    check_kind(
+        3 if is_vector or which is not None else len(shape),
+        shape[4] if is_vector else len(kind.fields or [0]),
+    )
+    upright, moved = straightened(_grid(header, warnings))
+    offset = max(header.get_data_offset(), _FIRST_VOXEL)
+    stored = nib.arrayproxy.ArrayProxy(str(path), (shape, kind, offset), mmap=False)
+    values = (stored.get_unscaled() if which is None else stored[..., which]).T
+    values = np.ascontiguousarray(values, kind.newbyteorder("="))
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    # A slope of 0 means no scaling, whatever the intercept is (NIfTI-1, scl_slope).
+    if np.isfinite([slope, intercept]).all() and slope != 0 and (slope, intercept) != (1, 0):
+        with np.errstate(over="ignore"):
+            values = (values * slope + intercept).astype(np.float32)
+    return upright.image(values), (*warnings, *moved), header
+
+
+def _chosen(volume: str, count: int) -> int:
+    """Index of the chosen one of several volumes."""
+    if volume.strip().isdecimal() and 1 <= int(volume) <= count:
+        return int(volume) - 1
+    what = f", none of which is {volume.strip()!r}" if volume else ""
+    raise Refusal(f"holds {count} volumes{what}: choose one with --series, 1 to {count}")
+
+
+def check_bytes(path: Path) -> tuple[Any, tuple[int, ...], bool]:
+    """Check that all voxels that the header announces are in the file.
+
+    Returns:
+        (header, shape without ones after the third axis, whether bytes follow the end of a compressed image)
+    """
+    size, trailing = path.stat().st_size, False
+    if path.name.lower().endswith(".gz"):
+        with path.open("rb") as stream:
+            if stream.read(2) != GZIP:
+                raise Refusal("is named .gz but is not a gzip file, or is truncated: rename it")
+            stream.seek(0)
+            size, trailing = inflated_size(stream)
+    header = _header(path)
+    shape = tuple(int(count) for count in header.get_data_shape())
+    if min(shape, default=0) < 1:
+        raise Refusal("has no voxels according to its header: copy or download it again")
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    code = int(header["datatype"])
+    if code not in nib.nifti1.data_type_codes.code or not header.get_data_dtype().itemsize:
+        raise Refusal(f"the type of its voxels ({code}) is unknown: convert it again")
+    if size < max(header.get_data_offset(), _FIRST_VOXEL) + prod(shape) * header.get_data_dtype().itemsize:
+        raise Refusal(DAMAGED)
+    return header, shape, trailing
+
+
+def _header(path: Path) -> Any:
+    """The header as it is stored: nibabel's own reader corrects it."""
+    with ImageOpener(str(path)) as stream:
+        start = stream.read(_BYTES_OF_NIFTI2)
+    if nib.Nifti2Header.may_contain_header(start):
+        raise Refusal("is NIfTI-2, which ITK does not read: convert it to NIfTI-1")
+    if not nib.Nifti1Header.may_contain_header(start):
+        raise Refusal(f"is not a NIfTI file, or {DAMAGED}")
+    header: Any = nib.Nifti1Header(start[:_BYTES_OF_NIFTI1], check=False)
+    if header["magic"].item() != b"n+1":
+        raise Refusal("is the header of a pair of files: convert it to one .nii or .nii.gz")
+    # The direction of the quaternion's third axis: 1 unless -1; nibabel needs one of them.
+    header["pixdim"][0] = -1 if header["pixdim"][0] < 0 else 1
+    return header
+
+
+def _grid(header: Any, warnings: list[str]) -> Grid:
+    """The grid of the form that counts, as sheared as that is; what is unusual is added to `warnings`."""
+    with_q, with_s = int(header["qform_code"]) > 0, int(header["sform_code"]) > 0
+    if not (with_q or with_s):
+        raise Refusal(
+            "neither its qform nor its sform is set, so left and right cannot be determined: convert it again"
+        )
+    sizes = header["pixdim"][1:4]
+    if with_s and np.isfinite(sizes).all() and sizes.min() < 0 < np.abs(sizes).min():
+        warnings.append("a voxel size in its header is negative; voxel positions are taken from the sform")
+        header["pixdim"][1:4] = np.abs(sizes)
+    check_spacing(header["pixdim"][1:4].tolist())
+    try:
+        affines = [header.get_sform()] * with_s + [header.get_qform()] * with_q
+    except ValueError:  # an invalid quaternion
+        raise Refusal(NO_DIRECTIONS) from None
+    if not all(np.isfinite(a).all() and np.linalg.norm(a[:3, :3], axis=0).min() > 0 for a in affines):
+        raise Refusal(NO_DIRECTIONS)
+    grids, other = [_grid_by(header, affine) for affine in affines], "qform"
+    x, y, z = (np.asarray(header["pixdim"][1:4], float) * _unit_mm(header)).tolist()
+    if not with_q:
+        # The qform's lengths are the voxel sizes; without one these are a second opinion on the sform.
+        grids.append(replace(grids[0], spacing=(x, y, z)))
+        other = "voxel sizes (pixdim)"
+    apart = grids_differ_by_mm(grids[0], grids[-1])
+    if with_q and with_s:
+        # Near half a turn, a quaternion of float32 moves far voxels by a tenth of a millimeter.
+        rounded = header.copy()
+        rounded.set_qform(affines[0])
+        apart = max(0.0, apart - grids_differ_by_mm(grids[0], _grid_by(header, rounded.get_qform())))
+    if not apart <= MAX_DISAGREEMENT_MM:
+        raise Refusal(f"its sform and its {other} disagree by {apart:.1f} mm: remove the wrong one")
+    if apart > TOLERANCE_MM:
+        warnings.append(f"its sform and its {other} disagree by {apart:.1f} mm; the sform is used")
+    # The lengths of float32 directions are voxel sizes with an error in the last places.
+    exact = np.allclose(grids[0].spacing, (x, y, z), rtol=1e-5, atol=0)
+    return replace(grids[0], spacing=(x, y, z)) if exact else grids[0]
+
+
+def _grid_by(header: Any, affine: np.ndarray) -> Grid:
+    """The grid in mm and LPS of an affine in RAS; as sheared as the affine is."""
+    lps = _TO_LPS @ affine[:3] * _unit_mm(header)
+    lengths = np.linalg.norm(lps[:, :3], axis=0)
+    (i, j, k), (x, y, z), (a, b, c) = header.get_data_shape()[:3], lengths.tolist(), lps[:, 3].tolist()
+    return Grid(
+        (int(i), int(j), int(k)), (x, y, z), (a, b, c), tuple((lps[:, :3] / lengths).ravel().tolist())
+    )
+
+
+def _unit_mm(header: Any) -> float:
+    return _MM.get(int(header["xyzt_units"]) % 8, 1.0)
+
+
+def save_nifti(image: sitk.Image, path: Path, of_scan: Any = None) -> None:
+    """Write a 3D image as NIfTI-1.
+
+    Args:
+        path: ends in .nii.gz or .nii.
+        of_scan: header of a NIfTI file on the same grid, whose geometry is copied to the bit; without it
+            qform and sform are equal, in scanner coordinates.
+    """
+    voxels = sitk.GetArrayViewFromImage(image).T
+    header = nib.Nifti1Header()
+    header.set_data_dtype(voxels.dtype)
+    header.set_data_shape(voxels.shape)
+    if of_scan is None:
+        affine = np.eye(4)
+        affine[:3, :3] = _TO_LPS @ np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
+        affine[:3, 3] = _TO_LPS @ np.array(image.GetOrigin())
+        header.set_qform(affine, code=1)
+        header.set_sform(affine, code=1)
+        header.set_xyzt_units("mm")
+    else:
+        for name in _GEOMETRY:
+            header[name] = of_scan[name]
+    nib.Nifti1Image(voxels, None, header).to_filename(path)

@@ -1,0 +1,124 @@
+"""The one reader of images: files, DICOM exams and zips become images that were checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+
+from ..errors import UserError
+from . import itk, nifti
+from .dicom import read_exam, read_zipped_exam
+from .examination import examine
+from .scan import Refusal, Scan, ScanSource, ending_of_results
+
+
+def read_image(path: Path) -> sitk.Image:
+    """Read an image, a mask or a map from a file.
+
+    NIfTI is read by nibabel, with its axes corrected if they miss right angles by less than a degree.
+    Everything else is read by SimpleITK.
+
+    Args:
+        path: of a NIfTI, MetaImage or NRRD file, or of any other format of SimpleITK, such as PNG.
+
+    Returns:
+        An image of two or more dimensions, with one or more values per voxel.
+
+    Raises:
+        UserError: it is missing, truncated, damaged, or has an invalid header; one line that names the file,
+            the cause and what to do.
+    """
+    with _errors_name(path):
+        return _read_file(path)[0]
+
+
+def read_scalar_volume(path: Path) -> sitk.Image:
+    """Read an image as `read_image`, which must have three dimensions and one value per voxel."""
+    image = read_image(path)
+    dimensions, values = image.GetDimension(), image.GetNumberOfComponentsPerPixel()
+    if dimensions != 3 or values != 1:
+        raise UserError(
+            f"{path}: expected a scalar 3D volume, found {dimensions} dimensions and {values} values per "
+            "voxel: export it again"
+        )
+    return image
+
+
+def check_file(path: Path) -> None:
+    """Raise a UserError if a file with one or more images is missing, truncated or damaged."""
+    with _errors_name(path):
+        if ending_of_results(path.name).startswith(".nii"):
+            nifti.check_bytes(path)
+        else:
+            itk.check_bytes(path)
+            itk.read_image(path)
+
+
+def read_scan(
+    source: ScanSource, scratch: Path, *, series: str | None = None, any_plane: bool = False
+) -> Scan:
+    """Read a scan and examine whether it can be segmented.
+
+    Nothing is written next to the scan, and nothing is redirected or printed.
+
+    Args:
+        source: from `find_scans`.
+        scratch: folder for temporary files that exists as long as the scan: the slices of a zip are in it.
+        series: of a DICOM exam, see `dicom_series.choose`; None takes the only sagittal one. Of a NIfTI file
+            with several volumes, the number of one of them, from 1. Ignored for other files.
+        any_plane: accept thick slices in other planes, too, with a warning.
+
+    Raises:
+        UserError: the file is missing or damaged, there is no series or more than one, or it is not a scan
+            that can be segmented; one line that names the file, the cause and what to do.
+    """
+    files, frames = tuple[Path, ...](), tuple[int, ...]()
+    header, ending = None, ".nii.gz"
+    with _errors_name(source.path, f", and is there room in {scratch}"):
+        if source.kind == "file":
+            image, warnings, header = _read_file(source.path, series or "")
+            ending = ending_of_results(source.path.name)
+        elif source.kind == "dicom":
+            image, files, frames, warnings = read_exam(source.path, series, any_plane)
+        else:
+            image, files, frames, warnings = read_zipped_exam(source.path, scratch, series, any_plane)
+        direction = image.GetDirection()
+        warnings += examine(image, any_plane)
+    return Scan(source, image, ending, warnings, files, direction, header, frames)
+
+
+def scan_of(image: sitk.Image, name: str = "scan", *, any_plane: bool = False) -> Scan:
+    """Examine an image in memory as `read_scan` examines one from a file; the caller's image is not changed.
+
+    Raises:
+        UserError: it is not a scan that can be segmented; one line.
+    """
+    direction, image = image.GetDirection(), sitk.Image(image)
+    with _errors_name(Path(name)):
+        warnings = examine(image, any_plane)
+    return Scan(ScanSource(name, Path(name), "file"), image, ".nii.gz", warnings, direction=direction)
+
+
+def _read_file(path: Path, volume: str | None = None) -> tuple[sitk.Image, tuple[str, ...], Any]:
+    """The image, warnings, and the header of a NIfTI file."""
+    if not path.exists():
+        raise Refusal("no such file, or a broken link")
+    if ending_of_results(path.name).startswith(".nii"):
+        return nifti.read_nifti(path, volume)
+    return itk.read_checked(path), (), None
+
+
+@contextmanager
+def _errors_name(path: Path, hint: str = "") -> Iterator[None]:
+    """Turn errors of a file into a `UserError` that names it."""
+    try:
+        yield
+    except Refusal as refusal:
+        raise UserError(f"{path}: {refusal}") from refusal
+    except OSError as error:
+        cause = error.strerror or error
+        raise UserError(f"{path}: cannot be read ({cause}); is it a readable file{hint}?") from error

@@ -1,0 +1,41 @@
+"""The one writer of images. ITK's writer of NRRD reports no error if the disk is full."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from ..errors import UserError
+from ..files import written_whole
+from .itk import check_bytes
+from .nifti import save_nifti
+from .scan import Refusal, Scan, is_utf8
+
+
+def write_image(image: sitk.Image, path: Path, over: Scan | None = None) -> None:
+    """Write a 3D image, compressed except for `.nii`. The file is written completely or not at all.
+
+    Args:
+        path: ends in `.nii.gz`, `.nii`, `.mha` or `.nrrd`.
+        over: scan on whose grid the image is; the file gets the geometry in the scan's header.
+
+    Raises:
+        UserError: the disk is full, or ITK cannot open a file of this name.
+    """
+    if not is_utf8(path):
+        raise UserError(f"{str(path)!a}: this name is not UTF-8; choose another folder with -o")
+    if over is not None and over.direction:
+        image = sitk.Image(image)
+        image.SetDirection(over.direction)
+    with written_whole(path) as temporary:
+        try:
+            if path.name.endswith((".nii", ".nii.gz")):
+                save_nifti(image, temporary, over and over.nifti_header)
+            else:
+                sitk.WriteImage(image, str(temporary), useCompression=True)
+                check_bytes(temporary)
+        except (OSError, RuntimeError, Refusal) as error:
+            raise UserError(
+                f"{path}: cannot be written completely, is the disk full? Make room and run again"
+            ) from error

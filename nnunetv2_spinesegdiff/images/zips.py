@@ -1,0 +1,86 @@
+"""Zips that come from elsewhere: everything in them is checked before anything is unpacked."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PureWindowsPath
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+from ..errors import UserError
+
+_BLOCK = 1 << 20
+
+
+class BadArchive(UserError):
+    """A zip that no other attempt can unpack."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[ZipFile]:
+    """Open a zip whose entries can be unpacked safely.
+
+    Raises:
+        BadArchive: it is not a zip, is damaged, or holds unsafe entries (see `check_entries`) or entries that
+            overlap; also while it is read.
+        OSError: it cannot be opened.
+    """
+    try:
+        with ZipFile(path) as archive:
+            check_entries(archive.infolist(), path)
+            if sum(entry.compress_size for entry in archive.infolist()) > path.stat().st_size:
+                raise BadArchive(f"{path}: zip entries overlap; refusing to open")
+            yield archive
+    except NotImplementedError as error:
+        raise BadArchive(f"{path}: cannot be unpacked ({error}); make the zip again") from error
+    except (BadZipFile, zlib.error, EOFError) as error:
+        raise BadArchive(
+            f"{path}: is not a zip, or is truncated or damaged ({error}): copy or download it again"
+        ) from error
+
+
+def check_entries(entries: Iterable[ZipInfo], path: Path | str) -> None:
+    """Check that the entries of a zip stay in the folder in which they are unpacked.
+
+    Raises:
+        BadArchive: an entry has a path that leaves the folder, is a link or another special file, is
+            encrypted, or has the name of another one.
+    """
+    names: Counter[str] = Counter()
+    for entry in entries:
+        if cause := _why_unsafe(entry):
+            raise BadArchive(f"{path}: {entry.orig_filename[:200]!a} {cause}; refusing to open")
+        names[entry.filename.casefold()] += 1
+    if repeated := [name for name, count in names.items() if count > 1]:
+        raise BadArchive(f"{path}: holds {repeated[0]} more than once; refusing to open")
+
+
+def _why_unsafe(entry: ZipInfo) -> str:
+    # `filename` ends at a NUL and, on Windows, has its backslashes replaced; this is what the zip states.
+    name, kind = entry.orig_filename, stat.S_IFMT(entry.external_attr >> 16)
+    windows = PureWindowsPath(name)  # separates at slashes and backslashes
+    if windows.anchor or ".." in windows.parts or not windows.parts or "\0" in name:
+        return "would be written outside of its folder"
+    if kind == stat.S_IFLNK:
+        return "is a link"
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is not a regular file"
+    return "is encrypted" if entry.flag_bits & 1 else ""
+
+
+def extract(archive: ZipFile, entry: ZipInfo, target: Path) -> str:
+    """Write an entry to a new file, whatever the entry is called.
+
+    Returns:
+        The SHA-256 of the content, in hexadecimal.
+    """
+    made = hashlib.sha256()
+    with archive.open(entry) as packed, target.open("xb") as plain:
+        while block := packed.read(_BLOCK):
+            made.update(block)
+            plain.write(block)
+    return made.hexdigest()

@@ -1,0 +1,85 @@
+"""Zips of exams, and those that are better not unpacked."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nnunetv2_spinesegdiff.images import dicom
+
+from .made_up import scan, values, write_series, zipped
+
+
+def test_the_series_of_a_zip_is_chosen_as_that_of_a_folder(tmp_path, read, refused):
+    for number, description in ((1, "T2 sag"), (2, "T1 sag")):
+        image = scan(seed=number - 1)
+        write_series(tmp_path / "exam", image, SeriesNumber=number, SeriesDescription=description)
+    path = zipped(tmp_path / "exam", tmp_path / "exam.zip")
+    assert "2 series are sagittal volumes" in refused(path)
+    made = read(path, series="T1 sag")
+    assert np.array_equal(values(made.image), values(scan(seed=1)))
+    assert len(made.dicom_files) == 7
+
+
+def unsafe(path: Path, name: str, mode: int = 0o644) -> Path:
+    member = zipfile.ZipInfo(name)
+    member.external_attr = mode << 16
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(member, "content")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "said"),
+    [
+        ("/etc/passwd", 0o644, "outside of its folder"),
+        ("C:\\windows\\a", 0o644, "outside of its folder"),
+        ("a/../../b", 0o644, "outside of its folder"),
+        ("..\\b", 0o644, "outside of its folder"),
+        ("link", stat.S_IFLNK | 0o777, "is a link"),
+    ],
+)
+def test_zips_that_lead_elsewhere_are_refused(name, mode, said, tmp_path, refused):
+    write_series(tmp_path / "exam", scan())
+    path = unsafe(zipped(tmp_path / "exam", tmp_path / "exam.zip"), name, mode)
+    assert said in refused(path)
+
+
+def test_a_zip_of_more_than_8_gib_is_refused(tmp_path, refused, monkeypatch):
+    assert dicom.MOST_BYTES == 8 * 1024**3
+    write_series(tmp_path / "exam", scan())
+    path = zipped(tmp_path / "exam", tmp_path / "exam.zip")
+    monkeypatch.setattr(dicom, "MOST_BYTES", 7 * 70 * 64 * 2)
+    assert "GiB unpacked" in refused(path)
+
+
+def test_an_encrypted_zip_is_refused(tmp_path, refused):
+    write_series(tmp_path / "exam", scan())
+    path = zipped(tmp_path / "exam", tmp_path / "exam.zip")
+    content = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        place = content.find(signature)
+        while place >= 0:
+            content[place + offset] |= 1
+            place = content.find(signature, place + 4)
+    path.write_bytes(content)
+    assert "is encrypted" in refused(path)
+
+
+def test_flipped_bits_in_a_zip_are_refused(tmp_path, refused):
+    write_series(tmp_path / "exam", scan())
+    path = zipped(tmp_path / "exam", tmp_path / "exam.zip")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    path.write_bytes(content)
+    assert "truncated or damaged" in refused(path)
+
+
+def test_hidden_members_of_a_zip_are_passed_over(tmp_path, read):
+    write_series(tmp_path / "exam", scan())
+    write_series(tmp_path / "exam" / "__MACOSX" / ".Trash", scan(seed=1))
+    assert len(read(zipped(tmp_path / "exam", tmp_path / "exam.zip")).dicom_files) == 7

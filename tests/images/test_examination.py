@@ -1,0 +1,278 @@
+"""Every image that cannot be segmented is refused by name, and what a reader should know is told."""
+
+from __future__ import annotations
+
+import re
+from itertools import permutations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnunetv2_spinesegdiff.images.examination import (
+    check_sizes,
+    examine,
+    shear_deg,
+    slice_plane,
+    thick_axis,
+)
+from nnunetv2_spinesegdiff.images.grid import Grid
+from nnunetv2_spinesegdiff.images.scan import Refusal
+
+from ..dataset_conversion.made_up import rotation
+from .made_up import AXIAL, CORONAL, SAGITTAL, SIZE, scan, values, write, write_series
+
+
+def sheared_image(degrees: float) -> sitk.Image:
+    image = scan()
+    cosines = SAGITTAL.copy()
+    angle = np.radians(degrees)
+    cosines[:, 0] = np.cos(angle) * SAGITTAL[:, 0] + np.sin(angle) * SAGITTAL[:, 1]
+    image.SetDirection(cosines.ravel().tolist())
+    return image
+
+
+def with_values(array: np.ndarray) -> sitk.Image:
+    image = sitk.GetImageFromArray(array)
+    image.CopyInformation(scan())
+    return image
+
+
+def replaced(value: float, count: int) -> sitk.Image:
+    array = values(scan()).astype(np.float32)
+    array.ravel()[:count] = value
+    return with_values(array)
+
+
+def skewed() -> sitk.Image:
+    """Mostly dark, as scans are."""
+    return sitk.Cast(scan(), sitk.sitkFloat32) ** 2
+
+
+def few_bright_voxels() -> np.ndarray:
+    array = np.zeros(np.prod(SIZE), np.int16)
+    array[:100] = np.arange(1, 101)
+    return array.reshape(SIZE[::-1])
+
+
+def labelled(*labels: float, dtype: str = "u1") -> sitk.Image:
+    """These values in turn, each of them somewhere."""
+    array = np.resize(np.repeat(labels, 7), SIZE[::-1])
+    return with_values(array.astype(dtype))
+
+
+REFUSED = {
+    "2D": (lambda: scan()[:, :, 3], "is a 2D picture"),
+    "4D": (lambda: sitk.JoinSeries([scan(), scan()]), r"has 4 dimensions \(several volumes\)"),
+    "colour": (lambda: sitk.Compose([scan()] * 3), r"has 3 values per voxel"),
+    "complex": (
+        lambda: sitk.Cast(
+            sitk.RealAndImaginaryToComplex(*[sitk.Cast(scan(), sitk.sitkFloat32)] * 2),
+            sitk.sitkComplexFloat32,
+        ),
+        "its voxels are complex numbers",
+    ),
+    "NaN": (lambda: replaced(np.nan, 3), "3 voxels are NaN or infinite"),
+    "infinite": (lambda: replaced(-np.inf, 1), "1 voxels are NaN or infinite"),
+    "constant": (lambda: scan() * 0 + 4, "all voxels are 4: this is not a scan"),
+    "negated": (lambda: skewed() * -1, "look inverted"),
+    "little signal": (
+        lambda: with_values(few_bright_voxels()),
+        "98th percentile is 0, there is no signal",
+    ),
+    "mask": (lambda: labelled(0, 1, 2, 3, 100, 201), r"looks like a mask.* 6 values.*\(0 to 201\); give the"),
+    "mask of one label": (lambda: labelled(0, 1), "looks like a mask, not a scan"),
+    "mask of floats": (lambda: labelled(*range(32), dtype="f4"), "looks like a mask, not a scan"),
+    "sparse mask": (lambda: with_values((few_bright_voxels() == 3).astype("u1")), "looks like a mask"),
+    "fine": (
+        lambda: scan(spacing=(0.09, 1.8, 4)),
+        r"0\.09 mm in plane, outside 0\.1 to 5 mm: are its units mm",
+    ),
+    "coarse": (lambda: scan(spacing=(1.7, 5.1, 8)), r"5\.1 mm in plane, outside 0\.1 to 5 mm"),
+    "far apart": (lambda: scan(spacing=(1.7, 1.8, 20.1)), r"20\.1 mm between slices, outside 0\.1 to 20 mm"),
+    "narrow": (
+        lambda: scan(size=(58, 64, 7)),
+        r"field of view is 99 mm \(58 voxels of 1\.7 mm\), outside 100",
+    ),
+    "low": (lambda: scan(size=(70, 54, 7)), r"field of view is 97 mm \(54 voxels"),
+    "wide": (lambda: scan(size=(355, 64, 7)), r"field of view is 604 mm"),
+    "many": (lambda: scan(size=(100, 100, 513), spacing=(1, 1, 1)), "has 513 sagittal slices, at most 512"),
+    "axial": (lambda: scan(AXIAL), r"its slices are axial \(4\.4 mm apart\).*sagittal.*--any_plane"),
+    "coronal": (lambda: scan(CORONAL), "its slices are coronal"),
+    "sheared": (lambda: sheared_image(1.2), r"its axes miss right angles by 1\.2 degrees"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_is_no_scan_is_refused(what):
+    make, said = REFUSED[what]
+    with pytest.raises(Refusal, match=said) as refusal:
+        examine(make(), any_plane=False)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("what", ["NaN", "mask", "constant", "axial", "sheared", "narrow", "colour"])
+@pytest.mark.parametrize("ending", ["a.mha", "a.nrrd", "a.nii.gz"])
+def test_refusals_name_the_file(what, ending, tmp_path, refused):
+    # NIfTI has no place for shear: there it is refused by its own header's test.
+    if (what, ending) != ("sheared", "a.nii.gz"):
+        path = write(REFUSED[what][0](), tmp_path / ending)
+        assert re.search(REFUSED[what][1], refused(path))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        lambda: labelled(*range(33)),
+        lambda: labelled(*np.linspace(0, 1, 12), dtype="f4"),
+        lambda: labelled(*np.arange(20) + 0.5, dtype="f8"),
+    ],
+)
+def test_few_values_that_could_be_a_scans_are_taken(image):
+    """Coarsely stored scans: more values than labels, or values that are no whole numbers."""
+    assert examine(image(), any_plane=False) == ()
+
+
+def test_a_value_anywhere_counts():
+    """What a sample of the voxels misses."""
+    image = labelled(*range(32))
+    image[1, 0, 0] = 200
+    assert examine(image, any_plane=False) == ()
+
+
+WARNED = {
+    "one slice": (lambda: scan(size=(70, 64, 1)), "a single sagittal slice"),
+    "few slices": (lambda: scan(size=(70, 64, 4)), "only 4 sagittal slices"),
+    "oblique": (lambda: scan(rotation((0, 0, 12)) @ SAGITTAL), "oblique by 12 degrees"),
+    "sheared": (
+        lambda: sheared_image(0.4),
+        "miss right angles by 0.40 degrees; they were corrected, which moves voxels by",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WARNED)
+def test_what_a_reader_should_know_is_told(what):
+    make, said = WARNED[what]
+    (warning,) = examine(make(), any_plane=False)
+    assert said in warning
+
+
+@pytest.mark.parametrize(("cosines", "plane"), [(AXIAL, "axial"), (CORONAL, "coronal")])
+def test_thick_slices_in_another_plane_are_reformatted_when_asked_for(cosines, plane):
+    (warning,) = examine(scan(cosines), any_plane=True)
+    assert warning == f"reformatted from thick {plane} slices: models are trained on sagittal ones"
+
+
+@pytest.mark.parametrize("any_plane", [True, False])
+@pytest.mark.parametrize("cosines", [SAGITTAL, AXIAL, CORONAL])
+def test_nearly_isotropic_volumes_have_any_plane(cosines, any_plane):
+    assert examine(scan(cosines, (70, 64, 66), (1.7, 1.8, 2.4)), any_plane) == ()
+
+
+@pytest.mark.parametrize("degrees", [0, 5, 9.9])
+def test_a_usual_scan_is_left_as_it_is(degrees):
+    image = scan(rotation((0, degrees, 0)) @ SAGITTAL)
+    direction, before = image.GetDirection(), values(image)
+    assert examine(image, any_plane=False) == ()
+    assert image.GetDirection() == direction
+    assert np.array_equal(values(image), before)
+
+
+@pytest.mark.parametrize("ending", ["a.mha", "a.nrrd"])
+def test_shear_of_a_file_is_put_right(ending, tmp_path, read):
+    image = sheared_image(0.6)
+    made = read(write(image, tmp_path / ending)).image
+    cosines = np.reshape(made.GetDirection(), (3, 3))
+    assert np.allclose(cosines.T @ cosines, np.eye(3), atol=1e-9)
+    # The nearest rotation, by an oracle of its own: the square root of the Gram matrix.
+    leaning = np.reshape(image.GetDirection(), (3, 3))
+    roots, vectors = np.linalg.eigh(leaning.T @ leaning)
+    assert np.allclose(cosines, leaning @ (vectors / np.sqrt(roots)) @ vectors.T, atol=1e-9)
+    assert np.array_equal(values(made), values(image))
+
+
+def grid(size, spacing=(1.0, 1.0, 1.0), cosines=SAGITTAL) -> Grid:
+    return Grid(tuple(size), tuple(spacing), (0.0, 0.0, 0.0), tuple(cosines.ravel().tolist()))
+
+
+SIZES = st.floats(0.05, 25).map(lambda size: round(size, 3))
+
+
+@given(st.tuples(SIZES, SIZES, SIZES), st.integers(0, 2))
+def test_spacing_is_refused_outside_its_ranges_only(spacing, axis):
+    fine = all((0.1 <= s <= 20) if a == axis else (0.1 <= s <= 5) for a, s in enumerate(spacing))
+    try:
+        check_sizes(grid([max(1, round(300 / mm)) for mm in spacing], spacing), axis)
+        accepted = True
+    except Refusal:
+        accepted = False
+    assert accepted == fine
+
+
+@pytest.mark.parametrize("size", [0, -1, np.nan, np.inf])
+def test_spacing_that_is_none_is_refused(size):
+    for spacing in permutations((1.0, 1.0, size)):
+        with pytest.raises(Refusal, match="a voxel size in its header is"):
+            check_sizes(grid((300, 300, 300), spacing), 2)
+
+
+@given(st.tuples(*[st.integers(20, 900)] * 3), st.integers(0, 2))
+def test_extent_is_refused_outside_its_range_only(size, axis):
+    fine = all(a == axis or 100 <= s <= 600 for a, s in enumerate(size))
+    try:
+        check_sizes(grid(size), axis)
+        accepted = True
+    except Refusal:
+        accepted = False
+    assert accepted == fine
+
+
+def test_limits_themselves_are_accepted():
+    check_sizes(grid((1000, 120, 1), (0.1, 5, 20)), 2)
+    check_sizes(grid((100, 600, 1)), 2)
+    image = scan(size=(100, 100, 512), spacing=(1, 1, 1))
+    assert examine(image, any_plane=False) == ()
+
+
+@settings(max_examples=60)
+@given(
+    st.permutations([0, 1, 2]),
+    st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3),
+    st.tuples(*[st.floats(-20, 20)] * 3),
+    st.integers(0, 2),
+)
+def test_the_plane_does_not_depend_on_the_order_of_axes(order, signs, turn, thick):
+    """Patient axes x, y and z, one of them thick, in any order, direction and obliquity."""
+    spacing = np.array([0.6, 0.6, 0.6])
+    spacing[thick] = 4
+    cosines = (rotation(turn) * np.array(signs))[:, order]
+    expected = ["sagittal", "coronal", "axial"][thick]
+    turned = grid((9, 9, 9), spacing[order].tolist(), cosines)
+    assert slice_plane(turned) == (order.index(thick), expected)
+    size = np.array([9, 9, 9])
+    size[thick] = 1
+    assert slice_plane(grid(size[order].tolist(), (1, 1.7, 1), cosines))[1] == expected
+
+
+@pytest.mark.parametrize(
+    ("spacing", "thick"), [((1, 1, 1.5), None), ((1, 1, 1.51), 2), ((2, 1.4, 1.3), 0), ((0.5, 0.8, 0.6), 1)]
+)
+def test_slices_are_thick_beyond_one_and_a_half_times_the_finest(spacing, thick):
+    assert thick_axis(grid((9, 9, 9), spacing)) == thick
+
+
+@given(st.floats(0, 80), st.tuples(*[st.floats(0.5, 9)] * 3), st.tuples(*[st.floats(-90, 90)] * 3))
+def test_shear_is_the_worst_angle(degrees, lengths, turn):
+    axes = np.eye(3)
+    axes[:, 1] = np.sin(np.radians(degrees)), np.cos(np.radians(degrees)), 0
+    assert np.isclose(shear_deg(rotation(turn) @ axes * np.array(lengths)), degrees, atol=1e-5)
+
+
+def test_warnings_of_a_series_and_of_its_voxels_come_together(tmp_path, read):
+    write_series(tmp_path / "exam", scan(size=(70, 64, 3)), Modality="CT")
+    modality, few = read(tmp_path / "exam").warnings
+    assert modality.startswith("the modality is CT, not MR")
+    assert few == "only 3 sagittal slices"

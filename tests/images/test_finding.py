@@ -1,0 +1,296 @@
+"""Which scans lie at a path, and what they are called."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.images import finding
+from nnunetv2_spinesegdiff.images.finding import MOST_BYTES, find_scans, look_for_scans, unique_names
+
+from .made_up import AXIAL, scan, write, write_enhanced, write_report, write_series, zipped
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def found(path: Path) -> list[tuple[str, str, str]]:
+    """(name, kind, path below `path`) of every scan."""
+    return [(s.name, s.kind, str(s.path.relative_to(path))) for s in find_scans(path)]
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".mha", ".MHD", ".nrrd", ".nhdr", ".Nii.GZ"])
+def test_a_scan_file_is_called_by_its_name_without_ending(ending, tmp_path):
+    touch(tmp_path / f"sub-01.v2{ending}")
+    (source,) = find_scans(tmp_path / f"sub-01.v2{ending}")
+    assert (source.name, source.kind) == ("sub-01.v2", "file")
+    assert found(tmp_path) == [("sub-01.v2", "file", f"sub-01.v2{ending}")]
+
+
+def test_a_folder_of_everything(tmp_path):
+    touch(tmp_path / "sub-01" / "anat" / "T2w.nii.gz", tmp_path / "b.mhd", tmp_path / "b.raw")
+    touch(
+        tmp_path / ".hidden.nii.gz", tmp_path / ".git" / "c.nii", tmp_path / "notes.txt", tmp_path / "e.zraw"
+    )
+    write_series(tmp_path / "exam" / "DICOM" / "S1", scan())
+    write_series(tmp_path / "packed", scan())
+    (tmp_path / "zips").mkdir()
+    zipped(tmp_path / "packed", tmp_path / "zips" / "patient.zip")
+    with zipfile.ZipFile(tmp_path / "documents.zip", "w") as archive:
+        archive.writestr("letter.txt", "no scan")
+    assert found(tmp_path) == [
+        ("b", "file", "b.mhd"),
+        ("exam", "dicom", "exam"),
+        ("packed", "dicom", "packed"),
+        ("sub-01_anat_T2w", "file", "sub-01/anat/T2w.nii.gz"),
+        ("zips_patient", "dicom_zip", "zips/patient.zip"),
+    ]
+
+
+def test_a_folder_of_dicom_at_any_depth_is_one_exam(tmp_path):
+    exam = tmp_path / "Patient 1.2"
+    for number in (1, 2):
+        write_series(exam / "DICOM" / f"S{number}", scan(), study="1.2.3", SeriesNumber=number)
+    touch(exam / "DICOMDIR", exam / "viewer.exe", exam / "README")
+    (source,) = find_scans(exam)
+    assert (source.name, source.kind, source.path) == ("Patient 1.2", "dicom", exam)
+
+
+def test_a_relative_path_has_the_folders_name(tmp_path, monkeypatch):
+    write_series(tmp_path / "exam", scan())
+    monkeypatch.chdir(tmp_path / "exam")
+    assert [source.name for source in find_scans(Path("."))] == ["exam"]
+
+
+def test_different_studies_in_different_folders_are_different_exams(tmp_path):
+    for patient in ("anna", "berta"):
+        for number in (1, 2):
+            write_series(tmp_path / patient / f"S{number}", scan(), study=f"1.2.{len(patient)}")
+    assert found(tmp_path) == [("anna", "dicom", "anna"), ("berta", "dicom", "berta")]
+
+
+def test_one_dicom_image_and_one_zip_can_be_given(tmp_path):
+    write_enhanced(tmp_path / "enhanced", scan())
+    write_series(tmp_path / "exam", scan())
+    zipped(tmp_path / "exam", tmp_path / "Exam.Zip")
+    assert [s.kind for s in find_scans(tmp_path / "enhanced")] == ["dicom"]
+    assert [(s.name, s.kind) for s in find_scans(tmp_path / "Exam.Zip")] == [("Exam", "dicom_zip")]
+
+
+def test_dicom_without_a_preamble_is_known(tmp_path, read):
+    write_series(tmp_path / "exam", scan())
+    for file in (tmp_path / "exam").iterdir():
+        content = file.read_bytes()
+        file.write_bytes(content[132:])
+    assert found(tmp_path) == [(tmp_path.name, "dicom", ".")]
+    assert len(read(tmp_path).dicom_files) == 7
+
+
+def test_a_damaged_zip_is_listed(tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"PK\x03\x04 and then nothing")
+    assert found(tmp_path) == [("a", "dicom_zip", "a.zip")]
+
+
+@pytest.mark.parametrize("content", ["nothing", "report", "text", "hidden", "zip"])
+def test_a_folder_without_a_scan_is_refused(content, tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    if content == "report":
+        write_report(folder / "SR1")
+    elif content == "text":
+        (folder / "a.txt").write_text("a" * 500)
+        (folder / "b").write_bytes(b"\x08\x00" * 300)
+    elif content == "hidden":
+        write(scan(), folder / ".a.nii.gz")
+    elif content == "zip":
+        (tmp_path / "packed").mkdir()
+        write_report(tmp_path / "packed" / "SR1")
+        zipped(tmp_path / "packed", folder / "a.zip")
+    with pytest.raises(UserError, match=r"folder: holds no scan; .*\.nii\.gz, .*DICOM exams") as error:
+        find_scans(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_missing_or_no_scan_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"gone: no such file or folder"):
+        find_scans(tmp_path / "gone")
+    (tmp_path / "a.txt").write_text("a" * 500)
+    with pytest.raises(UserError, match=r"a\.txt: is not a scan; supported are"):
+        find_scans(tmp_path / "a.txt")
+
+
+def passed_over(path: Path) -> list[str]:
+    return look_for_scans(path).passed_over
+
+
+def test_what_may_be_a_scan_in_another_format_is_told(tmp_path):
+    names = ["a/old.HDR", "a/old.img", "b.nii.bz2", "mri/T1.mgz"]
+    touch(tmp_path / "scan.nii.gz", *(tmp_path / name for name in names))
+    with zipfile.ZipFile(tmp_path / "niftis.zip", "w") as archive:
+        archive.writestr("scan.nii.gz", "no DICOM")
+    assert passed_over(tmp_path) == ["a/old.HDR", "a/old.img", "b.nii.bz2", "mri/T1.mgz", "niftis.zip"]
+    assert passed_over(tmp_path / "scan.nii.gz") == []
+
+
+def test_what_is_no_image_or_is_part_of_one_is_passed_over_in_silence(tmp_path):
+    for name in ("b.mhd", "b.raw", "c.nhdr", "c.raw.gz", "notes.txt", "a.csv", "a.json", "a.png", ".x.mgz"):
+        touch(tmp_path / name)
+    touch(tmp_path / ".cache" / "y.img", tmp_path / "README")
+    (tmp_path / "damaged.zip").write_bytes(b"PK\x03\x04 and then nothing")
+    write_series(tmp_path / "exam" / "S1", scan())
+    touch(tmp_path / "exam" / "viewer.img", tmp_path / "exam" / "S1" / "plan.hdr")
+    assert len(find_scans(tmp_path)) == 4
+    assert passed_over(tmp_path) == passed_over(tmp_path / "exam") == []
+
+
+def results(folder: Path) -> set[str]:
+    """Of a run whose output folders are called `out`."""
+    return {"a_seg.nii.gz", "a_uncertainty.mha"} if folder.name == "out" else set()
+
+
+def test_results_are_passed_over_where_a_run_made_them(tmp_path):
+    touch(
+        tmp_path / "out" / "a_seg.nii.gz", tmp_path / "out" / "a_uncertainty.mha", tmp_path / "out" / "a.nii"
+    )
+    touch(tmp_path / "a_seg.nii.gz")
+    assert [source.name for source in find_scans(tmp_path, results)] == ["a_seg", "out_a"]
+    assert [source.name for source in find_scans(tmp_path / "out", results)] == ["a"]
+
+
+def test_results_alone_are_refused_by_name(tmp_path):
+    touch(tmp_path / "out" / "a_seg.nii.gz")
+    for path in (tmp_path, tmp_path / "out"):
+        with pytest.raises(UserError, match="holds no scan, only results of an earlier run; give the scan"):
+            find_scans(path, results)
+    with pytest.raises(UserError, match=r"a_seg\.nii\.gz: is a result of an earlier run; give"):
+        find_scans(tmp_path / "out" / "a_seg.nii.gz", results)
+
+
+def test_scan_files_and_dicom_side_by_side_are_refused(tmp_path):
+    write_series(tmp_path / "exam", scan())
+    touch(tmp_path / "exam" / "converted.nii.gz", tmp_path / "other.nii")
+    with pytest.raises(
+        UserError, match=r"exam: holds scan files \(converted\.nii\.gz\) and DICOM images \(IM"
+    ):
+        find_scans(tmp_path)
+
+
+def test_results_below_an_exam_are_listed_beside_it(tmp_path):
+    write_series(tmp_path / "exam", scan())
+    write_series(tmp_path / "exam" / "S2", scan(AXIAL))
+    touch(tmp_path / "exam" / "out" / "a.nii.gz")
+    assert found(tmp_path / "exam") == [("exam", "dicom", "."), ("out_a", "file", "out/a.nii.gz")]
+
+
+@pytest.mark.parametrize("target", [".", "..", "../b"])
+def test_loops_of_links_end(target, tmp_path):
+    touch(tmp_path / "a" / "one.nii", tmp_path / "b" / "two.nii")
+    (tmp_path / "a" / "loop").symlink_to(target, target_is_directory=True)
+    (tmp_path / "b" / "back").symlink_to("../a", target_is_directory=True)
+    assert found(tmp_path) == [("a_one", "file", "a/one.nii"), ("b_two", "file", "b/two.nii")]
+
+
+def test_dicom_in_a_loop_of_links_is_read_once(tmp_path, read):
+    write_series(tmp_path / "exam", scan())
+    (tmp_path / "exam" / "loop").symlink_to("..", target_is_directory=True)
+    assert len(read(tmp_path / "exam").dicom_files) == 7
+
+
+def test_links_to_files_and_folders_elsewhere_are_followed(tmp_path):
+    touch(tmp_path / "store" / "x.nii", tmp_path / "store" / "more" / "y.mha")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "case.nii").symlink_to(tmp_path / "store" / "x.nii")
+    (tmp_path / "data" / "linked").symlink_to(tmp_path / "store" / "more")
+    (tmp_path / "data" / "lost.nii.gz").symlink_to(tmp_path / "gone")
+    assert [name for name, *_ in found(tmp_path / "data")] == ["case", "linked_y", "lost"]
+
+
+def test_equal_names_keep_their_endings(tmp_path):
+    touch(
+        tmp_path / "a.mha", tmp_path / "a.nii.gz", tmp_path / "b.nii", tmp_path / "B.mha", tmp_path / "c.nii"
+    )
+    assert [name for name, *_ in found(tmp_path)] == ["B_mha", "a_mha", "a_nii_gz", "b_nii", "c"]
+
+
+def test_an_exam_and_its_zip_are_two_scans(tmp_path):
+    write_series(tmp_path / "exam", scan())
+    zipped(tmp_path / "exam", tmp_path / "exam.zip")
+    assert found(tmp_path) == [("exam", "dicom", "exam"), ("exam_zip", "dicom_zip", "exam.zip")]
+
+
+def test_names_that_stay_equal_are_refused(tmp_path):
+    touch(tmp_path / "a_b.nii", tmp_path / "a" / "b.nii")
+    with pytest.raises(UserError, match=r"a_b\.nii and a/b\.nii: .* same name; rename one"):
+        find_scans(tmp_path)
+
+
+def test_accents_encoded_in_two_ways_are_one_name(tmp_path):
+    names = unique_names([PurePosixPath("caf\u00e9.nii"), PurePosixPath("cafe\u0301.mha")])
+    assert names == ["caf\u00e9_nii", "cafe\u0301_mha"]
+
+
+@pytest.mark.parametrize("letter", ["x", "\u00e9", "\u6f22"])
+def test_long_names_are_shortened_and_stay_different(letter):
+    paths = [PurePosixPath("/".join([letter * 60] * 5)[:n] + ".nii") for n in (200, 250)]
+    first, second = unique_names(paths)
+    assert first != second
+    assert max(len(name.encode()) for name in (first, second)) <= MOST_BYTES
+    assert first.startswith(letter * 40)
+    assert unique_names(paths[:1]) == [first], "whatever lies beside it"
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [(".hidden.nii.gz", "hidden"), ("...mha", "scan"), (os.fsdecode(b"lat\xe9in.mha"), "lat\ufffdin")],
+)
+def test_results_are_neither_hidden_nor_without_a_name(path, name):
+    assert unique_names([PurePosixPath(path)]) == [name]
+
+
+def test_a_name_that_another_one_has_taken_is_not_given_twice(tmp_path):
+    touch(tmp_path / "a_mha.nii", tmp_path / "a.mha", tmp_path / "a.nii")
+    assert [name for name, *_ in found(tmp_path)] == ["a_mha", "a_mha_nii", "a_nii"]
+
+
+@given(
+    st.sets(
+        st.tuples(
+            st.lists(st.sampled_from(["a", "b", "a-b", "x.nii"]), max_size=2),
+            st.sampled_from(["a", "b"]),
+            st.sampled_from([".nii", ".NII.gz", ".mha"]),
+        ).map(lambda parts: "/".join([*parts[0], parts[1] + parts[2]])),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_all_names_differ_and_each_file_has_one(paths):
+    names = unique_names([PurePosixPath(path) for path in sorted(paths)])
+    assert len({name.casefold() for name in names}) == len(paths)
+    for name, path in zip(names, sorted(paths), strict=True):
+        assert path.replace("/", "_").replace(".", "_").startswith(name.replace(".", "_"))
+
+
+def test_listing_reads_no_more_than_the_beginnings(tmp_path, monkeypatch):
+    """One header of an exam is enough, and of files with a scan's ending nothing is read."""
+    for k in range(3):
+        write_series(tmp_path / "cohort" / f"p{k}", scan(), study=f"1.2.{k}")
+        touch(tmp_path / "cohort" / "files" / f"{k}.nii.gz")
+    asked = []
+    holds_dicom = finding.holds_dicom
+
+    def asked_of(path: Path) -> bool:
+        asked.append(path)
+        return holds_dicom(path)
+
+    monkeypatch.setattr(finding, "holds_dicom", asked_of)
+    assert len(find_scans(tmp_path / "cohort")) == 6
+    assert len(asked) == 3
