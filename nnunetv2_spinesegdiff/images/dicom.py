@@ -223,12 +223,11 @@ def _voxels(slices: Sequence[DicomSlice]) -> Iterator[np.ndarray]:
     for one in slices:
         if one.path != path:
             path, frames = one.path, _decoded(one)
-        values, (slope, intercept) = frames[one.frame], one.rescale
-        if one.rescale != one.first_rescale:  # GDCM rescales all frames of a file as the first of them
-            first_slope, first_intercept = one.first_rescale
-            values = (values - first_intercept) / first_slope * slope + intercept
+        values = frames[one.frame]
+        if one.rescale != (1, 0):  # GDCM rescales all frames of a file as the first of them
+            values = values * one.rescale[0] + one.rescale[1]
         if one.padding is not None:
-            low, high = sorted(limit * slope + intercept for limit in one.padding)
+            low, high = one.padding
             padding = (values >= low) & (values <= high)
             if padding.any() and not padding.all():
                 values = np.where(padding, values[~padding].min(), values)

@@ -50,8 +50,8 @@ class DicomSlice:
         thickness: mm; None if not given.
         echo: echo time in ms; None if not given.
         kind: ImageType or FrameType without its first two values.
-        rescale, first_rescale: slope and intercept of this slice, and of the first slice of its file.
-        padding: lowest and highest stored value that mean "no image here"; None if not given.
+        rescale: factor and summand for values that were rescaled as those of the first slice of the file.
+        padding: lowest and highest value, after rescaling, that mean "no image here"; None if not given.
     """
 
     series: DicomSeries
@@ -68,7 +68,6 @@ class DicomSlice:
     echo: float | None
     kind: tuple[str, ...]
     rescale: tuple[float, float]
-    first_rescale: tuple[float, float]
     padding: tuple[float, float] | None
 
     @property
@@ -154,7 +153,7 @@ def _slices(header: Dataset, path: Path, name: str) -> Iterator[DicomSlice]:
     shared = header.get("SharedFunctionalGroupsSequence") or []
     of_frames = header.get("PerFrameFunctionalGroupsSequence") or []
     padding, limit = (_number(header.get(f"PixelPadding{part}")) for part in ("Value", "RangeLimit"))
-    first_rescale: tuple[float, float] | None = None
+    first: tuple[float, float] | None = None
     for k in range(frames):
 
         def find(group: str, keyword: str, k: int = k) -> Any:
@@ -166,10 +165,10 @@ def _slices(header: Dataset, path: Path, name: str) -> Iterator[DicomSlice]:
 
         spacing = _numbers(find("PixelMeasuresSequence", "PixelSpacing"), 2)
         kind = find("MRImageFrameTypeSequence", "FrameType") or header.get("ImageType")
-        slope = _number(find("PixelValueTransformationSequence", "RescaleSlope"))
-        intercept = _number(find("PixelValueTransformationSequence", "RescaleIntercept"))
-        rescale = slope or 1.0, intercept or 0.0
-        first_rescale = first_rescale or rescale
+        slope = _number(find("PixelValueTransformationSequence", "RescaleSlope")) or 1.0
+        intercept = _number(find("PixelValueTransformationSequence", "RescaleIntercept")) or 0.0
+        first = first or (slope, intercept)
+        limits = sorted(x * slope + intercept for x in (padding, limit) if x is not None)
         yield DicomSlice(
             series=series,
             path=path,
@@ -184,9 +183,8 @@ def _slices(header: Dataset, path: Path, name: str) -> Iterator[DicomSlice]:
             thickness=_number(find("PixelMeasuresSequence", "SliceThickness")),
             echo=_number(find("MREchoSequence", "EffectiveEchoTime") or header.get("EchoTime")),
             kind=() if kind is None or isinstance(kind, str) else tuple(map(str, kind[2:])),
-            rescale=rescale,
-            first_rescale=first_rescale,
-            padding=None if padding is None else (padding, padding if limit is None else limit),
+            rescale=(slope / first[0], intercept - first[1] * slope / first[0]),
+            padding=None if padding is None else (limits[0], limits[-1]),
         )
 
 

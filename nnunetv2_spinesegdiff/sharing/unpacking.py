@@ -99,7 +99,8 @@ def _manifest(archive: ZipFile, path: Path) -> Manifest:
         )
     if found[0].file_size > MOST_TEXT:
         raise UserError(f"{path}: {MANIFEST} has {found[0].file_size >> 20} MB; refusing to open")
-    manifest = Manifest.from_text(archive.read(found[0]), str(path))
+    with archive.open(found[0]) as stream:
+        manifest = Manifest.from_text(stream.read(MOST_TEXT), str(path))
     expected = {f"{manifest.folder}/{name}" for name in (*manifest.files, MANIFEST)}
     if missing := sorted(expected - set(entries)):
         raise UserError(f"{path}: {missing[0]} is missing; copy or download the zip again")

@@ -203,7 +203,7 @@ def test_a_case_whose_mask_is_missing_is_told_and_the_others_are_shown(tmp_path,
     evaluation = write_small_evaluation(tmp_path)
     evaluation.cases["prediction"].iloc[0].unlink()
     figures = run_figures(evaluation.folder)
-    (note,) = [note for note in figures.notes if "case_0.nii.gz: is not there" in note]
+    (note,) = [note for note in figures.notes if "case_0.nii.gz: no such file" in note]
     assert note.startswith("Cases: without case_0, because ")
     assert any(entry.path.name == "cases.png" for entry in figures.entries)
 
