@@ -51,6 +51,7 @@ class DicomSlice:
         echo: echo time in ms; None if not given.
         kind: ImageType or FrameType without its first two values.
         rescale: factor and summand for values that were rescaled as those of the first slice of the file.
+        first_rescale: slope and intercept of that slice.
         padding: lowest and highest value, after rescaling, that mean "no image here"; None if not given.
     """
 
@@ -68,6 +69,7 @@ class DicomSlice:
     echo: float | None
     kind: tuple[str, ...]
     rescale: tuple[float, float]
+    first_rescale: tuple[float, float]
     padding: tuple[float, float] | None
 
     @property
@@ -184,6 +186,7 @@ def _slices(header: Dataset, path: Path, name: str) -> Iterator[DicomSlice]:
             echo=_number(find("MREchoSequence", "EffectiveEchoTime") or header.get("EchoTime")),
             kind=() if kind is None or isinstance(kind, str) else tuple(map(str, kind[2:])),
             rescale=(slope / first[0], intercept - first[1] * slope / first[0]),
+            first_rescale=first,
             padding=None if padding is None else (limits[0], limits[-1]),
         )
 

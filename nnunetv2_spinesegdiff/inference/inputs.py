@@ -6,24 +6,30 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
+from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 
 from ..errors import UserError
-from ..images.reading import read_image
+from ..images.reading import check_file
+from ..images.scan import ending_of_results
 
 
-def why_unfit(files: Iterable[str]) -> str | None:
+def why_unfit(files: Iterable[str], reader: BaseReaderWriter) -> str | None:
     """Return why the channels of a case must not be predicted, naming the file; None if they may be.
 
     z-scoring spreads one NaN or Inf over the whole image, and leaves nothing of a constant one: stock
-    prediction then writes a meaningless mask and exits with status 0.
+    prediction then writes a meaningless mask and exits with status 0. What nnU-Net's `reader` accepts is not
+    asked for more than that: of scans without a place in the patient, for instance, masks can be predicted.
     """
     for file in files:
         try:
-            image = read_image(Path(file))
+            if ending_of_results(Path(file).name):
+                check_file(Path(file))
+            voxels, _ = reader.read_images([file])
         except UserError as error:
             return str(error)
-        voxels = sitk.GetArrayViewFromImage(image)
+        except Exception as error:  # readers of many formats
+            detail = str(error).strip().splitlines()
+            return f"{file}: cannot be read ({detail[-1] if detail else type(error).__name__})"
         if not np.isfinite(voxels).all():
             return f"{file}: holds NaN or Inf; replace them and predict this case again"
         if voxels.min() == voxels.max():

@@ -244,7 +244,8 @@ class SpineSegDiffPredictor(stock.nnUNetPredictor):
         )
         wanted = self._unfinished(outputs, overwrite, save_probabilities) if outputs else range(len(inputs))
         checked = tqdm(wanted, desc="Checking", unit="case", disable=not self.allow_tqdm)
-        reasons = {i: why_unfit(inputs[i]) for i in checked}
+        reader = self.plans_manager.image_reader_writer_class()
+        reasons = {i: why_unfit(inputs[i], reader) for i in checked}
         self.failures += [reason for reason in reasons.values() if reason is not None]
         fit = [i for i, reason in reasons.items() if reason is None]
         if outputs is None:

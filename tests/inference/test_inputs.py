@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
+from nnunetv2.imageio.nibabel_reader_writer import NibabelIO
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 from nnunetv2_spinesegdiff.inference.inputs import why_unfit
@@ -22,7 +25,7 @@ def noise(*shape: int) -> np.ndarray:
 
 
 def verdict(*files: Path) -> str | None:
-    return why_unfit(str(file) for file in files)
+    return why_unfit([str(file) for file in files], SimpleITKIO())
 
 
 @pytest.mark.parametrize("name", ["a_0000.nii.gz", "a_0000.mha", "a_0000.nrrd"])
@@ -49,9 +52,9 @@ def test_a_truncated_scan_is_unfit(tmp_path, name, compress, share):
 
 def test_a_truncated_nii_is_unfit_for_the_reader_that_takes_it(tmp_path):
     file = written(tmp_path / "a_0000.nii", noise(5, 60, 70))
-    assert why_unfit([str(file)]) is None
+    assert verdict(file) is None
     file.write_bytes(file.read_bytes()[:-2000])
-    assert (why_unfit([str(file)]) or "").startswith(f"{file}: is truncated or damaged")
+    assert (verdict(file) or "").startswith(f"{file}: is truncated or damaged")
 
 
 def test_itk_alone_says_nothing_about_a_truncated_gzip(tmp_path):
@@ -94,4 +97,19 @@ def test_other_files_are_unfit(tmp_path, name, content):
 
 
 def test_a_missing_file_is_unfit(tmp_path):
-    assert "no such file" in (verdict(tmp_path / "none_0000.mha") or "")
+    assert "no such file" in (verdict(tmp_path / "none_0000.mha") or "").lower()
+
+
+@pytest.mark.parametrize("reader", [SimpleITKIO, NibabelIO])
+def test_a_scan_without_a_place_in_the_patient_is_fit(tmp_path, reader):
+    """nnU-Net trains on such scans; they have no left and right, but masks."""
+    scan = nib.Nifti1Image(noise(20, 30, 5).astype(np.float32), np.eye(4))
+    scan.set_sform(None, 0)
+    scan.set_qform(None, 0)
+    nib.save(scan, tmp_path / "a_0000.nii.gz")
+    assert why_unfit([str(tmp_path / "a_0000.nii.gz")], reader()) is None
+
+
+def test_a_picture_is_fit_for_the_reader_of_pictures(tmp_path):
+    sitk.WriteImage(sitk.GetImageFromArray(noise(20, 30).astype(np.uint8)), str(tmp_path / "a_0000.png"))
+    assert why_unfit([str(tmp_path / "a_0000.png")], NaturalImage2DIO()) is None
