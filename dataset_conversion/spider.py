@@ -16,7 +16,8 @@ import SimpleITK as sitk
 from nnunetv2_spinesegdiff.errors import UserError
 
 from .geometry import Grid, grids_differ_by_mm, patient_axes
-from .series import Series, parse_series, select_series
+from .names import Series, parse_series
+from .series import select_series
 
 MAX_MASK_SHIFT_MM = 0.1
 """Headers round; a mask may lie this far from its image before it counts as another grid."""
