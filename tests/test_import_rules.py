@@ -51,7 +51,7 @@ ROOMS = {
         inside=("diffusion", "labels", "errors"), outside=("torch", "dynamic_network_architectures")
     ),
     "training": Room(
-        inside=("network", "diffusion", "inference", *LEAVES),
+        inside=("network", "diffusion", "inference", "dataset_conversion.names", *LEAVES),
         outside=("torch", "numpy", "scipy", "nnunetv2", "batchgenerators", "batchgeneratorsv2"),
     ),
     "inference": Room(
