@@ -9,15 +9,15 @@ from pathlib import Path
 from nnunetv2_spinesegdiff.errors import UserError
 
 from .folds import NUM_FOLDS, Splits, patient_folds, splits_by_patient, without_validation_of
+from .names import Series
 from .published_splits import (
-    PublishedFold,
+    Fold,
     apply_published_folds,
     names_without_series,
     read_published_folds,
     series_without_name,
 )
 from .report import ConversionReport, Failure, note_oblique
-from .series import Series
 from .spider import Listing
 
 
@@ -31,7 +31,7 @@ class CohortFolds:
 
     series: list[Series]
     drawn: list[list[str]] | None
-    published: list[PublishedFold] | None
+    published: list[Fold] | None
     file: Path | None
 
     @classmethod

@@ -1,6 +1,6 @@
-"""Folds published elsewhere, brought to the cases of a converted dataset.
+"""Files of folds, and published folds brought to the cases of a converted dataset.
 
-Two shapes are read, both a JSON list with one object a fold:
+Two shapes are read, both a JSON list with one object per fold:
 
 - the paper's: `{"train": [...], "test": [...]}` with names `SPIDER_002` (every series of that patient in the
   dataset) or `SPIDER_002_t1_084` (patient, contrast, a running number of no meaning here);
@@ -14,50 +14,62 @@ made with `t2_SPACE` too.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from nnunetv2_spinesegdiff.errors import UserError
 
 from .folds import Splits
-from .series import Series, canonical_patient
-
-_NAME = re.compile(r"SPIDER_(?P<patient>[A-Za-z0-9-]+?)(?:_(?P<contrast>t1|t2)(?:_SPACE)?(?:_s?\d+)?)?")
-
-Entry = tuple[str, "str | None"]
-"""Patient and contrast ("t1", "t2"), or None for all of the patient's series."""
+from .names import Entry, Series, parse_entry, parse_name, patient_order
 
 
 @dataclass(frozen=True)
-class PublishedFold:
-    """Who is trained on and who is validated on; repeated names count once."""
+class Fold:
+    """Names of cases, each once; `repeated` of them were listed again."""
 
-    train: frozenset[Entry]
-    val: frozenset[Entry]
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    repeated: int = 0
+
+    @property
+    def train_patients(self) -> set[str]:
+        return {entry.patient for entry in _entries(self.train)}
+
+    @property
+    def val_patients(self) -> set[str]:
+        return {entry.patient for entry in _entries(self.val)}
 
 
-def read_published_folds(path: Path) -> list[PublishedFold]:
+def read_published_folds(path: Path) -> list[Fold]:
+    """Read folds for a conversion, whose names follow `names.parse_entry`; see `read_folds`."""
+    return _parse(_read_json(path), str(path), parse_entry)
+
+
+def read_folds(path: Path) -> list[Fold]:
     """Read and check a file of folds.
 
     Raises:
-        UserError: not such a file, a name that cannot be understood, or a patient who is validated on in
-            two folds or trained and validated on in the same fold; the message names them.
+        UserError: not such a file, a name without patient, or a patient who is validated on in two folds or
+            trained and validated on in the same fold; the message names them.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: cannot be read as JSON ({reason}): give a file of folds") from error
-    if not isinstance(content, list) or not content:
-        raise UserError(f"{path}: expected a list of folds, each with train and test (or val)")
-    folds = [_parse_fold(path, number, fold) for number, fold in enumerate(content)]
-    _check_no_leak(path, folds)
-    return folds
+    return parse_folds(_read_json(path), str(path))
 
 
-def apply_published_folds(folds: list[PublishedFold], series: Iterable[Series]) -> Splits:
+def parse_folds(content: object, source: str) -> list[Fold]:
+    """Check what a file of folds holds; names follow `names.parse_name`.
+
+    Args:
+        content: of the JSON file.
+        source: what messages call the file.
+
+    Raises:
+        UserError: as in `read_folds`.
+    """
+    return _parse(content, source, parse_name)
+
+
+def apply_published_folds(folds: list[Fold], series: Iterable[Series]) -> Splits:
     """nnU-Net splits over the cases at hand.
 
     Published folds are used as they are: a name without a series drops out, and a series that no name
@@ -66,65 +78,88 @@ def apply_published_folds(folds: list[PublishedFold], series: Iterable[Series]) 
     """
     series = list(series)
 
-    def cases(entries: frozenset[Entry]) -> list[str]:
-        return sorted(s.case for s in series if {(s.patient, None), (s.patient, s.contrast)} & entries)
+    def cases(names: Iterable[str]) -> list[str]:
+        entries = _entries(names)
+        return sorted(s.case for s in series if not entries.isdisjoint(_meant_by(s)))
 
     return [{"train": cases(fold.train), "val": cases(fold.val)} for fold in folds]
 
 
-def names_without_series(folds: list[PublishedFold], series: Iterable[Series]) -> list[Entry]:
+def names_without_series(folds: list[Fold], series: Iterable[Series]) -> list[Entry]:
     """Names of the file that mean no series at hand, each once."""
-    present = {entry for s in series for entry in ((s.patient, None), (s.patient, s.contrast))}
-    named = {entry for fold in folds for entry in fold.train | fold.val}
-    return sorted(named - present, key=lambda entry: (entry[0], entry[1] or ""))
+    present = {entry for s in series for entry in _meant_by(s)}
+    return sorted(_named(folds) - present, key=lambda entry: (entry.patient, entry.contrast or ""))
 
 
-def series_without_name(folds: list[PublishedFold], series: Iterable[Series]) -> list[str]:
+def series_without_name(folds: list[Fold], series: Iterable[Series]) -> list[str]:
     """Cases at hand that the file does not name in any fold."""
-    named = {entry for fold in folds for entry in fold.train | fold.val}
-    return sorted(s.case for s in series if not {(s.patient, None), (s.patient, s.contrast)} & named)
+    named = _named(folds)
+    return sorted(s.case for s in series if named.isdisjoint(_meant_by(s)))
 
 
-def _parse_fold(path: Path, number: int, fold: object) -> PublishedFold:
-    keys = {"test", "val"} & set(fold) if isinstance(fold, dict) else set()
-    if not isinstance(fold, dict) or "train" not in fold or len(keys) != 1:
-        raise UserError(f"{path}: fold {number} must have train and one of test and val")
-    return PublishedFold(
-        frozenset(_parse_name(path, name) for name in _names(path, number, fold["train"])),
-        frozenset(_parse_name(path, name) for name in _names(path, number, fold[keys.pop()])),
-    )
+def _entries(names: Iterable[str]) -> set[Entry]:
+    return {entry for name in names if (entry := parse_name(name))}
 
 
-def _names(path: Path, number: int, names: object) -> list[object]:
+def _named(folds: list[Fold]) -> set[Entry]:
+    return {entry for fold in folds for entry in _entries(fold.train + fold.val)}
+
+
+def _meant_by(series: Series) -> tuple[Entry, Entry]:
+    """Entries that mean the series."""
+    return Entry(series.patient, None), Entry(series.patient, series.contrast)
+
+
+def _read_json(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: cannot be read as JSON ({reason}); give a file of folds") from error
+
+
+def _parse(content: object, source: str, parse: Callable[[str], Entry | None]) -> list[Fold]:
+    if not isinstance(content, list) or not content:
+        raise UserError(
+            f"{source}: is not a list of folds, each with train and val (or test); give a splits_final.json"
+        )
+    folds = []
+    for number, fold in enumerate(content):
+        keys = {"val", "test"} & set(fold) if isinstance(fold, dict) else set()
+        if len(keys) != 1 or "train" not in fold:
+            raise UserError(f"{source}: fold {number} must have train and one of val and test; correct it")
+        train, val = (_names(fold[key], number, source, parse) for key in ("train", keys.pop()))
+        once = tuple(dict.fromkeys(train)), tuple(dict.fromkeys(val))
+        folds.append(Fold(*once, len(train) + len(val) - sum(map(len, once))))
+    _check_no_leak(folds, source)
+    return folds
+
+
+def _names(names: object, number: int, source: str, parse: Callable[[str], Entry | None]) -> list[str]:
     if not isinstance(names, list):
-        raise UserError(f"{path}: fold {number} must list names, found {type(names).__name__}")
+        raise UserError(f"{source}: fold {number} must list names of cases, found {type(names).__name__}")
+    for name in names:
+        if not isinstance(name, str) or parse(name) is None:
+            raise UserError(
+                f"{source}: {name!r} in fold {number} is not the name of a case; expected names such as "
+                "SPIDER_002, SPIDER_002_t1 or SPIDER_002_t1_084"
+            )
     return names
 
 
-def _parse_name(path: Path, name: object) -> Entry:
-    match = _NAME.fullmatch(name) if isinstance(name, str) else None
-    if match is None:
-        raise UserError(
-            f"{path}: {name!r} is no name of a case; expected such as SPIDER_002, "
-            "SPIDER_002_t1 or SPIDER_002_t1_084"
-        )
-    return canonical_patient(match["patient"]), match["contrast"]
-
-
-def _check_no_leak(path: Path, folds: list[PublishedFold]) -> None:
-    held_out_in: dict[str, int] = {}
+def _check_no_leak(folds: list[Fold], source: str) -> None:
+    validated_in: dict[str, int] = {}
     for number, fold in enumerate(folds):
-        validated = {patient for patient, _ in fold.val}
-        both = validated & {patient for patient, _ in fold.train}
-        if both:
+        validated = fold.val_patients
+        if both := fold.train_patients & validated:
             raise UserError(
-                f"{path}: patient {min(both)} is trained and validated on in fold {number}: "
-                "put all series of a patient on one side"
+                f"{source}: patient {min(both, key=patient_order)} is trained and validated on in fold "
+                f"{number}; put all cases of a patient on one side"
             )
-        for patient in sorted(validated):
-            if patient in held_out_in:
+        for patient in sorted(validated, key=patient_order):
+            if patient in validated_in:
                 raise UserError(
-                    f"{path}: patient {patient} is validated on in folds {held_out_in[patient]} "
-                    f"and {number}: keep one of them"
+                    f"{source}: patient {patient} is validated on in folds {validated_in[patient]} "
+                    f"and {number}; keep one of them"
                 )
-            held_out_in[patient] = number
+            validated_in[patient] = number

@@ -1,73 +1,13 @@
-"""SPIDER's file names and which of them make up a dataset: pure functions over names, no disk access.
-
-A series is named `<patient>_<t1|t2|t2_SPACE>`, for example `12_t1` or `12_t2_SPACE`. A file that holds single
-slices of it adds `_s<slice>`, for example `12_t2_s05`.
-"""
+"""Which series of SPIDER make up a dataset: pure functions over names, no disk access."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from .names import Series, parse_series
 
 CONTRASTS = ("t1", "t2", "t1t2")
 T2_SOURCES = ("t2", "space", "both")
-
-_STEM = re.compile(r"(?P<patient>[A-Za-z0-9-]+)_(?P<sequence>t1|t2|t2_SPACE)(?:_s(?P<number>[0-9]+))?")
-
-
-@dataclass(frozen=True)
-class Series:
-    """One MR series of one patient.
-
-    Attributes:
-        patient: canonical patient name; numbers lose their leading zeros, so that it joins SPIDER's tables.
-        sequence: "t1", "t2" or "t2_SPACE".
-        stem: the file name without `.mha`, the same for image and mask.
-        slice_number: of a single slice of the series; None for the series itself.
-    """
-
-    patient: str
-    sequence: str
-    stem: str
-    slice_number: int | None = None
-
-    @property
-    def contrast(self) -> str:
-        """ "t1" or "t2"; a SPACE series is T2-weighted."""
-        return self.sequence[:2]
-
-    @property
-    def case(self) -> str:
-        """nnU-Net case name: `SPIDER_001_t1`, `SPIDER_136_t2_SPACE`, or `SPIDER_108_t2_s05` of one slice."""
-        patient = self.patient.zfill(3) if self.patient.isdigit() else self.patient
-        single = "" if self.slice_number is None else f"_s{self.slice_number:02d}"
-        return f"SPIDER_{patient}_{self.sequence}{single}"
-
-    @property
-    def file_name(self) -> str:
-        return f"{self.stem}.mha"
-
-    @property
-    def sort_key(self) -> tuple[int, str, str, int]:
-        """Patients in numerical order, then named ones; T1 before T2; slices by number."""
-        number = -1 if self.slice_number is None else self.slice_number
-        return (int(self.patient) if self.patient.isdigit() else 10**12, self.patient, self.sequence, number)
-
-
-def canonical_patient(name: str) -> str:
-    """'007' -> '7'; names that are not numbers stay as they are."""
-    return str(int(name)) if name.isdecimal() else name
-
-
-def parse_series(name: str) -> Series | None:
-    """Read `12_t1` or `12_t1.mha`; None for any other name."""
-    stem = name.removesuffix(".mha")
-    match = _STEM.fullmatch(stem)
-    if match is None:
-        return None
-    number = None if match["number"] is None else int(match["number"])
-    return Series(canonical_patient(match["patient"]), match["sequence"], stem, number)
 
 
 def select_series(names: Iterable[str], contrast: str = "t1t2", t2_source: str = "t2") -> list[Series]:

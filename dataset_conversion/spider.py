@@ -13,7 +13,8 @@ from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.images.grid import Grid, check_same_grid, grids_differ_by_mm, patient_axes
 from nnunetv2_spinesegdiff.images.reading import read_scalar_volume
 
-from .series import Series, parse_series, select_series
+from .names import Series, parse_series
+from .series import select_series
 
 MAX_SKEW_MM = 0.5
 """Correcting rounded direction cosines may move a corner of the volume by this distance."""

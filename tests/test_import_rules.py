@@ -32,6 +32,7 @@ class Room:
 
 
 LEAVES = ("labels", "errors", "files", "locks", "workers", "environment", "stored", "presegmentations")
+SPIDER_NAMES = ("dataset_conversion.names", "dataset_conversion.published_splits")
 EXPORTED_BY_NNUNET = ("nnunetv2.dataset_conversion.generate_dataset_json",)
 ROOMS = {
     # Importable by every room, so they import nothing of ours but each other, and no torch.
@@ -50,7 +51,7 @@ ROOMS = {
         inside=("diffusion", "labels", "errors"), outside=("torch", "dynamic_network_architectures")
     ),
     "training": Room(
-        inside=("network", "diffusion", "inference", *LEAVES),
+        inside=("network", "diffusion", "inference", "dataset_conversion.names", *LEAVES),
         outside=("torch", "numpy", "scipy", "nnunetv2", "batchgenerators", "batchgeneratorsv2"),
     ),
     "inference": Room(
@@ -61,7 +62,7 @@ ROOMS = {
         ),
     ),
     "preflight": Room(inside=("errors", "environment", "stored"), outside=("torch", "nnunetv2")),
-    "evaluation": Room(inside=LEAVES, outside=("numpy", "scipy", "pandas", "statsmodels")),
+    "evaluation": Room(inside=(*SPIDER_NAMES, *LEAVES), outside=("numpy", "scipy", "pandas", "statsmodels")),
     "evaluation.plots": Room(
         inside=("evaluation", *LEAVES), outside=("numpy", "scipy", "pandas", "matplotlib")
     ),
@@ -70,7 +71,7 @@ ROOMS = {
     ),
     # Reads and writes the files of an evaluation; what it computes and draws, the room before it does.
     "reporting": Room(
-        inside=("evaluation", "images", *LEAVES),
+        inside=("evaluation", "images", *SPIDER_NAMES, *LEAVES),
         outside=("numpy", "pandas", "SimpleITK", "tqdm", "jinja2", "torch"),
     ),
     # Starts nnU-Net's commands instead of importing them; of other rooms, what knows names and flags.
@@ -92,7 +93,14 @@ ROOMS = {
     ),
     "measuring": Room(inside=LEAVES, outside=("numpy", "scipy", "pandas", "skimage")),
     "sharing": Room(
-        inside=("inference", "network", "preflight", "evaluation.fold_balance", "images.zips", *LEAVES),
+        inside=(
+            "inference",
+            "network",
+            "preflight",
+            "dataset_conversion.published_splits",
+            "images.zips",
+            *LEAVES,
+        ),
         outside=("torch", "numpy", "nnunetv2"),
     ),
     # The front door: everything that a scan passes through, but no training.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from nnunetv2_spinesegdiff.dataset_conversion.names import patient_of
 
 STRUCTURES = ("spinal_canal", "vertebrae", "ivd")
 COUNTED = {"vertebrae": "num_vertebrae", "ivd": "num_discs"}
@@ -56,8 +57,7 @@ def main() -> None:
     scans = json.loads((options.out / "run.json").read_text(encoding="utf-8"))["scans"]
     found = found_in(options.out)
     table = pd.read_csv(options.overview, index_col="new_file_name").reindex(sorted(scans)).join(found)
-    names = table.index.str.split("_", n=1)
-    patients, contrast = names.str[0], names.str[1]
+    patients, contrast = table.index.map(patient_of), table.index.str.split("_", n=1).str[1]
     trained = set()
     if options.trained_on:
         trained = set(pd.read_csv(options.trained_on, dtype={"patient": str}).patient)

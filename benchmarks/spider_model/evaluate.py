@@ -25,6 +25,7 @@ import pandas as pd
 import SimpleITK as sitk
 import torch
 from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+from nnunetv2_spinesegdiff.dataset_conversion.names import parse_case
 from small_plans import NAME
 from tqdm import tqdm
 
@@ -109,7 +110,8 @@ def list_cases(raw: Path, preprocessed: Path, weak: list[Path]) -> pd.DataFrame:
     cases = cases[cases.case.isin(fold_of)].copy()  # oblique series are in no validation fold
     cases["fold"] = cases.case.map(fold_of).astype(int)
     slices = cases["size"].str.split("x").str[0].astype(int)
-    cases["space"] = cases.source.str.contains("t2_SPACE")
+    series = cases.case.map(parse_case)
+    cases["space"] = [one.sequence == "t2_SPACE" for one in series]
     cases["middle"] = cases.space & (cases.slice_index == slices // 2)
     cases["weak"] = cases.source.isin({path.name for folder in weak for path in folder.glob("images/*.mha")})
     return cases

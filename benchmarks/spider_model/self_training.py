@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+from nnunetv2_spinesegdiff.dataset_conversion.names import patient_of
 from tqdm import tqdm
 
 from nnunetv2_spinesegdiff import Failure, Segmentation, SpineSegmenter
@@ -33,7 +34,7 @@ SPIDER_LABELS = np.array([0, 100, 1, 201], np.uint8)
 
 def label(model: str, images: Path, folds: list[int], trained_on: Path, out: Path) -> None:
     known = set(pd.read_csv(trained_on, dtype=str)["patient"])
-    scans = [path for path in sorted(images.glob("*.mha")) if path.stem.split("_")[0] not in known]
+    scans = [path for path in sorted(images.glob("*.mha")) if patient_of(path.stem) not in known]
     for folder in ("images", "masks"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     left_out = 0

@@ -17,6 +17,7 @@ from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.files import save_json, written_whole
 from nnunetv2_spinesegdiff.workers import worker_processes
 
+from ..names import parse_series
 from .acquisition import Acquisition
 from .patient import Patient, draw_patient
 from .render import render
@@ -181,6 +182,6 @@ def _write_tables(output: Path, seed: int, cohort: list[Patient]) -> None:
     # An earlier run may have left other patients of this seed here.
     stems = {path.stem for path in (output / "images").glob("[!.]*.mha") if _is_whole(output, path.stem)}
     known = {patient.number: patient for patient in cohort}
-    numbers = {int(stem.split("_")[0]) for stem in stems if stem.split("_")[0].isdecimal()}
+    numbers = {int(s.patient) for s in map(parse_series, stems) if s is not None and s.patient.isdecimal()}
     everyone = (known.get(number) or draw_patient(seed, number) for number in sorted(numbers))
     write_tables(output, everyone, stems)

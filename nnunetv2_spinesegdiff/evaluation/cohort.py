@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ..dataset_conversion.names import SEQUENCES, parse_series
 from ..errors import UserError
-from .findings import DEGENERATION, ENDPLATES, Gradings, canonical_patient
+from .findings import DEGENERATION, ENDPLATES, Gradings
 
 SERIES = "new_file_name"
 TABLE_3 = (
@@ -17,12 +18,10 @@ TABLE_3 = (
     *("Upper endplate changes", "Lower endplate changes", DEGENERATION),
 )
 """The six rows of the paper's table 3 in its order, and the other findings of its figure 2."""
-SEQUENCES = ("t1", "t2", "t2_SPACE")
 SPACING_COLUMNS = ("PixelSpacing", "SpacingBetweenSlices", "SliceThickness")
 ABOUT_PATIENTS = ("sex", "subset")
 ABOUT_SERIES = ("MagneticFieldStrength", "Manufacturer")
 UNKNOWN = "unknown"
-_STEM = re.compile(r"(?P<patient>[A-Za-z0-9-]+)_(?P<sequence>t1|t2|t2_SPACE)")
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,10 @@ def overview_of(table: pd.DataFrame, source: str) -> Overview:
         found = ", ".join(map(str, table)) or "none"
         raise UserError(f"{source}: has no column {SERIES} (found {found}); give SPIDER's overview.csv")
     names = [str(name).strip().removesuffix(".mha") for name in table.iloc[:, columns[SERIES]]]
-    matches = [_STEM.fullmatch(name) for name in names]
-    series = pd.DataFrame(
-        [(canonical_patient(m["patient"]), m["sequence"]) if m else (None, None) for m in matches],
-        columns=["patient", "sequence"],
-    )
+    known = [
+        (s.patient, s.sequence) if s and s.slice_number is None else None for s in map(parse_series, names)
+    ]
+    series = pd.DataFrame([pair or (None, None) for pair in known], columns=["patient", "sequence"])
     wanted = (*ABOUT_PATIENTS, *ABOUT_SERIES, *SPACING_COLUMNS)
     stray = []
     for name in wanted:
@@ -74,7 +72,7 @@ def overview_of(table: pd.DataFrame, source: str) -> Overview:
             series[name] = entries.str.strip().to_numpy()
             if count := int((entries != entries.str.strip()).sum()):
                 stray.append((name, count))
-    series = series[[m is not None for m in matches]].reset_index(drop=True)
+    series = series[[pair is not None for pair in known]].reset_index(drop=True)
     if series.empty:
         raise UserError(
             f"{source}: names no series such as 12_t1 or 12_t2 in {SERIES}; give SPIDER's overview.csv"
@@ -83,9 +81,8 @@ def overview_of(table: pd.DataFrame, source: str) -> Overview:
         patient, sequence = series.loc[twice, ["patient", "sequence"]].iloc[0]
         raise UserError(f"{source}: series {patient}_{sequence} has two lines; keep one of them")
     missing = tuple(name for name in wanted if name not in series)
-    return Overview(
-        series, missing, tuple(n for n, m in zip(names, matches, strict=True) if not m), tuple(stray)
-    )
+    not_series = tuple(name for name, pair in zip(names, known, strict=True) if pair is None)
+    return Overview(series, missing, not_series, tuple(stray))
 
 
 def finding_counts(gradings: Gradings) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ..dataset_conversion.names import canonical_patient
 from ..errors import UserError
 
 PATIENT, LEVEL = "Patient", "IVD label"
@@ -136,12 +137,6 @@ def gradings_of(table: pd.DataFrame, source: str, pfirrmann: int = 4) -> Grading
     if upper in discs and lower in discs:
         discs[ENDPLATES] = discs[upper] | discs[lower]
     return Gradings(discs, missing)
-
-
-def canonical_patient(name: object) -> str:
-    """A patient as text: "1" for 1, 1.0, "001" and " 1 "; what is no whole number stays as it is."""
-    text = str(name).strip()
-    return str(int(match[1])) if (match := re.fullmatch(r"(\d+)(?:\.0*)?", text)) else text
 
 
 def _columns(table: pd.DataFrame, source: str) -> dict[str, pd.Series]:

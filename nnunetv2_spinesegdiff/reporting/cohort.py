@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..errors import UserError
+from ..dataset_conversion.names import patient_order
+from ..dataset_conversion.published_splits import Fold, read_folds
 from ..evaluation.cohort import (
     ABOUT_PATIENTS,
     ABOUT_SERIES,
@@ -26,7 +27,7 @@ from ..evaluation.cohort import (
 )
 from ..evaluation.findings import Gradings, gradings_of
 from ..evaluation.fold_balance import COUNTS as FOLD_COUNTS
-from ..evaluation.fold_balance import Fold, fold_balance, folds_of
+from ..evaluation.fold_balance import fold_balance
 from ..files import save_json
 from .plain_tables import listed, markdown_table, number, read_text_table, write_csv, write_text
 
@@ -78,7 +79,7 @@ def run_cohort(
     """
     graded = gradings_of(read_text_table(gradings), str(gradings), pfirrmann)
     seen = overview_of(read_text_table(overview), str(overview))
-    folds = {path: folds_of(read_json(path), str(path)) for path in splits}
+    folds = {path: read_folds(path) for path in splits}
     tables = {
         FINDINGS: finding_counts(graded),
         CONTRASTS: contrast_counts(seen.series),
@@ -99,15 +100,6 @@ def run_cohort(
     records = {title: json.loads(table.to_json(orient="records")) for title, table in tables.items()}
     save_json({"tables": records, "notes": list(notes)}, out / "cohort.json")
     return cohort
-
-
-def read_json(path: Path) -> object:
-    """Raises UserError where a file cannot be read, or is no JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: cannot be read as JSON ({reason}); give a file of folds") from None
 
 
 def _title(path: Path, splits: Sequence[Path]) -> str:
@@ -163,7 +155,7 @@ def _about_folds(path: Path, folds: Sequence[Fold], graded: Gradings) -> list[st
     named = validated.union(*(fold.train_patients for fold in folds))
     known = set(graded.discs["patient"])
     repeated = sum(fold.repeated for fold in folds)
-    ungraded, never = sorted(named - known, key=int), sorted(known - validated, key=lambda p: (len(p), p))
+    ungraded, never = (sorted(patients, key=patient_order) for patients in (named - known, known - validated))
     return [
         f"{path.name}: {len(named)} patients, no patient is validated on twice; "
         f"{len(ungraded)} are not graded{_names(ungraded)}, {len(never)} graded ones are never validated on"

@@ -10,8 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from ..dataset_conversion.names import canonical_patient
 from ..errors import UserError
-from ..evaluation.findings import Gradings, canonical_patient, gradings_of
+from ..evaluation.findings import Gradings, gradings_of
 from ..evaluation.group_tests import FEWEST
 from ..evaluation.pathology import (
     LEVEL_COLUMNS,

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from ..dataset_conversion.names import parse_name
 from ..errors import UserError
 
 CONTRASTS = {"t1": "T1w", "t2": "T2w"}
-_SPIDER = re.compile(r"(?:SPIDER_)?(\d+)_(t1|t2)(?:_.*)?", re.IGNORECASE)
-"""SPIDER_002_t1 of the converter, SPIDER_002_t1_084 of the paper's authors, 2_t2_SPACE of SPIDER itself."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,10 @@ class CaseOrigin:
 
 
 class Patients:
-    """Looks cases up in the tables that `spinesegdiff convert` writes, and else in their names."""
+    """Looks cases up in the tables that `spinesegdiff convert` writes, and else in their names.
+
+    Where a table leaves the patient blank, the name of the case counts, too.
+    """
 
     def __init__(self, tables: list[Path]):
         """Raises UserError where a table lacks a column."""
@@ -34,12 +35,15 @@ class Patients:
             self._known |= _read(path)
 
     def __call__(self, case: str) -> CaseOrigin:
-        if case in self._known:
-            return self._known[case]
-        named = _SPIDER.fullmatch(case)
-        if named:
-            return CaseOrigin(str(int(named[1])), CONTRASTS[named[2].lower()])
+        return self._known.get(case) or _by_name(case)
+
+
+def _by_name(case: str) -> CaseOrigin:
+    """Read SPIDER_002_t1 of the converter, SPIDER_002_t1_084 of the paper, or A12_t2_SPACE of a file."""
+    entry = parse_name(case)
+    if entry is None or entry.contrast is None:
         return CaseOrigin(case)
+    return CaseOrigin(entry.patient, CONTRASTS[entry.contrast])
 
 
 def _read(path: Path) -> dict[str, CaseOrigin]:
@@ -55,7 +59,9 @@ def _read(path: Path) -> dict[str, CaseOrigin]:
     table = table.reindex(columns=["case", "patient", "contrast", "source"], fill_value="")
     return {
         row["case"]: CaseOrigin(
-            row["patient"] or row["case"], CONTRASTS.get(row["contrast"], row["contrast"]), row["source"]
+            row["patient"] or _by_name(row["case"]).patient,
+            CONTRASTS.get(row["contrast"], row["contrast"]),
+            row["source"],
         )
         for _, row in table.iterrows()
     }

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..dataset_conversion.published_splits import read_folds
 from ..errors import UserError
 from ..evaluation.cohort import overview_of
 from ..evaluation.findings import gradings_of
-from ..evaluation.fold_balance import folds_of
-from .cohort import Cohort, read_json, run_cohort
+from .cohort import Cohort, run_cohort
 from .evaluation_folder import System, read_evaluation
 from .figures import run_figures
 from .figures_folder import Figures
@@ -70,7 +70,7 @@ def check_study(study: Study, out: Path, systems: Sequence[System]) -> None:
     if study.overview is not None:
         overview_of(read_text_table(study.overview), str(study.overview))
     for path in study.splits:
-        folds_of(read_json(path), str(path))
+        read_folds(path)
 
 
 def make_report(study: Study, out: Path) -> Path:

@@ -9,8 +9,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from ..dataset_conversion.published_splits import parse_folds
 from ..errors import UserError
-from ..evaluation.fold_balance import folds_of
 from .manifest import FINAL
 
 
@@ -28,8 +28,8 @@ def history_of(
 
     Returns:
         `epochs`; `cases`, the validated ones; `dice`, structure and "mean" to {"stage1", "refined"} or
-        {"predicted"}; `stage1_frozen`; `split`, numbers of train and val cases and, where names of cases
-        begin with a patient's number, of patients. What is not known is not there.
+        {"predicted"}; `stage1_frozen`; `split`, numbers of train and val cases and, where the names of
+        all cases tell the patient, of patients. What is not known is not there.
     """
     known: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
     if checkpoint == FINAL:
@@ -77,7 +77,7 @@ def _split(dataset: str, fold: str) -> dict[str, int]:
         return {}
     counts = {f"{part}_cases": len(splits[int(fold)][part]) for part in ("train", "val")}
     try:
-        balanced = folds_of(splits, str(path))[int(fold)]
+        balanced = parse_folds(splits, str(path))[int(fold)]
     except UserError:  # names of another dataset tell no patients
         return counts
     patients = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -12,6 +11,7 @@ import torch
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
 
+from ..dataset_conversion.names import without_slice
 from ..diffusion.settings import SamplerSettings
 from .optimizers import WarmUpAndCosine
 from .random_contrast import RandomContrastTransform
@@ -22,7 +22,6 @@ MAX_ROTATION = np.deg2rad(15)
 
 DRAWS_PER_SLICE = 6
 """Of the longest series; more make the draws of the others more even."""
-_SLICE = re.compile(r"_s\d+$")
 
 
 class SagittalTraining(SuffixedTrainer):
@@ -67,7 +66,7 @@ def repeat_by_series(cases: Sequence[str]) -> list[str]:
     Args:
         cases: names of `spinesegdiff convert`; `SPIDER_005_t2_SPACE_s03` belongs to `SPIDER_005_t2_SPACE`.
     """
-    series = [_SLICE.sub("", case) for case in cases]
+    series = [without_slice(case) for case in cases]
     slices = Counter(series)
     per_series = DRAWS_PER_SLICE * max(slices.values(), default=1)
     return [

@@ -11,13 +11,15 @@ from nnunetv2_spinesegdiff.dataset_conversion.folds import (
     splits_by_patient,
     without_validation_of,
 )
+from nnunetv2_spinesegdiff.dataset_conversion.names import parse_series
 from nnunetv2_spinesegdiff.dataset_conversion.published_splits import (
     apply_published_folds,
     names_without_series,
+    read_folds,
     read_published_folds,
     series_without_name,
 )
-from nnunetv2_spinesegdiff.dataset_conversion.series import parse_series, select_series
+from nnunetv2_spinesegdiff.dataset_conversion.series import select_series
 from nnunetv2_spinesegdiff.dataset_conversion.spider import find_series
 
 from nnunetv2_spinesegdiff.errors import UserError
@@ -131,6 +133,14 @@ def _series(*names: str):
     return [parse_series(name) for name in names]
 
 
+def test_a_conversion_refuses_names_that_a_report_understands(tmp_path):
+    """Patient 2 without a known contrast would mean all of its series."""
+    file = _write(tmp_path / "s.json", [{"train": ["SPIDER_2_t3"], "val": ["3_t1"]}])
+    assert read_folds(file)[0].train_patients == {"2"}
+    with pytest.raises(UserError, match="'SPIDER_2_t3' in fold 0"):
+        read_published_folds(file)
+
+
 def test_a_name_without_contrast_means_every_series_of_the_patient(tmp_path):
     content = [{"train": ["SPIDER_002", "SPIDER_002"], "test": ["SPIDER_003_t2_017"]}]
     folds = read_published_folds(_write(tmp_path / "s.json", content))
@@ -158,30 +168,40 @@ def test_nnunets_own_shape(tmp_path):
             [{"train": [], "test": ["SPIDER_007"]}, {"train": [], "test": ["SPIDER_007_t1_001"]}],
             "patient 7 is validated on in folds 0 and 1",
         ),
-        ([{"train": ["lumbar 3"], "val": []}], "'lumbar 3' is no name"),
-        ([{"train": [3], "val": []}], "3 is no name"),
+        (
+            [{"train": ["SPIDER_A12_t1"], "val": ["SPIDER_A12_t2_s05"]}],
+            "patient A12 is trained and validated on in fold 0",
+        ),
+        (
+            [{"train": [], "val": ["SPIDER_A12_t1"]}, {"train": [], "val": ["SPIDER_A12_t2"]}],
+            "patient A12 is validated on in folds 0 and 1",
+        ),
+        ([{"train": ["lumbar 3"], "val": []}], "'lumbar 3'"),
+        ([{"train": [3], "val": []}], "3 in fold 0"),
         ([{"train": "SPIDER_001", "val": []}], "fold 0 must list names"),
-        ([{"train": []}], "fold 0 must have train and one of test and val"),
-        ([{"train": [], "val": [], "test": []}], "fold 0 must have train and one of test and val"),
+        ([{"train": []}], "fold 0 must have train"),
+        ([{"train": [], "val": [], "test": []}], "fold 0 must have train"),
         ([["SPIDER_001"]], "fold 0 must have"),
-        ({"train": [], "val": []}, "expected a list of folds"),
-        ([], "expected a list of folds"),
+        ({"train": [], "val": []}, "list of folds"),
+        ([], "list of folds"),
     ],
 )
-def test_faulty_folds_are_one_line_that_names_the_file(tmp_path, content, message):
+@pytest.mark.parametrize("read", [read_published_folds, read_folds])
+def test_faulty_folds_are_one_line_that_names_the_file(tmp_path, content, message, read):
     file = _write(tmp_path / "splits.json", content)
     with pytest.raises(UserError, match=message) as caught:
-        read_published_folds(file)
+        read(file)
     assert str(caught.value).startswith(str(file))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "\xff\x00"])
-def test_a_file_that_is_no_json(tmp_path, text):
+@pytest.mark.parametrize("read", [read_published_folds, read_folds])
+def test_a_file_that_is_no_json(tmp_path, text, read):
     file = tmp_path / "splits.json"
     if text is not None:
         file.write_bytes(text.encode("latin-1"))
     with pytest.raises(UserError, match="cannot be read as JSON") as caught:
-        read_published_folds(file)
+        read(file)
     assert str(caught.value).startswith(str(file))
     assert "\n" not in str(caught.value)

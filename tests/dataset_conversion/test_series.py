@@ -5,7 +5,8 @@ import csv
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nnunetv2_spinesegdiff.dataset_conversion.series import Series, parse_series, select_series
+from nnunetv2_spinesegdiff.dataset_conversion.names import Series, parse_series
+from nnunetv2_spinesegdiff.dataset_conversion.series import select_series
 
 from .made_up import SHARED_DATA
 

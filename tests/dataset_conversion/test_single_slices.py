@@ -11,7 +11,8 @@ import SimpleITK as sitk
 from nnunetv2_spinesegdiff.dataset_conversion import cases
 from nnunetv2_spinesegdiff.dataset_conversion.geometry import extract_slice
 from nnunetv2_spinesegdiff.dataset_conversion.label_rules import dataset_labels, map_labels
-from nnunetv2_spinesegdiff.dataset_conversion.series import parse_series, select_series
+from nnunetv2_spinesegdiff.dataset_conversion.names import parse_series
+from nnunetv2_spinesegdiff.dataset_conversion.series import select_series
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.images.grid import Grid, grids_differ_by_mm
