@@ -15,6 +15,9 @@ from ..files import written_whole
 Structures = Mapping[str, int | tuple[int, ...]]
 """Name to label value, or to the label values whose union is a region."""
 
+LOW_AGREEMENT = 0.8
+"""Dice of stage 1 and the refined result below which they disagree."""
+
 COLUMNS = (
     "case",
     "structure",
@@ -34,13 +37,25 @@ def structure_mask(mask: np.ndarray, labels: int | tuple[int, ...]) -> np.ndarra
     return np.isin(mask, labels)
 
 
+def agreement_limit(stage1_weight: float) -> float:
+    """Dice of stage 1 and the result below which they disagree.
+
+    It is that of stage 1 and the refined result for a weight of 0. The mean of both is closer to stage 1, the
+    more so the more that weighs.
+
+    Args:
+        stage1_weight: see `SamplerSettings`.
+    """
+    return 1 - (1 - LOW_AGREEMENT) * (1 - stage1_weight)
+
+
 def structure_rows(
     mask: np.ndarray,
     entropy: np.ndarray,
     spacing: Sequence[float],
     structures: Structures,
     stage1_mask: np.ndarray | None = None,
-    flag_below: float = 0.8,
+    flag_below: float = LOW_AGREEMENT,
 ) -> list[dict[str, Any]]:
     """One row a structure, its keys those of `COLUMNS` without `case`.
 

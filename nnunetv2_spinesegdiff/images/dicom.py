@@ -25,7 +25,7 @@ from .dicom_files import (
 )
 from .dicom_pixels import refuse_contradictions
 from .dicom_series import DicomVolume, choose
-from .examination import MAX_SHEAR_DEG, ROUNDING_DEG
+from .examination import MAX_SHEAR_DEG, ROUNDING_DEG, check_kind
 from .grid import TOLERANCE_MM
 from .itk import read_image
 from .scan import DAMAGED, Refusal, is_utf8
@@ -64,7 +64,7 @@ def read_zipped_exam(path: Path, scratch: Path, series: str | None, any_plane: b
         Refusal: as `read_exam`, or the zip is too large.
         UserError: the zip is damaged or unsafe.
     """
-    with opened(path) as archive:
+    with opened(path, by_name=False) as archive:
         total = sum(entry.file_size for entry in archive.infolist())
         if total > MOST_BYTES:
             limit = MOST_BYTES >> 30
@@ -140,6 +140,7 @@ def _read_volume(volume: DicomVolume, warnings: tuple[str, ...]) -> ExamVolume:
         warnings += (f"the modality is {modality}, not MR: models are trained on MR",)
     _check_placed(volume.slices)
     first = volume.slices[0]
+    check_kind(3, first.values)
     positions = np.array([one.position for one in volume.slices])
     try:
         order, distance, moved = stack(positions, first.cosines[:, 2], [one.name for one in volume.slices])

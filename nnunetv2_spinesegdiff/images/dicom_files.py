@@ -103,9 +103,11 @@ def may_be_image(start: bytes) -> bool:
     """Whether a file that begins so may be an image; scanners of the nineties wrote no preamble."""
     if not has_preamble(start):
         return start[:2] in (b"\x08\x00", b"\x02\x00", b"\x00\x08")
+    from pydicom.config import IGNORE
     from pydicom.uid import UID
 
-    kind = UID(media_class(start)).name  # such as "Enhanced MR Image Storage" and "Basic Text SR Storage"
+    # Names such as "Enhanced MR Image Storage" and "Basic Text SR Storage".
+    kind = UID(media_class(start), validation_mode=IGNORE).name
     return "Image" in kind or not kind.endswith("Storage")
 
 

@@ -6,6 +6,7 @@ are counted before ITK reads it.
 
 from __future__ import annotations
 
+import io
 import re
 import tempfile
 import zlib
@@ -24,7 +25,7 @@ _CHUNK = 1 << 20
 _ZLIB_OR_GZIP = 47  # zlib's `wbits`
 _LONGEST_HEADER = 1 << 16
 _META_END = re.compile(r"^[ \t]*ElementDataFile[ \t]*[=:][ \t]*[^\s][^\r\n]*(?:\r?\n|\Z)", re.MULTILINE)
-_META_FIELD = re.compile(r"^\s*(\w+)\s*[=:]\s*(.*?)\s*$", re.MULTILINE)
+_META_FIELD = re.compile(r"^[ \t]*(\w+)[ \t]*[=:][ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
 _NRRD_END = re.compile(r"\r?\n\r?\n")
 _NRRD_FIELD = re.compile(r"^([^:#\r\n]+?)\s*:\s(.*?)\s*$", re.MULTILINE)
 _SPACES = (
@@ -51,9 +52,12 @@ class Header:
     encoding: str
 
 
-def read_checked(path: Path) -> sitk.Image:
-    """Read a file of any format, a MetaImage or NRRD file only if voxels and directions are complete."""
-    header = None
+def read_checked(path: Path, placed: bool = True) -> sitk.Image:
+    """Read a file of any format, a MetaImage or NRRD file only if voxels and directions are complete.
+
+    Args:
+        placed: False also reads files without directions, as ITK does.
+    """
     if _is_meta(path):
         header = read_header(path)
         fields = header.fields
@@ -61,21 +65,29 @@ def read_checked(path: Path) -> sitk.Image:
         if not spacing:  # ITK takes 1 mm
             raise Refusal("has no ElementSpacing, voxel sizes are unknown: convert the original again")
         check_spacing(spacing)
-        if not {"TransformMatrix", "Rotation", "Orientation"} & set(fields):
+        if placed and not {"TransformMatrix", "Rotation", "Orientation"} & set(fields):
             raise Refusal(f"has no TransformMatrix, {_PLACELESS}")
+        if header.data is not None and header.data.is_file() and header.encoding == "gzip":
+            return _read_compressed_meta(header)
     elif _is_nrrd(path):
-        _check_nrrd_axes(read_header(path).fields)
+        _check_nrrd_axes(read_header(path).fields, placed)
     check_bytes(path)
-    if header and header.data == path and header.encoding == "gzip" and "CompressedDataSize" not in fields:
-        # MetaIO then inflates the header, too, and returns noise.
-        content = path.read_bytes()
-        size = f"CompressedDataSize = {len(content) - header.offset}\n".encode()
-        last = content.rindex(b"ElementDataFile", 0, header.offset)
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / "image.mha"
-            copy.write_bytes(content[:last] + size + content[last:])
-            return read_image(copy)
     return read_image(path)
+
+
+def _read_compressed_meta(header: Header) -> sitk.Image:
+    """Inflate the voxels first: MetaIO believes CompressedDataSize, and returns noise where that is wrong."""
+    assert header.data is not None
+    replaced = ("CompressedData", "CompressedDataSize", "HeaderSize", "ElementDataFile")
+    lines = [f"{name} = {value}" for name, value in header.fields.items() if name not in replaced]
+    with tempfile.TemporaryDirectory(prefix="scan-") as folder:
+        plain = Path(folder) / "image.mha"
+        with header.data.open("rb") as packed, plain.open("wb") as target:
+            target.write("\n".join([*lines, "ElementDataFile = LOCAL", ""]).encode("latin-1"))
+            packed.seek(header.offset)
+            inflate(packed, target)
+        check_bytes(plain)
+        return read_image(plain)
 
 
 def read_image(path: Path, image_io: str = "") -> sitk.Image:
@@ -97,9 +109,15 @@ def check_bytes(path: Path) -> None:
     if header.encoding == "gzip":
         with header.data.open("rb") as stream:
             stream.seek(header.offset)
-            size, _ = inflated_size(stream)
+            size, _ = inflate(_as_metaio_reads(header, stream) if _is_meta(path) else stream)
     if header.encoding and size < _announced_bytes(path):
         raise Refusal(DAMAGED)
+
+
+def _as_metaio_reads(header: Header, stream: BinaryIO) -> BinaryIO:
+    """The compressed bytes that MetaIO takes: as many as the header states, which it must for a .mha."""
+    stated = header.fields.get("CompressedDataSize", "0" if "LOCAL" in header.fields.values() else "")
+    return io.BytesIO(stream.read(int(stated) if stated.isdecimal() else -1))
 
 
 def read_header(path: Path) -> Header:
@@ -125,14 +143,20 @@ def read_header(path: Path) -> Header:
         raise Refusal(f"is not {kind} file, or {DAMAGED}")
     if where.upper() == "LOCAL":
         return Header(fields, path, offset, encoding)
-    offset = max(int(fields.get("HeaderSize", "0")), 0)
+    try:
+        offset = max(int(fields.get("HeaderSize", "0")), 0)
+    except ValueError as error:
+        raise Refusal("the HeaderSize in its header is not a number: correct the header") from error
     several = where.upper().startswith("LIST") or "%" in where
     name = where.encode("latin-1").decode("utf-8", "surrogateescape")
     return Header(fields, None if several else path.parent / name, offset, encoding)
 
 
-def inflated_size(stream: BinaryIO) -> tuple[int, bool]:
-    """Count the bytes in a zlib stream or in a series of gzip members, comparing their checksums.
+def inflate(stream: BinaryIO, target: BinaryIO | None = None) -> tuple[int, bool]:
+    """Inflate a zlib stream or a series of gzip members, comparing their checksums.
+
+    Args:
+        target: where the bytes are written; None counts them only.
 
     Returns:
         (number of bytes, whether bytes other than zeros follow the compressed ones)
@@ -140,7 +164,10 @@ def inflated_size(stream: BinaryIO) -> tuple[int, bool]:
     size, inflater, block = 0, zlib.decompressobj(_ZLIB_OR_GZIP), stream.read(_CHUNK)
     try:
         while block:
-            size += len(inflater.decompress(block))
+            plain = inflater.decompress(block)
+            size += len(plain)
+            if target is not None:
+                target.write(plain)
             block = stream.read(_CHUNK)
             if inflater.eof:
                 block = inflater.unused_data + block
@@ -152,13 +179,13 @@ def inflated_size(stream: BinaryIO) -> tuple[int, bool]:
     raise Refusal(DAMAGED)
 
 
-def _check_nrrd_axes(fields: dict[str, str]) -> None:
+def _check_nrrd_axes(fields: dict[str, str], placed: bool) -> None:
     """ITK takes time for a direction, an unknown space for LPS, and makes up missing directions."""
     axes = [kind for kind in fields.get("kinds", "").lower().split() if kind in ("domain", "space", "time")]
     check_kind(max(len(axes), 3))
     directions, dimension = fields.get("space directions", "none").lower(), fields.get("dimension")
     known = fields.get("space", "").lower() in _SPACES and not ("none" in directions and dimension == "3")
-    if not known and dimension != "2":
+    if placed and not known and dimension != "2":
         raise Refusal(f"has no anatomical space or no space directions, {_PLACELESS}")
 
 

@@ -19,7 +19,7 @@ from nibabel.openers import ImageOpener
 
 from .examination import check_kind, check_spacing, straightened
 from .grid import TOLERANCE_MM, Grid, grids_differ_by_mm
-from .itk import GZIP, inflated_size, read_image
+from .itk import GZIP, inflate, read_image
 from .scan import DAMAGED, NO_DIRECTIONS, Refusal
 
 MAX_DISAGREEMENT_MM = 1.0
@@ -35,17 +35,22 @@ _GEOMETRY = (
 _TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
 
-def read_nifti(path: Path, volume: str | None = None) -> tuple[sitk.Image, tuple[str, ...], Any]:
+def read_nifti(
+    path: Path, volume: str | None = None, placed: bool = True
+) -> tuple[sitk.Image, tuple[str, ...], Any]:
     """Read a .nii or .nii.gz.
 
     Args:
         volume: number, from 1, of the volume (echo, time point) to read from a file of four dimensions; "" if
             none was chosen, which is an error for such a file. None reads no such file.
+        placed: False also reads files without qform and sform, as ITK does.
 
     Returns:
         (image, warnings, header); a 2D image as ITK reads it.
     """
     header, shape, trailing = check_bytes(path)
+    if isinstance(header, nib.Nifti2Header):
+        raise Refusal("is NIfTI-2, which ITK does not read: convert it to NIfTI-1")
     warnings = ["bytes after the end of the compressed image were ignored"] if trailing else []
     if len(shape) == 2:
         return read_image(path, "NiftiImageIO"), tuple(warnings), header
@@ -58,7 +63,7 @@ def read_nifti(path: Path, volume: str | None = None) -> tuple[sitk.Image, tuple
         3 if is_vector or which is not None else len(shape),
         shape[4] if is_vector else len(kind.fields or [0]),
     )
-    upright, moved = straightened(_grid(header, warnings))
+    upright, moved = straightened(_grid(header, warnings, placed))
     offset = max(header.get_data_offset(), _FIRST_VOXEL)
     stored = nib.arrayproxy.ArrayProxy(str(path), (shape, kind, offset), mmap=False)
     values = (stored.get_unscaled() if which is None else stored[..., which]).T
@@ -91,7 +96,7 @@ def check_bytes(path: Path) -> tuple[Any, tuple[int, ...], bool]:
             if stream.read(2) != GZIP:
                 raise Refusal("is named .gz but is not a gzip file, or is truncated: rename it")
             stream.seek(0)
-            size, trailing = inflated_size(stream)
+            size, trailing = inflate(stream)
     header = _header(path)
     shape = tuple(int(count) for count in header.get_data_shape())
     if min(shape, default=0) < 1:
@@ -111,7 +116,7 @@ def _header(path: Path) -> Any:
     with ImageOpener(str(path)) as stream:
         start = stream.read(_BYTES_OF_NIFTI2)
     if nib.Nifti2Header.may_contain_header(start):
-        raise Refusal("is NIfTI-2, which ITK does not read: convert it to NIfTI-1")
+        return nib.Nifti2Header(start[:_BYTES_OF_NIFTI2], check=False)
     if not nib.Nifti1Header.may_contain_header(start):
         raise Refusal(f"is not a NIfTI file, or {DAMAGED}")
     header: Any = nib.Nifti1Header(start[:_BYTES_OF_NIFTI1], check=False)
@@ -122,10 +127,13 @@ def _header(path: Path) -> Any:
     return header
 
 
-def _grid(header: Any, warnings: list[str]) -> Grid:
+def _grid(header: Any, warnings: list[str], placed: bool) -> Grid:
     """The grid of the form that counts, as sheared as that is; what is unusual is added to `warnings`."""
     with_q, with_s = int(header["qform_code"]) > 0, int(header["sform_code"]) > 0
     if not (with_q or with_s):
+        if not placed:
+            check_spacing(header["pixdim"][1:4].tolist())
+            return _grid_by(header, np.diag([*-header["pixdim"][1:3], header["pixdim"][3], 1.0]))
         raise Refusal(
             "neither its qform nor its sform is set, so left and right cannot be determined: convert it again"
         )

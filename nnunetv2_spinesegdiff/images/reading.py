@@ -16,7 +16,7 @@ from .examination import examine
 from .scan import Refusal, Scan, ScanSource, ending_of_results
 
 
-def read_image(path: Path) -> sitk.Image:
+def read_image(path: Path, placed: bool = True) -> sitk.Image:
     """Read an image, a mask or a map from a file.
 
     NIfTI is read by nibabel, with its axes corrected if they miss right angles by less than a degree.
@@ -24,6 +24,7 @@ def read_image(path: Path) -> sitk.Image:
 
     Args:
         path: of a NIfTI, MetaImage or NRRD file, or of any other format of SimpleITK, such as PNG.
+        placed: False also reads files that do not state how their axes run in the patient, as ITK does.
 
     Returns:
         An image of two or more dimensions, with one or more values per voxel.
@@ -33,12 +34,12 @@ def read_image(path: Path) -> sitk.Image:
             the cause and what to do.
     """
     with _errors_name(path):
-        return _read_file(path)[0]
+        return _read_file(path, placed=placed)[0]
 
 
-def read_scalar_volume(path: Path) -> sitk.Image:
+def read_scalar_volume(path: Path, placed: bool = True) -> sitk.Image:
     """Read an image as `read_image`, which must have three dimensions and one value per voxel."""
-    image = read_image(path)
+    image = read_image(path, placed)
     dimensions, values = image.GetDimension(), image.GetNumberOfComponentsPerPixel()
     if dimensions != 3 or values != 1:
         raise UserError(
@@ -103,13 +104,15 @@ def scan_of(image: sitk.Image, name: str = "scan", *, any_plane: bool = False) -
     return Scan(ScanSource(name, Path(name), "file"), image, ".nii.gz", warnings, direction=direction)
 
 
-def _read_file(path: Path, volume: str | None = None) -> tuple[sitk.Image, tuple[str, ...], Any]:
+def _read_file(
+    path: Path, volume: str | None = None, placed: bool = True
+) -> tuple[sitk.Image, tuple[str, ...], Any]:
     """The image, warnings, and the header of a NIfTI file."""
     if not path.exists():
         raise Refusal("no such file, or a broken link")
     if ending_of_results(path.name).startswith(".nii"):
-        return nifti.read_nifti(path, volume)
-    return itk.read_checked(path), (), None
+        return nifti.read_nifti(path, volume, placed)
+    return itk.read_checked(path, placed), (), None
 
 
 @contextmanager

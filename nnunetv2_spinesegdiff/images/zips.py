@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
-from zipfile import BadZipFile, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from ..errors import UserError
 
@@ -21,8 +21,11 @@ class BadArchive(UserError):
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[ZipFile]:
+def opened(path: Path, *, by_name: bool = True) -> Iterator[ZipFile]:
     """Open a zip whose entries can be unpacked safely.
+
+    Args:
+        by_name: whether entries are unpacked under their own names, which must then differ in any case.
 
     Raises:
         BadArchive: it is not a zip, is damaged, or holds unsafe entries (see `check_entries`) or entries that
@@ -31,30 +34,30 @@ def opened(path: Path) -> Iterator[ZipFile]:
     """
     try:
         with ZipFile(path) as archive:
-            check_entries(archive.infolist(), path)
+            check_entries(archive.infolist(), path, by_name=by_name)
             if sum(entry.compress_size for entry in archive.infolist()) > path.stat().st_size:
                 raise BadArchive(f"{path}: zip entries overlap; refusing to open")
             yield archive
     except NotImplementedError as error:
         raise BadArchive(f"{path}: cannot be unpacked ({error}); make the zip again") from error
-    except (BadZipFile, zlib.error, EOFError) as error:
+    except (BadZipFile, zlib.error, EOFError, UnicodeDecodeError) as error:
         raise BadArchive(
             f"{path}: is not a zip, or is truncated or damaged ({error}): copy or download it again"
         ) from error
 
 
-def check_entries(entries: Iterable[ZipInfo], path: Path | str) -> None:
+def check_entries(entries: Iterable[ZipInfo], path: Path | str, *, by_name: bool = True) -> None:
     """Check that the entries of a zip stay in the folder in which they are unpacked.
 
     Raises:
         BadArchive: an entry has a path that leaves the folder, is a link or another special file, is
-            encrypted, or has the name of another one.
+            encrypted, is compressed by another method than deflate, or has the name of another one.
     """
     names: Counter[str] = Counter()
     for entry in entries:
         if cause := _why_unsafe(entry):
             raise BadArchive(f"{path}: {entry.orig_filename[:200]!a} {cause}; refusing to open")
-        names[entry.filename.casefold()] += 1
+        names[entry.filename.casefold() if by_name else entry.filename] += 1
     if repeated := [name for name, count in names.items() if count > 1]:
         raise BadArchive(f"{path}: holds {repeated[0]} more than once; refusing to open")
 
@@ -63,12 +66,15 @@ def _why_unsafe(entry: ZipInfo) -> str:
     # `filename` ends at a NUL and, on Windows, has its backslashes replaced; this is what the zip states.
     name, kind = entry.orig_filename, stat.S_IFMT(entry.external_attr >> 16)
     windows = PureWindowsPath(name)  # separates at slashes and backslashes
-    if windows.anchor or ".." in windows.parts or not windows.parts or "\0" in name:
+    nameless = not windows.parts and not name.endswith("/")  # "./" is the folder itself
+    if windows.anchor or ".." in windows.parts or nameless or "\0" in name:
         return "would be written outside of its folder"
     if kind == stat.S_IFLNK:
         return "is a link"
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "is not a regular file"
+    if entry.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+        return "is compressed in an unusual way"
     return "is encrypted" if entry.flag_bits & 1 else ""
 
 

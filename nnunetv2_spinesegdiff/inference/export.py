@@ -12,7 +12,7 @@ from nnunetv2.configuration import default_num_processes
 
 from ..diffusion.fusion import ENTROPY, Measure
 from ..evaluation.calibration import temperature_scaled
-from ..evaluation.confidence import structure_rows
+from ..evaluation.confidence import LOW_AGREEMENT, structure_rows
 from ..evaluation.conformal import area_bounds
 from ..evaluation.orientation import view_of
 from ..files import save_json, written_whole
@@ -36,6 +36,7 @@ class CaseMaps:
         uncertainty: eq. 5 a head (K, *spatial), float32, in the network's grid; None: no maps are wanted.
         stage1: stage 1's logits (K, *spatial), float32, in the network's grid; None without a stage 1.
         measure: what the uncertainty is.
+        agreement_limit: Dice of stage 1 and the mask below which they disagree.
     """
 
     inputs: list[str] = field(default_factory=list)
@@ -43,6 +44,7 @@ class CaseMaps:
     uncertainty: np.ndarray | None = None
     stage1: np.ndarray | None = None
     measure: Measure = ENTROPY
+    agreement_limit: float = LOW_AGREEMENT
 
 
 def export_case(
@@ -89,7 +91,7 @@ def _export_uncertainty(
     write_map(entropy.max(0), outputs.uncertainty_map, grid.properties)
     write_maps(entropy, outputs.uncertainty_per_class, grid.properties)
     stage1 = None if case.stage1 is None else grid.segmentation(case.stage1)[0]
-    rows = structure_rows(mask, entropy, grid.properties["spacing"], structures, stage1)
+    rows = structure_rows(mask, entropy, grid.properties["spacing"], structures, stage1, case.agreement_limit)
     name = outputs.truncated.name
     save_json([{"case": name, **row, **_bounds(row, case.calibration, grid)} for row in rows], outputs.rows)
     if not case.inputs:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ..diffusion.fusion import ENTROPY, class_entropy
 from ..errors import UserError
+from ..evaluation.confidence import agreement_limit
 from ..network.diffusion_network import DiffusionNetwork
 from ..network.two_stage import TwoStageNetwork
 from ..stored import stored_in
@@ -331,7 +332,12 @@ class SpineSegDiffPredictor(stock.nnUNetPredictor):
         return returned
 
     def _case(self, output: str) -> CaseMaps:
-        return CaseMaps(self._inputs.get(output, []), self.calibration, measure=self.network.fusion.measure)
+        return CaseMaps(
+            self._inputs.get(output, []),
+            self.calibration,
+            measure=self.network.fusion.measure,
+            agreement_limit=agreement_limit(self.network.sampler.stage1_weight),
+        )
 
     # --- one case ----------------------------------------------------------------------------------------
 

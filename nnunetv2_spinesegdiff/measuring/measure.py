@@ -46,6 +46,7 @@ COLUMNS = (
 )
 
 LOW_AGREEMENT = 0.8
+"""Dice of stage 1 and the mask below which they disagree."""
 
 Row = dict[str, Any]
 
@@ -56,6 +57,7 @@ def measure_slice(
     spacing: Sequence[float],
     uncertainty: np.ndarray | None = None,
     stage1: np.ndarray | None = None,
+    flag_below: float = LOW_AGREEMENT,
 ) -> list[Row]:
     """Rows of `COLUMNS`: one a structure of `labels.CLASSES`, one a disc and one a vertebra.
 
@@ -81,7 +83,7 @@ def measure_slice(
     - `canal_width_mm`: see `canal.canal_width`; at the level where the disc's middle line meets the canal.
       `canal_narrowest_mm`: the least within 8 mm of that level (`canal.narrowest_width`).
     - `mean_uncertainty`: of the map, inside. `agreement`: Dice with stage 1, of a disc or vertebra within its
-      neighbourhood (`trust.neighbourhoods`); `low_agreement`: below 0.8.
+      neighbourhood (`trust.neighbourhoods`); `low_agreement`: below `flag_below`.
 
     A vertebra is its body: spinous processes, which share the label, lie behind the canal. Discs and bodies
     that touch the edge of the picture, or that are nothing like one, have an area but no heights.
@@ -98,7 +100,7 @@ def measure_slice(
     """
     _check(mask, image, spacing, uncertainty, stage1)
     found = find(mask, (float(spacing[0]), float(spacing[1])))
-    trust = _Trust(mask, uncertainty, stage1)
+    trust = _Trust(mask, uncertainty, stage1, flag_below)
     rows = [
         _row(name, None, **_structure(found, name, mask), **trust.of(name, mask == label))
         for name, label in CLASSES.items()
@@ -121,6 +123,7 @@ class _Trust:
     mask: np.ndarray
     uncertainty: np.ndarray | None
     stage1: np.ndarray | None
+    flag_below: float
 
     def of(self, name: str, inside: np.ndarray, near: np.ndarray | None = None) -> Row:
         agreement = None
@@ -130,7 +133,7 @@ class _Trust:
         return {
             "mean_uncertainty": mean_inside(self.uncertainty, inside),
             "agreement": agreement,
-            "low_agreement": None if agreement is None else agreement < LOW_AGREEMENT,
+            "low_agreement": None if agreement is None else agreement < self.flag_below,
         }
 
 

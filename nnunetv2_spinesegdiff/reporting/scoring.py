@@ -106,7 +106,7 @@ def _score(work: Work) -> Scored:
     case = work.case
     if case.metrics is not None and not case.has_masks:
         return Scored(rows=[_row_of(name, case.metrics, labels) for name, labels in work.structures.items()])
-    label, prediction = read_scalar_volume(case.label), read_scalar_volume(case.prediction)
+    label, prediction = (read_scalar_volume(path, placed=False) for path in (case.label, case.prediction))
     check_same_grid(case.prediction, prediction, case.label, label)
     truth, mask = (sitk.GetArrayViewFromImage(image) for image in (label, prediction))
     _refuse_unknown(truth, case.label, work)
@@ -156,7 +156,7 @@ def _levels(work: Work, label: sitk.Image, mask: np.ndarray) -> list[dict[str, A
     """
     assert work.instances is not None
     numbered = sitk.Resample(
-        read_scalar_volume(work.instances),
+        read_scalar_volume(work.instances, placed=False),
         label,
         sitk.Transform(),
         sitk.sitkNearestNeighbor,

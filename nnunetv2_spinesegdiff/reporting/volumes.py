@@ -42,7 +42,7 @@ def read_volume(path: Path) -> Volume:
     Raises:
         UserError: it is missing, cannot be read, or has more axes.
     """
-    image = read_image(path)
+    image = read_image(path, placed=False)
     axes = image.GetDimension()
     values, spacing = sitk.GetArrayFromImage(image), tuple(image.GetSpacing()[::-1])
     if image.GetNumberOfComponentsPerPixel() > 1:

@@ -77,7 +77,7 @@ def edge_warnings(mask: np.ndarray, view: SliceView) -> list[str]:
 
 
 def warnings_of(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """What is missing in the measured slice, and where stage 1 and the refined mask disagree."""
+    """What is missing in the measured slice, and where stage 1 and the mask disagree."""
     totals = [row for row in rows if row["number"] is None]
     said = [
         f"no {row['structure']} in the measured slice"
@@ -91,7 +91,7 @@ def warnings_of(rows: Sequence[dict[str, Any]]) -> list[str]:
                 f"{count or 'no'} {structure} found in the measured slice, expected at least {FEWEST}"
             )
     said += [
-        f"stage 1 and the refined mask disagree on {row['structure']} (Dice {row['agreement']:.2f}): check it"
+        f"stage 1 and the mask disagree on {row['structure']} (Dice {row['agreement']:.2f}): check it"
         for row in totals
         if row["low_agreement"]
     ]

@@ -14,7 +14,7 @@ from ..files import written_whole
 from ..inference.calibrated import Calibration
 from ..labels import CLASSES
 from ..measuring.measure import COLUMNS as MEASURED
-from ..measuring.measure import measure_slice
+from ..measuring.measure import LOW_AGREEMENT, measure_slice
 from .cutting import SegmentedSlices
 
 USE = "research use only"
@@ -36,13 +36,18 @@ _NO_FLOATS = {"slice": "int64", "number": "Int64", "parts": "Int64", "low_agreem
 
 
 def rows_of(
-    scan: str, slices: SegmentedSlices, signal: np.ndarray, calibration: Calibration | None
+    scan: str,
+    slices: SegmentedSlices,
+    signal: np.ndarray,
+    calibration: Calibration | None,
+    flag_below: float = LOW_AGREEMENT,
 ) -> list[dict[str, Any]]:
     """The rows of one scan, with the keys of `COLUMNS`; None where something does not apply.
 
     Args:
         signal: of the measured slice (rows, columns), from 0, in the scanner's units.
         calibration: of a model of single slices.
+        flag_below: Dice of stage 1 and the mask below which they disagree.
     """
     at = slices.measured
     measured = measure_slice(
@@ -51,6 +56,7 @@ def rows_of(
         slices.spacing[1:],
         slices.uncertainty[at],
         None if slices.stage1 is None else slices.stage1[at],
+        flag_below,
     )
     rows = []
     for row in measured:

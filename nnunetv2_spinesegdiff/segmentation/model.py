@@ -9,6 +9,7 @@ import torch
 from ..diffusion.fusion import Measure
 from ..environment import make_trainers_known, search_unheard
 from ..errors import UserError
+from ..evaluation.confidence import agreement_limit
 from ..inference.arrays import ArrayPredictor
 from ..inference.calibrated import Calibration
 from ..inference.predictor import SpineSegDiffPredictor
@@ -70,6 +71,11 @@ class SliceModel:
     def calibration(self) -> Calibration | None:
         """What `spinesegdiff calibrate` stored for these settings, or None."""
         return self.predictor.predictor.calibration
+
+    @property
+    def agreement_limit(self) -> float:
+        """Dice of stage 1 and the mask below which they disagree."""
+        return agreement_limit(self.predictor.predictor.network.sampler.stage1_weight)
 
     @property
     def measure(self) -> Measure:

@@ -41,7 +41,7 @@ def segment_scan(scan: Scan, slices: Slices, model: SliceModel) -> Segmentation:
         ) from None
     # Bounds that were learnt from whole scans say nothing of one slice's area.
     calibration = model.calibration if model.cut == SINGLE_SLICES else None
-    rows = rows_of(scan.source.name, segmented, _signal(scan, segmented), calibration)
+    rows = rows_of(scan.source.name, segmented, _signal(scan, segmented), calibration, model.agreement_limit)
     measured = segmented.mask[segmented.measured]
     implausible = anatomy_warnings(measured, segmented.spacing[1:])
     seen = [*filter(None, [segmented.note]), *window_warnings(segmented.seen)]

@@ -42,7 +42,8 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
     Stage 1 comes from a finished stock training of the same dataset, plans, configuration and fold and stays
     frozen (see `stage1`); where there is none, both stages are trained in one run, the refiner on stage 1's
     detached output of the same batch. A frozen stage 1 is spared where its folds' presegmentations have been
-    collected (see `out_of_fold`). At prediction the network gives refined logits.
+    collected (see `out_of_fold`). At prediction the network gives refined logits, or those of the weighted
+    mean of both stages (`SamplerSettings.stage1_weight`).
     """
 
     sampler = SamplerSettings()
@@ -265,7 +266,9 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
         self.print_to_log_file("Validation of stage 1 alone:")
         with self._stage1_alone():
             super().perform_actual_validation(save_probabilities)
-        self.print_to_log_file("Validation of the refined result:")
+        weight = self.two_stage.sampler.stage1_weight
+        mean = f"mean of both stages (weight of stage 1: {weight:g})" if weight else "refined result"
+        self.print_to_log_file(f"Validation of the {mean}:")
         super().perform_actual_validation(save_probabilities)
         if self.local_rank == 0:
             self._report_refinement()

@@ -114,6 +114,11 @@ def test_the_only_sagittal_series_is_taken_among_others(tmp_path, read):
     assert made.warnings == ()
 
 
+def test_a_chosen_color_series_is_refused(tmp_path, refused):
+    write_series(tmp_path / "exam", scan(), SeriesNumber=5, change=in_colour)
+    assert "3 values per voxel" in refused(tmp_path / "exam", series="5")
+
+
 def test_other_modalities_are_read_with_a_warning_where_there_is_no_mr(tmp_path, read):
     write_series(tmp_path / "exam", scan(), Modality="CT")
     (warning,) = read(tmp_path / "exam").warnings

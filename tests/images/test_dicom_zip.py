@@ -83,3 +83,31 @@ def test_hidden_members_of_a_zip_are_passed_over(tmp_path, read):
     write_series(tmp_path / "exam", scan())
     write_series(tmp_path / "exam" / "__MACOSX" / ".Trash", scan(seed=1))
     assert len(read(zipped(tmp_path / "exam", tmp_path / "exam.zip")).dicom_files) == 7
+
+
+def test_names_that_no_file_gets_do_not_matter(tmp_path, read):
+    """The folder itself, and names that are equal on some file systems."""
+    write_series(tmp_path / "exam", scan())
+    path = zipped(tmp_path / "exam", tmp_path / "exam.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        for name in ("./", "notes", "Notes"):
+            archive.writestr(name, "")
+    assert len(read(path).dicom_files) == 7
+
+
+def test_a_zip_of_another_method_is_refused(tmp_path, refused):
+    write_series(tmp_path / "exam", scan())
+    path = tmp_path / "exam.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        for file in (tmp_path / "exam").iterdir():
+            archive.write(file, file.name)
+    assert "compressed in an unusual way" in refused(path)
+
+
+def test_a_name_that_is_no_utf8_is_refused(tmp_path, refused):
+    write_series(tmp_path / "exam", scan())
+    path = zipped(tmp_path / "exam", tmp_path / "exam.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("n\u00e4me", "content")
+    path.write_bytes(path.read_bytes().replace("n\u00e4me".encode(), b"n\xff\xffme"))
+    assert "truncated or damaged" in refused(path)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from .made_up import scan, write
+from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.images.reading import check_file
+
+from .made_up import scan, values, write
 
 
 @pytest.mark.parametrize(
@@ -114,3 +118,51 @@ def test_anatomical_spaces_of_nrrd_are_known(space, signs, tmp_path, read):
 )
 def test_nrrd_that_does_not_tell_left_from_right_is_refused(space, directions, tmp_path, refused):
     assert "left and right cannot be determined" in refused(nrrd(tmp_path / "scan.nrrd", space, directions))
+
+
+def packed_metaimage(folder: Path, image: sitk.Image, size: str, apart: bool, *lines: str) -> Path:
+    """A compressed MetaImage with the given CompressedDataSize: "", "none", or relative to the right one."""
+    packed = zlib.compress(values(image).astype("<i2").tobytes())
+    numbers = {"zero": 0, "half": len(packed) // 2, "right": len(packed), "more": len(packed) + 50}
+    path = folder / ("scan.mhd" if apart else "scan.mha")
+    header = [
+        *("ObjectType = Image", "NDims = 3", "BinaryData = True", "BinaryDataByteOrderMSB = False"),
+        *lines,
+        "CompressedData = True",
+        *([] if size == "none" else [f"CompressedDataSize = {numbers[size]}"]),
+        "TransformMatrix = " + " ".join(str(c) for c in np.reshape(image.GetDirection(), (3, 3)).T.ravel()),
+        "Offset = " + " ".join(map(str, image.GetOrigin())),
+        "ElementSpacing = " + " ".join(map(str, image.GetSpacing())),
+        "DimSize = " + " ".join(map(str, image.GetSize())),
+        "ElementType = MET_SHORT",
+        f"ElementDataFile = {'scan.zraw' if apart else 'LOCAL'}",
+    ]
+    (folder / "scan.zraw").write_bytes(packed)
+    path.write_bytes("\n".join([*header, ""]).encode() + (b"" if apart else packed))
+    return path
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("size", ["none", "zero", "half", "right", "more"])
+def test_a_wrong_size_of_compressed_data_changes_no_value(size, apart, tmp_path, read):
+    image = sitk.Cast(scan(), sitk.sitkInt16)
+    made = read(packed_metaimage(tmp_path, image, size, apart)).image
+    assert np.array_equal(values(made), values(image))
+    assert np.allclose(made.GetOrigin(), image.GetOrigin())
+
+
+@pytest.mark.parametrize("size", ["zero", "half"])
+def test_files_that_metaio_reads_wrong_are_not_predicted(size, tmp_path):
+    with pytest.raises(UserError, match="truncated or damaged"):
+        check_file(packed_metaimage(tmp_path, sitk.Cast(scan(), sitk.sitkInt16), size, False))
+
+
+def test_an_empty_field_of_metaimage_is_empty(tmp_path, read):
+    image = sitk.Cast(scan(), sitk.sitkInt16)
+    path = packed_metaimage(tmp_path, image, "right", False, "Comment = ", "AnatomicalOrientation =")
+    assert np.array_equal(values(read(path).image), values(image))
+
+
+def test_a_header_size_that_is_no_number_is_refused(tmp_path, refused):
+    image = sitk.Cast(scan(), sitk.sitkInt16)
+    assert "HeaderSize" in refused(packed_metaimage(tmp_path, image, "right", True, "HeaderSize = x"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import nibabel as nib
@@ -113,3 +114,12 @@ def test_a_scan_without_a_place_in_the_patient_is_fit(tmp_path, reader):
 def test_a_picture_is_fit_for_the_reader_of_pictures(tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray(noise(20, 30).astype(np.uint8)), str(tmp_path / "a_0000.png"))
     assert why_unfit([str(tmp_path / "a_0000.png")], NaturalImage2DIO()) is None
+
+
+def test_nifti2_is_fit_for_the_reader_that_takes_it(tmp_path):
+    file = tmp_path / "a_0000.nii.gz"
+    nib.save(nib.Nifti2Image(noise(20, 30, 5).astype(np.float32), np.eye(4)), file)
+    assert why_unfit([str(file)], NibabelIO()) is None
+    whole = gzip.decompress(file.read_bytes())
+    file.write_bytes(gzip.compress(whole[:-2000]))
+    assert "truncated or damaged" in (why_unfit([str(file)], NibabelIO()) or "")

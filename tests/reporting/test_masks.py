@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.images.grid import check_same_grid
-from nnunetv2_spinesegdiff.images.reading import read_scalar_volume as read_mask
+from nnunetv2_spinesegdiff.images.reading import read_scalar_volume
 
 from .made_up import label_map, write
 
 AXES = (0, 0, -1, 1, 0, 0, 0, -1, 0)
+
+
+def read_mask(path: Path) -> sitk.Image:
+    """As evaluation reads masks and labels."""
+    return read_scalar_volume(path, placed=False)
 
 
 def check(mask: Path, label: Path) -> None:
@@ -82,3 +90,27 @@ def test_colour_is_no_mask(tmp_path):
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((2, 4, 4, 3), np.uint8), isVector=True), str(path))
     with pytest.raises(UserError, match="3 dimensions and 3 values per voxel"):
         read_mask(path)
+
+
+@pytest.mark.parametrize("name", ["mask.nii.gz", "mask.mha", "mask.nrrd"])
+def test_overlap_needs_no_place_in_the_patient(tmp_path, name):
+    """nnU-Net predicts such scans; without a place the axes are those of the world, as ITK takes them."""
+    plain = sitk.GetImageFromArray(label_map(0))
+    plain.SetSpacing((1.5, 2.0, 3.0))
+    path = tmp_path / name
+    for file in (tmp_path / "label.nii.gz", path):
+        sitk.WriteImage(plain, str(file))
+    if name.endswith(".nii.gz"):
+        stored: Any = nib.load(path)
+        bare = nib.Nifti1Image(np.asarray(stored.dataobj), None, stored.header)
+        bare.header["qform_code"] = bare.header["sform_code"] = 0
+        nib.save(bare, path)
+    else:
+        line, other = {
+            ".mha": (rb"(?m)^TransformMatrix.*\n", b""),
+            ".nrrd": (rb"(?m)^space: .*\n", b"space dimension: 3\n"),
+        }[path.suffix]
+        path.write_bytes(re.sub(line, other, path.read_bytes()))
+    with pytest.raises(UserError, match="left and right"):
+        read_scalar_volume(path)
+    check(path, tmp_path / "label.nii.gz")

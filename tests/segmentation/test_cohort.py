@@ -173,7 +173,7 @@ def test_disagreeing_stages_and_missing_structures_are_warned_of(tmp_path, stand
     write(spine(), tmp_path / "scan.mha")
     done = run(tmp_path / "scan.mha", tmp_path / "out")
     assert done.notes == ["of the model"]
-    assert done.warnings == {"scan": ["stage 1 and the refined mask disagree on ivd (Dice 0.00): check it"]}
+    assert done.warnings == {"scan": ["stage 1 and the mask disagree on ivd (Dice 0.00): check it"]}
 
 
 def test_where_nothing_can_be_written_is_one_line(scans, tmp_path, stand_in_model):
