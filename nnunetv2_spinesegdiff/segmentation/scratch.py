@@ -27,7 +27,8 @@ def scratch_folder() -> Iterator[Path]:
     """
     try:
         _remove_abandoned()
-        folder_of_run = tempfile.TemporaryDirectory(prefix=_PREFIX)
+        # A model may still be mapped from its files; network file systems then keep the folder.
+        folder_of_run = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
     except OSError as error:
         reason = error.strerror or error
         raise UserError(

@@ -8,7 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnunetv2_spinesegdiff.evaluation.confidence import Structures, boundary, structure_rows, write_confidence
+from nnunetv2_spinesegdiff.evaluation.confidence import (
+    Structures,
+    agreement_limit,
+    boundary,
+    structure_rows,
+    write_confidence,
+)
 
 SPACING = (4.0, 0.5, 0.7)
 STRUCTURES: Structures = {"canal": 1, "bone": 2, "spine": (1, 2, 3), "absent": 9}
@@ -148,3 +154,8 @@ def test_ranges_of_the_area_are_let_through_and_nothing_else(tmp_path):
     with pytest.raises(ValueError, match="no column for"):
         write_confidence([{"case": "a", "aera_low": 1.5}], tmp_path / "b.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
+@pytest.mark.parametrize(("weight", "limit"), [(0, 0.8), (0.5, 0.9), (0.9, 0.98)])
+def test_the_mean_of_both_stages_has_to_agree_more(weight, limit):
+    assert agreement_limit(weight) == pytest.approx(limit)

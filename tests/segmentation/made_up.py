@@ -69,6 +69,7 @@ def reading_model(slices: str = "middle", dim: str = "2d", **kwargs: Any) -> Any
         cut={"slices": slices, "dim": dim},
         finds_midsagittal=(slices, dim) == ("middle", "2d"),
         calibration=None,
+        agreement_limit=0.8,
         measure=SimpleNamespace(name="entropy (nats)", highest=0.37),
     )
 
