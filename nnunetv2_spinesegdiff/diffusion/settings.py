@@ -67,7 +67,7 @@ class SamplerSettings:
         prediction_type: "sample", the network predicts logits of the clean mask, or "epsilon", the noise.
         fusion: how steps and chains become one segmentation, see `fusion.FUSIONS`.
         stage1_weight: w in [0, 1); the result's probabilities are w times those of stage 1 plus 1 - w times
-            the refined ones. 0 where there is no stage 1.
+            the refined ones. Must be 0 for chains from noise.
 
     Raises:
         ValueError: one of the bounds above does not hold, or a number is none; the message says which.

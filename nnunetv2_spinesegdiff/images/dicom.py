@@ -49,7 +49,7 @@ def read_exam(path: Path, series: str | None, any_plane: bool) -> ExamVolume:
         series, any_plane: see `choose`.
 
     Raises:
-        Refusal: there is no such series, it is not a volume, or a file of it is damaged.
+        Refusal: the series does not exist, is not a volume, or one of its files is damaged.
     """
     files = [path] if path.is_file() else files_below(path)
     names = ((file.name if file == path else str(file.relative_to(path)), file) for file in files)

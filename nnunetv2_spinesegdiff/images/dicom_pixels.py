@@ -35,9 +35,9 @@ def refuse_contradictions(path: Path, name: str, values: np.ndarray, rescale: tu
         rescale: slope and intercept of these values.
 
     Raises:
-        Refusal: there are fewer pixels than the header states; pixels have bits above those that are stored
-            and HighBit does not tell which ones count; or JPEG 2000 data state another sign than the header,
-            and a value depends on it.
+        Refusal: there are fewer pixels than the header states; pixels use more bits than BitsStored and
+            HighBit contradicts BitsStored; or JPEG 2000 data and header state different signs, and a value
+            depends on the sign.
     """
     from pydicom import dcmread
 

@@ -74,7 +74,7 @@ def read_scan(
         any_plane: accept thick slices in other planes, too, with a warning.
 
     Raises:
-        UserError: the file is missing or damaged, there is no series or more than one, or it is not a scan
+        UserError: the file is missing or damaged, no series or several series match, or it is not a scan
             that can be segmented; one line that names the file, the cause and what to do.
     """
     files, frames = tuple[Path, ...](), tuple[int, ...]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 from types import ModuleType
@@ -26,15 +27,18 @@ class OptimizedModule(metaclass=_IsOptimized):
 
 
 def _imported() -> ModuleType:
-    """nnU-Net's module; its import of `OptimizedModule` gets the class above."""
+    """Import nnU-Net's module; its import of `OptimizedModule` gets the class above.
+
+    If a version of nnU-Net needs more of the compiler than that class, the import fails and is repeated with
+    the compiler: slower, with the same result.
+    """
     if _COMPILER not in sys.modules and _PREDICTOR not in sys.modules:
         stand_in: Any = ModuleType(_COMPILER)
         stand_in.OptimizedModule = OptimizedModule
         sys.modules[_COMPILER] = stand_in
         try:
-            return importlib.import_module(_PREDICTOR)
-        except (ImportError, AttributeError):
-            pass  # it needs more of the compiler than the name of a class
+            with contextlib.suppress(ImportError, AttributeError):
+                return importlib.import_module(_PREDICTOR)
         finally:
             del sys.modules[_COMPILER]
     return importlib.import_module(_PREDICTOR)

@@ -47,7 +47,7 @@ class Checkpoint:
         """What `load_safely` read from `path`.
 
         Raises:
-            UserError: it is no checkpoint of nnU-Net.
+            UserError: it is not a checkpoint of nnU-Net.
         """
         try:
             mirroring = content.get("inference_allowed_mirroring_axes")

@@ -55,3 +55,28 @@ assert torch.equal(torch.compile(chain, backend=backend)(torch.ones(1)), torch.f
 assert torch._dynamo.utils.counters["graph_break"], "ddim_pairs became part of a graph"
 """
     )
+
+
+def test_a_version_of_nnunet_that_needs_the_compiler_is_imported_with_it():
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            """
+import importlib, sys
+real, refused = importlib.import_module, []
+def import_module(name, package=None):
+    if name.endswith("predict_from_raw_data") and not refused:
+        refused.append(sys.modules["torch._dynamo"])
+        raise AttributeError("module 'torch._dynamo' has no attribute 'config'")
+    return real(name, package)
+importlib.import_module = import_module
+from nnunetv2_spinesegdiff.inference.stock import stock
+assert refused and sys.modules["torch._dynamo"] is not refused[0]
+assert stock.OptimizedModule is sys.modules["torch._dynamo"].OptimizedModule
+""",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
