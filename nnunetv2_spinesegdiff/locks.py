@@ -2,7 +2,39 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+@contextmanager
+def held(path: Path) -> Iterator[FileLock]:
+    """Hold the lock of a file, which is created if missing, without waiting for another process.
+
+    On file systems without locks, as some clusters mount them, the block runs without one.
+
+    Raises:
+        Timeout: another process holds the lock.
+        OSError: the file cannot be created.
+    """
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise
+    except (OSError, NotImplementedError) as error:
+        if getattr(error, "errno", errno.ENOSYS) not in _NO_LOCKS:
+            raise
+    try:
+        yield lock
+    finally:
+        lock.release()
 
 
 def lock(descriptor: int, *, wait: bool = False) -> bool:

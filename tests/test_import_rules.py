@@ -39,7 +39,7 @@ ROOMS = {
     "labels": Room(),
     "errors": Room(),
     "files": Room(),
-    "locks": Room(),
+    "locks": Room(outside=("filelock",)),
     "workers": Room(inside=("errors",), outside=("SimpleITK",)),
     "environment": Room(inside=("errors",)),
     "stored": Room(inside=("errors",)),
@@ -117,7 +117,7 @@ ROOMS = {
     ),
     # The one room that asks a network for anything.
     "downloads": Room(
-        inside=("images.zips", "errors", "files", "locks"), outside=("pooch", "requests", "tqdm")
+        inside=("images.zips", "errors", "files", "locks"), outside=("pooch", "requests", "tqdm", "filelock")
     ),
     "ext_trainers": Room(inside=("training", "errors")),
 }

@@ -1,4 +1,4 @@
-"""What is published where: names, checksums, licence and citation."""
+"""Published datasets: addresses, checksums, license and citation."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip that becomes a folder of the same name.
+    """A zip that is unpacked to a folder of the same name.
 
     Attributes:
-        name: of the zip, `images.zip` for the folder `images`.
+        name: of the zip; `images.zip` is unpacked to `images`.
         sha256: of the zip, 64 hexadecimal digits.
-        about_bytes: size as told on the dataset's page, for servers that tell none.
-        unpacks_to: how many times as large its content is, at a guess, where the server does not give a part
-            of a file, and so not the zip's own list before all of it is there.
+        about_bytes: size stated on the dataset's page, for servers that report none.
+        unpacks_to: estimated ratio of unpacked to packed size, for servers that do not send parts of a file.
     """
 
     name: str
@@ -30,11 +29,11 @@ class Archive:
 
 @dataclass(frozen=True)
 class Table:
-    """A CSV file whose checksum is not known: it counts as whole by its columns and rows, see `check_table`.
+    """A CSV file without a published checksum. It is checked by its columns and rows.
 
     Attributes:
         name: of the file.
-        columns: those that it must have, whatever their case.
+        columns: required columns, in any case.
         about_bytes: as in `Archive`.
     """
 
@@ -48,9 +47,9 @@ class Dataset:
     """Files at one address.
 
     Attributes:
-        base_url: where the files lie; a file's address is `<base_url>/<name>`.
-        parts: what can be asked for, in the order in which it is fetched.
-        about: licence and citation, a line each.
+        base_url: a file's address is `<base_url>/<name>`.
+        parts: choices of `--only`, in the order in which they are downloaded.
+        about: license and citation, one line each.
     """
 
     base_url: str
@@ -59,7 +58,7 @@ class Dataset:
 
 
 # Masks have as many voxels as the images, and nearly all of them are zero: if the files in the zip are not
-# compressed themselves, it is a small part of its content.
+# compressed themselves, the zip is much smaller than its content.
 SPIDER = Dataset(
     base_url="https://zenodo.org/records/10159290/files",
     parts={

@@ -1,75 +1,101 @@
-"""A zip to its folder, whole or not at all, with a record by which a whole folder is known later."""
+"""Unpack a zip to a folder, whole or not at all, with a record that identifies a complete folder later."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
-from pathlib import Path
-from zipfile import ZipFile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
-from ..errors import UserError
 from ..files import save_json
 from ..images import zips
-from .archives import Members, members_of
-from .disk import check_free, is_full
 
 RECORD = ".spinesegdiff_download.json"
-"""Lies in an unpacked folder and lists its files; hidden, so that nothing takes it for data."""
+"""Hidden file in an unpacked folder that lists its files."""
+
+
+@dataclass(frozen=True)
+class Members:
+    """The files of a zip.
+
+    Attributes:
+        files: entry to its path in the folder of the zip.
+        hidden: names of hidden files, such as those that macOS adds; they are not unpacked.
+    """
+
+    files: dict[zipfile.ZipInfo, PurePosixPath]
+    hidden: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Unpacked size in bytes."""
+        return sum(entry.file_size for entry in self.files)
+
+
+def list_members(archive: zipfile.ZipFile, name: str) -> Members:
+    """List the files of a zip; both `images/1_t1.mha` and `1_t1.mha` in `images.zip` become `1_t1.mha`.
+
+    Args:
+        archive: from `zips.opened`, which checks its entries.
+        name: of the zip.
+
+    Raises:
+        BadArchive: the zip holds no files, or two files of one name.
+    """
+    folder, files, hidden = name.removesuffix(".zip"), {}, []
+    for entry in (entry for entry in archive.infolist() if not entry.is_dir()):
+        path = PurePosixPath(entry.filename)
+        if any(part.startswith(".") or part == "__MACOSX" for part in path.parts):
+            hidden.append(entry.filename)
+        else:
+            inside = path.parts[0] == folder and path.parts[1:]
+            files[entry] = PurePosixPath(*path.parts[1:]) if inside else path
+    if not files:
+        raise zips.BadArchive(f"{name}: holds no files; check where it comes from")
+    paths = list(files.values())
+    if twice := [path for path in paths if paths.count(path) > 1]:
+        raise zips.BadArchive(f"{name}: holds {twice[0]} twice; refusing to open, check where it comes from")
+    return Members(files, tuple(hidden))
 
 
 def unpack(archive: Path, target: Path, room: Path, sha256: str) -> Members:
-    """Unpack a zip into a folder that appears under its name only when it is whole.
+    """Unpack a zip into a folder that gets its name only when it is complete.
 
     Args:
-        archive: the zip, checked against its checksum already.
+        archive: the zip; its checksum has been checked.
         target: the folder; missing or empty.
-        room: where the folder grows, on the same disk.
+        room: folder for temporary files, on the same disk.
         sha256: of the zip, for the record.
 
-    Returns:
-        What has been unpacked.
-
     Raises:
-        BadArchive: the zip is damaged or unsafe (see `zips.opened`), or `members_of` rejects it.
-        UserError: the disk is full or cannot be written. In either case nothing is left of the folder.
+        BadArchive: the zip is damaged or unsafe (see `zips.opened` and `list_members`).
+        OSError: it cannot be unpacked, because the disk is full for example. Nothing is left of the folder.
     """
-    growing = room / f"{target.name}.unpacking"
+    temporary = room / f"{target.name}.unpacking"
     try:
         with zips.opened(archive) as source:
-            members = members_of(source.infolist(), archive.name)
-            check_free(target.parent, members.size, f"to unpack {archive.name}")
-            growing.mkdir()
-            _write_files(source, members, growing)
-        files = {str(path): info.file_size for info, path in members.files.items()}
-        save_json({"sha256": sha256, "files": files}, growing / RECORD)
-        os.rename(growing, target)
-    except OSError as error:
-        if is_full(error):
-            raise UserError(
-                f"{target}: the disk is full, nothing of it was kept but {archive.name}: free some space, "
-                "then run the same command again"
-            ) from error
-        raise UserError(f"{target}: cannot be written ({error.strerror or error}): check the disk") from error
+            members = list_members(source, archive.name)
+            temporary.mkdir()
+            for entry, path in tqdm(members.files.items(), desc=f"Unpacking {archive.name}", unit="files"):
+                (temporary / path).parent.mkdir(parents=True, exist_ok=True)
+                zips.extract(source, entry, temporary / path)
+        files = {str(path): entry.file_size for entry, path in members.files.items()}
+        save_json({"sha256": sha256, "files": files}, temporary / RECORD)
+        os.rename(temporary, target)
     finally:
-        shutil.rmtree(growing, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return members
 
 
-def _write_files(source: ZipFile, members: Members, folder: Path) -> None:
-    bar = tqdm(members.files.items(), desc=f"Unpacking {Path(source.filename or '').name}", unit="files")
-    for entry, path in bar:
-        place = folder / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        zips.extract(source, entry, place)
+def find_fault(folder: Path, sha256: str) -> str:
+    """Return why a folder is not the complete content of a zip; empty if it is.
 
-
-def what_is_wrong(folder: Path, sha256: str) -> str:
-    """Why a folder is not, or no longer, the whole content of a zip; empty where nothing is wrong.
-
-    Files are compared by name and size, so that hundreds of them take no time.
+    Files are compared by name and size, which takes no time for hundreds of them.
     """
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
@@ -78,8 +104,36 @@ def what_is_wrong(folder: Path, sha256: str) -> str:
         return "was not made by this command"
     if expected != sha256:
         return "was made from another version"
-    lost = [name for name in files if not (folder / name).is_file()]
-    if lost:
-        return f"lacks {len(lost)} of {len(files)} files, {lost[0]} for example"
+    if missing := [name for name in files if not (folder / name).is_file()]:
+        return f"lacks {len(missing)} of {len(files)} files, for example {missing[0]}"
     changed = [name for name, size in files.items() if (folder / name).stat().st_size != size]
-    return f"holds files that were changed, {changed[0]} for example" if changed else ""
+    return f"holds changed files, for example {changed[0]}" if changed else ""
+
+
+def unpacked_size(size: int, end: bytes) -> int | None:
+    """Return the unpacked size of a zip in bytes; None if the list of its files is not in its last bytes.
+
+    Args:
+        size: of the whole zip in bytes.
+        end: its last bytes. 128 KiB hold the list of more than 1000 files.
+    """
+    try:
+        with zipfile.ZipFile(_EndOfFile(size, end)) as archive:
+            return sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, ValueError):  # the list begins before the last bytes
+        return None
+
+
+class _EndOfFile(io.BytesIO):
+    """The last bytes of a file, at their positions in the whole file."""
+
+    def __init__(self, size: int, end: bytes) -> None:
+        super().__init__(end)
+        self._missing = size - len(end)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        start = self._missing if whence == io.SEEK_SET else 0
+        return super().seek(offset - start, whence) + self._missing
+
+    def tell(self) -> int:
+        return super().tell() + self._missing
