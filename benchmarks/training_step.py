@@ -23,7 +23,7 @@ import torch
 from machine import machine, synchronize
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunetv2_spinesegdiff.doctor.speed import FEATURES, planned_architecture
+from nnunetv2_spinesegdiff.doctor import FEATURES
 from nnunetv2_spinesegdiff.inference.memory import keep_freed_memory
 from nnunetv2_spinesegdiff.training import trainers
 from nnunetv2_spinesegdiff.training.out_of_fold import OutOfFold
@@ -35,7 +35,23 @@ WARM_UP = 2
 
 def plans(batch_size: int, size: int) -> dict:
     """What nnU-Net plans for single slices of that size (seven stages, 33 M parameters)."""
-    network, arguments, to_import = planned_architecture(FEATURES)
+    stages = len(FEATURES)
+    arguments = {
+        "n_stages": stages,
+        "features_per_stage": list(FEATURES),
+        "conv_op": "torch.nn.modules.conv.Conv2d",
+        "kernel_sizes": [[3, 3]] * stages,
+        "strides": [[1, 1]] + [[2, 2]] * (stages - 1),
+        "n_conv_per_stage": [2] * stages,
+        "n_conv_per_stage_decoder": [2] * (stages - 1),
+        "conv_bias": True,
+        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm2d",
+        "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+        "dropout_op": None,
+        "dropout_op_kwargs": None,
+        "nonlin": "torch.nn.LeakyReLU",
+        "nonlin_kwargs": {"inplace": True},
+    }
     configuration = {
         "data_identifier": "nnUNetPlans_2d",
         "preprocessor_name": "DefaultPreprocessor",
@@ -45,9 +61,9 @@ def plans(batch_size: int, size: int) -> dict:
         "normalization_schemes": ["ZScoreNormalization"],
         "use_mask_for_norm": [False],
         "architecture": {
-            "network_class_name": network,
+            "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
             "arch_kwargs": arguments,
-            "_kw_requires_import": to_import,
+            "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
         },
         "batch_dice": True,
     }

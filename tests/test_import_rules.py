@@ -113,7 +113,8 @@ ROOMS = {
     ),
     # What it measures is measured as predictions run.
     "doctor": Room(
-        inside=("preflight", "inference.memory", "inference.settings", *LEAVES), outside=("torch", "nnunetv2")
+        inside=("inference.memory", "inference.settings", *LEAVES),
+        outside=("torch", "dynamic_network_architectures", "packaging"),
     ),
     # The one room that asks a network for anything.
     "downloads": Room(

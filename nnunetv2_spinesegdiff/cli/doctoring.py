@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 
-from .. import __version__
 from ..environment import let_waiting_threads_sleep
 from .words import add_command
 
@@ -32,12 +31,11 @@ def add_doctor(commands: argparse._SubParsersAction) -> None:
 
 def _doctor(options: argparse.Namespace) -> int:
     let_waiting_threads_sleep()  # as where it segments
-    from ..doctor.diagnosis import diagnose, stops_work
-    from ..doctor.text import as_json, as_text
+    from ..doctor import as_json, as_text, diagnose, stops_work
 
     findings = diagnose(vars(options).get("device"))
     if options.json:
-        print(as_json(findings, __version__))
+        print(as_json(findings))
     else:
-        print(as_text(findings, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+        print(as_text(findings, color=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
     return 1 if stops_work(findings) else 0
