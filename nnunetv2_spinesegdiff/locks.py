@@ -14,25 +14,30 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 @contextmanager
-def held(path: Path) -> Iterator[FileLock]:
+def held(path: Path, busy: Exception) -> Iterator[int | None]:
     """Hold the lock of a file, which is created if missing, without waiting for another process.
 
     On file systems without locks, as some clusters mount them, the block runs without one.
 
+    Args:
+        busy: raised if another process holds the lock.
+
+    Yields:
+        The file descriptor. A child process that inherits it holds the lock, too, if this process is killed.
+
     Raises:
-        Timeout: another process holds the lock.
         OSError: the file cannot be created.
     """
     lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise
+        raise busy from None
     except (OSError, NotImplementedError) as error:
         if getattr(error, "errno", errno.ENOSYS) not in _NO_LOCKS:
             raise
     try:
-        yield lock
+        yield lock._context.lock_file_fd
     finally:
         lock.release()
 

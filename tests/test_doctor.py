@@ -611,7 +611,8 @@ def test_the_network_is_that_of_nnunets_planner():
     _, strides, kernels, *_ = get_pool_and_conv_props([1.0, 1.0], [320, 320], 4, 999999)
     network = doctor.planned_network(doctor.FEATURES)
     assert [list(stride) for stride in strides] == [list(s) for s in network.encoder.strides]
-    assert [list(kernel) for kernel in kernels] == [list(k) for k in network.encoder.kernel_sizes]
+    assert [list(kernel) for kernel in kernels] == [[3, 3]] * len(doctor.FEATURES)
+    assert {tuple(p.shape[2:]) for p in network.encoder.parameters() if p.ndim == 4} == {(3, 3)}
     assert list(doctor.FEATURES) == [min(512, 32 * 2**stage) for stage in range(len(strides))]
     assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(33e6, rel=0.02)
 

@@ -80,7 +80,7 @@ ROOMS = {
             *("evaluation", "preflight", "training.names", *LEAVES),
             *("inference.command", "inference.held_out_cases"),
         ),
-        outside=("yaml", "numpy", "pandas"),
+        outside=("yaml", "pydantic", "numpy", "pandas"),
     ),
     "dataset_conversion": Room(
         inside=("images", *LEAVES),
@@ -118,7 +118,7 @@ ROOMS = {
     ),
     # The one room that asks a network for anything.
     "downloads": Room(
-        inside=("images.zips", "errors", "files", "locks"), outside=("pooch", "requests", "tqdm", "filelock")
+        inside=("images.zips", "errors", "files", "locks"), outside=("pooch", "requests", "tqdm")
     ),
     "ext_trainers": Room(inside=("training", "errors")),
 }

@@ -10,7 +10,7 @@ from .words import add_command, positive
 
 
 def add_reproduce(commands: argparse._SubParsersAction) -> None:
-    from ..experiments.description import TABLES
+    from ..experiments import TABLES
 
     p = add_command(
         commands,

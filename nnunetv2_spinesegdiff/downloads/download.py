@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pooch
-from filelock import Timeout
 
 from ..errors import UserError
 from ..images.zips import BadArchive
@@ -267,23 +266,21 @@ def _room(output: Path, names: Sequence[str]) -> Iterator[Path]:
     new, room = not output.exists(), output / ROOM
     room.mkdir(parents=True, exist_ok=True)
     useful = {_LOCK, *(f"{name}{ending}" for name in names for ending in ("", ".part", ".part.json"))}
-    try:
-        with held(room / _LOCK):
-            try:
-                for path in room.iterdir():
-                    if path.is_dir():
-                        shutil.rmtree(path)
-                    elif path.name not in useful:
-                        path.unlink()
-                yield room
-            finally:
-                with suppress(OSError):  # Windows deletes it when it is released
-                    (room / _LOCK).unlink()
-                _delete_if_empty(room)
-                if new:
-                    _delete_if_empty(output)
-    except Timeout:
-        raise UserError(f"{output}: another process is downloading into it; wait for it") from None
+    busy = UserError(f"{output}: another process is downloading into it; wait for it")
+    with held(room / _LOCK, busy):
+        try:
+            for path in room.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path.name not in useful:
+                    path.unlink()
+            yield room
+        finally:
+            with suppress(OSError):  # Windows deletes it when it is released
+                (room / _LOCK).unlink()
+            _delete_if_empty(room)
+            if new:
+                _delete_if_empty(output)
 
 
 def _delete_if_empty(folder: Path) -> None:

@@ -1,4 +1,9 @@
-"""The paper's tables: a description becomes jobs, what is missing of them is run, and a table is made of it.
+"""The paper's tables: jobs of a description, what is missing of them, and the resulting table.
 
-Nothing here imports torch: a list of the jobs is there at once.
+Nothing here imports torch, so that jobs are listed at once.
 """
+
+from pathlib import Path
+
+TABLES = {number: Path(__file__).with_name(f"table{number}.yaml") for number in (1, 2, 5)}
+"""Descriptions of tables of the paper."""

@@ -1,30 +1,29 @@
-"""A description becomes jobs, each behind all that it needs."""
+"""The jobs of an experiment, each after all that it needs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
-from .description import TABLES, Contrast, System, read_description
-from .evaluating import Evaluation
-from .jobs import Job
-from .predicting import Prediction
-from .tabulating import Tabulation
-from .training import Model, Presegmenting, Training
+from . import TABLES
+from .description import Contrast, System, read_description
+from .jobs import Evaluation, Job, Model, Prediction, Presegmenting
+from .tables import Tabulation
+from .training import Training
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What a user chooses about an experiment, as the words of `spinesegdiff reproduce` tell it.
+    """What a user chooses about an experiment.
 
     Attributes:
         description: a YAML file, or the number of a table of the paper.
-        datasets: one id, or one for every contrast.
-        out: output folder; None is one in the current folder, named after the description.
-        num_parts: shares of every prediction.
-        device: on what to train and predict.
+        datasets: one id, or one for each contrast.
+        out: output folder; by default one in the current folder, named after the description.
+        num_parts: shares of each prediction.
+        device: on which to train and predict.
     """
 
     description: Path | int
@@ -33,13 +32,6 @@ class Choices:
     num_parts: int = 1
     device: str = "cuda"
 
-    def words(self) -> list[str]:
-        """The options of `spinesegdiff reproduce` that choose this."""
-        which = "--table" if isinstance(self.description, int) else "--description"
-        words = [which, str(self.description), "-d", *map(str, self.datasets)]
-        words += ["--num_parts", str(self.num_parts), "-device", self.device]
-        return [*words, *(["-o", str(self.out)] if self.out else [])]
-
 
 class Plan:
     """The jobs of an experiment.
@@ -47,82 +39,91 @@ class Plan:
     Attributes:
         description, ids: what is trained, and contrast to dataset id.
         out: output folder.
-        jobs: by name, each behind all that it needs.
+        jobs: by name, each after all that it needs.
     """
 
     def __init__(self, choices: Choices):
-        """Raises UserError where the description or the ids cannot be."""
+        """Raises UserError if the description or the ids are invalid."""
         which = choices.description
         if isinstance(which, int) and which not in TABLES:
-            raise UserError(f"table {which}: only {', '.join(map(str, TABLES))} are there")
-        self.description = read_description(TABLES[which] if isinstance(which, int) else which)
+            raise UserError(f"table {which}: unknown; choose from {', '.join(map(str, TABLES))}")
+        file = TABLES[which] if isinstance(which, int) else which
+        self.description = read_description(file)
         self.ids = self.description.dataset_ids(choices.datasets)
-        self.out = (choices.out or Path(self.description.name)).absolute()
+        self.out = (choices.out or Path(file.stem)).absolute()
         self.jobs: dict[str, Job] = {}
         self._choices = choices
         self._expand()
 
     def result(self, name: str) -> str | None:
-        """What identifies the finished result of a job; None where it, or what it needs, is not finished."""
-        job = self.jobs[name]
-        needed = {need: self.result(need) for need in job.needs}
-        found = {need: result for need, result in needed.items() if result is not None}
-        return job.result(found) if len(found) == len(needed) else None
+        """Return what identifies the result of a job; None if it, or something it needs, is not finished."""
+        needed = self.results_of_needs(name)
+        return (
+            None
+            if None in needed.values()
+            else self.jobs[name].result({k: v or "" for k, v in needed.items()})
+        )
+
+    def results_of_needs(self, name: str) -> dict[str, str | None]:
+        """Return the jobs that a job needs, and their results."""
+        return {need: self.result(need) for need in self.jobs[name].needs}
 
     def unfinished(self) -> list[str]:
-        """Names of the jobs without a result."""
+        """Return the names of jobs without a result."""
         return [name for name in self.jobs if self.result(name) is None]
 
-    def job(self, name: str) -> Job:
-        """Raises UserError where there is none of that name."""
-        if name not in self.jobs:
-            raise UserError(f"{name}: there is no such job; --dry_run lists them")
-        return self.jobs[name]
-
-    # --- expansion ---------------------------------------------------------------------------------------
-
     def _expand(self) -> None:
+        described = self.description
         evaluations = {}
-        for contrast in self.description.contrasts:
-            for system in self.description.systems:
-                self._expand_trainings(contrast, system)
-                for fold in self.description.folds:
-                    evaluation = self._expand_fold(contrast, system, fold)
-                    evaluations[contrast.name, system.name, fold] = evaluation
+        for contrast in described.contrasts:
+            for system in described.systems:
+                self._add_trainings(contrast, system)
+                for fold in described.folds:
+                    evaluations[contrast.name, system.name, fold] = self._add_evaluation(
+                        contrast, system, fold
+                    )
         rows = tuple(
-            (s.name, c.name, tuple(evaluations[c.name, s.name, fold] for fold in self.description.folds))
-            for c, s in self.description.rows()
+            (
+                system.name,
+                contrast.name,
+                tuple(evaluations[contrast.name, system.name, f] for f in described.folds),
+            )
+            for contrast, system in described.rows()
         )
         needs = tuple(evaluation.name for evaluation in evaluations.values())
-        title, transposed = self.description.title, self.description.transposed
-        controls = tuple(system.name for system in self.description.systems if system.control)
-        self._add(Tabulation("collect", needs, self.out, title, transposed, controls, rows))
+        controls = tuple(system.name for system in described.systems if system.control)
+        self._add(
+            Tabulation("collect", needs, self.out, described.title, described.transposed, controls, rows)
+        )
 
     def _add(self, job: Job) -> None:
         """Systems that differ only in their prediction share their trainings."""
         self.jobs.setdefault(job.name, job)
 
-    def _expand_trainings(self, contrast: Contrast, system: System) -> None:
+    def _add_trainings(self, contrast: Contrast, system: System) -> None:
         model = self._model(contrast, system)
-        stage1 = self._by_name.get(system.stage1 or "")
-        npz = any(s.presegment for s in self._trained_alike(contrast, system))
-        trainings = []
+        stage1 = next((s for s in self.description.systems if s.name == system.stage1), None)
+        stage1_model = self._model(contrast, stage1) if stage1 else None
+        alike = [s for s in self.description.systems if s.trainer_on(contrast) == model.trainer]
         for fold in self.description.folds:
-            needs = self._stage1_jobs(contrast, stage1, fold) if stage1 else ()
-            trainer = stage1.trainers[contrast.name] if stage1 else None
-            name = _training_name(model, fold)
+            needs = (_training(stage1_model, fold),) if stage1_model else ()
+            if stage1 and stage1_model and stage1.presegment:
+                needs += (_presegmenting(stage1_model),)
+            trainer = stage1_model.trainer if stage1_model else None
+            npz = any(other.presegment for other in alike)
+            name = _training(model, fold)
             self._add(Training(name, needs, model, fold, self._choices.device, trainer, npz))
-            trainings.append(name)
         if system.presegment:
-            self._add(Presegmenting(_presegmenting_name(model), tuple(trainings), self.out, model))
+            trainings = tuple(_training(model, fold) for fold in self.description.folds)
+            self._add(Presegmenting(_presegmenting(model), trainings, self.out, model))
 
-    def _expand_fold(self, contrast: Contrast, system: System, fold: int) -> Evaluation:
+    def _add_evaluation(self, contrast: Contrast, system: System, fold: int) -> Evaluation:
         model, num_parts = self._model(contrast, system), self._choices.num_parts
         suffix = f"d{model.dataset}-{system.slug}-f{fold}"
         predictions = tuple(
             Prediction(
                 name=f"predict-{suffix}" + (f"-part{part}of{num_parts}" if num_parts > 1 else ""),
-                needs=(_training_name(model, fold),),
+                needs=(_training(model, fold),),
                 out=self.out,
                 model=model,
                 fold=fold,
@@ -135,36 +136,20 @@ class Plan:
             )
             for part in range(num_parts)
         )
-        evaluation = Evaluation(
-            f"evaluate-{suffix}", tuple(job.name for job in predictions), self.out, predictions
-        )
+        names = tuple(job.name for job in predictions)
+        evaluation = Evaluation(f"evaluate-{suffix}", names, self.out, predictions)
         for job in (*predictions, evaluation):
             self._add(job)
         return evaluation
 
-    def _stage1_jobs(self, contrast: Contrast, stage1: System, fold: int) -> tuple[str, ...]:
-        """What a refiner's training waits for."""
-        model = self._model(contrast, stage1)
-        own = _training_name(model, fold)
-        return (own, _presegmenting_name(model)) if stage1.presegment else (own,)
-
-    def _trained_alike(self, contrast: Contrast, system: System) -> list[System]:
-        trainer = system.trainers[contrast.name]
-        return [s for s in self.description.systems if s.trainers[contrast.name] == trainer]
-
-    @property
-    def _by_name(self) -> Mapping[str, System]:
-        return {system.name: system for system in self.description.systems}
-
     def _model(self, contrast: Contrast, system: System) -> Model:
-        described = self.description
-        trainer = system.trainers[contrast.name]
+        described, trainer = self.description, system.trainer_on(contrast)
         return Model(self.ids[contrast.name], described.configuration, described.plans, trainer)
 
 
-def _training_name(model: Model, fold: int) -> str:
+def _training(model: Model, fold: int) -> str:
     return f"train-d{model.dataset}-{model.trainer}-f{fold}"
 
 
-def _presegmenting_name(model: Model) -> str:
+def _presegmenting(model: Model) -> str:
     return f"presegment-d{model.dataset}-{model.trainer}"

@@ -313,7 +313,10 @@ def test_folders_that_cannot_be_written(shelf, tmp_path, monkeypatch):
 
 def test_one_process_downloads_into_a_folder(shelf, tmp_path):
     (tmp_path / ROOM).mkdir()
-    with held(tmp_path / ROOM / "lock"), pytest.raises(UserError, match=f"{tmp_path}: another process"):
+    with (
+        held(tmp_path / ROOM / "lock", OSError()),
+        pytest.raises(UserError, match=f"{tmp_path}: another process"),
+    ):
         run(shelf, tmp_path)
     run(shelf, tmp_path)
     assert names(tmp_path) == WHOLE

@@ -1,11 +1,10 @@
-"""A small real table: killed twice and gone on with, it equals one that ran through. By Snakemake, too."""
+"""A small real table: killed twice and gone on with, it equals one that ran through."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -18,7 +17,6 @@ import pytest
 
 from .conftest import DATASET, Workspace
 
-ROOT = Path(__file__).resolve().parents[2]
 TRAINER = "nnUNetTrainerDiffUNet_1epochs_1iters_width10_n1_S1"
 DESCRIPTION = f"""\
 title: A small table
@@ -162,19 +160,3 @@ def test_a_second_run_has_nothing_to_do(killed: Table) -> None:
     before = killed.files()
     assert "11 of 11 jobs are finished already" in killed.run()
     assert killed.files() == before
-
-
-@pytest.mark.skipif(
-    shutil.which("snakemake") is None, reason="snakemake is not installed: the extra `workflow`"
-)
-def test_snakemake_runs_the_same_table(killed: Table) -> None:
-    """The trainings are finished, so their jobs end at once."""
-    out = killed.workspace.root / "by_snakemake"
-    config = f"description={killed.description} dataset={DATASET} out={out} device=cpu"
-    snakefile = ROOT / "workflow" / "Snakefile"
-    told = in_shell(killed.workspace, f"snakemake -s {snakefile} --cores 2 --config {config}")
-    assert "12 of 12 steps (100%) done" in told
-    assert (out / "table.csv").read_bytes() == (killed.out / "table.csv").read_bytes()
-    config += " num_parts=2"
-    told = in_shell(killed.workspace, f"snakemake -s {snakefile} --cores 2 --dry-run --config {config}")
-    assert "predict_d501_Two_chains_f1_part1of2" in told

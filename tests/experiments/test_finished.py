@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.experiments.jobs import read_json
+from nnunetv2_spinesegdiff.experiments.jobs import Prediction, Presegmenting, link_all, read_json
 from nnunetv2_spinesegdiff.experiments.plan import Choices, Plan
-from nnunetv2_spinesegdiff.experiments.predicting import Prediction, link_all
-from nnunetv2_spinesegdiff.experiments.training import Presegmenting, Training
+from nnunetv2_spinesegdiff.experiments.training import Training
 
 from .conftest import PRESEGMENTED, SMALL
 
@@ -75,7 +74,7 @@ def test_a_validation_of_an_earlier_checkpoint_does_not_count(plan):
     validated, final = summary(job.folder), checkpoint(job.folder)
     os.utime(validated, ns=(0, final.stat().st_mtime_ns - 1))
     assert plan.result(STOCK) is None
-    assert job.where_it_stopped() == ["--val"]
+    assert job.flags_to_continue() == ["--val"]
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".mha"])
@@ -107,7 +106,7 @@ def test_a_training_goes_on_from_what_is_there(plan, there, words):
     job = training(plan)
     for name in there:
         checkpoint(job.folder, name)
-    assert job.where_it_stopped() == words
+    assert job.flags_to_continue() == words
 
 
 def test_a_truncated_checkpoint_is_taken_out_of_nnunets_way(plan):
@@ -115,11 +114,11 @@ def test_a_truncated_checkpoint_is_taken_out_of_nnunets_way(plan):
     job = training(plan)
     latest, final = checkpoint(job.folder, "checkpoint_latest.pth"), checkpoint(job.folder)
     final.write_bytes(final.read_bytes()[:-10])
-    assert job.where_it_stopped() == ["--c"]
+    assert job.flags_to_continue() == ["--c"]
     assert not final.exists()
     assert latest.exists()
     latest.write_bytes(b"")
-    assert job.where_it_stopped() == []
+    assert job.flags_to_continue() == []
 
 
 # --- refiners --------------------------------------------------------------------------------------------

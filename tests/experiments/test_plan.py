@@ -98,21 +98,6 @@ def test_stock_prediction_is_not_gone_on_with(small):
     assert "--continue_prediction" in plan.jobs["predict-d501-Refined_T_30-f0"].command()
 
 
-def test_words_of_the_choices_give_the_choices(small, tmp_path):
-    from nnunetv2_spinesegdiff.cli import build_parser
-
-    for choices in (Choices(5, [1, 2, 3], None, 2, "cpu"), Choices(small, [501], tmp_path / "o")):
-        words = build_parser().parse_args(["reproduce", *choices.words(), "--job", "x"])
-        which = words.table or words.description
-        assert (which, words.d, words.num_parts, words.device) == (
-            choices.description,
-            choices.datasets,
-            choices.num_parts,
-            choices.device,
-        )
-        assert getattr(words, "o", None) == choices.out
-
-
 def test_a_dry_run_needs_nothing_and_lists_every_job_with_its_command(capsys, tmp_path):
     assert main(["reproduce", "--table", "1", "-d", "501", "--dry_run"]) == 0
     *lines, last = capsys.readouterr().out.splitlines()
@@ -175,19 +160,8 @@ def test_a_dataset_that_is_missing_is_one_line_with_the_commands(dataset, small,
     assert "Dataset501_Other and Dataset501_Spine" in error("--description", str(small), "-d", "501")
 
 
-def test_only_jobs_without_a_result_are_unfinished(plan, monkeypatch):
-    assert plan.unfinished() == list(plan.jobs)
-    monkeypatch.setattr(Plan, "result", lambda self, name: None if name == "collect" else "there")
-    assert plan.unfinished() == ["collect"]
-
-
-def test_unknown_jobs_are_one_line(plan):
-    with pytest.raises(UserError, match=r"train-x: there is no such job; --dry_run lists them"):
-        plan.job("train-x")
-
-
 def test_other_tables_are_not_there():
-    with pytest.raises(UserError, match="table 3: only 1, 2, 5 are there"):
+    with pytest.raises(UserError, match=r"table 3: .*1, 2, 5"):
         Plan(Choices(3, [501]))
 
 
