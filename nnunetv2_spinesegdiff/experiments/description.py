@@ -192,8 +192,8 @@ class Description(BaseModel, extra="forbid", frozen=True):
         _reject_repeated(system.slug.lower() for system in systems)  # some file systems ignore case
         stage1_of: dict[str, str | None] = {}
         for number, system in enumerate(systems):
-            names = {contrast.name for contrast in contrasts}
-            if isinstance(system.trainer, dict) and contrasts and set(system.trainer) != names:
+            names = [contrast.name for contrast in contrasts]
+            if isinstance(system.trainer, dict) and contrasts and set(system.trainer) != set(names):
                 raise ValueError(f"{system.name}: trainer: names other contrasts than {', '.join(names)}")
             earlier = [other.name for other in systems[:number]]
             if system.stage1 and system.stage1 not in earlier:

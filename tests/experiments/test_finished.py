@@ -1,24 +1,29 @@
-"""What counts as finished, and where a job goes on that was stopped."""
+"""What counts as finished, and where an interrupted job continues."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.experiments.jobs import Prediction, Presegmenting, link_all, read_json
+from nnunetv2_spinesegdiff.experiments.jobs import link_all, read_json
 from nnunetv2_spinesegdiff.experiments.plan import Choices, Plan
-from nnunetv2_spinesegdiff.experiments.training import Training
 
 from .conftest import PRESEGMENTED, SMALL
 
 STOCK = "train-d501-nnUNetTrainerStage1_1epochs-f0"
 REFINED = "train-d501-nnUNetTrainerSpineSegDiff_1epochs-f0"
+
+
+def job(plan: Plan, name: str = STOCK) -> Any:
+    return plan.jobs[name]
 
 
 def checkpoint(folder: Path, name: str = "checkpoint_final.pth") -> Path:
@@ -36,89 +41,77 @@ def summary(folder: Path, *names: str, ending: str = ".nii.gz") -> Path:
     return file
 
 
-def training(plan: Plan, name: str = STOCK) -> Training:
-    job = plan.jobs[name]
-    assert isinstance(job, Training)
-    return job
+def trained(plan: Plan, *names: str) -> None:
+    for name in names or (STOCK, REFINED):
+        checkpoint(job(plan, name).folder)
+        summary(job(plan, name).folder)
 
 
-def prediction(plan: Plan, name: str) -> Prediction:
-    job = plan.jobs[name]
-    assert isinstance(job, Prediction)
-    return job
+def trained_again(plan: Plan, name: str) -> None:
+    os.utime(job(plan, name).folder / "checkpoint_final.pth", ns=(5, 5))
+
+
+def needed(plan: Plan, name: str) -> dict[str, str]:
+    return {need: result or "" for need, result in plan.results_of_needs(name).items()}
 
 
 # --- training --------------------------------------------------------------------------------------------
 
 
 def test_a_training_is_finished_with_checkpoint_and_validation(plan):
-    job = training(plan)
     assert plan.result(STOCK) is None
-    final = checkpoint(job.folder)
+    final = checkpoint(job(plan).folder)
     assert plan.result(STOCK) is None
-    validated = summary(job.folder)
+    validated = summary(job(plan).folder)
     assert plan.result(STOCK) is not None
-
-    whole = validated.read_text()
-    validated.write_text(whole[:-5])
+    for file in (validated, final):
+        whole, time = file.read_bytes(), file.stat().st_mtime_ns
+        file.write_bytes(whole[:-10])
+        assert plan.result(STOCK) is None
+        file.write_bytes(whole)
+        os.utime(file, ns=(time, time))
+        assert plan.result(STOCK) is not None
+    os.utime(validated, ns=(0, final.stat().st_mtime_ns - 1))  # of an earlier checkpoint
     assert plan.result(STOCK) is None
-    validated.write_text(whole)
-    assert plan.result(STOCK) is not None
-
-    final.write_bytes(final.read_bytes()[:-10])
-    assert plan.result(STOCK) is None
-
-
-def test_a_validation_of_an_earlier_checkpoint_does_not_count(plan):
-    job = training(plan)
-    validated, final = summary(job.folder), checkpoint(job.folder)
-    os.utime(validated, ns=(0, final.stat().st_mtime_ns - 1))
-    assert plan.result(STOCK) is None
-    assert job.flags_to_continue() == ["--val"]
+    assert job(plan).flags_to_continue() == ["--val"]
+    assert plan.unfinished() == list(plan.jobs)
+    trained(plan, REFINED)  # without a stage 1 of its own
+    assert plan.unfinished() == [name for name in plan.jobs if name != REFINED]
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".mha"])
-def test_probabilities_that_are_wanted_must_be_there(dataset, small, ending):
+def test_probabilities_that_are_needed_must_exist(dataset, small, ending):
     small.write_text(PRESEGMENTED)
     plan = Plan(Choices(small, [501]))
-    job = training(plan)
-    checkpoint(job.folder)
-    validated = summary(job.folder, "a", "b", "sub-1.2_t1", ending=ending)
-    for case in "ab":
+    checkpoint(job(plan).folder)
+    validated = summary(job(plan).folder, "a", "b", "sub-1.2_t1", ending=ending)
+    for case in ("a", "b", "sub-1"):
         (validated.parent / f"{case}.npz").touch()
-    (validated.parent / "sub-1.npz").touch()
     assert plan.result(STOCK) is None
     (validated.parent / "sub-1.2_t1.npz").touch()
     assert plan.result(STOCK) is not None
 
 
 @pytest.mark.parametrize(
-    ("there", "words"),
+    ("whole", "truncated", "words"),
     [
-        ([], []),
-        (["checkpoint_best.pth"], ["--c"]),
-        (["checkpoint_latest.pth", "checkpoint_best.pth"], ["--c"]),
-        (["checkpoint_final.pth", "checkpoint_best.pth"], ["--val"]),
+        ([], [], []),
+        (["best"], [], ["--c"]),
+        (["latest", "best"], [], ["--c"]),
+        (["final", "best"], [], ["--val"]),
+        (["latest"], ["final"], ["--c"]),
+        ([], ["latest", "final"], []),
     ],
-    ids=str,
 )
-def test_a_training_goes_on_from_what_is_there(plan, there, words):
-    job = training(plan)
-    for name in there:
-        checkpoint(job.folder, name)
-    assert job.flags_to_continue() == words
-
-
-def test_a_truncated_checkpoint_is_taken_out_of_nnunets_way(plan):
-    """It loads the final one first, then the latest, and fails for ever on one that is damaged."""
-    job = training(plan)
-    latest, final = checkpoint(job.folder, "checkpoint_latest.pth"), checkpoint(job.folder)
-    final.write_bytes(final.read_bytes()[:-10])
-    assert job.flags_to_continue() == ["--c"]
-    assert not final.exists()
-    assert latest.exists()
-    latest.write_bytes(b"")
-    assert job.flags_to_continue() == []
+def test_a_training_continues_from_checkpoints_that_are_whole(plan, whole, truncated, words):
+    """nnU-Net would load the final one first, then the latest, and always fail on one that is damaged."""
+    for name in (*whole, *truncated):
+        file = checkpoint(job(plan).folder, f"checkpoint_{name}.pth")
+        if name in truncated:
+            file.write_bytes(file.read_bytes()[:-10])
+    assert job(plan).flags_to_continue() == words
+    left = {path.name for path in job(plan).folder.glob("*.pth")}
+    assert left == {f"checkpoint_{name}.pth" for name in whole}
 
 
 # --- refiners --------------------------------------------------------------------------------------------
@@ -126,108 +119,109 @@ def test_a_truncated_checkpoint_is_taken_out_of_nnunets_way(plan):
 
 @pytest.fixture
 def two_stages(small: Path, dataset: Path) -> Plan:
-    """Whose stage 1 is trained."""
+    """With a trained stage 1."""
     small.write_text(SMALL + "    stage1: Stock\n")
     plan = Plan(Choices(small, [501], dataset / "out"))
-    checkpoint(training(plan).folder)
-    summary(training(plan).folder)
-    os.utime(training(plan).folder / "checkpoint_final.pth", ns=(0, 10**18))
+    trained(plan, STOCK)
+    stage1_of(plan, 10**18)
     return plan
 
 
-def refined(folder: Path, frozen: bool = True) -> None:
+def stage1_of(plan: Plan, time: int) -> None:
+    """Let stage 1 be trained at a time long ago."""
+    os.utime(job(plan).folder / "checkpoint_final.pth", ns=(0, time))
+
+
+def refine_by_hand(plan: Plan, frozen: bool = True) -> Path:
     """What nnU-Net leaves of a refiner."""
-    checkpoint(folder)
-    summary(folder)
+    trained(plan, REFINED)
+    folder = job(plan, REFINED).folder
     (folder / "refinement.json").write_text(json.dumps({"stage1_frozen": frozen}))
+    return folder
 
 
-def train(plan: Plan, frozen: bool = True, killed: bool = False) -> list[list[str]]:
-    """Run the refiner's job; gives its commands."""
+def refine(plan: Plan, killed: bool = False) -> list[list[str]]:
+    """Run the refiner's job; returns its commands."""
     commands: list[list[str]] = []
-    job = training(plan, REFINED)
 
     def shell(words: Sequence[str], variables: Mapping[str, str]) -> None:
         commands.append(list(words))
         if killed:
-            checkpoint(job.folder, "checkpoint_latest.pth")
+            checkpoint(job(plan, REFINED).folder, "checkpoint_latest.pth")
             raise KeyboardInterrupt
-        refined(job.folder, frozen)
+        refine_by_hand(plan)
 
-    job.run({need: plan.result(need) or "" for need in job.needs}, shell)
+    job(plan, REFINED).run(needed(plan, REFINED), shell)
     return commands
 
 
-def stage1_again(plan: Plan) -> None:
-    """Trained again, with the same date as far as a refiner's is concerned."""
-    os.utime(training(plan).folder / "checkpoint_final.pth", ns=(0, 10**18 + 1))
+def of_another_stage1(plan: Plan) -> None:
+    refine(plan)
+    assert plan.result(REFINED) is not None
+    stage1_of(plan, 10**18 + 1)
 
 
-def refused(plan: Plan, how: str) -> None:
-    """Neither counts nor is touched."""
-    assert plan.result(REFINED) is None
-    before = (training(plan, REFINED).folder / "checkpoint_final.pth").stat()
-    with pytest.raises(UserError, match=f"fold_0: was trained {how}.*move this folder away") as error:
-        train(plan)
-    assert len(str(error.value).splitlines()) == 1
-    assert (training(plan, REFINED).folder / "checkpoint_final.pth").stat() == before
-
-
-def test_a_refiner_counts_for_the_stage_1_that_it_was_trained_on(two_stages):
-    train(two_stages)
-    assert two_stages.result(REFINED) is not None
-    stage1_again(two_stages)
-    refused(two_stages, "from another stage 1")
-
-
-def test_a_refiner_trained_by_hand_counts_if_frozen_and_newer_than_its_stage_1(two_stages):
-    folder = training(two_stages, REFINED).folder
-    refined(folder)
-    assert two_stages.result(REFINED) is not None
+def older_than_its_stage1(plan: Plan) -> None:
+    folder = refine_by_hand(plan)
+    assert plan.result(REFINED) is not None
     os.utime(folder / "checkpoint_final.pth", ns=(0, 10**18 - 1))
-    refused(two_stages, "before its stage 1 was")
 
 
-def test_a_refiner_trained_jointly_does_not_count(two_stages):
-    refined(training(two_stages, REFINED).folder, frozen=False)
-    refused(two_stages, "jointly with a stage 1 of its own")
+def trained_jointly(plan: Plan) -> None:
+    refine_by_hand(plan, frozen=False)
 
 
-def test_a_refiner_trained_by_hand_after_the_record_is_judged_by_itself(two_stages):
-    train(two_stages)
-    refined(training(two_stages, REFINED).folder, frozen=False)
-    refused(two_stages, "jointly with a stage 1 of its own")
+def trained_by_hand_after_its_record(plan: Plan) -> None:
+    refine(plan)
+    refine_by_hand(plan, frozen=False)
+
+
+@pytest.mark.parametrize(
+    ("make", "how"),
+    [
+        (of_another_stage1, "another stage 1"),
+        (older_than_its_stage1, "before its stage 1"),
+        (trained_jointly, "jointly"),
+        (trained_by_hand_after_its_record, "jointly"),
+    ],
+)
+def test_a_refiner_of_another_stage_1_neither_counts_nor_is_touched(two_stages, make, how):
+    make(two_stages)
+    folder = job(two_stages, REFINED).folder
+    assert two_stages.result(REFINED) is None
+    before = (folder / "checkpoint_final.pth").stat()
+    with pytest.raises(UserError, match=rf"{folder}: .*{how}.*move") as error:
+        refine(two_stages)
+    assert len(str(error.value).splitlines()) == 1
+    assert (folder / "checkpoint_final.pth").stat() == before
 
 
 def test_a_refiner_without_its_report_is_validated_again(two_stages):
-    folder = training(two_stages, REFINED).folder
-    refined(folder)
-    (folder / "refinement.json").unlink()
+    (refine_by_hand(two_stages) / "refinement.json").unlink()
     assert two_stages.result(REFINED) is None
-    assert train(two_stages)[0][-1] == "--val"
+    assert refine(two_stages)[0][-1] == "--val"
     assert two_stages.result(REFINED) is not None
 
 
-def test_a_refiner_that_was_begun_goes_on_only_with_the_same_stage_1(two_stages):
-    with pytest.raises(KeyboardInterrupt):
-        train(two_stages, killed=True)
-    with pytest.raises(KeyboardInterrupt):
-        train(two_stages, killed=True)
-    stage1_again(two_stages)
-    with pytest.raises(UserError, match="was trained from another stage 1"):
-        train(two_stages)
-    os.utime(training(two_stages).folder / "checkpoint_final.pth", ns=(0, 10**18))
-    assert train(two_stages)[0][-1] == "--c"
+def test_an_interrupted_refiner_continues_only_with_the_same_stage_1(two_stages):
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            refine(two_stages, killed=True)
+    stage1_of(two_stages, 10**18 + 1)
+    with pytest.raises(UserError, match="another stage 1"):
+        refine(two_stages)
+    stage1_of(two_stages, 10**18)
+    assert refine(two_stages)[0][-1] == "--c"
     assert two_stages.result(REFINED) is not None
 
 
 def test_a_refiner_trained_before_presegmentations_were_collected_does_not_count(two_stages, small):
-    train(two_stages)
+    refine(two_stages)
     small.write_text(PRESEGMENTED)
     plan = Plan(Choices(small, [501], two_stages.out))
-    refused_with_all = {need: f"result of {need}" for need in training(plan, REFINED).needs}
-    assert len(refused_with_all) == 2
-    assert training(plan, REFINED).result(refused_with_all) is None
+    results = {need: f"result of {need}" for need in job(plan, REFINED).needs}
+    assert len(results) == 2
+    assert job(plan, REFINED).result(results) is None
 
 
 def test_presegmentations_count_by_their_content(small, dataset):
@@ -235,173 +229,121 @@ def test_presegmentations_count_by_their_content(small, dataset):
     small.write_text(PRESEGMENTED)
     results = []
     for out in ("one", "other"):
-        plan = Plan(Choices(small, [501], dataset / out))
-        job = plan.jobs["presegment-d501-nnUNetTrainerStage1_1epochs"]
-        assert isinstance(job, Presegmenting)
-        manifest = job.manifest
-        assert manifest is not None
-        needed = {need: "trained" for need in job.needs}
+        collecting = job(
+            Plan(Choices(small, [501], dataset / out)), "presegment-d501-nnUNetTrainerStage1_1epochs"
+        )
+        manifest = collecting.manifest
+        finished = {need: "trained" for need in collecting.needs}
 
         def shell(words: Sequence[str], variables: Mapping[str, str], manifest: Path = manifest) -> None:
             manifest.parent.mkdir(parents=True, exist_ok=True)
             manifest.write_text("what it was made from")
 
-        assert job.result(needed) is None
-        job.run(needed, shell)
-        results.append(job.result(needed))
+        assert collecting.result(finished) is None
+        collecting.run(finished, shell)
+        results.append(collecting.result(finished))
         manifest.write_text("something else")
-        assert job.result(needed) not in (None, results[0])
+        assert collecting.result(finished) not in (None, results[0])
         manifest.unlink()
-        assert job.result(needed) is None
+        assert collecting.result(finished) is None
     assert results[0] == results[1]
 
 
-def test_a_training_without_stage_1_counts_as_it_is(plan):
-    checkpoint(training(plan, REFINED).folder)
-    summary(training(plan, REFINED).folder)
-    assert plan.result(REFINED) is not None
-
-
-# --- records ---------------------------------------------------------------------------------------------
+# --- predictions and evaluations -------------------------------------------------------------------------
 
 FIRST = "predict-d501-Refined_T_30-f0-part0of2"
 SECOND = "predict-d501-Refined_T_30-f0-part1of2"
-STOCK_PREDICTION = "predict-d501-Stock-f0-part0of2"
 
 
-class Shell:
-    """Takes the place of commands: writes masks of these cases, then ends well or is killed."""
+def predict(plan: Plan, cases: str, killed: bool = False, name: str = FIRST) -> list[str] | None:
+    """Run a prediction that writes masks of these cases; returns those that it found, None if not started."""
+    found = None
 
-    def __init__(self, cases: str, killed: bool = False):
-        self.cases, self.killed = cases, killed
-        self.commands: list[list[str]] = []
-        self.found: list[str] = []
-
-    def __call__(self, words: Sequence[str], variables: Mapping[str, str]) -> None:
-        self.commands.append(list(words))
+    def shell(words: Sequence[str], variables: Mapping[str, str]) -> None:
+        nonlocal found
         output = Path(words[words.index("-o") + 1])
-        self.found = sorted(path.name for path in output.iterdir())
-        for case in self.cases:
+        found = sorted(path.name for path in output.iterdir())
+        for case in cases:
             (output / f"{case}.nii.gz").write_text("a mask")
-        if self.killed:
+        if killed:
             raise KeyboardInterrupt
 
-
-def trained(plan: Plan) -> None:
-    for name in (STOCK, REFINED):
-        checkpoint(training(plan, name).folder)
-        summary(training(plan, name).folder)
-
-
-def run(plan: Plan, name: str, shell: Shell) -> None:
-    needed = {need: plan.result(need) or "" for need in plan.jobs[name].needs}
-    plan.jobs[name].run(needed, shell)
+    try:
+        job(plan, name).run(needed(plan, name), shell)
+    except KeyboardInterrupt:
+        assert killed
+    return found
 
 
-def test_masks_have_their_name_only_when_all_are_there(plan):
+def test_masks_get_their_name_only_when_all_exist(plan):
     trained(plan)
-    job = prediction(plan, FIRST)
-    with pytest.raises(KeyboardInterrupt):
-        run(plan, FIRST, Shell("a", killed=True))
-    assert not job.masks.exists()
-    assert plan.result(FIRST) is None
+    prediction = job(plan, FIRST)
+    predict(plan, "a", killed=True)
+    assert not prediction.masks.exists()
     with pytest.raises(UserError, match="no mask of c"):
-        run(plan, FIRST, Shell("a"))
-    assert not job.masks.exists()
-    run(plan, FIRST, Shell("ac"))
-    assert sorted(path.name for path in job.masks.iterdir()) == ["a.nii.gz", "c.nii.gz"]
+        predict(plan, "a")
+    assert not prediction.masks.exists()
+    assert plan.result(FIRST) is None
+    predict(plan, "ac")
+    assert sorted(path.name for path in prediction.masks.iterdir()) == ["a.nii.gz", "c.nii.gz"]
     assert plan.result(FIRST) is not None
-    assert {path.name: path.read_text() for path in job.images.iterdir()} == {
-        f"{case}_0000.nii.gz": f"image of {case}" for case in "abc"
-    }
+    images = {f"{case}_0000.nii.gz": f"image of {case}" for case in "abc"}
+    assert {path.name: path.read_text() for path in prediction.images.iterdir()} == images
+    shutil.rmtree(prediction.masks)
+    assert plan.result(FIRST) is None
 
 
-def test_ours_finds_the_masks_of_its_last_attempt_and_stock_begins_anew(plan):
+def test_only_our_predictions_of_the_same_training_continue(plan):
     trained(plan)
-    for name, kept in ((FIRST, ["a.nii.gz"]), (STOCK_PREDICTION, [])):
-        with pytest.raises(KeyboardInterrupt):
-            run(plan, name, Shell("a", killed=True))
-        shell = Shell("ac")
-        run(plan, name, shell)
-        assert shell.found == kept
+    for name, again, found in (
+        (FIRST, False, ["a.nii.gz"]),
+        ("predict-d501-Stock-f0-part0of2", False, []),
+        (FIRST, True, []),
+    ):
+        predict(plan, "a", killed=True, name=name)
+        if again:
+            trained_again(plan, REFINED)
+        assert predict(plan, "ac", name=name) == found
 
 
-def test_masks_of_another_training_are_not_gone_on_with(plan):
+def test_a_prediction_is_out_of_date_when_its_training_or_flags_change(plan, small):
+    """Its time is recorded if it was not interrupted."""
     trained(plan)
-    with pytest.raises(KeyboardInterrupt):
-        run(plan, FIRST, Shell("a", killed=True))
-    os.utime(training(plan, REFINED).folder / "checkpoint_final.pth", ns=(5, 5))
-    shell = Shell("ac")
-    run(plan, FIRST, shell)
-    assert shell.found == []
-
-
-def test_seconds_are_recorded_of_a_prediction_done_in_one_go(plan):
-    trained(plan)
-    run(plan, FIRST, Shell("ac"))
-    record = read_json(prediction(plan, FIRST).record_file)
+    predict(plan, "ac")
+    record = read_json(job(plan, FIRST).record_file)
     assert record["cases"] == 2
     assert 0 < record["seconds"] < 60
-    os.utime(training(plan, REFINED).folder / "checkpoint_final.pth", ns=(5, 5))
-    with pytest.raises(KeyboardInterrupt):
-        run(plan, FIRST, Shell("a", killed=True))
-    run(plan, FIRST, Shell("c"))
-    assert read_json(prediction(plan, FIRST).record_file)["seconds"] is None
-
-
-def test_a_prediction_is_out_of_date_when_its_fold_was_trained_again(plan):
-    trained(plan)
-    run(plan, FIRST, Shell("ac"))
-    assert plan.result(FIRST) is not None
-    os.utime(training(plan, REFINED).folder / "checkpoint_final.pth", ns=(5, 5))
-    assert plan.result(FIRST) is None
-
-
-def test_a_prediction_is_out_of_date_when_its_flags_change(plan, small):
-    trained(plan)
-    run(plan, FIRST, Shell("ac"))
-    small.write_text(small.read_text().replace("num_samples: 3", "num_samples: 4"))
+    text = small.read_text()
+    small.write_text(text.replace("num_samples: 3", "num_samples: 4"))
     assert Plan(Choices(small, [501], plan.out, 2, "cpu")).result(FIRST) is None
-    small.write_text(small.read_text().replace("num_samples: 4", "num_samples: 3"))
+    small.write_text(text)
     assert Plan(Choices(small, [501], plan.out, 2, "cuda")).result(FIRST) is not None
-
-
-def test_a_result_that_was_removed_is_made_again(plan):
-    trained(plan)
-    run(plan, FIRST, Shell("ac"))
-    for mask in prediction(plan, FIRST).masks.iterdir():
-        mask.unlink()
-    prediction(plan, FIRST).masks.rmdir()
+    trained_again(plan, REFINED)
     assert plan.result(FIRST) is None
+    predict(plan, "a", killed=True)
+    predict(plan, "c")
+    assert read_json(job(plan, FIRST).record_file)["seconds"] is None
 
 
 def test_a_share_without_cases_starts_nothing(plan):
-    trained(plan)
-    for name in (STOCK, REFINED):
-        other = name.replace("-f0", "-f1")
-        checkpoint(training(plan, other).folder)
-        summary(training(plan, other).folder)
     second = SECOND.replace("-f0", "-f1")  # fold 1 has one case
-    shell = Shell("")
-    run(plan, second, shell)
-    assert shell.commands == []
+    trained(plan, *job(plan, second).needs)
+    assert predict(plan, "", name=second) is None
     assert plan.result(second) is not None
 
 
-def test_links_are_made_anew_and_others_go(tmp_path):
-    first, second = tmp_path / "first", tmp_path / "second"
-    first.write_text("1")
-    second.write_text("2")
-    link_all(tmp_path / "links", {"a": first, "b": first})
-    link_all(tmp_path / "links", {"a": second})
+def test_links_are_renewed_and_others_deleted(tmp_path):
+    for name in "12":
+        (tmp_path / name).write_text(name)
+    link_all(tmp_path / "links", {"a": tmp_path / "1", "b": tmp_path / "1"})
+    link_all(tmp_path / "links", {"a": tmp_path / "2"})
     assert {path.name: path.read_text() for path in (tmp_path / "links").iterdir()} == {"a": "2"}
 
 
-def test_the_masks_of_all_shares_are_evaluated(plan):
-    """And again, when one of them was predicted again."""
+def test_the_masks_of_all_shares_are_evaluated_and_again_when_one_changes(plan):
     trained(plan)
-    run(plan, FIRST, Shell("ac"))
-    run(plan, SECOND, Shell("b"))
+    predict(plan, "ac")
+    predict(plan, "b", name=SECOND)
     found: dict[str, dict[str, str]] = {}
 
     def shell(words: Sequence[str], variables: Mapping[str, str]) -> None:
@@ -410,10 +352,9 @@ def test_the_masks_of_all_shares_are_evaluated(plan):
         Path(words[words.index("-o") + 1]).write_text("a summary")
 
     name = "evaluate-d501-Refined_T_30-f0"
-    evaluation = plan.jobs[name]
-    evaluation.run({need: plan.result(need) or "" for need in evaluation.needs}, shell)
+    job(plan, name).run(needed(plan, name), shell)
     assert found["masks"] == {f"{case}.nii.gz": "a mask" for case in "abc"}
     assert found["labels"] == {f"{case}.nii.gz": f"label of {case}" for case in "abc"}
     assert plan.result(name) is not None
-    run(plan, SECOND, Shell("b"))
+    predict(plan, "b", name=SECOND)
     assert plan.result(name) is None
