@@ -1,45 +1,48 @@
-"""Locks on open files: held until the file is closed, however its process ends."""
+"""Locks between processes: they end with the process that holds them, however it ends."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
-
 
 @contextmanager
-def held(path: Path, busy: Exception) -> Iterator[int | None]:
-    """Hold the lock of a file, which is created if missing, without waiting for another process.
+def locked(path: Path, *, wait: bool = False, without_locks: bool = True) -> Iterator[bool]:
+    """Lock a file for as long as the block runs.
 
-    On file systems without locks, as some clusters mount them, the block runs without one.
+    The file systems of some clusters have no locks. There, every process gets what `without_locks` states.
 
     Args:
-        busy: raised if another process holds the lock.
+        path: the lock file; made if it is missing. It may remain afterwards.
+        wait: whether to wait for the process that holds the lock.
+        without_locks: what to yield on a file system without locks.
 
     Yields:
-        The file descriptor. A child process that inherits it holds the lock, too, if this process is killed.
+        True if this block holds the lock, False if another process or thread holds it.
 
     Raises:
-        OSError: the file cannot be created.
+        OSError: the lock file cannot be made or opened.
     """
-    lock = FileLock(path)
+    path.touch()
+    file_lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        file_lock.acquire(timeout=-1 if wait else 0)
+        holds = True
     except Timeout:
-        raise busy from None
-    except (OSError, NotImplementedError) as error:
-        if getattr(error, "errno", errno.ENOSYS) not in _NO_LOCKS:
+        holds = False
+    except (OSError, NotImplementedError):
+        if not os.access(path, os.R_OK | os.W_OK):
             raise
+        holds = without_locks
     try:
-        yield lock._context.lock_file_fd
+        yield holds
     finally:
-        lock.release()
+        file_lock.release()
 
 
 def lock(descriptor: int, *, wait: bool = False) -> bool:
@@ -53,6 +56,8 @@ def lock(descriptor: int, *, wait: bool = False) -> bool:
     Returns:
         False where another process holds it.
     """
+    import fcntl
+
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
@@ -60,3 +65,35 @@ def lock(descriptor: int, *, wait: bool = False) -> bool:
     except OSError:
         return True
     return True
+
+
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+@contextmanager
+def held(path: Path, busy: Exception) -> Iterator[int | None]:
+    """Lock a file, which is created if missing, without waiting for another process.
+
+    On file systems without locks, as some clusters mount them, the block runs without one.
+
+    Args:
+        busy: raised if another process holds the lock.
+
+    Yields:
+        The file descriptor. A child process that inherits it keeps the lock if this process is killed.
+
+    Raises:
+        OSError: the file cannot be created.
+    """
+    file_lock = FileLock(path)
+    try:
+        file_lock.acquire(timeout=0)
+    except Timeout:
+        raise busy from None
+    except (OSError, NotImplementedError) as error:
+        if getattr(error, "errno", errno.ENOSYS) not in _NO_LOCKS:
+            raise
+    try:
+        yield file_lock._context.lock_file_fd
+    finally:
+        file_lock.release()
