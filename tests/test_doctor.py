@@ -748,7 +748,12 @@ def test_a_user_without_a_name(monkeypatch):
 @pytest.mark.parametrize("words", [[], ["--json"], ["-device", "cpu"]])
 def test_exit_status_and_output(findings, status, words, monkeypatch, capsys):
     asked: list[str | None] = []
-    monkeypatch.setattr(doctor, "diagnose", lambda device: asked.append(device) or findings)
+
+    def diagnosed(device: str | None) -> list[Finding]:
+        asked.append(device)
+        return findings
+
+    monkeypatch.setattr(doctor, "diagnose", diagnosed)
     assert main(["doctor", *words]) == status
     assert asked == (["cpu"] if "cpu" in words else [None])
     output = capsys.readouterr()

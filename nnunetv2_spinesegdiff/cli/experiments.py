@@ -55,10 +55,10 @@ def add_reproduce(commands: argparse._SubParsersAction) -> None:
 
 def _reproduce(options: argparse.Namespace) -> None:
     from ..experiments.command import reproduce
-    from ..experiments.plan import Choices
+    from ..experiments.plan import Plan
 
     which = options.table if options.table is not None else options.description
-    choices = Choices(which, options.d, getattr(options, "o", None), options.num_parts, options.device)
+    plan = Plan(which, options.d, getattr(options, "o", None), options.num_parts, options.device)
     if not options.dry_run:
         make_trainers_known()
-    reproduce(choices, dry_run=options.dry_run, job=options.job)
+    reproduce(plan, dry_run=options.dry_run, job=options.job)

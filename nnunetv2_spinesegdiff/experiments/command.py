@@ -16,20 +16,19 @@ from ..locks import held
 from ..preflight import check_device, check_trainer
 from .datasets import check_datasets
 from .jobs import Prediction
-from .plan import Choices, Plan
+from .plan import Plan
 from .training import Training
 
 EXPECTED = (UserError, OSError, ValueError, LookupError, TypeError)
 """Errors of a job; the last three are caused by files such as dataset.json with unexpected content."""
 
 
-def reproduce(choices: Choices, *, dry_run: bool = False, job: str | None = None) -> None:
+def reproduce(plan: Plan, *, dry_run: bool = False, job: str | None = None) -> None:
     """List jobs (`dry_run`), run the one called `job`, or run all that are missing.
 
     Raises:
-        UserError: the description, a dataset, a trainer or the device cannot be used, or jobs failed.
+        UserError: a dataset, a trainer or the device cannot be used, or jobs failed.
     """
-    plan = Plan(choices)
     if dry_run:
         print("\n".join(listing(plan)))
         return
@@ -39,7 +38,7 @@ def reproduce(choices: Choices, *, dry_run: bool = False, job: str | None = None
         return
     waiting = [plan.jobs[name] for name in plan.unfinished()]
     if any(isinstance(job, Training | Prediction) for job in waiting):
-        check_device(choices.device)
+        check_device(plan.device)
     for trainer in sorted({job.model.trainer for job in waiting if isinstance(job, Training)}):
         check_trainer(trainer)
     if failed := run_missing(plan):

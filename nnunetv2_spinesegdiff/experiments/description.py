@@ -227,10 +227,10 @@ def read_description(file: Path) -> Description:
     try:
         return Description.model_validate(content)
     except ValidationError as invalid:
-        error = invalid.errors()[0]
-        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
-        cause = str(error.get("ctx", {}).get("error") or error["msg"])
-        cause = "unknown key" if error["type"] == "extra_forbidden" else cause
+        first = invalid.errors()[0]
+        key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+        cause = str(first.get("ctx", {}).get("error") or first["msg"])
+        cause = "unknown key" if first["type"] == "extra_forbidden" else cause
         raise UserError(": ".join(filter(None, (str(file), key.removeprefix("."), cause)))) from None
 
 

@@ -18,6 +18,7 @@ from ..errors import UserError
 from ..files import save_json
 from ..presegmentations import MANIFEST, digest, folder_of_collection
 from .datasets import ValidationCases, dataset_name, validation_cases
+from .description import System
 
 Shell = Callable[[Sequence[str], Mapping[str, str]], None]
 """Runs words as a command, with additional environment variables; raises UserError if it fails."""
@@ -185,32 +186,26 @@ class Prediction(RecordedJob):
 
     Attributes:
         model, fold: the network.
-        system: the row of the table, as in names of files.
-        flags: of the prediction.
-        resumable: whether nnUNetv2_predict continues reliably. Ours does; the stock prediction takes a
-            truncated file for a mask.
-        part, num_parts: which share.
+        system: the row of the table.
+        share: its number from 0, and the number of shares.
         device: on which to predict.
     """
 
     model: Model
     fold: int
-    system: str
-    flags: tuple[str, ...]
-    resumable: bool
-    part: int
-    num_parts: int
+    system: System
+    share: tuple[int, int]
     device: str
 
     @property
     def folder(self) -> Path:
         """Of this system's fold."""
-        return self.out / f"d{self.model.dataset}" / self.system / f"fold_{self.fold}"
+        return self.out / f"d{self.model.dataset}" / self.system.slug / f"fold_{self.fold}"
 
     @property
     def masks(self) -> Path:
         """Folder that exists only if it is complete."""
-        return self.folder / f"part_{self.part}_of_{self.num_parts}"
+        return self.folder / "part_{}_of_{}".format(*self.share)
 
     @property
     def unfinished(self) -> Path:
@@ -230,27 +225,29 @@ class Prediction(RecordedJob):
 
     def command(self) -> list[str]:
         words = ["nnUNetv2_predict", "-i", str(self.images), "-o", str(self.unfinished)]
-        words += [*self.model.options(), "-f", str(self.fold), "-device", self.device, *self.flags]
-        if self.num_parts > 1:
-            words += ["-num_parts", str(self.num_parts), "-part_id", str(self.part)]
-        return [*words, *(["--continue_prediction"] if self.resumable else [])]
+        words += [*self.model.options(), "-f", str(self.fold), "-device", self.device, *self.system.flags]
+        part, num_parts = self.share
+        if num_parts > 1:
+            words += ["-num_parts", str(num_parts), "-part_id", str(part)]
+        return [*words, *(["--continue_prediction"] if self.system.resumable else [])]
 
     def recipe(self) -> dict[str, Any]:
-        part = [self.part, self.num_parts]
-        return {"model": vars(self.model), "fold": self.fold, "flags": list(self.flags), "part": part}
+        flags, part = list(self.system.flags), list(self.share)
+        return {"model": vars(self.model), "fold": self.fold, "flags": flags, "part": part}
 
     def work(self, made_of: dict[str, Any], shell: Shell) -> dict[str, Any]:
         """Raises UserError if masks are missing in the end."""
         cases = self.cases()
         link_all(self.images, cases.images)
-        # An earlier attempt is continued only if it was made from the same.
+        # An earlier attempt is continued only if it was made from the same. Stock prediction is never
+        # continued: it takes a truncated file for a mask.
         begun = self.unfinished.with_suffix(".json")
-        if not self.resumable or read_json(begun) != made_of:
+        if not self.system.resumable or read_json(begun) != made_of:
             shutil.rmtree(self.unfinished, ignore_errors=True)
         save_json(made_of, begun)
         self.unfinished.mkdir(exist_ok=True)
         from_the_start, started = not any(self.unfinished.iterdir()), time.monotonic()
-        own = sorted(cases.labels)[self.part :: self.num_parts]
+        own = sorted(cases.labels)[self.share[0] :: self.share[1]]
         if own:  # nnU-Net fails without cases
             shell(self.command(), {})
         missing = [case for case in own if not (self.unfinished / f"{case}{cases.ending}").is_file()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
@@ -14,45 +13,40 @@ from .tables import Tabulation
 from .training import Training
 
 
-@dataclass(frozen=True)
-class Choices:
-    """What a user chooses about an experiment.
+class Plan:
+    """The jobs of an experiment.
 
-    Attributes:
+    Args:
         description: a YAML file, or the number of a table of the paper.
         datasets: one id, or one for each contrast.
         out: output folder; by default one in the current folder, named after the description.
         num_parts: shares of each prediction.
         device: on which to train and predict.
-    """
-
-    description: Path | int
-    datasets: Sequence[int]
-    out: Path | None = None
-    num_parts: int = 1
-    device: str = "cuda"
-
-
-class Plan:
-    """The jobs of an experiment.
 
     Attributes:
         description, ids: what is trained, and contrast to dataset id.
-        out: output folder.
         jobs: by name, each after all that it needs.
+
+    Raises:
+        UserError: the description or the ids are invalid.
     """
 
-    def __init__(self, choices: Choices):
-        """Raises UserError if the description or the ids are invalid."""
-        which = choices.description
-        if isinstance(which, int) and which not in TABLES:
-            raise UserError(f"table {which}: unknown; choose from {', '.join(map(str, TABLES))}")
-        file = TABLES[which] if isinstance(which, int) else which
+    def __init__(
+        self,
+        description: Path | int,
+        datasets: Sequence[int],
+        out: Path | None = None,
+        num_parts: int = 1,
+        device: str = "cuda",
+    ):
+        if isinstance(description, int) and description not in TABLES:
+            raise UserError(f"table {description}: unknown; choose from {', '.join(map(str, TABLES))}")
+        file = TABLES[description] if isinstance(description, int) else description
         self.description = read_description(file)
-        self.ids = self.description.dataset_ids(choices.datasets)
-        self.out = (choices.out or Path(file.stem)).absolute()
+        self.ids = self.description.dataset_ids(datasets)
+        self.out = (out or Path(file.stem)).absolute()
+        self.num_parts, self.device = num_parts, device
         self.jobs: dict[str, Job] = {}
-        self._choices = choices
         self._expand()
 
     def result(self, name: str) -> str | None:
@@ -112,32 +106,22 @@ class Plan:
             trainer = stage1_model.trainer if stage1_model else None
             npz = any(other.presegment for other in alike)
             name = _training(model, fold)
-            self._add(Training(name, needs, model, fold, self._choices.device, trainer, npz))
+            self._add(Training(name, needs, model, fold, self.device, trainer, npz))
         if system.presegment:
             trainings = tuple(_training(model, fold) for fold in self.description.folds)
             self._add(Presegmenting(_presegmenting(model), trainings, self.out, model))
 
     def _add_evaluation(self, contrast: Contrast, system: System, fold: int) -> Evaluation:
-        model, num_parts = self._model(contrast, system), self._choices.num_parts
+        model, num_parts = self._model(contrast, system), self.num_parts
         suffix = f"d{model.dataset}-{system.slug}-f{fold}"
-        predictions = tuple(
-            Prediction(
-                name=f"predict-{suffix}" + (f"-part{part}of{num_parts}" if num_parts > 1 else ""),
-                needs=(_training(model, fold),),
-                out=self.out,
-                model=model,
-                fold=fold,
-                system=system.slug,
-                flags=system.flags,
-                resumable=system.resumable,
-                part=part,
-                num_parts=num_parts,
-                device=self._choices.device,
-            )
-            for part in range(num_parts)
-        )
+        predictions = []
+        for part in range(num_parts):
+            name = f"predict-{suffix}" + (f"-part{part}of{num_parts}" if num_parts > 1 else "")
+            needs = (_training(model, fold),)
+            share = (part, num_parts)
+            predictions.append(Prediction(name, needs, self.out, model, fold, system, share, self.device))
         names = tuple(job.name for job in predictions)
-        evaluation = Evaluation(f"evaluate-{suffix}", names, self.out, predictions)
+        evaluation = Evaluation(f"evaluate-{suffix}", names, self.out, tuple(predictions))
         for job in (*predictions, evaluation):
             self._add(job)
         return evaluation

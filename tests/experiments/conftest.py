@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nnunetv2_spinesegdiff.experiments.plan import Choices, Plan
+from nnunetv2_spinesegdiff.experiments.plan import Plan
 
 SMALL = """\
 title: Small
@@ -72,4 +72,4 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def plan(small: Path, dataset: Path) -> Plan:
-    return Plan(Choices(small, [501], dataset / "out", num_parts=2, device="cpu"))
+    return Plan(small, [501], dataset / "out", num_parts=2, device="cpu")

@@ -14,7 +14,7 @@ import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.experiments.jobs import link_all, read_json
-from nnunetv2_spinesegdiff.experiments.plan import Choices, Plan
+from nnunetv2_spinesegdiff.experiments.plan import Plan
 
 from .conftest import PRESEGMENTED, SMALL
 
@@ -82,7 +82,7 @@ def test_a_training_is_finished_with_checkpoint_and_validation(plan):
 @pytest.mark.parametrize("ending", [".nii.gz", ".mha"])
 def test_probabilities_that_are_needed_must_exist(dataset, small, ending):
     small.write_text(PRESEGMENTED)
-    plan = Plan(Choices(small, [501]))
+    plan = Plan(small, [501])
     checkpoint(job(plan).folder)
     validated = summary(job(plan).folder, "a", "b", "sub-1.2_t1", ending=ending)
     for case in ("a", "b", "sub-1"):
@@ -121,7 +121,7 @@ def test_a_training_continues_from_checkpoints_that_are_whole(plan, whole, trunc
 def two_stages(small: Path, dataset: Path) -> Plan:
     """With a trained stage 1."""
     small.write_text(SMALL + "    stage1: Stock\n")
-    plan = Plan(Choices(small, [501], dataset / "out"))
+    plan = Plan(small, [501], dataset / "out")
     trained(plan, STOCK)
     stage1_of(plan, 10**18)
     return plan
@@ -218,7 +218,7 @@ def test_an_interrupted_refiner_continues_only_with_the_same_stage_1(two_stages)
 def test_a_refiner_trained_before_presegmentations_were_collected_does_not_count(two_stages, small):
     refine(two_stages)
     small.write_text(PRESEGMENTED)
-    plan = Plan(Choices(small, [501], two_stages.out))
+    plan = Plan(small, [501], two_stages.out)
     results = {need: f"result of {need}" for need in job(plan, REFINED).needs}
     assert len(results) == 2
     assert job(plan, REFINED).result(results) is None
@@ -229,9 +229,7 @@ def test_presegmentations_count_by_their_content(small, dataset):
     small.write_text(PRESEGMENTED)
     results = []
     for out in ("one", "other"):
-        collecting = job(
-            Plan(Choices(small, [501], dataset / out)), "presegment-d501-nnUNetTrainerStage1_1epochs"
-        )
+        collecting = job(Plan(small, [501], dataset / out), "presegment-d501-nnUNetTrainerStage1_1epochs")
         manifest = collecting.manifest
         finished = {need: "trained" for need in collecting.needs}
 
@@ -315,9 +313,9 @@ def test_a_prediction_is_out_of_date_when_its_training_or_flags_change(plan, sma
     assert 0 < record["seconds"] < 60
     text = small.read_text()
     small.write_text(text.replace("num_samples: 3", "num_samples: 4"))
-    assert Plan(Choices(small, [501], plan.out, 2, "cpu")).result(FIRST) is None
+    assert Plan(small, [501], plan.out, 2, "cpu").result(FIRST) is None
     small.write_text(text)
-    assert Plan(Choices(small, [501], plan.out, 2, "cuda")).result(FIRST) is not None
+    assert Plan(small, [501], plan.out, 2, "cuda").result(FIRST) is not None
     trained_again(plan, REFINED)
     assert plan.result(FIRST) is None
     predict(plan, "a", killed=True)

@@ -11,7 +11,7 @@ import pytest
 
 from nnunetv2_spinesegdiff.cli import main
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.experiments.plan import Choices, Plan
+from nnunetv2_spinesegdiff.experiments.plan import Plan
 from nnunetv2_spinesegdiff.experiments.training import Training
 
 from .conftest import SMALL
@@ -27,7 +27,7 @@ def elsewhere(tmp_path, monkeypatch, no_folders):
 
 
 def test_table_1_is_five_systems_on_three_contrasts_in_five_folds():
-    plan = Plan(Choices(1, [501]))
+    plan = Plan(1, [501])
     assert kinds(plan) == {"train": 75, "predict": 75, "evaluate": 75, "collect": 1}
     trainings = [job for job in plan.jobs.values() if isinstance(job, Training)]
     assert {job.model.dataset for job in trainings} == {501, 502, 503}
@@ -37,7 +37,7 @@ def test_table_1_is_five_systems_on_three_contrasts_in_five_folds():
 
 @pytest.mark.parametrize("table", [1, 2, 5])
 def test_every_job_comes_after_what_it_needs_and_the_last_needs_all(table):
-    plan = Plan(Choices(table, [501], num_parts=3))
+    plan = Plan(table, [501], num_parts=3)
     names = list(plan.jobs)
     for name, job in plan.jobs.items():
         assert all(names.index(need) < names.index(name) for need in job.needs)
@@ -50,7 +50,7 @@ def test_every_job_comes_after_what_it_needs_and_the_last_needs_all(table):
 
 
 def test_shares_of_a_prediction_are_jobs():
-    plan = Plan(Choices(1, [501], num_parts=4))
+    plan = Plan(1, [501], num_parts=4)
     assert kinds(plan) == {"train": 75, "predict": 300, "evaluate": 75, "collect": 1}
     evaluation = plan.jobs["evaluate-d501-IISDM-f2"]
     assert evaluation.needs == tuple(f"predict-d501-IISDM-f2-part{part}of4" for part in range(4))
@@ -60,7 +60,7 @@ def test_shares_of_a_prediction_are_jobs():
 
 
 def test_table_2_waits_for_stage_1_and_its_presegmentations():
-    plan = Plan(Choices(2, [503]))
+    plan = Plan(2, [503])
     assert kinds(plan) == {"train": 30, "presegment": 1, "predict": 30, "evaluate": 30, "collect": 1}
     stage1 = "nnUNetTrainerStage1_250epochs"
     collecting = plan.jobs[f"presegment-d503-{stage1}"]
@@ -76,7 +76,7 @@ def test_table_2_waits_for_stage_1_and_its_presegmentations():
 def test_systems_that_differ_only_in_prediction_share_their_trainings(small):
     line = "  - {name: Fast, trainer: nnUNetTrainerSpineSegDiff_1epochs, predict: {preset: fast}}\n"
     small.write_text(SMALL + line)
-    plan = Plan(Choices(small, [501]))
+    plan = Plan(small, [501])
     assert kinds(plan) == {"train": 4, "predict": 6, "evaluate": 6, "collect": 1}
     one, other = (plan.jobs[f"predict-d501-{slug}-f0"] for slug in ("Refined_T_30", "Fast"))
     assert one.needs == other.needs
@@ -84,19 +84,19 @@ def test_systems_that_differ_only_in_prediction_share_their_trainings(small):
 
 def test_commands_name_other_plans_and_only_ours_continue(small):
     small.write_text("plans: nnUNetResEncUNetMPlans\n" + SMALL)
-    for name, job in Plan(Choices(small, [501])).jobs.items():
+    for name, job in Plan(small, [501]).jobs.items():
         words = " ".join(job.command())
         assert ("-p nnUNetResEncUNetMPlans" in words) == name.startswith(("train", "predict"))
         assert ("--continue_prediction" in words) == name.startswith("predict-d501-Refined")
 
 
 def test_a_refiner_without_stage_1_is_trained_jointly_whatever_is_on_disk(small):
-    plan = Plan(Choices(small, [501]))
+    plan = Plan(small, [501])
     refiner = plan.jobs["train-d501-nnUNetTrainerSpineSegDiff_1epochs-f0"]
     assert refiner.variables() == {"spinesegdiff_stage1": "joint"}
     assert plan.jobs["train-d501-nnUNetTrainerStage1_1epochs-f0"].variables() == {}
     small.write_text(SMALL.replace("SpineSegDiff_", "SpineSegDiffNoIE_").replace("refine: true, ", ""))
-    assert not any(job.variables() for job in Plan(Choices(small, [501])).jobs.values())
+    assert not any(job.variables() for job in Plan(small, [501]).jobs.values())
 
 
 def test_a_dry_run_needs_nothing_and_lists_every_job_with_its_command(capsys, tmp_path):
@@ -147,7 +147,7 @@ def test_a_missing_dataset_is_one_line_with_the_commands(dataset, small, capsys)
 
 
 def test_output_folder_and_unknown_tables(tmp_path):
-    assert Plan(Choices(5, [501])).out == tmp_path / "table5"
-    assert Plan(Choices(5, [501], Path("else"))).out == tmp_path / "else"
+    assert Plan(5, [501]).out == tmp_path / "table5"
+    assert Plan(5, [501], Path("else")).out == tmp_path / "else"
     with pytest.raises(UserError, match=r"table 3: .*1, 2, 5"):
-        Plan(Choices(3, [501]))
+        Plan(3, [501])

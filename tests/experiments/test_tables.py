@@ -14,7 +14,7 @@ import pytest
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.evaluation.summary_tables import as_csv
 from nnunetv2_spinesegdiff.experiments.jobs import Evaluation, Prediction
-from nnunetv2_spinesegdiff.experiments.plan import Choices, Plan
+from nnunetv2_spinesegdiff.experiments.plan import Plan
 from nnunetv2_spinesegdiff.experiments.tables import structures, summarize
 from nnunetv2_spinesegdiff.files import save_json
 
@@ -107,7 +107,7 @@ def test_systems_and_the_folders_of_their_folds(plan, seconds, a_case):
 
 def test_controls_are_marked_and_the_table_needs_its_systems(small, dataset):
     small.write_text(SMALL.replace("_1epochs}", "_1epochs, control: true}"))
-    plan = Plan(Choices(small, [501], dataset / "out", device="cpu"))
+    plan = Plan(small, [501], dataset / "out", device="cpu")
     assert [system["control"] for system in collect(plan)["systems"]] == [True, False]
     assert plan.result("collect") is None  # it needs jobs that are not finished
     assert plan.jobs["collect"].result({}) is not None
