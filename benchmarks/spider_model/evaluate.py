@@ -35,7 +35,7 @@ from nnunetv2_spinesegdiff.inference.arrays import ArrayPredictor
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
 from nnunetv2_spinesegdiff.labels import BACKGROUND, CLASSES, IGNORE
-from nnunetv2_spinesegdiff.measuring.plausible import check_plausibility, without_parts
+from nnunetv2_spinesegdiff.segmentation.measuring.plausible import check_plausibility, without_parts
 
 STRUCTURES = {name: label for name, label in CLASSES.items() if label != BACKGROUND}
 METRICS = ("dice", "hd95_mm", "assd_mm")

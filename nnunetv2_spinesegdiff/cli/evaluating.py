@@ -13,9 +13,9 @@ from ..errors import UserError
 from .words import add_command, add_processes, positive
 
 if TYPE_CHECKING:
-    from ..reporting.evaluation_folder import Evaluation
-    from ..reporting.sources import Source
-    from ..reporting.study import Study
+    from ..evaluation.report.evaluation_folder import Evaluation
+    from ..evaluation.report.sources import Source
+    from ..evaluation.report.study import Study
 
 METRICS = ("dice", "jaccard", "assd_mm", "hd95_mm")
 
@@ -86,7 +86,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def sources_of(options: argparse.Namespace) -> list[Source]:
     """What the options of `add_sources` name; sets the title that --reproduced knows."""
-    from ..reporting.sources import gather, parse_system, reproduced
+    from ..evaluation.report.sources import gather, parse_system, reproduced
 
     raw = os.environ.get("nnUNet_raw")
     named = [parse_system(words) for words in options.s or []]
@@ -98,7 +98,7 @@ def sources_of(options: argparse.Namespace) -> list[Source]:
 
 def evaluate(options: argparse.Namespace, sources: list[Source], out: Path) -> Evaluation:
     """Score and tabulate."""
-    from ..reporting.evaluate import Choices, run_evaluation
+    from ..evaluation.report.evaluate import Choices, run_evaluation
 
     choices = Choices(
         out=out,
@@ -138,7 +138,7 @@ def add_cohort(commands: argparse._SubParsersAction) -> None:
 
 
 def _cohort(options: argparse.Namespace) -> None:
-    from ..reporting.cohort import run_cohort
+    from ..evaluation.report.cohort import run_cohort
 
     run_cohort(options.gradings, options.overview, options.o, options.splits, pfirrmann=options.pfirrmann)
     print((options.o / "cohort.md").read_text(encoding="utf-8"))
@@ -167,7 +167,7 @@ def add_pathology(commands: argparse._SubParsersAction) -> None:
 
 
 def _pathology(options: argparse.Namespace) -> None:
-    from ..reporting.pathology import TEXT, run_pathology
+    from ..evaluation.report.pathology import TEXT, run_pathology
 
     out = getattr(options, "o", None)
     done = run_pathology(options.i, options.gradings, out, **_statistics(options))
@@ -204,7 +204,7 @@ def add_figures(commands: argparse._SubParsersAction) -> None:
 
 
 def _figures(options: argparse.Namespace) -> None:
-    from ..reporting.study import figures_of
+    from ..evaluation.report.study import figures_of
 
     words = vars(options)
     pair = tuple(words["pair"]) if "pair" in words else None
@@ -239,8 +239,8 @@ def add_report(commands: argparse._SubParsersAction) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from ..reporting.evaluation_folder import read_evaluation
-    from ..reporting.study import check_study, make_report
+    from ..evaluation.report.evaluation_folder import read_evaluation
+    from ..evaluation.report.study import check_study, make_report
 
     folder = options.i or options.o.with_name(f"{options.o.stem}_files")
     study = _study(options, folder)
@@ -259,7 +259,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _study(options: argparse.Namespace, folder: Path) -> Study:
-    from ..reporting.study import Study
+    from ..evaluation.report.study import Study
 
     page = {name: getattr(options, name) for name in ("gallery", "order_by", "whole_paths")}
     return Study(
