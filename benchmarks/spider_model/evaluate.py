@@ -8,8 +8,8 @@ slices in which the structure is both labeled and found.
     python benchmarks/spider_model/evaluate.py 601 nnUNetTrainerSpineSegDiffSagittal_8epochs_50iters \
         --weak data/spider_weak -o benchmarks/spider_model/results
 
-Controls are read from nnU-Net's own validation: `--control NAME=TRAINER`, or `NAME=TRAINER+TRAINER` for the mean
-of their probabilities.
+Controls are read from nnU-Net's own validation: `--control NAME=TRAINER`, or `NAME=TRAINER+TRAINER` for the
+mean of their probabilities.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
         "evaluate",
         "Score masks against labels: Dice, Jaccard and surface distances of every case, the paper's tables, "
         "and differences between systems. Geometry is compared first.",
+        extra="evaluation",
     )
     add_sources(p)
     p.add_argument("-o", type=Path, required=True, metavar="DIR", help="folder for scores and tables")
@@ -126,6 +127,7 @@ def add_cohort(commands: argparse._SubParsersAction) -> None:
         commands,
         "cohort",
         "Count a cohort: findings (the paper's table 3), contrasts, spacings, sex, scanners, folds.",
+        extra="evaluation",
     )
     p.add_argument(
         "--gradings", type=Path, required=True, metavar="FILE", help="SPIDER's radiological_gradings.csv"
@@ -150,6 +152,7 @@ def add_pathology(commands: argparse._SubParsersAction) -> None:
         "pathology",
         "Test whether Dice differs between patients with and without each finding: Welch's t-test, "
         "Benjamini-Hochberg over all tests, effect sizes.",
+        extra="evaluation",
     )
     _add_evaluation(p)
     p.add_argument(
@@ -179,6 +182,7 @@ def add_figures(commands: argparse._SubParsersAction) -> None:
         commands,
         "figures",
         "Draw an evaluation: findings, cases, systems, depths, and stage 1 against refined, as PNG and PDF.",
+        extra="evaluation",
     )
     _add_evaluation(p)
     which = p.add_mutually_exclusive_group()
@@ -221,6 +225,7 @@ def add_report(commands: argparse._SubParsersAction) -> None:
         "report",
         "Write one HTML file about an evaluation: tables, differences and controls, figures, findings, "
         "cases. Evaluates first where -s or --reproduced is given instead of -i.",
+        extra="evaluation",
     )
     p.add_argument("-o", type=Path, required=True, metavar="FILE", help="the page, .html")
     add_sources(p).add_argument(
