@@ -34,7 +34,7 @@ def test_the_modules_are_those_of_the_packages_in_setup_cfg():
     ("command", "module", "extra"),
     [
         (["download", "-o", "out"], "pooch", "download"),
-        (["report", "-o", "page.html"], "statsmodels", "evaluation"),
+        (["report", "-o", "page.html", "-s", "refined=masks"], "statsmodels", "evaluation"),
         (["demo-train", "-o", "out"], "monai", "evaluation"),
         (["reproduce", "--table", "1", "-d", "501"], "yaml", "reproduce"),
     ],
