@@ -37,7 +37,7 @@ class HeldOutCases:
         raw = folder_of("nnUNet_raw") / name
         if not (raw / "dataset.json").is_file():
             raise UserError(
-                f"{raw}: there is no such dataset; images and labels of its validation cases are needed"
+                raw, "there is no such dataset", "images and labels of its validation cases are needed"
             )
         dataset_json = json.loads((raw / "dataset.json").read_text())
         found = get_filenames_of_train_images_and_targets(str(raw), dataset_json)
@@ -55,17 +55,17 @@ class HeldOutCases:
         """
         if not self.splits.is_file():
             raise UserError(
-                f"{self.splits}: there is no such file; it tells which cases a fold was not trained on"
+                self.splits, "there is no such file", "it tells which cases a fold was not trained on"
             )
         splits = json.loads(self.splits.read_text())
         if fold >= len(splits):
             raise UserError(
-                f"{self.splits}: holds {len(splits)} folds, no fold {fold}; choose others with -f"
+                self.splits, f"holds {len(splits)} folds, no fold {fold}", "choose others with -f"
             )
         cases = sorted(splits[fold]["val"])
         for case in cases:
             if case not in self.images or not Path(self.labels[case]).is_file():
                 raise UserError(
-                    f"{case}: a validation case of fold {fold} without image or label in nnUNet_raw"
+                    case, f"a validation case of fold {fold} without image or label in nnUNet_raw"
                 )
         return cases

@@ -66,7 +66,7 @@ def trained_folds(model: Path, checkpoint: str) -> list[int]:
     )
     if not folds:
         raise UserError(
-            f"{model}: no trained fold with {checkpoint}; check -d, -tr, -p and -c, or train it first"
+            model, f"no trained fold with {checkpoint}", "check -d, -tr, -p and -c, or train it first"
         )
     return folds
 

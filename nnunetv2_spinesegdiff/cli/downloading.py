@@ -50,9 +50,7 @@ def _download(options: argparse.Namespace) -> None:
             dataset=SPIDER,
         )
     except KeyboardInterrupt:
-        raise UserError(
-            f"{options.o}: interrupted; the same command goes on where this one stopped"
-        ) from None
+        raise UserError(options.o, "interrupted", "the same command goes on where this one stopped") from None
     for note in report.notes:
         print(note)
     if report.kept:

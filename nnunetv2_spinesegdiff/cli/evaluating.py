@@ -285,7 +285,7 @@ def _refuse_with_i(options: argparse.Namespace) -> None:
     given = [flag for name, flag in names.items() if getattr(options, name)]
     if given or options.metric != "dice":
         flag = (given or ["--metric"])[0]
-        raise UserError(f"{flag}: {options.i} is evaluated already; give it to spinesegdiff evaluate")
+        raise UserError(flag, f"{options.i} is evaluated already", "give it to spinesegdiff evaluate")
 
 
 def _add_evaluation(p: argparse.ArgumentParser) -> None:

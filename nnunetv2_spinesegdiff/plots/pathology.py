@@ -10,6 +10,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
+from ..text import p_statement
 from .boxes import draw_box
 from .style import IN_PRINT, WIDTH_MM, new_figure, panels, save_figure, spelled, wrapped
 
@@ -124,8 +125,7 @@ def _p(test: pd.DataFrame, present: np.ndarray, absent: np.ndarray) -> tuple[str
     if np.isnan(p):
         return f"n/a\n{_reason(test, present, absent)}", False
     significant = bool(test["significant"].iloc[0])
-    text = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-    return f"{text} *" if significant else text, significant
+    return f"{p_statement(p)} *" if significant else p_statement(p), significant
 
 
 def _reason(test: pd.DataFrame, present: np.ndarray, absent: np.ndarray) -> str:

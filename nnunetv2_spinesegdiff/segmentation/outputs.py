@@ -96,8 +96,9 @@ class ScanOutputs:
         """
         if foreign := self._foreign():
             raise UserError(
-                f"{foreign[0]}: is in the way, and nothing tells that it was made here; move it away, or "
-                "choose another folder with -o"
+                foreign[0],
+                "is in the way, and nothing tells that it was made here",
+                "move it away, or choose another folder with -o",
             )
         earlier = (self._earlier() or {}).get("made_from", made_from)
         self._begin_anew()

@@ -7,7 +7,6 @@ stage 1 makes of scans it has not seen.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,8 +25,9 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from ..errors import NotSupportedError, UserError
 from ..files import written_whole
 from ..inference.pool import each_case
-from ..inference.probabilities import read_probabilities, told
+from ..inference.probabilities import read_probabilities
 from ..inference.scan_grid import ScanGrid
+from ..text import listed, reason_of
 from .presegmentations import (
     CHECKPOINT,
     MANIFEST,
@@ -137,15 +137,19 @@ def find_stock(
     ]
     if candidates[0].configuration.previous_stage_name is not None:
         raise NotSupportedError(
-            f"configuration {configuration}: has presegmentations as an input already, those of "
-            f"{candidates[0].configuration.previous_stage_name}; other folds' are not used beside them"
+            f"configuration {configuration}",
+            "has presegmentations as an input already, those of "
+            f"{candidates[0].configuration.previous_stage_name}",
+            "other folds' are not used beside them",
         )
     for stock in candidates:
         if any(stock.model.glob(f"fold_[0-9]*/{CHECKPOINT}")):
             return stock
     raise UserError(
-        f"{candidates[0].model}: no fold is trained to its end; run {candidates[0].train(0, '--npz')} and "
-        "the same for the other folds, or name another trainer with -tr"
+        candidates[0].model,
+        "no fold is trained to its end",
+        f"run {candidates[0].train(0, '--npz')} and the same for the other folds, or name another trainer "
+        "with -tr",
     )
 
 
@@ -189,13 +193,13 @@ def _fold_of_cases(splits: Path) -> dict[str, int]:
     try:
         validated = [list(fold["val"]) for fold in json.loads(splits.read_text(encoding="utf-8"))]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{splits}: holds no folds of nnU-Net ({type(error).__name__}: {error})") from None
+        raise UserError(splits, f"holds no folds of nnU-Net ({reason_of(error, with_type=True)})") from None
     fold_of: dict[str, int] = {}
     for fold, cases in enumerate(validated):
         for case in cases:
             fold_of.setdefault(case, fold)
     if not fold_of:
-        raise UserError(f"{splits}: holds no fold with a validation case")
+        raise UserError(splits, "holds no fold with a validation case")
     return fold_of
 
 
@@ -210,7 +214,7 @@ def _predicted_cases(
         if not checkpoint.is_file():
             failures.append(
                 f"{checkpoint.parent}: the training is not finished, its {len(cases)} validation cases are "
-                f"missing ({_listed(cases)}); run {stock.train(fold, '--npz')}"
+                f"missing ({listed(cases, _NAMED)}); run {stock.train(fold, '--npz')}"
             )
             continue
         unknown = [case for case in cases if case not in preprocessed]
@@ -224,27 +228,22 @@ def _predicted_cases(
         if unknown:
             failures.append(
                 f"{stock.cases_folder}: lacks {len(unknown)} validation cases of fold {fold} "
-                f"({_listed(unknown)}); preprocess the dataset again"
+                f"({listed(unknown, _NAMED)}); preprocess the dataset again"
             )
         validation = f"{checkpoint.parent / 'validation'}"
         if missing:
             failures.append(
                 f"{validation}: lacks the probabilities (.npz) of {len(missing)} of {len(cases)} cases "
-                f"({_listed(missing)}); run {stock.train(fold, '--val --npz')}, or train the fold again if "
-                f"{SPLITS} was changed since"
+                f"({listed(missing, _NAMED)}); run {stock.train(fold, '--val --npz')}, or train the "
+                f"fold again if {SPLITS} was changed since"
             )
         if older:
             failures.append(
                 f"{validation}: {len(older)} of {len(cases)} predictions are older than {checkpoint.name}, "
-                f"an earlier training's ({_listed(older)}); run {stock.train(fold, '--val --npz')}"
+                f"an earlier training's ({listed(older, _NAMED)}); run {stock.train(fold, '--val --npz')}"
             )
         usable += [case for case in cases if case not in {*unknown, *missing, *older}]
     return sorted(usable)
-
-
-def _listed(cases: Sequence[str]) -> str:
-    more = len(cases) - _NAMED
-    return ", ".join(cases[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 # --- case ------------------------------------------------------------------------------------------------
@@ -260,7 +259,7 @@ def _attempt(stock: Stock, fold_of: dict[str, int], preprocessing: dict[str, Any
     except Exception as error:
         # Whatever it is, the other cases must not be lost over it.
         todo = "run again with a smaller -np" if isinstance(error, MemoryError) else again
-        return f"{stock.prediction(case, fold_of[case])}: {told(error)}; {todo}"
+        return f"{stock.prediction(case, fold_of[case])}: {reason_of(error, with_type=True)}; {todo}"
     return None
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..files import digest, save_json
+from ..text import reason_of
 
 STOCK_TRAINERS = ("nnUNetTrainer", "nnUNetTrainerStage1")
 """Whose trainings are taken for stage 1 where none is named, in this order."""
@@ -83,7 +84,7 @@ class Sources:
         for path in files.values():
             if not path.is_file():
                 raise UserError(
-                    f"{path}: there is no such file; plan and preprocess the dataset, then train stage 1"
+                    path, "there is no such file", "plan and preprocess the dataset, then train stage 1"
                 )
         checkpoints = {
             path.parent.name.removeprefix("fold_"): digest(path)
@@ -139,8 +140,6 @@ class Manifest:
             content: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             return cls(Sources(**content["sources"]), list(content["cases"]), list(content["never_held_out"]))
         except FileNotFoundError:
-            raise UserError(
-                f"{folder}: the presegmentations are incomplete, there is no {MANIFEST}"
-            ) from None
+            raise UserError(folder, f"the presegmentations are incomplete, there is no {MANIFEST}") from None
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: cannot be read ({type(error).__name__}: {error})") from None
+            raise UserError(path, f"cannot be read ({reason_of(error, with_type=True)})") from None

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure as Drawing
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.evaluation.found_counts import count_found
-from nnunetv2_spinesegdiff.evaluation.report.cells import MINUS, grid_of
+from nnunetv2_spinesegdiff.evaluation.report.cells import grid_of
 from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import System
 from nnunetv2_spinesegdiff.evaluation.report.figures_folder import FigureEntry
 from nnunetv2_spinesegdiff.evaluation.report.page import Figure, Listing, Table
@@ -29,6 +29,7 @@ from nnunetv2_spinesegdiff.evaluation.report.study_sections import (
     figure_section,
     pathology_section,
 )
+from nnunetv2_spinesegdiff.text import MINUS
 
 from .page_evaluation import make_evaluation, pathology_row, summary_tables
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ... import text as written
+from ...text import MINUS, MISSING, number
 from .page import Cell, Table
 
-MISSING = "n/a"
-MINUS = "\N{MINUS SIGN}"
 LONG = 32
 """Characters of a text that gets room for several words a line."""
 _MISSING = {"", MISSING, "nan", "\N{EN DASH}", "-", "<na>"}
@@ -76,33 +76,19 @@ def number_in(text: str) -> float | None:
     return math.nextafter(value, -math.inf) if found["below"] == "<" else value
 
 
-def number(value: float, digits: int, signed: bool = False) -> str:
-    """With a fixed number of decimals, "n/a" for NaN. Signed: with plus or minus, 0 with none."""
-    if np.isnan(value):
-        return MISSING
-    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
-    # What rounds to nothing has no sign.
-    text = text.lstrip("+-") if float(text) == 0 else text
-    return text.replace("-", MINUS)
-
-
 def p_value(p: float) -> Cell:
-    """Three decimals, "< 0.001" below them."""
-    return Cell("< 0.001" if p < 0.001 else number(p, 3), _known(p))
+    """A p-value, sorted by itself."""
+    return Cell(written.p_value(p), _known(p))
 
 
 def mean_and_spread(mean: float, spread: float, digits: int) -> Cell:
-    """ "0.91 ± 0.03", sorted by the mean; a single case has no spread."""
-    text = number(mean, digits)
-    return Cell(text if np.isnan(spread) else f"{text} ± {number(spread, digits)}", _known(mean))
+    """ "0.91 ± 0.03", sorted by the mean."""
+    return Cell(written.mean_and_spread(mean, spread, digits), _known(mean))
 
 
 def with_interval(mean: float, low: float, high: float, digits: int, signed: bool = False) -> Cell:
     """ "+0.012 [0.004, 0.020]", sorted by the mean."""
-    text = number(mean, digits, signed)
-    if not (np.isnan(low) or np.isnan(high)):
-        text += f" [{number(low, digits)}, {number(high, digits)}]"
-    return Cell(text, _known(mean))
+    return Cell(written.with_interval(mean, low, high, digits, signed), _known(mean))
 
 
 def plain(name: str) -> str:

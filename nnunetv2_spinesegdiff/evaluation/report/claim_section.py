@@ -6,8 +6,9 @@ from collections.abc import Collection, Sequence
 
 import pandas as pd
 
+from ...text import MINUS, p_statement
 from ..claims import HIGHER_IS_BETTER, Claim, Difference, claims_of, differences_of
-from .cells import MINUS, p_value, plain, with_interval
+from .cells import p_value, plain, with_interval
 from .page import Section, Table
 from .result_sections import METRICS
 
@@ -121,8 +122,7 @@ def _line(d: Difference) -> dict[str, object]:
 
 def _told(held: Difference) -> str:
     mean = with_interval(held.mean, held.low, held.high, DIGITS, signed=True).text
-    p = p_value(held.p).text
-    return f"{_label(held.of)} {MINUS} {_label(held.than)}: {mean}, p {p if p.startswith('<') else f'= {p}'}"
+    return f"{_label(held.of)} {MINUS} {_label(held.than)}: {mean}, {p_statement(held.p)}"
 
 
 def _verdict(claim: Claim, controls: Collection[Name]) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 from ...dataset_conversion.names import patient_order
 from ...dataset_conversion.published_splits import Fold, read_folds
 from ...files import save_json
+from ...text import listed, markdown_table, number
 from ..cohort import (
     ABOUT_PATIENTS,
     ABOUT_SERIES,
@@ -29,7 +30,7 @@ from ..cohort import (
 from ..findings import Gradings, gradings_of
 from ..fold_balance import COUNTS as FOLD_COUNTS
 from ..fold_balance import fold_balance
-from .plain_tables import listed, markdown_table, number, read_text_table, write_csv, write_text
+from .plain_tables import read_text_table, write_csv, write_text
 
 FINDINGS = "Findings of patients"
 CONTRASTS = "Series and contrasts"
@@ -198,7 +199,8 @@ def _long_rows(title: str, row: dict) -> list[dict[str, object]]:
 def _as_markdown(cohort: Cohort) -> str:
     parts = ["# Cohort\n"]
     for title, table in cohort.tables.items():
-        parts += [f"## {title}\n", markdown_table(_rounded(table))]
+        rows = _rounded(table).to_numpy(object).tolist()
+        parts += [f"## {title}\n", f"{markdown_table(table, rows)}\n"]
     parts += ["## Notes\n", "".join(f"- {note}\n" for note in cohort.notes)]
     return "\n".join(parts)
 

@@ -126,22 +126,24 @@ def _check(sources: Sequence[Source], choices: Choices) -> None:
     of_others = {case.prediction.resolve().parent for source in sources for case in source.cases}
     of_others |= {case.label.resolve().parent for source in sources for case in source.cases}
     if out in of_others:
-        raise UserError(f"{choices.out}: holds masks or labels; choose another folder for their evaluation")
+        raise UserError(choices.out, "holds masks or labels", "choose another folder for their evaluation")
     for folder, flag in ((choices.images, "--images"), (choices.instances, "--instances")):
         if folder is not None and not folder.is_dir():
-            raise UserError(f"{folder}: is no folder; {flag} names one")
+            raise UserError(folder, "is no folder", f"{flag} names one")
     if choices.cases_csv is not None and not choices.cases_csv.is_file():
         raise UserError(
-            f"{choices.cases_csv}: no such file; --cases names the cases.csv of spinesegdiff convert"
+            choices.cases_csv, "no such file", "--cases names the cases.csv of spinesegdiff convert"
         )
     if choices.instances is not None and "ivd" not in sources[0].structures:
-        raise UserError("--instances tells discs apart, but no structure is called ivd; leave it out")
+        raise UserError(None, "--instances tells discs apart, but no structure is called ivd", "leave it out")
     names = [source.system.name for source in sources]
     if choices.against is not None and choices.against not in names:
-        raise UserError(f"--against {choices.against}: there is no such system; known: {', '.join(names)}")
+        raise UserError(
+            f"--against {choices.against}", "there is no such system", f"known: {', '.join(names)}"
+        )
     data = [source.system.data for source in sources if source.system.name == choices.against]
     if data and not any(s.system.data in data and s.system.name != choices.against for s in sources):
-        raise UserError(f"--against {choices.against}: no other system was trained on the same data")
+        raise UserError(f"--against {choices.against}", "no other system was trained on the same data")
 
 
 def _tables(sources: Sequence[Source], choices: Choices) -> list[Path]:

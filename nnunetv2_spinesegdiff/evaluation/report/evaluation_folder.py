@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from ...errors import UserError
+from ...errors import UserError, writing
 from ...files import save_json, written_whole
 from .plain_tables import read_table
 
@@ -111,17 +111,13 @@ def forget_evaluation(folder: Path) -> None:
     Raises:
         UserError: it is no folder, or cannot be written.
     """
-    try:
+    with writing(folder, "choose another folder"):
         folder.mkdir(parents=True, exist_ok=True)
         for name in (RECORD, *MADE_OF_IT):
             (folder / name).unlink(missing_ok=True)
         with written_whole(folder / RECORD) as temporary:
             temporary.touch()
         (folder / RECORD).unlink()
-    except OSError as error:
-        raise UserError(
-            f"{folder}: cannot be written ({error.strerror or error}); choose another folder"
-        ) from None
 
 
 def write_evaluation(evaluation: Evaluation) -> None:
@@ -178,10 +174,10 @@ def read_evaluation(folder: Path) -> Evaluation:
         )
     except OSError as error:
         missing = Path(str(error.filename)).name
-        raise UserError(f"{folder}: has no {missing}; make it with spinesegdiff evaluate") from None
+        raise UserError(folder, f"has no {missing}", "make it with spinesegdiff evaluate") from None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{folder}: is no evaluation ({error}); make it again with spinesegdiff evaluate"
+            folder, f"is no evaluation ({error})", "make it again with spinesegdiff evaluate"
         ) from None
 
 

@@ -116,7 +116,7 @@ def _check_cases(evaluation: Evaluation, cases: Iterable[str] | None) -> None:
         if case not in known:
             some = ", ".join(sorted(known)[:5])
             raise UserError(
-                f"{evaluation.folder}: has no case {case}; there are {len(known)}, for example {some}"
+                evaluation.folder, f"has no case {case}", f"there are {len(known)}, for example {some}"
             )
 
 

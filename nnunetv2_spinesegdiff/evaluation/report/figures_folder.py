@@ -62,10 +62,10 @@ def read_figures(folder: Path) -> Figures:
         )
         figures = Figures(entries, tuple(index["notes"]))
     except FileNotFoundError:
-        raise UserError(f"{folder}: has no {INDEX}; make it with spinesegdiff figures") from None
+        raise UserError(folder, f"has no {INDEX}", "make it with spinesegdiff figures") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / INDEX}: is no index of figures ({error!r}); {again}") from None
+        raise UserError(folder / INDEX, f"is no index of figures ({error!r})", again) from None
     for entry in entries:
         if not entry.path.is_file():
-            raise UserError(f"{entry.path}: is named in {INDEX} but is not there; {again}")
+            raise UserError(entry.path, f"is named in {INDEX} but is not there", again)
     return figures

@@ -9,8 +9,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from ...errors import UserError
+from ...text import number
 from ..case_means import MEAN, case_means
-from .cells import number, plain
+from .cells import plain
 from .evaluation_folder import Evaluation, System
 from .page import CaseCard, Legend, Picture, Section, Table
 from .slices import CaseSlices, NoPicture, SystemFiles, read_slices
@@ -61,7 +62,7 @@ def chosen_system(evaluation: Evaluation, label: str | None) -> System:
         if label in (system.label, system.name):
             return system
     known = ", ".join(system.label for system in evaluation.systems)
-    raise UserError(f"{label}: no such system in {evaluation.folder.name}; known: {known}")
+    raise UserError(label, f"no such system in {evaluation.folder.name}", f"known: {known}")
 
 
 def _told(chosen: System, shown: int, cases: int) -> tuple[str, ...]:

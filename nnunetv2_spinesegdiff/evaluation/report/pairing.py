@@ -39,7 +39,7 @@ def pairs_of(systems: Sequence[System], names: tuple[str, str] | None = None) ->
     pairs = [(one, other) for one in first for other in second if one.data == other.data]
     if not pairs:
         raise UserError(
-            f"{names[0]}, {names[1]}: were not trained on the same data; name both with their data"
+            f"{names[0]}, {names[1]}", "were not trained on the same data", "name both with their data"
         )
     return pairs
 
@@ -68,5 +68,5 @@ def _called(name: str, systems: Sequence[System]) -> list[System]:
     found = found or [system for system in systems if system.name == name]
     if not found:
         known = ", ".join(system.label for system in systems)
-        raise UserError(f"{name}: no system is called so; there are {known}")
+        raise UserError(name, "no system is called so", f"there are {known}")
     return found

@@ -13,6 +13,7 @@ import pandas as pd
 from ...dataset_conversion.names import canonical_patient
 from ...errors import UserError
 from ...files import save_json
+from ...text import reason_of
 from ..findings import Gradings, gradings_of
 from ..group_tests import FEWEST
 from ..pathology import (
@@ -136,11 +137,10 @@ def read_pathology(folder: Path) -> Pathology:
         )
     except OSError as error:
         missing = Path(str(error.filename)).name
-        raise UserError(f"{folder}: has no {missing}; make it with spinesegdiff pathology") from None
+        raise UserError(folder, f"has no {missing}", "make it with spinesegdiff pathology") from None
     except (ValueError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
         raise UserError(
-            f"{folder}: cannot be read ({reason}); make it again with spinesegdiff pathology"
+            folder, f"cannot be read ({reason_of(error)})", "make it again with spinesegdiff pathology"
         ) from None
 
 
@@ -151,7 +151,7 @@ def _choose(evaluation: Evaluation, names: Sequence[str] | None) -> list[System]
     found = {name for system in chosen for name in (system.name, system.label)}
     if unknown := [name for name in names if name not in found]:
         known = ", ".join(system.label for system in evaluation.systems)
-        raise UserError(f"{evaluation.folder}: has no system {unknown[0]}; choose from {known}")
+        raise UserError(evaluation.folder, f"has no system {unknown[0]}", f"choose from {known}")
     return chosen
 
 
@@ -172,7 +172,7 @@ def _match(scores: pd.DataFrame, graded: Gradings, evaluation: Path, gradings: P
     if not set(scored) & set(known):
         examples = f"{scored[0]!r} there, {known[0]!r} here" if scored else "there are no scores"
         raise UserError(
-            f"{gradings}: grades no patient of {evaluation} ({examples}); give gradings of its patients"
+            gradings, f"grades no patient of {evaluation} ({examples})", "give gradings of its patients"
         )
     return {
         "without_gradings": [patient for patient in scored if patient not in set(known)],

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from ...text import listed, markdown_table, mean_and_spread, number, p_value, with_interval
 from ..findings import Gradings
 from ..group_tests import ALPHA, CONVERGED, MIXED, WELCH
 from ..pathology import small_groups
-from .plain_tables import listed, markdown_table, number, p_value
 
 
 def notes_of(
@@ -141,36 +141,34 @@ def _ungraded(gradings: Gradings) -> list[str]:
 def _sections(table: pd.DataFrame, unit: str, what: str) -> list[str]:
     parts = []
     for (name, data), rows in table.groupby(["system", "data"], sort=False):
-        parts += [f"## {what}: {name}{f' ({data})' if data else ''}\n", markdown_table(_readable(rows, unit))]
+        shown = _readable(rows, unit)
+        parts.append(f"## {what}: {name}{f' ({data})' if data else ''}\n")
+        parts.append(f"{markdown_table(shown, zip(*shown.values(), strict=True))}\n")
         parts.append("".join(f"- {sentence}\n" for sentence in _sentences(rows, unit)))
     return parts
 
 
-def _readable(rows: pd.DataFrame, unit: str) -> pd.DataFrame:
+def _readable(rows: pd.DataFrame, unit: str) -> dict[str, list]:
     groups = {
         title: [
-            f"{number(r[f'mean_{group}'], 3)} ± {number(r[f'sd_{group}'], 3)} ({r[group]})"
+            f"{mean_and_spread(r[f'mean_{group}'], r[f'sd_{group}'], 3)} ({r[group]})"
             for _, r in rows.iterrows()
         ]
         for title, group in (("with", "present"), ("without", "absent"))
     }
-    return pd.DataFrame(
-        {
-            "Finding": rows["finding"].tolist(),
-            "Structure": rows[unit].tolist(),
-            **groups,
-            "unknown": rows["unknown"].tolist(),
-            **_effect(rows),
-            "p": [p_value(p) for p in rows["p"]],
-            "corrected p": [
-                reason or (f"**{p_value(p)}**" if yes else p_value(p))
-                for p, yes, reason in zip(
-                    rows["p_corrected"], rows["significant"], rows["reason"], strict=True
-                )
-            ],
-            **({"fit": rows["fit"].tolist()} if rows["fit"].any() else {}),
-        }
-    )
+    return {
+        "Finding": rows["finding"].tolist(),
+        "Structure": rows[unit].tolist(),
+        **groups,
+        "unknown": rows["unknown"].tolist(),
+        **_effect(rows),
+        "p": [p_value(p) for p in rows["p"]],
+        "corrected p": [
+            reason or (f"**{p_value(p)}**" if yes else p_value(p))
+            for p, yes, reason in zip(rows["p_corrected"], rows["significant"], rows["reason"], strict=True)
+        ],
+        **({"fit": rows["fit"].tolist()} if rows["fit"].any() else {}),
+    }
 
 
 def _effect(rows: pd.DataFrame) -> dict[str, list[str]]:
@@ -178,8 +176,8 @@ def _effect(rows: pd.DataFrame) -> dict[str, list[str]]:
         title, columns, digits = "g [95 %]", ("hedges_g", "g_low", "g_high"), 2
     else:
         title, columns, digits = "difference [95 %]", ("difference", "difference_low", "difference_high"), 3
-    numbers = ([number(row[name], digits) for name in columns] for _, row in rows.iterrows())
-    return {title: [f"{value} [{low}, {high}]" for value, low, high in numbers]}
+    values = zip(*(rows[name] for name in columns), strict=True)
+    return {title: [with_interval(mean, low, high, digits) for mean, low, high in values]}
 
 
 def _sentences(rows: pd.DataFrame, unit: str) -> list[str]:

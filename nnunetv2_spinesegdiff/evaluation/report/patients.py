@@ -9,6 +9,7 @@ import pandas as pd
 
 from ...dataset_conversion.names import parse_name
 from ...errors import UserError
+from ...text import reason_of
 
 CONTRASTS = {"t1": "T1w", "t2": "T2w"}
 
@@ -50,11 +51,11 @@ def _read(path: Path) -> dict[str, CaseOrigin]:
     try:
         table = pd.read_csv(path, dtype=str).fillna("")
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+        raise UserError(path, f"cannot be read ({reason_of(error)})") from None
     missing = [name for name in ("case", "patient") if name not in table]
     if missing:
         raise UserError(
-            f"{path}: has no column {missing[0]}; name the cases.csv that spinesegdiff convert wrote"
+            path, f"has no column {missing[0]}", "name the cases.csv that spinesegdiff convert wrote"
         )
     table = table.reindex(columns=["case", "patient", "contrast", "source"], fill_value="")
     return {

@@ -11,8 +11,8 @@ import pandas as pd
 from ... import __version__
 from ...errors import UserError
 from ...files import written_whole
+from ...text import enumerated, number
 from ..found_counts import count_found
-from .cells import number
 from .claim_section import claim_section
 from .evaluation_folder import Evaluation, System, read_evaluation
 from .figures_folder import FigureEntry
@@ -80,13 +80,11 @@ def run_report(
             of Dice, or less than no pictures are asked for.
     """
     if out.suffix.lower() not in PAGES:
-        raise UserError(f"{out}: a report is an HTML file; name one that ends in .html")
+        raise UserError(out, "a report is an HTML file", "name one that ends in .html")
     if gallery is not None and gallery < 0:
-        raise UserError(f"{gallery} pictures: ask for 0 or more")
+        raise UserError(f"{gallery} pictures", "ask for 0 or more")
     if "dice" not in tables:
-        raise UserError(
-            f"{evaluation_folder}: has no table of Dice; make it again with spinesegdiff evaluate"
-        )
+        raise UserError(evaluation_folder, "has no table of Dice", "make it again with spinesegdiff evaluate")
     evaluation = read_evaluation(evaluation_folder)
     tables = {metric: with_texts(table) for metric, table in tables.items()}
     comparisons, pathology, pathology_levels = (
@@ -156,17 +154,17 @@ def summary_of(evaluation: Evaluation, dice: pd.DataFrame) -> list[str]:
     within = f"{_count(len(set(cases['case'])), 'case')} of {_count(len(patients), 'patient')}"
     within += f" in {_count(len(folds), 'fold')}" if folds else ""
     systems = "One system was" if len(labels) == 1 else f"{len(labels)} systems were"
-    told = [f"{systems} evaluated on {within}: {_listed(labels)}."]
+    told = [f"{systems} evaluated on {within}: {enumerated(labels)}."]
     counts = {s.label: cases.loc[_is(cases, s), "case"].nunique() for s in evaluation.systems}
     if len(set(counts.values())) > 1:
         told.append(
-            f"Not all on the same cases: {_listed([f'{name} on {n}' for name, n in counts.items()])}."
+            f"Not all on the same cases: {enumerated([f'{name} on {n}' for name, n in counts.items()])}."
         )
     means = [
         f"{number(row['mDICE'], 3)} for {System(row['system'], row['data']).label}"
         for row in dice.to_dict("records")
     ]
-    told.append(f"Mean Dice over structures is {_listed(means)}.")
+    told.append(f"Mean Dice over structures is {enumerated(means)}.")
     left_out = len(evaluation.left_out)
     told.append(
         "No case was left out."
@@ -193,7 +191,7 @@ def left_out_section(evaluation: Evaluation, places: Places) -> Section:
 
 
 def _not_here(names: Sequence[str]) -> list[str]:
-    return [f"Not part of this report, as they were not given: {_listed(names)}."] if names else []
+    return [f"Not part of this report, as they were not given: {enumerated(names)}."] if names else []
 
 
 def _is(table: pd.DataFrame, system: System) -> pd.Series:
@@ -202,13 +200,6 @@ def _is(table: pd.DataFrame, system: System) -> pd.Series:
 
 def _marked(system: System) -> str:
     return f"{system.label}, which is a control" if system.control else system.label
-
-
-def _listed(names: Sequence[str]) -> str:
-    """ "a", "a and b", "a; b; and c": names may hold commas."""
-    if len(names) < 3:
-        return " and ".join(names)
-    return f"{'; '.join(names[:-1])}; and {names[-1]}"
 
 
 def _count(number_of: int, what: str) -> str:

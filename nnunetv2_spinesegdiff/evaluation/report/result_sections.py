@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ...text import number
 from ..summary_tables import DIGITS, HEADINGS
-from .cells import Cell, mean_and_spread, number, plain
+from .cells import Cell, mean_and_spread, plain
 from .page import Section, Table
 
 METRICS = {name: heading[0].upper() + heading[1:] for name, heading in HEADINGS.items()}

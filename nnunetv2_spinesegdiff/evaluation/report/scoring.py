@@ -16,6 +16,7 @@ from ...errors import UserError
 from ...images.grid import check_same_grid
 from ...images.reading import read_scalar_volume
 from ...labels import SPIDER_DISCS
+from ...text import reason_of
 from ...uncertainty.confidence import Structures, structure_mask
 from ...workers import worker_processes
 from ..scores import DISTANCES, FOUND, level_dice, score_case
@@ -98,7 +99,7 @@ def score(work: Work) -> Scored:
         return Scored(failure=str(error))
     except (MemoryError, RuntimeError, ValueError) as error:
         # Whatever is wrong with one case must not cost the others.
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason_of(error)
         return Scored(failure=f"{work.case.prediction}: cannot be scored ({reason}); look at the file")
 
 
@@ -128,7 +129,7 @@ def _refuse_unknown(mask: np.ndarray, path: Path, work: Work) -> None:
     unknown = sorted(set(np.unique(mask).tolist()) - known - {work.ignore})
     if unknown:
         raise UserError(
-            f"{path}: holds label {unknown[0]:g}, which dataset.json does not name; is it of another dataset?"
+            path, f"holds label {unknown[0]:g}, which dataset.json does not name", "is it of another dataset?"
         )
 
 
@@ -137,7 +138,7 @@ def _row_of(name: str, metrics: Mapping[str, Any], labels: int | tuple[int, ...]
     # nnU-Net's key of a region with a single label is that of a tuple.
     own = metrics.get(str(labels), metrics.get(f"({labels},)"))
     if own is None:
-        raise UserError(f"summary.json has no structure {name} ({labels}); evaluate again")
+        raise UserError(None, f"summary.json has no structure {name} ({labels})", "evaluate again")
     return {
         "structure": name,
         "dice": own["Dice"],
@@ -170,8 +171,9 @@ def _levels(work: Work, label: sitk.Image, mask: np.ndarray) -> list[dict[str, A
     if np.count_nonzero(levels) < MIN_NUMBERED * np.count_nonzero(true):
         share = np.count_nonzero(levels) / np.count_nonzero(true)
         raise UserError(
-            f"{work.instances}: numbers {share:.0%} of the discs of {work.case.label.name}; is it the mask "
-            "of that series, and where the label is?"
+            work.instances,
+            f"numbers {share:.0%} of the discs of {work.case.label.name}",
+            "is it the mask of that series, and where the label is?",
         )
     predicted = structure_mask(mask, discs)
     if work.ignore is not None:

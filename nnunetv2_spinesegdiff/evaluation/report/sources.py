@@ -87,7 +87,7 @@ def parse_system(words: str, control: bool = False) -> tuple[System, Path]:
     cut = (existing or places or [len(words)])[0]
     name, path = words[:cut].strip(), words[cut + 1 :].strip()
     if not name or not path:
-        raise UserError(f"{words}: must be NAME=PATH, or NAME@DATA=PATH with what it was trained on")
+        raise UserError(words, "must be NAME=PATH, or NAME@DATA=PATH with what it was trained on")
     name, _, data = name.partition("@")
     return System(name.strip(), data.strip(), control), _path(path)
 
@@ -117,7 +117,7 @@ def gather(
         known = sources.setdefault((system.name, system.data), made)
         if known is not made:
             if known.labels_json != made.labels_json:
-                raise UserError(f"{path}: has other labels than what came before of {system.label}")
+                raise UserError(path, f"has other labels than what came before of {system.label}")
             known.cases += made.cases
             known.missing += made.missing
             known.notes += made.notes
@@ -135,12 +135,12 @@ def check_together(sources: Sequence[Source]) -> None:
     for source in sources:
         system = source.system
         if (system.name, system.data) in seen:
-            raise UserError(f"{system.label}: there are two systems of this name; give one another")
+            raise UserError(system.label, "there are two systems of this name", "give one another")
         seen.add((system.name, system.data))
         _refuse_twice(source)
     for name, data in seen:
         if data and (name, "") in seen:
-            raise UserError(f"{name}: say what it was trained on of all or of none ({name}@DATA=PATH)")
+            raise UserError(name, f"say what it was trained on of all or of none ({name}@DATA=PATH)")
     _refuse_other_structures(sources)
 
 
@@ -155,9 +155,9 @@ def reproduced(folder: Path) -> tuple[list[Source], str]:
         sources = [_reproduced_system(folder, entry) for entry in record["systems"]]
     except OSError as error:
         missing = Path(str(error.filename)).name
-        raise UserError(f"{folder}: has no {missing}; run spinesegdiff reproduce to its end first") from None
+        raise UserError(folder, f"has no {missing}", "run spinesegdiff reproduce to its end first") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{folder / SYSTEMS}: is damaged ({error}); run reproduce again") from None
+        raise UserError(folder / SYSTEMS, f"is damaged ({error})", "run reproduce again") from None
     return sources, record["title"]
 
 
@@ -183,7 +183,7 @@ def _source(system: System, path: Path, labels: Path | None, nnunet_raw: Path | 
     if path.is_file() and path.suffix == ".json":
         return _of_summaries(system, [path], labels, nnunet_raw)
     if not path.is_dir():
-        raise UserError(f"{path}: is no folder and no summary.json; where are the masks of {system.label}?")
+        raise UserError(path, "is no folder and no summary.json", f"where are the masks of {system.label}?")
     folds = sorted(path.glob("fold_*/validation"))
     numbered = [fold for fold in folds if fold.parent.name != "fold_all"]
     if folds:
@@ -191,7 +191,7 @@ def _source(system: System, path: Path, labels: Path | None, nnunet_raw: Path | 
         folds = numbered or folds
         missing = [fold for fold in folds if not (fold / "summary.json").is_file()]
         if missing:
-            raise UserError(f"{missing[0]}: has no summary.json; finish the training or validate with --val")
+            raise UserError(missing[0], "has no summary.json", "finish the training or validate with --val")
         made = _of_summaries(system, [fold / "summary.json" for fold in folds], labels, nnunet_raw)
         if left_out:
             made.notes.append(f"{system.label}: fold all was left out, it is validated on training cases.")
@@ -203,9 +203,9 @@ def _source(system: System, path: Path, labels: Path | None, nnunet_raw: Path | 
 
 def _of_masks(system: System, folder: Path, labels: Path | None) -> Source:
     if labels is None:
-        raise UserError(f"{folder}: holds masks alone; name the folder of their labels with -l")
+        raise UserError(folder, "holds masks alone", "name the folder of their labels with -l")
     if not labels.is_dir():
-        raise UserError(f"{labels}: is no folder; name that of the labels with -l")
+        raise UserError(labels, "is no folder", "name that of the labels with -l")
     labels_json = _labels_json([folder, folder.parent, labels.parent])
     masks = dict(_images_of(folder))
     cases, missing = [], []
@@ -215,7 +215,7 @@ def _of_masks(system: System, folder: Path, labels: Path | None) -> Source:
         else:
             missing.append(f"{folder}: {system.label} has no prediction of {name}; predict it")
     if not cases:
-        raise UserError(f"{folder}: holds no prediction of a case in {labels}; name other folders")
+        raise UserError(folder, f"holds no prediction of a case in {labels}", "name other folders")
     settings = _read(folder / PREDICTED_HOW) or None
     told = System(system.name, system.data, system.control, settings=settings)
     return Source(told, labels_json, cases, labels.parent, missing)
@@ -229,12 +229,12 @@ def _of_summaries(
     for file in files:
         content = _read(file)
         if "metric_per_case" not in content:
-            raise UserError(f"{file}: is no summary of nnUNetv2_evaluate_folder; make one")
+            raise UserError(file, "is no summary of nnUNetv2_evaluate_folder", "make one")
         fold = next((p.name[5:] for p in file.parents if re.fullmatch(r"fold_\w+", p.name)), "")
         for entry in content["metric_per_case"]:
             if missing := {"reference_file", "prediction_file", "metrics"} - set(entry):
                 raise UserError(
-                    f"{file}: a case has no {min(missing)}; make it with nnUNetv2_evaluate_folder"
+                    file, f"a case has no {min(missing)}", "make it with nnUNetv2_evaluate_folder"
                 )
             reference, prediction = Path(entry["reference_file"]), Path(entry["prediction_file"])
             beside = file.parent / prediction.name
@@ -269,7 +269,7 @@ def _labels_json(folders: Sequence[Path]) -> Mapping[str, Any]:
         labels = _read(folder / "dataset.json").get("labels")
         if isinstance(labels, dict):
             return labels
-    raise UserError(f"{folders[0]}: has no dataset.json, which names the structures; copy the model's there")
+    raise UserError(folders[0], "has no dataset.json, which names the structures", "copy the model's there")
 
 
 def _images_of(folder: Path) -> list[tuple[str, Path]]:
@@ -295,14 +295,14 @@ def _refuse_twice(source: Source) -> None:
         if other is not case:
             places = [f"fold {c.fold}" if c.fold else str(c.prediction.parent) for c in (other, case)]
             twice = f"{source.system.label} has it twice, in {' and '.join(places)}"
-            raise UserError(f"{case.name}: {twice}; a case belongs to one fold only")
+            raise UserError(case.name, twice, "a case belongs to one fold only")
 
 
 def _refuse_other_structures(sources: Sequence[Source]) -> None:
     for source in sources[1:]:
         if source.structures != sources[0].structures:
             first, other = sources[0].system.label, source.system.label
-            raise UserError(f"{other}: has other structures than {first}; evaluate them apart")
+            raise UserError(other, f"has other structures than {first}", "evaluate them apart")
 
 
 def _read(path: Path) -> dict[str, Any]:

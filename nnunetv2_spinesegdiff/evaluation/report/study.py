@@ -55,15 +55,15 @@ def check_study(study: Study, out: Path, systems: Sequence[System]) -> None:
         UserError: `out` is no HTML file's name, an input cannot be used, or there is no such system.
     """
     if out.suffix.lower() not in PAGES:
-        raise UserError(f"{out}: a report is an HTML file; name one that ends in .html")
+        raise UserError(out, "a report is an HTML file", "name one that ends in .html")
     if study.page.get("gallery", 0) < 0:
-        raise UserError(f"{study.page['gallery']} pictures: ask for 0 or more")
+        raise UserError(f"{study.page['gallery']} pictures", "ask for 0 or more")
     asked = [name for name in (study.page.get("order_by"), *(study.statistics.get("systems") or ())) if name]
     known = {name for system in systems for name in (system.name, system.label)}
     if unknown := [name for name in asked if name not in known]:
-        raise UserError(f"{unknown[0]}: there is no such system; known: {', '.join(sorted(known))}")
+        raise UserError(unknown[0], "there is no such system", f"known: {', '.join(sorted(known))}")
     if study.gradings is None and (study.overview or study.splits):
-        raise UserError(f"{study.overview or study.splits[0]}: a cohort needs --gradings and --overview")
+        raise UserError(study.overview or study.splits[0], "a cohort needs --gradings and --overview")
     if study.gradings is not None:
         pfirrmann = study.statistics.get("pfirrmann", 4)
         gradings_of(read_text_table(study.gradings), str(study.gradings), pfirrmann)

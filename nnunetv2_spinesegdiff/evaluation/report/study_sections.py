@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ...errors import UserError
-from .cells import MISSING, Cell, number, p_value, plain, with_interval
+from ...text import MISSING, number
+from .cells import Cell, p_value, plain, with_interval
 from .evaluation_folder import System
 from .figures_folder import FigureEntry
 from .page import Block, Figure, Listing, Picture, Section, Table
@@ -78,7 +79,7 @@ def pathology_section(
 def _check_columns(table: pd.DataFrame, columns: Sequence[str]) -> None:
     if missing := [name for name in columns if name not in table]:
         raise UserError(
-            f"pathology: the table lacks {', '.join(missing)}; make it with spinesegdiff pathology"
+            "pathology", f"the table lacks {', '.join(missing)}", "make it with spinesegdiff pathology"
         )
 
 

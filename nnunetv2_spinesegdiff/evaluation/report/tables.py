@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ...files import save_json
+from ...text import p_value, with_interval
 from .. import comparisons
 from ..comparisons import compare
 from ..scores import DISTANCES, METRICS
@@ -24,7 +25,7 @@ from ..summary_tables import (
     summary_table,
 )
 from .evaluation_folder import Evaluation, System
-from .plain_tables import p_value, read_table, write_text
+from .plain_tables import read_table, write_text
 
 TABLES = "tables"
 SUMMARY = "scores.json"
@@ -88,7 +89,7 @@ def printed_comparisons(differences: pd.DataFrame) -> pd.DataFrame:
     """As text, a row a difference; the significant ones are marked."""
     rows = []
     for row in differences.itertuples():
-        interval = f"{_signed(row.mean_difference)} [{_signed(row.low)}, {_signed(row.high)}]"
+        interval = with_interval(row.mean_difference, row.low, row.high, 3, signed=True)
         p = f"{p_value(row.p_corrected)}{' *' if row.significant else ''}"
         rows.append([row.system_a, row.system_b, row.data_a, row.structure, row.patients, interval, p])
     heads = [
@@ -169,7 +170,3 @@ def _spread(values: pd.Series) -> dict:
 def _left_out(evaluation: Evaluation) -> list[str]:
     left_out = len(evaluation.left_out)
     return [f"{left_out} predictions could not be scored and are in no figure above."] if left_out else []
-
-
-def _signed(value: float) -> str:
-    return "n/a" if np.isnan(value) else f"{value:+.3f}"

@@ -50,5 +50,5 @@ def read_volume(path: Path) -> Volume:
     if axes == 2:
         return Volume(path, image, values[None], (1.0, *spacing), None)
     if axes != 3:
-        raise UserError(f"{path}: has {axes} axes, pictures need 2 or 3; save one file a channel")
+        raise UserError(path, f"has {axes} axes, pictures need 2 or 3", "save one file a channel")
     return Volume(path, image, values, spacing, np.asarray(image.GetDirection()).reshape(3, 3))
