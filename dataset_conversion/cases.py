@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.errors import UserError, writing
 from nnunetv2_spinesegdiff.files import save_json
 from nnunetv2_spinesegdiff.images.grid import Grid
 from nnunetv2_spinesegdiff.images.intensities import scale_intensities
@@ -173,12 +172,12 @@ def read_labeled_volume(source: SpiderSeries, settings: CaseSettings) -> Labeled
     try:
         scaled = scale_intensities(image)
     except ValueError as error:
-        raise UserError(f"{source.image}: {error}") from error
+        raise UserError(source.image, f"{error}") from error
     try:
         numbers = sitk.GetArrayViewFromImage(mask)
         classes = map_labels(numbers, settings.partial_vertebrae, settings.ignore_label)
     except ValueError as error:
-        raise UserError(f"{source.mask}: {error}") from error
+        raise UserError(source.mask, f"{error}") from error
     return LabeledVolume(scaled, Grid.of(image).image(classes))
 
 
@@ -188,7 +187,7 @@ def _cut(source: SpiderSeries, volume: LabeledVolume, settings: CaseSettings) ->
     label = cut(volume.classes, is_label=True)
     if source.cut is None and source.series.slice_number is not None and label.oriented.size[2] > 1:
         raise UserError(
-            f"{source.image}: is named like a single slice, but holds {label.oriented.size[2]}; rename it"
+            source.image, f"is named like a single slice, but holds {label.oriented.size[2]}", "rename it"
         )
     _check_labelled(label, source)
     return cut(volume.image), label
@@ -205,7 +204,7 @@ def _check_labelled(view: SliceView, source: SpiderSeries) -> None:
     kind = "slice" if source.cut is not None else "middle slice"
     what = f"{kind} (number {view.first_slice} from the left)" if view.num_slices == 1 else "volume"
     raise NothingLabeledError(
-        f"{source.mask}: the {what} holds no labelled structure: annotate it or remove the series"
+        source.mask, f"the {what} holds no labelled structure: annotate it or remove the series"
     )
 
 
@@ -232,28 +231,18 @@ def _write(image: sitk.Image, path: Path) -> None:
     if image.GetSize()[2] == 1 and image.GetSpacing()[2] < IN_PLANE_MM:
         image = sitk.Image(image)
         image.SetSpacing((*image.GetSpacing()[:2], IN_PLANE_MM))
-    with _disk_is_to_blame(path):
+    with _writing(path):
         write_image(image, path)
 
 
 def _save_record(record: dict[str, Any], path: Path) -> None:
-    with _disk_is_to_blame(path):
+    with _writing(path):
         save_json(record, path)
 
 
-@contextmanager
-def _disk_is_to_blame(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        raise UserError(
-            f"{path}: cannot be written ({last_line(error)}): check the disk, then run again"
-        ) from error
-
-
-def last_line(error: Exception) -> str:
-    """The end of a message, where ITK and the operating system state the cause; its type if it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+def _writing(path: Path) -> AbstractContextManager[None]:
+    # ITK raises RuntimeError.
+    return writing(path, "check the disk, then run again", RuntimeError)
 
 
 def _input_state(source: SpiderSeries) -> dict[str, list[int]]:

@@ -40,7 +40,7 @@ class CohortFolds:
         if file is not None:
             published = read_published_folds(Path(file))
             if not any(fold["train"] and fold["val"] for fold in apply_published_folds(published, series)):
-                raise UserError(f"{file}: names none of the patients at hand: give the folds of this cohort")
+                raise UserError(file, "names none of the patients at hand: give the folds of this cohort")
             return cls(series, None, published, Path(file))
         if len(listing.contrasts) < NUM_FOLDS:
             raise UserError(

@@ -14,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.text import reason_of
 from nnunetv2_spinesegdiff.workers import worker_processes
 
 from . import defaults
@@ -26,7 +27,6 @@ from .cases import (
     NothingLabeledError,
     convert_case,
     finished_case,
-    last_line,
     read_labeled_volume,
 )
 from .cohort_folds import CohortFolds, final_splits, keep_other_splits
@@ -140,7 +140,7 @@ def convert(
         write_summaries(report.dataset, report.splits_file.parent, report.cases, final, settings)
     except OSError as error:
         raise UserError(
-            f"{report.dataset}: cannot be finished ({last_line(error)}): check the disk, then run again"
+            report.dataset, f"cannot be finished ({reason_of(error)}): check the disk, then run again"
         ) from error
     return report
 
@@ -162,11 +162,11 @@ def _check_options(
         ("dim", dim, DIMS),
     ):
         if value not in known:
-            raise UserError(f"{name} {value!r}: choose one of {', '.join(known)}")
+            raise UserError(f"{name} {value!r}", f"choose one of {', '.join(known)}")
     if not max_oblique_deg >= 0:
-        raise UserError(f"max_oblique_deg {max_oblique_deg}: give an angle of at least 0 degrees")
+        raise UserError(f"max_oblique_deg {max_oblique_deg}", "give an angle of at least 0 degrees")
     if num_processes < 1:
-        raise UserError(f"num_processes {num_processes}: give at least 1")
+        raise UserError(f"num_processes {num_processes}", "give at least 1")
 
 
 def _check_unique(sources: list[SpiderSeries]) -> None:
@@ -175,7 +175,7 @@ def _check_unique(sources: list[SpiderSeries]) -> None:
         other = files.setdefault(source.series.case, source.image)
         if other != source.image:
             raise UserError(
-                f"{source.image} and {other} hold the same slice {source.series.case}; remove one"
+                None, f"{source.image} and {other} hold the same slice {source.series.case}", "remove one"
             )
 
 
@@ -266,7 +266,7 @@ def _attempt(source: SpiderSeries, work: Callable[[], Any]) -> Any:
     except Exception as error:
         # Whatever it is, hours of other cases must not be lost over it.
         todo = "run again with a smaller -np" if isinstance(error, MemoryError) else "check it and its mask"
-        reason = f"{source.image}: cannot be converted ({type(error).__name__}: {last_line(error)}): {todo}"
+        reason = f"{source.image}: cannot be converted ({reason_of(error, with_type=True)}): {todo}"
         return Failure(source.series.file_name, reason)
 
 

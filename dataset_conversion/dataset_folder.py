@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nnunetv2.dataset_conversion.generate_dataset_json import generate_dataset_json
 
-from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.errors import UserError, writing
 from nnunetv2_spinesegdiff.files import save_json, written_whole
 
 from .cases import CaseFacts, CaseFiles, CaseSettings
@@ -31,9 +31,9 @@ def dataset_folder_name(dataset_id: int, dataset_name: str) -> str:
         UserError: a number outside 1..999, or a name with other characters than letters, digits, _ and -.
     """
     if not 1 <= dataset_id <= 999:
-        raise UserError(f"dataset id {dataset_id}: nnU-Net takes 1 to 999")
+        raise UserError(f"dataset id {dataset_id}", "nnU-Net takes 1 to 999")
     if not re.fullmatch(r"[A-Za-z0-9_-]+", dataset_name):
-        raise UserError(f"dataset name {dataset_name!r}: use letters, digits, _ and - only")
+        raise UserError(f"dataset name {dataset_name!r}", "use letters, digits, _ and - only")
     return f"Dataset{dataset_id:03d}_{dataset_name}"
 
 
@@ -48,8 +48,8 @@ def check_id_is_free(name: str, *roots: Path) -> None:
         others = [p for p in sorted(root.glob(f"{number}*")) if p.is_dir() and p.name != name]
         if others:
             raise UserError(
-                f"{others[0]}: the id {int(number[-3:])} belongs to that dataset: choose another "
-                "id with -d, or its name"
+                others[0],
+                f"the id {int(number[-3:])} belongs to that dataset: choose another id with -d, or its name",
             )
 
 
@@ -62,14 +62,9 @@ def check_can_be_written(*datasets: Path) -> None:
     for dataset in datasets:
         for folder in (dataset, *(dataset / name for name in SUBFOLDERS)):
             existing = next(p for p in (folder, *folder.absolute().parents) if os.path.exists(p))
-            try:
-                with tempfile.TemporaryFile(dir=existing):
-                    pass
-            except OSError as error:
-                raise UserError(
-                    f"{existing}: cannot be written ({error.strerror}): change its permissions, or let "
-                    "nnUNet_raw and nnUNet_preprocessed name other folders"
-                ) from error
+            advice = "change its permissions, or let nnUNet_raw and nnUNet_preprocessed name other folders"
+            with writing(existing, advice), tempfile.TemporaryFile(dir=existing):
+                pass
 
 
 def recorded_cases(dataset: Path) -> set[str]:
@@ -88,11 +83,11 @@ def check_folder_is_ours(dataset: Path) -> None:
         case = path.name.removesuffix(".nii.gz")
         if not {case, case.removesuffix("_0000")} & records:
             raise UserError(
-                f"{path}: was not made by this command, which would mix with it: choose another "
-                "dataset id with -d"
+                path,
+                "was not made by this command, which would mix with it: choose another dataset id with -d",
             )
     if (dataset / "dataset.json").exists() and not records:
-        raise UserError(f"{dataset}: holds another dataset: choose another dataset id with -d")
+        raise UserError(dataset, "holds another dataset: choose another dataset id with -d")
 
 
 def remove_leftovers(dataset: Path, keep: Iterable[str]) -> list[str]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.text import reason_of
 
 from .folds import Splits
 from .names import Entry, Series, parse_entry, parse_name, patient_order
@@ -114,20 +115,21 @@ def _read_json(path: Path) -> object:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: cannot be read as JSON ({reason}); give a file of folds") from error
+        raise UserError(
+            path, f"cannot be read as JSON ({reason_of(error)})", "give a file of folds"
+        ) from error
 
 
 def _parse(content: object, source: str, parse: Callable[[str], Entry | None]) -> list[Fold]:
     if not isinstance(content, list) or not content:
         raise UserError(
-            f"{source}: is not a list of folds, each with train and val (or test); give a splits_final.json"
+            source, "is not a list of folds, each with train and val (or test)", "give a splits_final.json"
         )
     folds = []
     for number, fold in enumerate(content):
         keys = {"val", "test"} & set(fold) if isinstance(fold, dict) else set()
         if len(keys) != 1 or "train" not in fold:
-            raise UserError(f"{source}: fold {number} must have train and one of val and test; correct it")
+            raise UserError(source, f"fold {number} must have train and one of val and test", "correct it")
         train, val = (_names(fold[key], number, source, parse) for key in ("train", keys.pop()))
         once = tuple(dict.fromkeys(train)), tuple(dict.fromkeys(val))
         folds.append(Fold(*once, len(train) + len(val) - sum(map(len, once))))
@@ -137,12 +139,13 @@ def _parse(content: object, source: str, parse: Callable[[str], Entry | None]) -
 
 def _names(names: object, number: int, source: str, parse: Callable[[str], Entry | None]) -> list[str]:
     if not isinstance(names, list):
-        raise UserError(f"{source}: fold {number} must list names of cases, found {type(names).__name__}")
+        raise UserError(source, f"fold {number} must list names of cases, found {type(names).__name__}")
     for name in names:
         if not isinstance(name, str) or parse(name) is None:
             raise UserError(
-                f"{source}: {name!r} in fold {number} is not the name of a case; expected names such as "
-                "SPIDER_002, SPIDER_002_t1 or SPIDER_002_t1_084"
+                source,
+                f"{name!r} in fold {number} is not the name of a case",
+                "expected names such as SPIDER_002, SPIDER_002_t1 or SPIDER_002_t1_084",
             )
     return names
 
@@ -153,13 +156,15 @@ def _check_no_leak(folds: list[Fold], source: str) -> None:
         validated = fold.val_patients
         if both := fold.train_patients & validated:
             raise UserError(
-                f"{source}: patient {min(both, key=patient_order)} is trained and validated on in fold "
-                f"{number}; put all cases of a patient on one side"
+                source,
+                f"patient {min(both, key=patient_order)} is trained and validated on in fold {number}",
+                "put all cases of a patient on one side",
             )
         for patient in sorted(validated, key=patient_order):
             if patient in validated_in:
                 raise UserError(
-                    f"{source}: patient {patient} is validated on in folds {validated_in[patient]} "
-                    f"and {number}; keep one of them"
+                    source,
+                    f"patient {patient} is validated on in folds {validated_in[patient]} and {number}",
+                    "keep one of them",
                 )
             validated_in[patient] = number

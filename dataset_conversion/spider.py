@@ -79,7 +79,7 @@ def find_series(folders: Path | Sequence[Path], contrast: str, t2_source: str) -
         for name in in_images + _without_image(in_images, in_masks):
             if name in names:
                 raise UserError(
-                    f"{spider}: {name} is also in {names[name]}; every series belongs in one folder only"
+                    spider, f"{name} is also in {names[name]}", "every series belongs in one folder only"
                 )
             names[name] = spider
         with_image |= set(in_images)
@@ -93,11 +93,12 @@ def find_series(folders: Path | Sequence[Path], contrast: str, t2_source: str) -
     try:
         chosen = select_series(names, contrast, t2_source)
     except ValueError as error:
-        raise UserError(f"{where}: {error}") from error
+        raise UserError(where, f"{error}") from error
     if not any(series.file_name in with_image for series in chosen):
         raise UserError(
-            f"{where}: none of the {len(with_image)} .mha files is a series for contrast {contrast}; "
-            f"{_EXPECTED}"
+            where,
+            f"none of the {len(with_image)} .mha files is a series for contrast {contrast}",
+            f"{_EXPECTED}",
         )
     return Listing(
         [_files_of(series, names[series.file_name]) for series in chosen], _contrasts(names), ignored
@@ -109,10 +110,10 @@ def _content_of(spider: Path) -> tuple[list[str], list[str]]:
     images, masks = spider / "images", spider / "masks"
     for folder in (spider, images, masks):
         if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder; the input must hold the folders images and masks")
+            raise UserError(folder, "no such folder", "the input must hold the folders images and masks")
     in_images = _volumes_in(images)
     if not in_images:
-        raise UserError(f"{images}: holds no .mha file; {_EXPECTED}")
+        raise UserError(images, "holds no .mha file", f"{_EXPECTED}")
     return in_images, _volumes_in(masks)
 
 
@@ -177,12 +178,13 @@ def read_image_and_mask(files: SpiderSeries) -> tuple[sitk.Image, sitk.Image]:
     """
     if not files.image.is_file():
         raise UserError(
-            f"{files.image}: no such file, though its mask is there: add the image or remove the mask"
+            files.image, "no such file, though its mask is there: add the image or remove the mask"
         )
     if not files.mask.is_file():
         raise UserError(
-            f"{files.mask}: no such file; every image needs a mask of the same name: add it or "
-            "remove the image"
+            files.mask,
+            "no such file",
+            "every image needs a mask of the same name: add it or remove the image",
         )
     image, mask = _straight(files.image), _straight(files.mask)
     check_same_grid(files.mask, mask, files.image, image)
@@ -196,8 +198,9 @@ def _straight(path: Path) -> sitk.Image:
     skew = grids_differ_by_mm(grid, grid.orthonormal())
     if not skew <= MAX_SKEW_MM:
         raise UserError(
-            f"{path}: its axes are not at right angles, voxels would move by {skew:.1f} mm: "
-            "resample it to a grid without skew"
+            path,
+            f"its axes are not at right angles, voxels would move by {skew:.1f} mm: resample it to a grid "
+            "without skew",
         )
     image.SetDirection(grid.orthonormal().direction)
     return image

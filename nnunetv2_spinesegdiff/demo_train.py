@@ -138,7 +138,7 @@ def _run(command: str, folders: DemoFolders) -> None:
         ).returncode
     if status != 0:
         tail = log.read_text().strip().splitlines()[-1:] or ["no output"]
-        raise UserError(f"{log}: `{shown}` ended with status {status} ({tail[0]})")
+        raise UserError(log, f"`{shown}` ended with status {status} ({tail[0]})")
     print(f"  {time.time() - started:.0f} s", flush=True)
 
 

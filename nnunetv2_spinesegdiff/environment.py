@@ -85,5 +85,7 @@ def folder_of(variable: str) -> Path:
     """
     value = os.environ.get(variable)
     if not value:
-        raise UserError(f"{variable} is not set; export {variable}=/a/folder (nnU-Net's data lives there)")
+        raise UserError(
+            None, f"{variable} is not set", f"export {variable}=/a/folder (nnU-Net's data lives there)"
+        )
     return Path(value)

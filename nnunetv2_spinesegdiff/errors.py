@@ -8,12 +8,35 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from .text import reason_of
+
 
 class UserError(Exception):
-    """A mistake of the input or the set-up, told in one line: the file, the cause and what to do.
+    """A mistake in the input or the setup, which the user can correct.
 
-    The commands print the message without a traceback and exit with status 1.
+    The commands print it in one line, "subject: cause; advice", without a traceback, and exit with status 1.
+
+    Attributes:
+        subject: the file, folder or option that the error is about; None if `cause` is a full sentence.
+        cause: what is wrong.
+        advice: what to do; may be empty.
     """
+
+    def __init__(self, subject: str | Path | None, cause: str | None = None, advice: str = "") -> None:
+        """
+        Args:
+            subject: a single argument is the whole message and becomes `cause`.
+        """
+        super().__init__(subject, cause, advice)  # what pickle makes it of again
+        if cause is None:
+            subject, cause = None, str(subject)
+        self.subject = subject
+        self.cause = cause
+        self.advice = advice
+
+    def __str__(self) -> str:
+        text = self.cause if self.subject is None else f"{self.subject}: {self.cause}"
+        return f"{text}; {self.advice}" if self.advice else text
 
 
 class NotSupportedError(UserError, NotImplementedError):
@@ -21,12 +44,13 @@ class NotSupportedError(UserError, NotImplementedError):
 
 
 @contextmanager
-def told_if_unwritable(path: Path, todo: str) -> Iterator[None]:
-    """An OSError of the block becomes a `UserError`: the path cannot be written, why, and what to do."""
+def writing(path: Path, advice: str, *others: type[Exception]) -> Iterator[None]:
+    """Raise a `UserError` that `path` cannot be written where an OSError or one of `others` is raised."""
+    unwritable: tuple[type[Exception], ...] = (OSError, *others)
     try:
         yield
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error}); {todo}") from error
+    except unwritable as error:
+        raise UserError(path, f"cannot be written ({reason_of(error)})", advice) from error
 
 
 def show_user_errors_in_one_line() -> None:

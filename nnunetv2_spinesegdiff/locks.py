@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 @contextmanager
@@ -28,72 +29,44 @@ def locked(path: Path, *, wait: bool = False, without_locks: bool = True) -> Ite
     Raises:
         OSError: the lock file cannot be made or opened.
     """
-    path.touch()
-    file_lock = FileLock(path)
-    try:
-        file_lock.acquire(timeout=-1 if wait else 0)
-        holds = True
-    except Timeout:
-        holds = False
-    except (OSError, NotImplementedError):
-        if not os.access(path, os.R_OK | os.W_OK):
-            raise
-        holds = without_locks
-    try:
-        yield holds
-    finally:
-        file_lock.release()
-
-
-def lock(descriptor: int, *, wait: bool = False) -> bool:
-    """Lock an open file or folder for this process and those that inherit the descriptor.
-
-    Some clusters mount file systems that know no locks. There everybody gets one: better none than no work.
-
-    Args:
-        wait: for whoever holds it.
-
-    Returns:
-        False where another process holds it.
-    """
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+    with _acquired(path, wait) as (holds, _):
+        yield without_locks if holds is None else holds
 
 
 @contextmanager
 def held(path: Path, busy: Exception) -> Iterator[int | None]:
-    """Lock a file, which is created if missing, without waiting for another process.
-
-    On file systems without locks, as some clusters mount them, the block runs without one.
+    """Lock a file like `locked`, without waiting, for processes that must not run at the same time.
 
     Args:
-        busy: raised if another process holds the lock.
+        path: the lock file.
+        busy: raised if another process or thread holds the lock.
 
     Yields:
         The file descriptor. A child process that inherits it keeps the lock if this process is killed.
 
     Raises:
-        OSError: the file cannot be created.
+        OSError: the lock file cannot be made or opened.
     """
-    file_lock = FileLock(path)
+    with _acquired(path, False) as (holds, descriptor):
+        if holds is False:
+            raise busy
+        yield descriptor
+
+
+@contextmanager
+def _acquired(path: Path, wait: bool) -> Iterator[tuple[bool | None, int | None]]:
+    """Yield whether the lock is held (None on a file system without locks), and its file descriptor."""
+    file_lock = FileLock(path)  # creates the file; on ENOSYS it takes a file that exists for a lock
+    holds: bool | None = True
     try:
-        file_lock.acquire(timeout=0)
+        file_lock.acquire(timeout=-1 if wait else 0)
     except Timeout:
-        raise busy from None
+        holds = False
     except (OSError, NotImplementedError) as error:
-        if getattr(error, "errno", errno.ENOSYS) not in _NO_LOCKS:
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
             raise
+        holds = None
     try:
-        yield file_lock._context.lock_file_fd
+        yield holds, file_lock._context.lock_file_fd
     finally:
         file_lock.release()

@@ -15,7 +15,7 @@ from .stored import check_sagittal
 def check_new_folder(output: Path) -> None:
     """Raises UserError where an output folder is not empty, or is a file."""
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UserError(f"{output}: already exists and is not an empty folder; choose a new one")
+        raise UserError(output, "already exists and is not an empty folder", "choose a new one")
 
 
 def check_device(device: str) -> None:
@@ -25,9 +25,9 @@ def check_device(device: str) -> None:
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("no CUDA device was found; add `-device cpu` (or mps on a Mac)")
+        raise UserError(None, "no CUDA device was found", "choose `-device cpu` (or mps on a Mac)")
     if device == "mps" and not torch.backends.mps.is_available():
-        raise UserError("no MPS device was found; add `-device cpu`")
+        raise UserError(None, "no MPS device was found", "choose `-device cpu`")
 
 
 def check_trainer(name: str) -> None:
@@ -39,8 +39,9 @@ def check_trainer(name: str) -> None:
             recursive_find_trainer_class_by_name(name)
     except RuntimeError:
         raise UserError(
-            f"trainer {name}: not found; ours are nnUNetTrainerSpineSegDiff, nnUNetTrainerStage1 "
-            "and the others that README lists"
+            f"trainer {name}",
+            "not found",
+            "ours are nnUNetTrainerSpineSegDiff, nnUNetTrainerStage1 and the others that README lists",
         ) from None
 
 
@@ -64,15 +65,15 @@ def check_planned(dataset: str, configuration: str, plans: str) -> None:
     plans_file = folder_of("nnUNet_preprocessed") / name / f"{plans}.json"
     advice = f"run `nnUNetv2_plan_and_preprocess -d {dataset} -c {configuration}` first"
     if not plans_file.is_file():
-        raise UserError(f"{plans_file}: there is no such file; {advice}")
+        raise UserError(plans_file, "there is no such file", advice)
     content = json.loads(plans_file.read_text())
     known = content["configurations"]
     if configuration not in known:
-        raise UserError(f"{plans_file}: has no configuration {configuration}, only {', '.join(known)}")
+        raise UserError(plans_file, f"has no configuration {configuration}, only {', '.join(known)}")
     check_sagittal(content, configuration)
     folder = plans_file.parent / known[configuration].get("data_identifier", f"{plans}_{configuration}")
     if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such folder; {advice}")
+        raise UserError(folder, "there is no such folder", advice)
 
 
 def name_of_dataset(dataset: str, advice: str) -> str:
@@ -82,4 +83,4 @@ def name_of_dataset(dataset: str, advice: str) -> str:
     try:
         return maybe_convert_to_dataset_name(int(dataset) if dataset.isdigit() else dataset)
     except (RuntimeError, ValueError):
-        raise UserError(f"dataset {dataset}: not found in nnU-Net's folders; {advice}") from None
+        raise UserError(f"dataset {dataset}", "not found in nnU-Net's folders", advice) from None

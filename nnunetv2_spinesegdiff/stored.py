@@ -36,7 +36,8 @@ def check_sagittal(plans: dict[str, Any], configuration: str) -> None:
     if configuration.startswith("2d") and plans.get("transpose_forward", (0,))[0] != 0:
         spacing = plans["original_median_spacing_after_transp"]
         raise UserError(
-            f"{plans['dataset_name']}: nnU-Net planned 2d slices across the sagittal ones, because these lie "
-            f"closer together than their pixels (median spacing {spacing} mm, largest first); convert single "
-            "slices (`spinesegdiff convert --slices middle` or `each`) and plan again"
+            plans["dataset_name"],
+            "nnU-Net planned 2d slices across the sagittal ones, because these lie closer together than "
+            f"their pixels (median spacing {spacing} mm, largest first)",
+            "convert single slices (`spinesegdiff convert --slices middle` or `each`) and plan again",
         )

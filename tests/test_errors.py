@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +30,29 @@ def test_a_bug_keeps_its_traceback():
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "ZeroDivisionError" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ((Path("scan.mha"), "is truncated", "copy it again"), "scan.mha: is truncated; copy it again"),
+        (("scan.mha", "is truncated"), "scan.mha: is truncated"),
+        ((None, "nnUNet_raw is not set", "export it"), "nnUNet_raw is not set; export it"),
+        (("nnUNet_raw is not set",), "nnUNet_raw is not set"),
+    ],
+)
+def test_the_parts_of_an_error_are_rendered_in_one_line_in_every_process(parts, message):
+    error = errors.UserError(*parts)
+    copy = pickle.loads(pickle.dumps(error))
+    assert str(error) == str(copy) == message
+    assert (copy.subject, copy.cause, copy.advice) == (error.subject, error.cause, error.advice)
+
+
+@pytest.mark.parametrize("kind", [OSError, RuntimeError])
+def test_what_cannot_be_written_is_named(kind):
+    with pytest.raises(errors.UserError) as caught, errors.writing(Path("out"), "make room", RuntimeError):
+        raise kind("no space left")
+    assert str(caught.value) == "out: cannot be written (no space left); make room"
 
 
 @pytest.fixture

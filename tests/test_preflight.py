@@ -72,7 +72,7 @@ def test_a_fold_is_a_number_or_all(fold, capsys):
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(UserError, match="add `-device cpu`"):
+    with pytest.raises(UserError, match="`-device cpu`"):
         check_device("cuda")
     check_device("cpu")
 

@@ -6,14 +6,14 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import as_completed
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 from tqdm import tqdm
 
-from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.errors import UserError, writing
 from nnunetv2_spinesegdiff.files import save_json, written_whole
 from nnunetv2_spinesegdiff.workers import worker_processes
 
@@ -61,7 +61,7 @@ def make_phantom(
     """
     _check_numbers(patients, seed, first_patient)
     output = Path(output)
-    with _one_line_if_not_writable(output):
+    with _writing(output):
         _claim(output, seed)
         _remove_half_written(output)
     cohort = [draw_patient(seed, first_patient + k) for k in range(patients)]
@@ -76,7 +76,7 @@ def make_phantom(
     with bar:
         for _ in _run(jobs, num_processes or os.cpu_count() or 1):
             bar.update()
-    with _one_line_if_not_writable(output):
+    with _writing(output):
         _write_tables(output, seed, cohort)
     return [_image_path(output, stem) for stem in stems]
 
@@ -116,29 +116,29 @@ def _write_volume(path: Path, array: np.ndarray, acquisition: Acquisition) -> No
 
 def _check_numbers(patients: int, seed: int, first_patient: int) -> None:
     if patients < 1:
-        raise UserError(f"{patients} patients: at least one is needed")
+        raise UserError(f"{patients} patients", "at least one is needed")
     if first_patient < 1:
-        raise UserError(f"first patient {first_patient}: numbers start at 1")
+        raise UserError(f"first patient {first_patient}", "numbers start at 1")
     if seed < 0:
-        raise UserError(f"seed {seed}: must not be negative")
+        raise UserError(f"seed {seed}", "must not be negative")
 
 
 def _claim(output: Path, seed: int) -> None:
     note = output / NOTE
     made_by = {"made_by": "spinesegdiff phantom", "model_version": MODEL_VERSION, "seed": seed}
     if output.exists() and not output.is_dir():
-        raise UserError(f"{output}: is not a folder: choose another")
+        raise UserError(output, "is not a folder: choose another")
     if not note.exists():
         if output.is_dir() and any(output.iterdir()):
-            raise UserError(f"{output}: is not empty and was not made by this command: choose another folder")
+            raise UserError(output, "is not empty and was not made by this command: choose another folder")
         save_json(made_by, note)
         return
     try:
         found = json.loads(note.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{note}: is damaged: choose another folder or remove this one") from error
+        raise UserError(note, "is damaged: choose another folder or remove this one") from error
     if found != made_by:
-        raise UserError(f"{output}: holds patients of another seed or version: choose another folder")
+        raise UserError(output, "holds patients of another seed or version: choose another folder")
 
 
 def _remove_half_written(output: Path) -> None:
@@ -148,15 +148,8 @@ def _remove_half_written(output: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-@contextmanager
-def _one_line_if_not_writable(output: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        cause = error.strerror or error
-        raise UserError(
-            f"{output}: cannot be written ({cause}): make it writable or choose another"
-        ) from error
+def _writing(output: Path) -> AbstractContextManager[None]:
+    return writing(output, "make it writable or choose another")
 
 
 def _run(jobs: list[Job], num_processes: int) -> Iterator[None]:
@@ -174,7 +167,7 @@ def _run(jobs: list[Job], num_processes: int) -> Iterator[None]:
 def _work(job: Job) -> None:
     output, seed, number, sequence = job
     patient = draw_patient(seed, number)
-    with _one_line_if_not_writable(output):
+    with _writing(output):
         write_series(output, patient, next(a for a in patient.acquisitions if a.sequence == sequence))
 
 

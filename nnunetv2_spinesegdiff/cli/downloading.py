@@ -17,6 +17,7 @@ def add_download(commands: argparse._SubParsersAction) -> None:
         "download",
         "Fetch SPIDER from Zenodo (about 4 GB), check and unpack it into a folder for convert. Run again, it "
         "goes on where it stopped.",
+        extra="download",
     )
     p.add_argument("-o", type=Path, required=True, metavar="DIR", help="output folder")
     p.add_argument(
@@ -49,9 +50,7 @@ def _download(options: argparse.Namespace) -> None:
             dataset=SPIDER,
         )
     except KeyboardInterrupt:
-        raise UserError(
-            f"{options.o}: interrupted; the same command goes on where this one stopped"
-        ) from None
+        raise UserError(options.o, "interrupted", "the same command goes on where this one stopped") from None
     for note in report.notes:
         print(note)
     if report.kept:

@@ -129,7 +129,11 @@ class SamplerSettings:
             ),
             (self.num_samples >= 1, "num_samples", "1, 2, ..."),
             (0 <= self.eta <= 1, "eta", "[0, 1]"),
-            (0 <= self.stage1_weight < 1, "stage1_weight", "[0, 1); use --no_refine for stage 1 alone"),
+            (
+                0 <= self.stage1_weight < 1,
+                "stage1_weight",
+                "[0, 1); stage 1 alone is a prediction without refinement",
+            ),
             (
                 self.start != "noise" or self.stage1_weight == 0,
                 "stage1_weight",

@@ -56,7 +56,7 @@ def overview_of(table: pd.DataFrame, source: str) -> Overview:
     columns = {str(name).strip().lower(): position for position, name in enumerate(table)}
     if SERIES not in columns:
         found = ", ".join(map(str, table)) or "none"
-        raise UserError(f"{source}: has no column {SERIES} (found {found}); give SPIDER's overview.csv")
+        raise UserError(source, f"has no column {SERIES} (found {found})", "give SPIDER's overview.csv")
     names = [str(name).strip().removesuffix(".mha") for name in table.iloc[:, columns[SERIES]]]
     known = [
         (s.patient, s.sequence) if s and s.slice_number is None else None for s in map(parse_series, names)
@@ -75,11 +75,11 @@ def overview_of(table: pd.DataFrame, source: str) -> Overview:
     series = series[[pair is not None for pair in known]].reset_index(drop=True)
     if series.empty:
         raise UserError(
-            f"{source}: names no series such as 12_t1 or 12_t2 in {SERIES}; give SPIDER's overview.csv"
+            source, f"names no series such as 12_t1 or 12_t2 in {SERIES}", "give SPIDER's overview.csv"
         )
     if (twice := series.duplicated(["patient", "sequence"])).any():
         patient, sequence = series.loc[twice, ["patient", "sequence"]].iloc[0]
-        raise UserError(f"{source}: series {patient}_{sequence} has two lines; keep one of them")
+        raise UserError(source, f"series {patient}_{sequence} has two lines", "keep one of them")
     missing = tuple(name for name in wanted if name not in series)
     not_series = tuple(name for name, pair in zip(names, known, strict=True) if pair is None)
     return Overview(series, missing, not_series, tuple(stray))

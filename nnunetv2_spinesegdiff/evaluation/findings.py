@@ -113,18 +113,19 @@ def gradings_of(table: pd.DataFrame, source: str, pfirrmann: int = 4) -> Grading
     columns = _columns(table, source)
     if PATIENT not in columns:
         raise UserError(
-            f"{source}: has no column {PATIENT} (found {', '.join(map(str, table)) or 'none'}); "
-            "give SPIDER's radiological_gradings.csv or a table with its columns"
+            source,
+            f"has no column {PATIENT} (found {', '.join(map(str, table)) or 'none'})",
+            "give SPIDER's radiological_gradings.csv or a table with its columns",
         )
     if table.empty:
         raise UserError(
-            f"{source}: has no line below the names of the columns; give a table with a line a disc"
+            source, "has no line below the names of the columns", "give a table with a line a disc"
         )
     wanted = (LEVEL, *COLUMNS.values())
     missing = tuple(name for name in wanted if name not in columns)
     if set(missing) >= set(COLUMNS.values()):
         raise UserError(
-            f"{source}: grades no finding; columns such as {', '.join(COLUMNS.values())} are expected"
+            source, "grades no finding", f"columns such as {', '.join(COLUMNS.values())} are expected"
         )
     discs = pd.DataFrame({"patient": _patients(columns[PATIENT], source)})
     discs["level"] = _levels(columns[LEVEL], source) if LEVEL in columns else pd.Series(dtype="Int64")
@@ -145,7 +146,7 @@ def _columns(table: pd.DataFrame, source: str) -> dict[str, pd.Series]:
     for position, name in enumerate(map(str, table)):
         wanted = known.get(_normal(name))
         if wanted in found:
-            raise UserError(f"{source}: has two columns {wanted}; remove one")
+            raise UserError(source, f"has two columns {wanted}", "remove one")
         if wanted is not None:
             found[wanted] = table.iloc[:, position].reset_index(drop=True)
     return found
@@ -161,7 +162,7 @@ def _blank(column: pd.Series) -> pd.Series:
 
 def _patients(column: pd.Series, source: str) -> pd.Series:
     if (blank := _blank(column)).any():
-        raise UserError(f"{source}: {_line(blank)} has no {PATIENT}; fill it in or remove the line")
+        raise UserError(source, f"{_line(blank)} has no {PATIENT}", "fill it in or remove the line")
     return column.map(canonical_patient).astype(object)
 
 
@@ -169,7 +170,7 @@ def _levels(column: pd.Series, source: str) -> pd.Series:
     levels = _numbers(column, LEVEL, source)
     if (wrong := levels.isna() | (levels % 1 != 0)).any():
         raise UserError(
-            f"{source}: {_line(wrong)} has no whole number as {LEVEL}; correct it or remove the line"
+            source, f"{_line(wrong)} has no whole number as {LEVEL}", "correct it or remove the line"
         )
     return levels.astype("Int64")
 
@@ -179,7 +180,7 @@ def _numbers(column: pd.Series, name: str, source: str) -> pd.Series:
     if (wrong := ~np.isfinite(numbers) & ~_blank(column)).any():
         entry = column[wrong].iloc[0]
         raise UserError(
-            f"{source}: {_line(wrong)} has {entry!r} as {name}; write a number, or nothing if ungraded"
+            source, f"{_line(wrong)} has {entry!r} as {name}", "write a number, or nothing if ungraded"
         )
     return numbers
 
@@ -189,8 +190,9 @@ def _present(grades: pd.Series, name: str, source: str, lowest: int) -> pd.Serie
     if (wrong := (grades < low) | (grades > high)).any():
         expected = f"{low} to {high}" if np.isfinite(high) else "0 or more"
         raise UserError(
-            f"{source}: {_line(wrong)} has {grades[wrong].iloc[0]:g} as {name}; "
-            f"write {expected}, or nothing if ungraded"
+            source,
+            f"{_line(wrong)} has {grades[wrong].iloc[0]:g} as {name}",
+            f"write {expected}, or nothing if ungraded",
         )
     # "Present" is above 0, not from 1: a grade between two types is one, too.
     present = grades >= lowest if low > 0 else grades > 0
@@ -202,8 +204,9 @@ def _check_no_disc_twice(discs: pd.DataFrame, source: str) -> None:
     if twice.any():
         patient, level = discs[twice].iloc[0]
         raise UserError(
-            f"{source}: {_line(twice)} has patient {patient}, {LEVEL} {level} a second time; "
-            "keep one of the lines"
+            source,
+            f"{_line(twice)} has patient {patient}, {LEVEL} {level} a second time",
+            "keep one of the lines",
         )
 
 

@@ -17,6 +17,8 @@ from statsmodels.regression.linear_model import OLS
 from statsmodels.regression.mixed_linear_model import MixedLM
 from statsmodels.stats.meta_analysis import effectsize_smd
 
+from ..text import reason_of
+
 TEST_COLUMNS = ("test", "difference", "difference_low", "difference_high", "t", "df", "p", "fit", "reason")
 """`difference_low` and `difference_high` bound the difference with 95 % confidence. `fit` tells how the fit
 of a model went, empty for tests without one; `reason` why there is no test (p is NaN then), else empty."""
@@ -106,9 +108,7 @@ def mixed_model(
             error = float(np.asarray(result.bse_fe)[1])
             between, within = float(np.asarray(result.cov_re).item()), float(result.scale)
         except (np.linalg.LinAlgError, ValueError, ZeroDivisionError) as failure:
-            raise FitError(
-                f"no fit ({str(failure).splitlines()[0] if str(failure) else 'singular'})"
-            ) from None
+            raise FitError(f"no fit ({reason_of(failure)})") from None
     if not result.converged:
         raise FitError("no convergence")
     if not (np.isfinite(error) and error > 0) or within < SAME:

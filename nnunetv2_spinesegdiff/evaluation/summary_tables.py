@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
+
+from ..text import markdown_table, mean_and_spread, number
 
 MEAN_DICE = "mDICE"
 HEADINGS = {
@@ -103,9 +104,9 @@ def printed(table: pd.DataFrame, metric: str = "dice", transposed: bool = False)
         columns["Dim"] = table["dim"]
     for name in structures_of(table):
         pairs = zip(table[f"{name} mean"], table[f"{name} sd"], strict=True)
-        columns[name] = pd.Series([_cell(mean, spread, digits) for mean, spread in pairs])
+        columns[name] = pd.Series([mean_and_spread(mean, spread, digits) for mean, spread in pairs])
     mean = mean_name(metric)
-    columns[mean] = pd.Series([_number(value, digits + 1) for value in table[mean]])
+    columns[mean] = pd.Series([number(value, digits + 1) for value in table[mean]])
     made = pd.DataFrame(columns)
     if (made["Data"] == "").all():
         made = made.drop(columns="Data")
@@ -118,8 +119,7 @@ def printed(table: pd.DataFrame, metric: str = "dice", transposed: bool = False)
 
 def as_markdown(lines: pd.DataFrame, title: str, notes: Sequence[str] = ()) -> str:
     """Printed lines under a title, notes beneath."""
-    rows = [list(lines.columns), ["---"] * len(lines.columns), *lines.astype(str).to_numpy().tolist()]
-    body = "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows)
+    body = markdown_table(lines, lines.astype(str).to_numpy().tolist())
     return "\n\n".join([title, body, *notes]) + "\n"
 
 
@@ -163,16 +163,6 @@ def absence_note(scores: pd.DataFrame) -> str:
         f"Structures not in both label and prediction, of {len(scores)}: {told}. Where one is missing Dice "
         "and Jaccard are 0 and distances have no value; a structure in neither has no score."
     )
-
-
-def _cell(mean: float, spread: float, digits: int) -> str:
-    return (
-        _number(mean, digits) if np.isnan(spread) else f"{_number(mean, digits)} ± {_number(spread, digits)}"
-    )
-
-
-def _number(value: float, digits: int) -> str:
-    return "n/a" if np.isnan(value) else f"{value:.{digits}f}"
 
 
 def _sentence(text: str) -> str:

@@ -45,7 +45,7 @@ def dataset_name(number: int) -> str | None:
 
 def validation_cases(dataset: int, fold: int) -> ValidationCases:
     """Find the validation cases of a fold. Raises UserError if it, an image or a label is missing."""
-    from ..inference.held_out_cases import HeldOutCases  # imports nnU-Net
+    from ..calibration.cases import HeldOutCases  # imports nnU-Net
 
     name = dataset_name(dataset)
     if name is None:

@@ -16,7 +16,7 @@ from typing import Any
 from ..environment import folder_of
 from ..errors import UserError
 from ..files import save_json
-from ..presegmentations import MANIFEST, digest, folder_of_collection
+from ..training.presegmentations import MANIFEST, digest, folder_of_collection
 from .datasets import ValidationCases, dataset_name, validation_cases
 from .description import System
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from typing import Any
-from unittest import mock
 
 from ..environment import make_trainers_known
 from ..errors import UserError
@@ -55,13 +54,13 @@ def predict(arguments: list[str]) -> None:
         UserError: dataset, model or device is not there, the model has no refiner, the flags ask for what
             model or machine cannot do, nothing to predict was found, or cases were left out.
     """
-    from nnunetv2.inference import predict_from_raw_data as stock
+    from ..nnunet_hooks import command_line, stock
 
     ours, rest = flags_parser().parse_known_args(arguments)
     asks_for_help = bool({"-h", "--help"} & set(rest))
     if asks_for_help:
         print(flags_parser().format_help())
-    with mock.patch.object(sys, "argv", ["nnUNetv2_predict", *rest]):
+    with command_line(["nnUNetv2_predict", *rest]):
         if asks_for_help or not vars(ours):
             stock.predict_entry_point()
             return
@@ -70,8 +69,7 @@ def predict(arguments: list[str]) -> None:
 
 
 def _predict_with_our_predictor(ours: argparse.Namespace) -> None:
-    from nnunetv2.inference import predict_from_raw_data as stock
-
+    from ..nnunet_hooks import predictor_class, stock
     from .memory import keep_freed_memory
     from .predictor import SpineSegDiffPredictor
     from .settings import PredictionSettings
@@ -86,8 +84,7 @@ def _predict_with_our_predictor(ours: argparse.Namespace) -> None:
             made.append(self)
 
     keep_freed_memory()
-    # The stock entry point builds its predictor by this name and offers no other way to choose one.
-    with mock.patch.object(stock, "nnUNetPredictor", Predictor):
+    with predictor_class(Predictor):
         stock.predict_entry_point()
     failures = [line for predictor in made for line in predictor.failures]
     if failures:

@@ -126,7 +126,7 @@ def check_whole(written: Path, path: Path) -> None:
         UserError: it is cut off.
     """
     if not is_whole(written):
-        raise UserError(f"{path}: cannot be written whole, is the disk full? Make room and run again")
+        raise UserError(path, "cannot be written whole, is the disk full? Make room and run again")
 
 
 def keep_record(folder: Path, record: Mapping[str, Any], overwrite: bool, ending: str) -> None:
@@ -139,12 +139,13 @@ def keep_record(folder: Path, record: Mapping[str, Any], overwrite: bool, ending
     if not overwrite and any(folder.glob(f"[!.]*{ending}")):
         if not path.is_file():
             raise UserError(
-                f"{folder}: holds masks that were predicted without --refine or another flag of ours; go on "
-                "without it, or choose another folder"
+                folder,
+                "holds masks that were predicted without --refine or another flag of ours",
+                "go on without it, or choose another folder",
             )
         differing = _differing(path, record)
         if differing:
-            raise UserError(f"{folder}: holds masks of another kind ({differing}); choose another folder")
+            raise UserError(folder, f"holds masks of another kind ({differing})", "choose another folder")
     save_json(record, path)
 
 
@@ -161,6 +162,6 @@ def _differing(path: Path, record: Mapping[str, Any]) -> str:
     try:
         earlier = json.loads(path.read_text())
     except ValueError:
-        raise UserError(f"{path}: cannot be read, is it truncated? Choose another folder") from None
+        raise UserError(path, "cannot be read, is it truncated? Choose another folder") from None
     differing = [k for k in {**earlier, **record} if earlier.get(k) != record.get(k)]
     return ", ".join(f"{k} {earlier.get(k)} instead of {record.get(k)}" for k in sorted(differing))

@@ -11,6 +11,7 @@ from nnunetv2.imageio.base_reader_writer import BaseReaderWriter
 from ..errors import UserError
 from ..images.reading import check_file
 from ..images.scan import ending_of_results
+from ..text import reason_of
 
 
 def why_unfit(files: Iterable[str], reader: BaseReaderWriter) -> str | None:
@@ -28,8 +29,7 @@ def why_unfit(files: Iterable[str], reader: BaseReaderWriter) -> str | None:
         except UserError as error:
             return str(error)
         except Exception as error:  # readers of many formats
-            detail = str(error).strip().splitlines()
-            return f"{file}: cannot be read ({detail[-1] if detail else type(error).__name__})"
+            return f"{file}: cannot be read ({reason_of(error)})"
         if not np.isfinite(voxels).all():
             return f"{file}: holds NaN or Inf; replace them and predict this case again"
         if voxels.min() == voxels.max():

@@ -34,7 +34,7 @@ def check_supported(reader: str) -> None:
         UserError: the reader does not keep the scan's place in the patient (natural images, TIFF).
     """
     if reader not in READERS:
-        raise UserError(f"{reader}: this reader does not keep where a scan lies; {_TODO}")
+        raise UserError(reader, "this reader does not keep where a scan lies", f"{_TODO}")
 
 
 def write_map(values: np.ndarray, path: Path | str, properties: Mapping[str, Any]) -> None:
@@ -95,7 +95,7 @@ def _check_axes(values: np.ndarray, axes: int) -> None:
 def _itk_image(values: np.ndarray, path: Path | str, stuff: Mapping[str, Any]) -> sitk.Image:
     axes = len(stuff["spacing"])
     if axes not in (2, 3):
-        raise UserError(f"{path}: the scan has {axes} axes, maps need 2 or 3; save one file a channel")
+        raise UserError(path, f"the scan has {axes} axes, maps need 2 or 3", "save one file a channel")
     image = sitk.GetImageFromArray(np.asarray(values[0] if axes == 2 else values, dtype=np.float32))
     image.SetSpacing(stuff["spacing"])
     image.SetOrigin(stuff["origin"])
@@ -123,7 +123,7 @@ def _write_nibabel(values: np.ndarray, path: Path | str, properties: Mapping[str
 
 def _nibabel_stuff(properties: Mapping[str, Any], path: Path | str) -> Mapping[str, Any]:
     if "nibabel_stuff" not in properties:
-        raise UserError(f"{path}: the scan's reader does not keep where it lies; {_TODO}")
+        raise UserError(path, "the scan's reader does not keep where it lies", f"{_TODO}")
     return properties["nibabel_stuff"]
 
 

@@ -16,11 +16,12 @@ import numpy as np
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from ..errors import UserError
-from ..evaluation.confidence import structure_rows, write_confidence
+from ..text import reason_of
+from ..uncertainty.confidence import structure_rows, write_confidence
 from .finished import UNCERTAINTY, is_whole
 from .maps import check_supported, write_map, write_maps
 from .pool import each_case
-from .probabilities import read_probabilities, told
+from .probabilities import read_probabilities
 from .structures import Structures, channels_of, structures_of
 
 _AGAIN = "predict this case again with --save_probabilities"
@@ -117,17 +118,17 @@ def entropy(probabilities: np.ndarray) -> np.ndarray:
 
 def _opened(folder: Path, out: Path, images: Path | None) -> Prediction:
     if not folder.is_dir():
-        raise UserError(f"{folder}: there is no such folder; name the output folder of nnUNetv2_predict")
+        raise UserError(folder, "there is no such folder", "name the output folder of nnUNetv2_predict")
     if not any(folder.glob("*.npz")):
-        raise UserError(f"{folder}: holds no probabilities (.npz); predict with --save_probabilities")
+        raise UserError(folder, "holds no probabilities (.npz)", "predict with --save_probabilities")
     if out.resolve() == folder.resolve():
         raise UserError(
-            f"{out}: holds the masks, and maps beside them would be taken for masks; choose another -o"
+            out, "holds the masks, and maps beside them would be taken for masks", "choose another -o"
         )
     if (out / ".rows").exists():
-        raise UserError(f"{out}: holds the maps of a prediction with --save_uncertainty; choose another -o")
+        raise UserError(out, "holds the maps of a prediction with --save_uncertainty", "choose another -o")
     if images is not None and not images.is_dir():
-        raise UserError(f"{images}: there is no such folder; name the one that holds the scans")
+        raise UserError(images, "there is no such folder", "name the one that holds the scans")
     plans = _read(folder / "plans.json", "image_reader_writer")
     check_supported(plans["image_reader_writer"])
     return Prediction(folder, out, images, plans, _read(folder / "dataset.json", "labels", "file_ending"))
@@ -138,12 +139,12 @@ def _read(path: Path, *keys: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: is missing; {todo}") from None
+        raise UserError(path, "is missing", todo) from None
     except ValueError as error:
-        raise UserError(f"{path}: is no JSON ({error}); {todo}") from error
+        raise UserError(path, f"is no JSON ({error})", todo) from error
     for key in keys:
         if not isinstance(content, dict) or key not in content:
-            raise UserError(f"{path}: has no {key!r}; {todo}")
+            raise UserError(path, f"has no {key!r}", todo)
     return content
 
 
@@ -162,7 +163,7 @@ def _attempt(prediction: Prediction, case: str) -> Result:
     except Exception as error:
         # Whatever it is, the other cases must not be lost over it.
         todo = "run again with a smaller -np" if isinstance(error, MemoryError) else _AGAIN
-        failure = f"{prediction.folder / case}: {told(error)}; {todo}"
+        failure = f"{prediction.folder / case}: {reason_of(error, with_type=True)}; {todo}"
     for path in prediction.outputs(case):
         path.unlink(missing_ok=True)
     return [], failure
@@ -191,9 +192,9 @@ def _write_case(prediction: Prediction, case: str) -> list[dict[str, Any]]:
 def _read_mask(path: Path, reader: Any) -> tuple[np.ndarray, dict[str, Any]]:
     """Label map (Z, Y, X) and properties in the reader's order, which is that of the probabilities."""
     if not path.is_file():
-        raise UserError(f"{path}: there is no mask; {_AGAIN}")
+        raise UserError(path, "there is no mask", f"{_AGAIN}")
     if not is_whole(path):
-        raise UserError(f"{path}: cannot be read, is it truncated? {_AGAIN}")
+        raise UserError(path, f"cannot be read, is it truncated? {_AGAIN}")
     array, properties = reader.read_seg(str(path))
     return array[0].round().astype(np.int64), properties
 
@@ -211,10 +212,10 @@ def _draw(
     from .export import draw_scan
 
     if not scan.is_file():
-        raise UserError(f"{scan}: there is no scan of this name; check --images, or leave it out")
+        raise UserError(scan, "there is no scan of this name", "check --images, or leave it out")
     if not is_whole(scan):
-        raise UserError(f"{scan}: cannot be read, is it truncated? Check --images, or leave it out")
+        raise UserError(scan, "cannot be read, is it truncated? Check --images, or leave it out")
     image = reader.read_images([str(scan)])[0][0]
     if image.shape != mask.shape:
-        raise UserError(f"{scan}: has shape {image.shape}, its mask {mask.shape}; check --images")
+        raise UserError(scan, f"has shape {image.shape}, its mask {mask.shape}", "check --images")
     draw_scan(case, image, mask, heatmap, properties, structures, path)

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
@@ -18,11 +17,12 @@ from tqdm import tqdm
 
 from ..diffusion.fusion import ENTROPY, class_entropy
 from ..errors import UserError
-from ..evaluation.confidence import agreement_limit
 from ..network.diffusion_network import DiffusionNetwork
 from ..network.two_stage import TwoStageNetwork
+from ..nnunet_hooks import OptimizedModule, checkpoint_loader, export_function, stock
 from ..stored import stored_in
-from .calibrated import Calibration, stored_calibration
+from ..uncertainty.confidence import agreement_limit
+from ..uncertainty.stored import Calibration, stored_calibration
 from .confidence_table import collect_confidence
 from .export import CASE, CaseMaps, export_case
 from .finished import Outputs, are_of_this_kind, keep_record
@@ -30,9 +30,8 @@ from .inputs import why_unfit
 from .maps import check_supported
 from .mirrored import predict_mirrored
 from .settings import PredictionSettings, autocast, check_precision
-from .stock import OptimizedModule, stock
 from .tiles import TileMaps
-from .untrusted import check_network_classes, load_safely, loaded_safely, read_json
+from .untrusted import check_network_classes, load_safely, read_json
 
 
 class SpineSegDiffPredictor(stock.nnUNetPredictor):
@@ -90,7 +89,7 @@ class SpineSegDiffPredictor(stock.nnUNetPredictor):
         if "trainer" in stored_in(plans):
             self._initialize_exported(folder, plans, use_folds, checkpoint_name, checkpoints)
         else:
-            with loaded_safely():
+            with checkpoint_loader(load_safely):
                 super().initialize_from_trained_model_folder(
                     model_training_output_dir, use_folds, checkpoint_name
                 )
@@ -164,16 +163,19 @@ class SpineSegDiffPredictor(stock.nnUNetPredictor):
     def _check_network(self, folder: Path) -> None:
         if not isinstance(self.network, DiffusionNetwork):
             raise UserError(
-                f"{folder}: trained with {self.trainer_name}, which has no refiner; "
-                "leave out our flags, or predict with -tr nnUNetTrainerSpineSegDiff"
+                folder,
+                f"trained with {self.trainer_name}, which has no refiner",
+                "leave out our flags, or predict with -tr nnUNetTrainerSpineSegDiff",
             )
         if isinstance(self.network, TwoStageNetwork):
             return
-        for flag, given in (("--no_refine", not self.settings.refine), ("--preset", self.settings.preset)):
+        for flag, given in (("no_refine", not self.settings.refine), ("preset", self.settings.preset)):
             if given:
                 raise UserError(
-                    f"{flag}: {folder} was trained with {self.trainer_name}, which starts from noise "
-                    "and refines nothing; leave it out, --num_samples and --ddim_steps choose the cost"
+                    flag,
+                    f"{folder} was trained with {self.trainer_name}, which starts from noise and refines "
+                    "nothing",
+                    "leave it out, num_samples and ddim_steps choose the cost",
                 )
 
     @property
@@ -231,8 +233,9 @@ class SpineSegDiffPredictor(stock.nnUNetPredictor):
             ending = f"_0000{self.dataset_json['file_ending']}"
             if not any(Path(list_of_lists_or_source_folder).glob(f"*{ending}")):
                 raise UserError(
-                    f"{list_of_lists_or_source_folder}: no case to predict; the model reads files that end "
-                    f"in {ending} (one number a channel)"
+                    list_of_lists_or_source_folder,
+                    "no case to predict",
+                    f"the model reads files that end in {ending} (one number a channel)",
                 )
         inputs, outputs, previous = super()._manage_input_and_output_lists(
             list_of_lists_or_source_folder,
@@ -282,8 +285,7 @@ class SpineSegDiffPredictor(stock.nnUNetPredictor):
     ) -> list:
         """Stock, with an export of ours: files appear whole, and with them what the user asked for."""
         outputs: list[str] = []
-        # The stock loop gives the work to this name and offers no other way to choose it.
-        with mock.patch.object(stock, "export_prediction_from_logits", self.export):
+        with export_function(self.export):
             returned = super().predict_from_data_iterator(
                 self._remembering(data_iterator, outputs), save_probabilities, *args, **kwargs
             )
@@ -320,7 +322,7 @@ class SpineSegDiffPredictor(stock.nnUNetPredictor):
             properties[CASE] = replace(case, uncertainty=seen.uncertainty, stage1=seen.stage1)
             self.export(logits, properties, *rest)
 
-        with mock.patch.object(stock, "export_prediction_from_logits", export):
+        with export_function(export):
             returned = super().predict_from_files_sequential(
                 list_of_lists_or_source_folder,
                 output_folder_or_list_of_truncated_output_files,
@@ -423,8 +425,8 @@ class _WithoutRandomWeights(TorchFunctionMode):
 
 def _check_trained(folder: Path, folds: Any, checkpoint_name: str) -> None:
     if not (folder / "plans.json").is_file():
-        raise UserError(f"{folder}: there is no trained model; check -d, -tr, -p and -c, or train it first")
+        raise UserError(folder, "there is no trained model", "check -d, -tr, -p and -c, or train it first")
     for fold in folds or ():
         checkpoint = folder / f"fold_{fold}" / checkpoint_name
         if not checkpoint.is_file():
-            raise UserError(f"{checkpoint}: there is no such checkpoint; name the trained folds with -f")
+            raise UserError(checkpoint, "there is no such checkpoint", "name the trained folds with -f")

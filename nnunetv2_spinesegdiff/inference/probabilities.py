@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
+from ..text import reason_of
 
 _TOLERANCE = 1e-3
 """How far a probability may lie outside 0 to 1 for rounding's sake."""
@@ -23,7 +24,7 @@ def read_probabilities(path: Path, shape: tuple[int, ...], again: str) -> np.nda
         UserError: the file is missing or damaged, has another shape, or holds no probabilities.
     """
     if not path.is_file():
-        raise UserError(f"{path}: there are no probabilities; {again}")
+        raise UserError(path, "there are no probabilities", again)
     try:
         with np.load(path, allow_pickle=False) as archive:
             array = archive["probabilities"]
@@ -31,16 +32,12 @@ def read_probabilities(path: Path, shape: tuple[int, ...], again: str) -> np.nda
     except MemoryError:
         raise
     except Exception as error:
-        raise UserError(f"{path}: cannot be read, is it damaged? ({told(error)}); {again}") from error
+        raise UserError(
+            path, f"cannot be read, is it damaged? ({reason_of(error, with_type=True)})", f"{again}"
+        ) from error
     if array.shape != shape:
-        raise UserError(f"{path}: has shape {array.shape}, mask and labels ask for {shape}; {again}")
+        raise UserError(path, f"has shape {array.shape}, mask and labels ask for {shape}", again)
     # Written so that NaN fails.
     if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):
-        raise UserError(f"{path}: holds {low:g} to {high:g}, no probabilities; {again}")
+        raise UserError(path, f"holds {low:g} to {high:g}, no probabilities", again)
     return array
-
-
-def told(error: Exception) -> str:
-    """An exception in one line."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__

@@ -39,20 +39,22 @@ class PredictionSettings:
 
     def __post_init__(self) -> None:
         if self.preset is not None and self.preset not in PRESETS:
-            raise UserError(f"there is no preset {self.preset!r}; choose one of {', '.join(PRESETS)}")
+            raise UserError(
+                None, f"there is no preset {self.preset!r}", f"choose one of {', '.join(PRESETS)}"
+            )
         if self.precision not in PRECISIONS:
             raise UserError(
-                f"there is no precision {self.precision!r}; choose one of {', '.join(PRECISIONS)}"
+                None, f"there is no precision {self.precision!r}", f"choose one of {', '.join(PRECISIONS)}"
             )
         if unknown := sorted(set(self.changes) - set(SAMPLER)):
             raise UserError(f"there is no setting {unknown[0]!r} of a sampler, only {', '.join(SAMPLER)}")
         try:
             object.__setattr__(self, "changes", plain_numbers(self.changes))
         except ValueError as error:
-            raise UserError(f"--{error}") from None
-        said = [f"--{name}" for name in (["preset"] if self.preset else []) + list(self.changes)]
+            raise UserError(str(error)) from None
+        said = (["preset"] if self.preset else []) + list(self.changes)
         if said and not self.refine:
-            raise UserError(f"{', '.join(said)}: nothing is sampled with --no_refine; leave one of them out")
+            raise UserError(", ".join(said), "nothing is sampled without refinement", "leave one of them out")
 
     @property
     def mirror_refinement(self) -> bool:
@@ -69,25 +71,26 @@ class PredictionSettings:
         t_start = self.changes.get("t_start", 0)
         if t_start > trained.t_start:
             raise UserError(
-                f"--t_start {t_start} is deeper than {trained.t_start}, to which this model was trained; "
-                f"choose 1 to {trained.t_start}, or train with -tr nnUNetTrainerSpineSegDiff_T{t_start}"
+                None,
+                f"t_start {t_start} is deeper than {trained.t_start}, to which this model was trained",
+                f"choose 1 to {trained.t_start}, or train with -tr nnUNetTrainerSpineSegDiff_T{t_start}",
             )
         if trained.start == "noise" and t_start not in (0, trained.t_start):
             raise UserError(
-                f"--t_start {t_start}: chains of this model start from noise, at {trained.t_start}"
+                f"t_start {t_start}", f"chains of this model start from noise, at {trained.t_start}"
             )
         try:
             return start.changed(**self.changes)
         except ValueError as error:
-            raise UserError(f"--{error}") from None
+            raise UserError(str(error)) from None
 
 
 def check_precision(precision: str, device: torch.device) -> None:
     """Raises UserError where the device computes in that precision not at all, or only slower."""
     if precision == "bfloat16" and device.type == "cpu" and not _cpu_has_bfloat16():
-        raise UserError("--precision bfloat16: this CPU has no bfloat16 arithmetic; leave it out")
+        raise UserError("precision bfloat16", "this CPU has no bfloat16 arithmetic", "leave it out")
     if precision == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
-        raise UserError("--precision bfloat16: this GPU has no bfloat16 arithmetic; leave it out")
+        raise UserError("precision bfloat16", "this GPU has no bfloat16 arithmetic", "leave it out")
 
 
 def _cpu_has_bfloat16() -> bool:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
 
 from ..errors import UserError
 from ..network.from_plans import check_architecture
-from .stock import stock
 
 
 def load_safely(checkpoint_file: Path, *, copy: bool = True) -> dict[str, Any]:
@@ -36,12 +33,12 @@ def load_safely(checkpoint_file: Path, *, copy: bool = True) -> dict[str, Any]:
     except pickle.UnpicklingError:
         # torch's own message recommends to read the file without these precautions.
         reason = "it is damaged, or holds more than tensors and plain values"
-        raise UserError(f"{checkpoint_file}: cannot be read as a checkpoint ({reason})") from None
+        raise UserError(checkpoint_file, f"cannot be read as a checkpoint ({reason})") from None
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{checkpoint_file}: cannot be read as a checkpoint ({reason})") from None
+        raise UserError(checkpoint_file, f"cannot be read as a checkpoint ({reason})") from None
     if not isinstance(checkpoint, dict):
-        raise UserError(f"{checkpoint_file}: not a checkpoint of nnU-Net v2 (a {type(checkpoint).__name__})")
+        raise UserError(checkpoint_file, f"not a checkpoint of nnU-Net v2 (a {type(checkpoint).__name__})")
     if not copy:
         return checkpoint
     # Not the weights: who shortens a file that is in use, as installing over it does, would end this process.
@@ -59,25 +56,6 @@ def _numpy_numbers() -> list[Any]:
     return [*scalars, np.dtype, *kinds]
 
 
-class _Torch:
-    """torch, but for `load`."""
-
-    @staticmethod
-    def load(checkpoint_file: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        return load_safely(Path(checkpoint_file))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(torch, name)
-
-
-@contextmanager
-def loaded_safely() -> Iterator[None]:
-    """nnU-Net's predictor reads its checkpoints by `load_safely` in here; elsewhere nothing changes."""
-    # It unpickles whatever a checkpoint holds and offers no other way.
-    with mock.patch.object(stock, "torch", _Torch()):
-        yield
-
-
 def check_network_classes(plans: Mapping[str, Any], plans_file: Path) -> None:
     """Whether nnU-Net will import nothing but known classes by the names in `plans`.
 
@@ -93,10 +71,10 @@ def check_network_classes(plans: Mapping[str, Any], plans_file: Path) -> None:
                 check_architecture(configuration["architecture"])
     except ValueError as error:
         raise UserError(
-            f"{plans_file}: {error}; a model that you trust can be predicted without our flags"
+            plans_file, f"{error}", "a model that you trust can be predicted without our flags"
         ) from None
     except (KeyError, TypeError, AttributeError):
-        raise UserError(f"{plans_file}: these are no plans of nnU-Net v2") from None
+        raise UserError(plans_file, "these are no plans of nnU-Net v2") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -108,9 +86,9 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; a trained model has one") from None
+        raise UserError(path, "there is no such file", "a trained model has one") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read ({type(error).__name__}), is it damaged?") from None
+        raise UserError(path, f"cannot be read ({type(error).__name__}), is it damaged?") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path}: holds a {type(content).__name__} where an object is expected")
+        raise UserError(path, f"holds a {type(content).__name__} where an object is expected")
     return content

@@ -14,6 +14,7 @@ from dynamic_network_architectures.architectures.unet import (
 from dynamic_network_architectures.building_blocks.residual import BasicBlockD, BottleneckD
 from torch import nn
 
+from ..text import reason_of
 from .denoiser import DenoisingUNet
 
 ARCHITECTURES = {cls.__name__: cls for cls in (PlainConvUNet, ResidualEncoderUNet, ResidualUNet)}
@@ -73,7 +74,7 @@ def resolved_kwargs(architecture: Mapping[str, Any]) -> dict[str, Any]:
         kwargs = dict(architecture["arch_kwargs"])
         named = [name for name in architecture["_kw_requires_import"] if kwargs[name] is not None]
     except (KeyError, TypeError) as error:
-        raise ValueError(f"describes no network ({type(error).__name__}: {error})") from None
+        raise ValueError(f"describes no network ({reason_of(error, with_type=True)})") from None
     return {**kwargs, **{name: part_class(kwargs[name]) for name in named}}
 
 

@@ -20,7 +20,7 @@ from ..images.reading import read_scan, scan_of
 from ..images.scan import Scan, ScanSource
 from ..inference.settings import PredictionSettings
 from ..sharing.opening import open_model
-from .arguments import device_of, folds_of, no_scan, path_of, series_of, slices_of, told_of_arguments
+from .arguments import device_of, folds_of, no_scan, path_of, series_of, slices_of
 from .folders import FoldersOfCalls
 from .many import Failure, Given, ImageInMemory, segment_each
 from .model import SliceModel
@@ -72,7 +72,7 @@ class SpineSegmenter:
         Raises:
             UserError: there is no such model, it is damaged or not trusted, or cannot do what is asked for.
         """
-        with told_of_arguments(), ExitStack() as stack:
+        with ExitStack() as stack:
             self.settings = SegmentationSettings(
                 slices=slices_of(slices),
                 series=series_of(series),
@@ -160,7 +160,7 @@ class SpineSegmenter:
             raise UserError(no_scan(scan))
         sources = find_scans(Path(scan), made_in)
         if len(sources) > 1:
-            raise UserError(f"{scan}: holds {len(sources)} scans; give one of them, or use segment_each")
+            raise UserError(scan, f"holds {len(sources)} scans", "give one of them, or use segment_each")
         source = replace(sources[0], name=name or sources[0].name)
         return read_scan(source, folder, series=self.settings.series, any_plane=self.settings.any_plane)
 
@@ -177,15 +177,16 @@ class SpineSegmenter:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise UserError("this SpineSegmenter was closed; make a new one")
+            raise UserError(None, "this SpineSegmenter was closed", "make a new one")
 
 
 def _check_name(name: str) -> None:
     """Must be such a name as scans have by their files."""
     if not isinstance(name, str) or not name.isprintable() or unique_names([PurePath(name)]) != [name]:
         raise UserError(
-            f"name {name!r}: is no name of files; leave out slashes, endings and dots in front, and keep it "
-            f"below {MOST_BYTES} bytes"
+            f"name {name!r}",
+            "is no name of files",
+            f"leave out slashes, endings and dots in front, and keep it below {MOST_BYTES} bytes",
         )
 
 

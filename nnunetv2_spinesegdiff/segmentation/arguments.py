@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
-import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, SupportsIndex
 
@@ -18,24 +16,6 @@ from ..sharing.bundled import DEFAULT, model_path
 from .settings import Slices
 
 DEVICES = ("cpu", "cuda", "mps")
-_SAID = {
-    r"add `-device (\w+)`": r'give device="\1"',
-    r"(?<!\S)--no_refine\b": "refine=False",
-    r"(?<!\S)--(?=\w)": "",
-}
-"""What errors say of flags, and what of arguments."""
-
-
-@contextmanager
-def told_of_arguments() -> Iterator[None]:
-    """Errors that advise flags advise arguments instead."""
-    try:
-        yield
-    except UserError as error:
-        told = str(error)
-        for flag, argument in _SAID.items():
-            told = re.sub(flag, argument, told)
-        raise type(error)(told) from error.__cause__
 
 
 def path_of(model: str | os.PathLike[str] | None) -> Path:
@@ -48,8 +28,8 @@ def path_of(model: str | os.PathLike[str] | None) -> Path:
         return model_path(DEFAULT)
     if not isinstance(model, str | os.PathLike):
         raise UserError(
-            f"model {model!r}: give the name of a bundled model, or the path of an exported zip or of a "
-            "trained model's folder"
+            f"model {model!r}",
+            "give the name of a bundled model, or the path of an exported zip or of a trained model's folder",
         )
     return model_path(model)
 
@@ -77,7 +57,7 @@ def series_of(series: str | SupportsIndex | None) -> str | None:
     if series is None:
         return None
     if (text := _text(series)) is None:
-        raise UserError(f"series {series!r}: choose its number, UID or description")
+        raise UserError(f"series {series!r}", "choose its number, UID or description")
     return text
 
 
@@ -93,7 +73,7 @@ def folds_of(folds: str | SupportsIndex | Iterable[str | SupportsIndex] | None) 
     names = [_text(fold) for fold in (folds if several else [folds])]  # type: ignore[union-attr]
     known = [name for name in names if name is not None]
     if len(known) < len(names):
-        raise UserError(f"folds {folds!r}: choose numbers of folds, such as 0 or [0, 1], or all")
+        raise UserError(f"folds {folds!r}", "choose numbers of folds, such as 0 or [0, 1], or all")
     return known
 
 
@@ -110,10 +90,10 @@ def device_of(wanted: str | torch.device | None) -> torch.device:
     except (RuntimeError, TypeError):
         device = None
     if device is None or device.type not in DEVICES:
-        raise UserError(f"there is no device {str(wanted)!r}; choose cpu, cuda or mps")
+        raise UserError(None, f"there is no device {str(wanted)!r}", "choose cpu, cuda or mps")
     check_device(device.type)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"there is no {device}; {torch.cuda.device_count()} CUDA devices were found")
+        raise UserError(None, f"there is no {device}", f"{torch.cuda.device_count()} CUDA devices were found")
     return device
 
 

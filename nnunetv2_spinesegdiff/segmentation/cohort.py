@@ -13,11 +13,12 @@ import torch
 from tqdm import tqdm
 
 from .. import __version__
-from ..errors import UserError, told_if_unwritable
+from ..errors import UserError, writing
 from ..images.finding import contents_of, look_for_scans
 from ..images.scan import ScanSource
 from ..sharing.bundled import provenance
 from ..sharing.opening import open_model
+from ..text import listed
 from .many import Failure, segment_each
 from .model import SliceModel
 from .outputs import Formats, ScanOutputs, made_in
@@ -165,7 +166,7 @@ class _Origin:
 
 
 def _said_of_others(out: Path, others: Sequence[str]) -> str:
-    some = ", ".join(others[:_SHOWN]) + (", ..." if len(others) > _SHOWN else "")
+    some = listed(others, _SHOWN)
     return f"{out}: measurements.csv also holds {len(others)} scans of earlier runs ({some})"
 
 
@@ -192,10 +193,10 @@ def _summed_up(
 
 def _told_of(out: Path) -> AbstractContextManager[None]:
     todo = "make room, or choose another with -o; run again, finished scans are kept"
-    return told_if_unwritable(out, todo)
+    return writing(out, todo)
 
 
 def _check_apart(scans: Path, out: Path) -> None:
     """Results among the scans would be taken for scans the next time."""
     if scans.is_dir() and (out.resolve() == scans.resolve() or scans.resolve() in out.resolve().parents):
-        raise UserError(f"{out}: lies in the folder of the scans, {scans}; choose another with -o")
+        raise UserError(out, f"lies in the folder of the scans, {scans}", "choose another with -o")

@@ -26,7 +26,7 @@ NAMED = 5
 def run_segment(options: argparse.Namespace) -> int:
     """Segment, tell what came of it, and return the exit status: 1 where a scan has no result."""
     if not 0 <= options.part_id < options.num_parts:
-        raise UserError(f"--part_id {options.part_id}: choose 0 to {options.num_parts - 1}")
+        raise UserError(f"--part_id {options.part_id}", f"choose 0 to {options.num_parts - 1}")
     if options.dicom_seg:
         from ..images.dicom_seg import check_highdicom
 

@@ -13,10 +13,10 @@ from typing import TypeVar
 
 import SimpleITK as sitk
 
-from ..errors import UserError
+from ..errors import UserError, writing
 from ..images.reading import read_scan, scan_of
 from ..images.scan import Scan, ScanSource
-from ..inference.probabilities import told
+from ..text import reason_of
 from .model import SliceModel
 from .result import Segmentation
 from .segment import segment_scan
@@ -92,7 +92,7 @@ def segment_each(
 def _load_ahead() -> None:
     """Load what measures and draws a result while the first one is computed."""
 
-    import nnunetv2_spinesegdiff.evaluation.plots  # noqa: F401
+    import nnunetv2_spinesegdiff.plots  # noqa: F401
 
 
 def scratch_for_scan(scratch: Path) -> Path:
@@ -101,10 +101,8 @@ def scratch_for_scan(scratch: Path) -> Path:
     Raises:
         UserError: the disk is full.
     """
-    try:
+    with writing(scratch, "make room"):
         return Path(tempfile.mkdtemp(dir=scratch))
-    except OSError as error:
-        raise UserError(f"{scratch}: cannot be written ({error.strerror or error}); make room") from None
 
 
 @dataclass(frozen=True)
@@ -160,7 +158,10 @@ def _attempt(source: ScanSource, work: Callable[[], T]) -> T | Failure:
         return Failure(source, f"{source.path}: there is not enough memory; close other programs, or crop it")
     except OSError as error:  # scans are read with errors of their own, so this is the writing
         where = f" ({error.filename})" if error.filename else ""
-        reason = f"its results cannot be written: {error.strerror or error}{where}; make room and run again"
+        reason = f"its results cannot be written: {reason_of(error)}{where}; make room and run again"
         return Failure(source, f"{source.path}: {reason}")
     except Exception as error:
-        return Failure(source, f"{source.path}: failed ({told(error)}); please report it with this line")
+        return Failure(
+            source,
+            f"{source.path}: failed ({reason_of(error, with_type=True)}); please report it with this line",
+        )

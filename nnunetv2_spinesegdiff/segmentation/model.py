@@ -9,14 +9,14 @@ import torch
 from ..diffusion.fusion import Measure
 from ..environment import make_trainers_known, search_unheard
 from ..errors import UserError
-from ..evaluation.confidence import agreement_limit
 from ..inference.arrays import ArrayPredictor
-from ..inference.calibrated import Calibration
 from ..inference.predictor import SpineSegDiffPredictor
-from ..inference.probabilities import told
 from ..labels import BACKGROUND, CLASSES
 from ..sharing.opening import OpenedModel
 from ..stored import stored_in
+from ..text import reason_of
+from ..uncertainty.confidence import agreement_limit
+from ..uncertainty.stored import Calibration
 from .settings import SegmentationSettings
 
 # What nnU-Net says, in any way but plain words, of a file in which something is missing.
@@ -48,11 +48,13 @@ class SliceModel:
             predictor = _initialised(opened, settings, device)
             self.cut = _cut_of(predictor.dataset_json, opened.label)
         except torch.cuda.OutOfMemoryError:
-            raise UserError(f"{opened.label}: {device} has not enough memory; add `-device cpu`") from None
+            raise UserError(opened.label, f"{device} has not enough memory", "choose `-device cpu`") from None
         except _DO_NOT_FIT as error:
             raise UserError(
-                f"{opened.label}: its plans.json, dataset.json and weights do not fit together "
-                f"({told(error)}); copy, install or export the model again"
+                opened.label,
+                "its plans.json, dataset.json and weights do not fit together "
+                f"({reason_of(error, with_type=True)})",
+                "copy, install or export the model again",
             ) from error
         self.notes = _notes(predictor)
         self.predictor = ArrayPredictor(predictor)
@@ -102,10 +104,10 @@ def _initialised(
 def _cut_of(dataset_json: dict[str, Any], model: str) -> dict[str, str]:
     cut = dataset_json.get("conversion")
     if dataset_json.get("converted_by") != "nnunetv2_spinesegdiff" or not cut:
-        raise UserError(f"{model}: its dataset.json does not say how scans were cut for it; {_TODO}")
+        raise UserError(model, "its dataset.json does not say how scans were cut for it", f"{_TODO}")
     labels = {name: value for name, value in dataset_json["labels"].items() if name != "ignore"}
     if labels != CLASSES or labels["background"] != BACKGROUND:
-        raise UserError(f"{model}: segments {', '.join(labels)}, not {', '.join(CLASSES)}; {_TODO}")
+        raise UserError(model, f"segments {', '.join(labels)}, not {', '.join(CLASSES)}", f"{_TODO}")
     return {"slices": cut["slices"], "dim": cut["dim"]}
 
 

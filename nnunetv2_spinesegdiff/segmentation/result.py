@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
-from ..errors import UserError
+from ..errors import UserError, writing
 from ..images.dicom_seg import check_highdicom
 from ..images.scan import Scan
 from .measurements import table_of
+from .outputs import Formats, ScanOutputs
 
 
 @dataclass(frozen=True)
@@ -88,22 +89,16 @@ class Segmentation:
             UserError: a file is there already, the folder cannot be written, or a DICOM segmentation cannot
                 be made.
         """
-        from .outputs import Formats, ScanOutputs
-
         outputs, formats = ScanOutputs(Path(folder), self.name), Formats(keep_format, dicom_seg)
         existing = [path for path in outputs.files_of(self.scan, formats) if os.path.lexists(path)]
         if existing and not overwrite:
             raise UserError(
-                f"{existing[0]}: is there already; choose another folder, or replace it with overwrite=True"
+                existing[0], "is there already", "choose another folder, or replace it with overwrite=True"
             )
         if dicom_seg:
             self._check_dicom()
-        try:
+        with writing(Path(folder), "make room, or choose another"):
             return outputs.write_files(self, formats)
-        except OSError as error:
-            raise UserError(
-                f"{folder}: cannot be written ({error.strerror or error}); make room, or choose another"
-            ) from None
 
     def _check_dicom(self) -> None:
         """Before the other files are written."""
@@ -111,6 +106,7 @@ class Segmentation:
         zipped = self.scan.source.kind == "dicom_zip"
         if zipped and not all(file.exists() for file in self.scan.dicom_files):
             raise UserError(
-                f"{self.scan.source.path}: what was unpacked of it is gone; save a DICOM segmentation before "
-                "the next scan is asked for"
+                self.scan.source.path,
+                "what was unpacked of it is gone",
+                "save a DICOM segmentation before the next scan is asked for",
             )

@@ -31,13 +31,15 @@ def segment_scan(scan: Scan, slices: Slices, model: SliceModel) -> Segmentation:
         segmented = segment_slices(scale_intensities(scan.image), slices, model)
         check_spine_found(segmented.mask)
     except (ValueError, UserError) as error:
-        raise UserError(f"{scan.source.path}: {error}") from None
+        raise UserError(scan.source.path, f"{error}") from None
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         raise UserError(
-            f"{scan.source.path}: {model.device} has not enough memory for it; close other programs, "
-            f"{'or crop it' if model.device.type == 'cpu' else 'or predict on the device cpu'}"
+            scan.source.path,
+            f"{model.device} has not enough memory for it",
+            "close other programs, "
+            f"{'or crop it' if model.device.type == 'cpu' else 'or predict on the device cpu'}",
         ) from None
     # Bounds that were learnt from whole scans say nothing of one slice's area.
     calibration = model.calibration if model.cut == SINGLE_SLICES else None

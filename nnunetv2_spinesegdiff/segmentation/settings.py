@@ -39,7 +39,7 @@ class SegmentationSettings:
         number = isinstance(self.slices, int) and not isinstance(self.slices, bool) and self.slices >= 0
         if not number and not (isinstance(self.slices, str) and self.slices in NAMED_SLICES):
             names = ", ".join(NAMED_SLICES)
-            raise UserError(f"slices {self.slices!r}: choose {names}, or a number from 0, the leftmost")
+            raise UserError(f"slices {self.slices!r}", f"choose {names}, or a number from 0, the leftmost")
 
     def as_record(self) -> dict[str, Any]:
         """Plain values, for JSON: equal records give equal results."""

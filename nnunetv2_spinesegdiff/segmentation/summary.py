@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import Any
 
 from .. import __version__
 from ..files import half_written, save_json
-from ..locks import lock
+from ..locks import locked
 from .measurements import USE, write_measurements
 from .outputs import RECORDS, records_in
 
@@ -73,12 +72,8 @@ def remove_summary(folder: Path) -> None:
 def _alone(folder: Path) -> Iterator[None]:
     """One process at a time, and the next one when this one ends, however it ends."""
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        lock(descriptor, wait=True)
+    with locked(folder / ".lock", wait=True):
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _told(record: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def model_path(given: str | os.PathLike[str] = DEFAULT) -> Path:
         return _path_of(given)
     if not path.exists():
         raise UserError(
-            f"{given}: no such file, folder or bundled model; `spinesegdiff models` lists the bundled models"
+            given, "no such file, folder or bundled model", "`spinesegdiff models` lists the bundled models"
         )
     return path
 
@@ -120,5 +120,5 @@ def _path_of(name: str) -> Path:
     if not path.is_file():
         installed = [other.stem for other in sorted(FOLDER.glob("*.zip"))]
         advice = f"installed are {', '.join(installed)}" if installed else _NONE_INSTALLED
-        raise UserError(f"{path}: this bundled model is not installed; {advice}")
+        raise UserError(path, "this bundled model is not installed", advice)
     return path

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..presegmentations import id_of
 from ..stored import stored_in
+from ..text import markdown_table, number
+from ..training.presegmentations import id_of
 from .manifest import FINAL, Manifest
 
 NOT_STATED = "not stated"
@@ -106,10 +107,8 @@ def _data(manifest: Manifest, dataset: Mapping[str, Any]) -> list[str]:
     splits = {fold: known["split"] for fold, known in manifest.training.items() if "split" in known}
     if not splits:
         return lines
-    table = ["", "| fold | trained on | validated on |", "| --- | --- | --- |"]
-    for fold, split in splits.items():
-        table.append(f"| {fold} | {_counted(split, 'train')} | {_counted(split, 'val')} |")
-    return lines + table
+    rows = [(fold, _counted(split, "train"), _counted(split, "val")) for fold, split in splits.items()]
+    return [*lines, "", markdown_table(["fold", "trained on", "validated on"], rows)]
 
 
 def _counted(split: Mapping[str, int], part: str) -> str:
@@ -155,22 +154,21 @@ def _scores(manifest: Manifest) -> list[str]:
     used = [
         c for c in columns if any(c in row for known in scored.values() for row in known["dice"].values())
     ]
-    lines = [
+    rows = [
+        (fold, known["cases"], name, *(_dice(known["dice"][name].get(column)) for column in used))
+        for fold, known in scored.items()
+        for name in sorted(known["dice"], key=lambda n: n != "mean")
+    ]
+    return [
         "Dice, mean over the validation cases of each fold"
         + (" (those of fold all were trained on)." if "all" in scored else "."),
         "",
-        f"| fold | cases | structure | {' | '.join(columns[c] for c in used)} |",
-        f"| --- | --- | --- |{' --- |' * len(used)}",
+        markdown_table(["fold", "cases", "structure", *(columns[c] for c in used)], rows),
     ]
-    for fold, known in scored.items():
-        for name in sorted(known["dice"], key=lambda n: n != "mean"):
-            values = [_number(known["dice"][name].get(column)) for column in used]
-            lines.append(f"| {fold} | {known['cases']} | {name} | {' | '.join(values)} |")
-    return lines
 
 
-def _number(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.4f}"
+def _dice(value: float | None) -> str | None:
+    return None if value is None else number(value, 4)
 
 
 def _calibration(plans: Mapping[str, Any]) -> list[str]:

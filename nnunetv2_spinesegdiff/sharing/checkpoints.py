@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..inference.untrusted import load_safely
+from ..text import reason_of
 
 STOCK_TRAINER = "nnUNetTrainer"
 """Whose name exported checkpoints bear, so that everyone's nnU-Net finds it."""
@@ -60,13 +61,13 @@ class Checkpoint:
                 None if epochs is None else int(epochs),
             )
         except (KeyError, TypeError, ValueError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise UserError(f"{path}: not a checkpoint of nnU-Net v2 ({reason})") from None
+            reason = reason_of(error, with_type=True)
+            raise UserError(path, f"not a checkpoint of nnU-Net v2 ({reason})") from None
         names = (made.trainer, made.configuration, *made.weights)
         if not all(isinstance(name, str) for name in names) or not all(
             isinstance(weights, Tensor) for weights in made.weights.values()
         ):
-            raise UserError(f"{path}: not a checkpoint of nnU-Net v2 (its weights are no named tensors)")
+            raise UserError(path, "not a checkpoint of nnU-Net v2 (its weights are no named tensors)")
         return made
 
     @property
@@ -109,6 +110,6 @@ def _half(weights: Tensor, made: dict[tuple[Any, ...], Tensor], name: str, path:
         if made[place].isinf().any():
             largest = torch.finfo(torch.float16).max
             raise UserError(
-                f"{path}: {name} has values beyond {largest:g}, the largest of float16; export without --half"
+                path, f"{name} has values beyond {largest:g}, the largest of float16", "export without --half"
             )
     return made[place]

@@ -13,7 +13,7 @@ from typing import Any
 from zipfile import ZipFile
 
 from .. import __version__
-from ..errors import UserError, told_if_unwritable
+from ..errors import UserError, writing
 from ..files import written_whole
 from ..inference.untrusted import check_network_classes, read_json
 from ..stored import stored_in
@@ -107,19 +107,20 @@ def _check_name(out: Path) -> None:
     with _told_of(out):
         folder = out.is_dir()
     if out.suffix.lower() != ".zip" or folder:
-        raise UserError(f"{out}: is no name for a zip; give one that ends in .zip")
+        raise UserError(out, "is no name for a zip", "give one that ends in .zip")
 
 
 def _check_replaceable(out: Path) -> None:
     if out.exists() and not is_export(out):
         raise UserError(
-            f"{out}: is there already, and is no whole zip of `spinesegdiff export`; choose another with -o, "
-            "or replace it with --force"
+            out,
+            "is there already, and is no whole zip of `spinesegdiff export`",
+            "choose another with -o, or replace it with --force",
         )
 
 
 def _told_of(out: Path) -> AbstractContextManager[None]:
-    return told_if_unwritable(out, "make room, or choose another with -o")
+    return writing(out, "make room, or choose another with -o")
 
 
 @contextmanager
@@ -215,11 +216,12 @@ def _check_fitting(checkpoint: Checkpoint, source: Source, network: Any, path: P
         ("configuration", checkpoint.configuration, source.configuration),
     ):
         if found != wanted:
-            raise UserError(f"{path}: is of {what} {found}, the first fold of {wanted}; export them apart")
+            raise UserError(path, f"is of {what} {found}, the first fold of {wanted}", "export them apart")
     try:
         network.load_state_dict(checkpoint.weights)
     except RuntimeError:
         raise UserError(
-            f"{path}: these weights are not of the network that {source.trainer} and the plans describe; "
-            "train again with these plans"
+            path,
+            f"these weights are not of the network that {source.trainer} and the plans describe",
+            "train again with these plans",
         ) from None

@@ -30,7 +30,7 @@ def plans_for_stock(plans: Mapping[str, Any], checkpoint: Checkpoint, model: Pat
     """
     name = checkpoint.configuration
     if name not in plans["configurations"]:
-        raise UserError(f"{model}: its checkpoints are of {name}, which its plans.json does not have")
+        raise UserError(model, f"its checkpoints are of {name}, which its plans.json does not have")
     manager = PlansManager(dict(plans))
     configuration = manager.get_configuration(name)
     kept = {key: value for key, value in configuration.configuration.items() if key != "inherits_from"}
@@ -38,8 +38,9 @@ def plans_for_stock(plans: Mapping[str, Any], checkpoint: Checkpoint, model: Pat
     exported = checkpoint.trainer == STOCK_TRAINER and "trainer" in stored
     if exported != is_described(kept["architecture"]):
         raise UserError(
-            f"{model}: its plans.json and its checkpoints, of trainer {checkpoint.trainer}, are not of one "
-            "model; install it again, or train it to the end"
+            model,
+            f"its plans.json and its checkpoints, of trainer {checkpoint.trainer}, are not of one model",
+            "install it again, or train it to the end",
         )
     if not exported:
         trainer = _diffusion_trainer(checkpoint.trainer, model)
@@ -56,8 +57,9 @@ def _diffusion_trainer(name: str, model: Path) -> Any:
         trainer = recursive_find_trainer_class_by_name(name)
     if not hasattr(trainer, "described_network"):
         raise UserError(
-            f"{model}: trained with {name}, which trains no diffusion network; "
-            "use nnUNetv2_export_model_to_zip"
+            model,
+            f"trained with {name}, which trains no diffusion network",
+            "use nnUNetv2_export_model_to_zip",
         )
     return trainer
 

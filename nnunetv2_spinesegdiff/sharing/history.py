@@ -93,4 +93,4 @@ def _read(path: Path) -> Any:
     except FileNotFoundError:
         return None
     except ValueError:
-        raise UserError(f"{path}: cannot be read, is it truncated? Validate again, or remove it") from None
+        raise UserError(path, "cannot be read, is it truncated? Validate again, or remove it") from None

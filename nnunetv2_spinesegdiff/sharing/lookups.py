@@ -37,7 +37,7 @@ def check_lookups(plans: Mapping[str, Any], plans_file: Path) -> None:
             folder = Path(nnunetv2.__path__[0]).joinpath(*package.split("."))
             found = recursive_find_python_class(str(folder), name, home)
         if not callable(found) or not str(getattr(found, "__module__", "")).startswith(f"{home}."):
-            raise UserError(f"{plans_file}: {key} is {name!r}, which is nothing of {home}")
+            raise UserError(plans_file, f"{key} is {name!r}, which is nothing of {home}")
 
 
 def _named(plans: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..errors import UserError
+from ..text import reason_of
 
 FORMAT = 1
 """Goes up when an older version could not open what a newer one writes."""
@@ -75,7 +76,7 @@ class Manifest:
         names += [(fold, _FOLD) for fold in self.folds]
         for name, pattern in names:
             if not isinstance(name, str) or not pattern.fullmatch(name):
-                raise UserError(f"{source}: {name!r} is no name that nnU-Net gives to a file or folder")
+                raise UserError(source, f"{name!r} is no name that nnU-Net gives to a file or folder")
 
     def as_text(self) -> str:
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n"
@@ -88,8 +89,9 @@ class Manifest:
             number = content.pop("format")
             if isinstance(number, int) and number > FORMAT:
                 raise UserError(
-                    f"{source}: made by a newer version (format {number}, this one reads {FORMAT}); "
-                    "update nnunetv2_spinesegdiff"
+                    source,
+                    f"made by a newer version (format {number}, this one reads {FORMAT})",
+                    "update nnunetv2_spinesegdiff",
                 )
             if number != FORMAT:
                 raise ValueError(f"format {number!r}")
@@ -97,8 +99,8 @@ class Manifest:
             made.check_names(source)
             _check_types(made)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise UserError(f"{source}: {MANIFEST} cannot be read ({reason}); export again") from None
+            reason = reason_of(error, with_type=True)
+            raise UserError(source, f"{MANIFEST} cannot be read ({reason})", "export again") from None
         return made
 
 

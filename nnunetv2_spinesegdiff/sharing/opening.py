@@ -6,13 +6,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from shutil import rmtree
 from typing import Any
 
 from ..errors import UserError
 from ..inference.untrusted import check_network_classes, load_safely, read_json
-from ..presegmentations import digest
+from ..training.presegmentations import digest
 from .checkpoints import STOCK_TRAINER, Checkpoint
 from .lookups import check_lookups
 from .manifest import DATASET, PLANS, Manifest, deciding, identity
@@ -103,8 +103,9 @@ def _told_of(path: Path, folder: Path) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        told = str(error).replace(f"{folder}: ", "").replace(f"{folder}/", "")
-        raise UserError(f"{path}: {told}") from None
+        inside = PurePath(error.subject or folder).relative_to(folder)
+        subject = path if inside == PurePath() else f"{path}: {inside}"
+        raise UserError(subject, error.cause, error.advice) from None
 
 
 def _check_unpacked(folder: Path, manifest: Manifest) -> dict[str, dict[str, Any]]:
@@ -122,5 +123,5 @@ def _check_unpacked(folder: Path, manifest: Manifest) -> dict[str, dict[str, Any
         contents[fold] = load_safely(file, copy=False)
         checkpoint = Checkpoint.checked(contents[fold], file)
         if checkpoint.trainer != STOCK_TRAINER or checkpoint.configuration not in plans["configurations"]:
-            raise UserError(f"{file}: is of another trainer or configuration than an exported model")
+            raise UserError(file, "is of another trainer or configuration than an exported model")
     return contents

@@ -48,8 +48,9 @@ def public_part(content: Mapping[str, Any], path: Path) -> tuple[dict[str, Any],
     for key in left_out:
         if key.split(".")[0] in NEEDED[path.name]:
             raise UserError(
-                f"{path}: {key} names a folder, user or host of this machine, which must not be handed on; "
-                "put another text there"
+                path,
+                f"{key} names a folder, user or host of this machine, which must not be handed on",
+                "put another text there",
             )
     return kept, left_out + cases
 

@@ -22,13 +22,15 @@ def model_to_export(path: Path) -> Path:
     """
     if path.is_file() and path.suffix.lower() == ".zip":
         raise UserError(
-            f"{path}: is a zip already, hand it on as it is; to export it anew, install it with "
-            "nnUNetv2_install_pretrained_model_from_zip and give its folder"
+            path,
+            "is a zip already, hand it on as it is",
+            "to export it anew, install it with nnUNetv2_install_pretrained_model_from_zip and give its "
+            "folder",
         )
     if path.is_file():
-        raise UserError(f"{path}: is a file; give {RESULTS}")
+        raise UserError(path, "is a file", f"give {RESULTS}")
     if not path.is_dir():
-        raise UserError(f"{path}: there is no such folder; train the model first{_trained_beside(path)}")
+        raise UserError(path, "there is no such folder", f"train the model first{_trained_beside(path)}")
     return trained_model(path, wanted=RESULTS)
 
 
@@ -48,8 +50,8 @@ def trained_model(path: Path, wanted: str = ZIP_TOO) -> Path:
         return models[0]
     if models:
         names = ", ".join(model.name for model in models)
-        raise UserError(f"{path}: holds {len(models)} trained models, name the folder of one: {names}")
-    raise UserError(f"{path}: there is no trained model; give {wanted}")
+        raise UserError(path, f"holds {len(models)} trained models, name the folder of one: {names}")
+    raise UserError(path, "there is no trained model", f"give {wanted}")
 
 
 def trained_folds(model: Path, checkpoint: str, wanted: Sequence[str] | None = None) -> list[str]:
@@ -65,15 +67,15 @@ def trained_folds(model: Path, checkpoint: str, wanted: Sequence[str] | None = N
             others = sorted({file.name for file in model.glob("fold_*/*.pth")})
             told = f"name another one: {', '.join(others)}" if others else "train it to the end first"
             told += "" if others else _trained_beside(model)
-            raise UserError(f"{model}: no fold has a {checkpoint}; {told}")
+            raise UserError(model, f"no fold has a {checkpoint}", told)
         return numbered or ["all"]
     folds = sorted(set(map(str, wanted)), key=lambda fold: (not fold.isdigit(), fold.zfill(9)))
     for fold in folds:
         file = model / f"fold_{fold}" / checkpoint
         if not file.is_file():
-            raise UserError(f"{file}: there is no such checkpoint; name the trained folds")
+            raise UserError(file, "there is no such checkpoint", "name the trained folds")
     if not folds:
-        raise UserError(f"{model}: no fold was named")
+        raise UserError(model, "no fold was named")
     return folds
 
 

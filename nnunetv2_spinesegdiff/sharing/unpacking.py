@@ -11,6 +11,7 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 from ..errors import UserError
 from ..images import zips
+from ..text import reason_of
 from .manifest import MANIFEST, PLANS, Manifest
 
 MOST_TEXT = 16 * 2**20
@@ -35,7 +36,7 @@ def unpack(path: Path, target: Path) -> tuple[Path, Manifest]:
     with _opened(path) as (archive, manifest):
         needed = sum(entry.file_size for entry in archive.infolist())
         if needed > (free := shutil.disk_usage(target).free):
-            raise UserError(f"{path}: needs {needed >> 20} MB, but {target} has {free >> 20} MB left")
+            raise UserError(path, f"needs {needed >> 20} MB, but {target} has {free >> 20} MB left")
         for entry in archive.infolist():
             file = target / PurePosixPath(entry.filename)
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -79,10 +80,10 @@ def _opened(path: Path) -> Iterator[tuple[ZipFile, Manifest]]:
         with zips.opened(path) as archive:
             yield archive, _manifest(archive, path)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file or folder") from None
+        raise UserError(path, "no such file or folder") from None
     except OSError as error:
-        cause = error.strerror or error
-        raise UserError(f"{path}: cannot be unpacked ({cause}); is it readable, and is there room?") from None
+        cause = reason_of(error)
+        raise UserError(path, f"cannot be unpacked ({cause})", "is it readable, and is there room?") from None
 
 
 def _manifest(archive: ZipFile, path: Path) -> Manifest:
@@ -90,22 +91,24 @@ def _manifest(archive: ZipFile, path: Path) -> Manifest:
     found = [entry for name, entry in entries.items() if PurePosixPath(name).name == MANIFEST]
     if not found and any(PurePosixPath(name).name == PLANS for name in entries):
         raise UserError(
-            f"{path}: was not made by `spinesegdiff export`; install it with "
-            "nnUNetv2_install_pretrained_model_from_zip and give the model's folder in nnUNet_results"
+            path,
+            "was not made by `spinesegdiff export`",
+            "install it with nnUNetv2_install_pretrained_model_from_zip and give the model's folder in "
+            "nnUNet_results",
         )
     if len(found) != 1:
         raise UserError(
-            f"{path}: has no {MANIFEST}, or several; it is truncated, or not made by `spinesegdiff export`"
+            path, f"has no {MANIFEST}, or several", "it is truncated, or not made by `spinesegdiff export`"
         )
     if found[0].file_size > MOST_TEXT:
-        raise UserError(f"{path}: {MANIFEST} has {found[0].file_size >> 20} MB; refusing to open")
+        raise UserError(path, f"{MANIFEST} has {found[0].file_size >> 20} MB", "refusing to open")
     with archive.open(found[0]) as stream:
         manifest = Manifest.from_text(stream.read(MOST_TEXT), str(path))
     expected = {f"{manifest.folder}/{name}" for name in (*manifest.files, MANIFEST)}
     if missing := sorted(expected - set(entries)):
-        raise UserError(f"{path}: {missing[0]} is missing; copy or download the zip again")
+        raise UserError(path, f"{missing[0]} is missing", "copy or download the zip again")
     if unknown := sorted(set(entries) - expected):
-        raise UserError(f"{path}: holds {unknown[0]!a}, which {MANIFEST} does not list")
+        raise UserError(path, f"holds {unknown[0]!a}, which {MANIFEST} does not list")
     for name, known in manifest.files.items():
         _check_size(entries[f"{manifest.folder}/{name}"], name, known["size"], path)
     return manifest
@@ -115,12 +118,13 @@ def _check_size(entry: ZipInfo, name: str, size: int, path: Path) -> None:
     """Before anything is unpacked: no file is larger than stated, nor than it could be."""
     if entry.file_size != size:
         raise UserError(
-            f"{path}: {name} has {entry.file_size} bytes where {MANIFEST} has {size}; copy or download the "
-            "zip again"
+            path,
+            f"{name} has {entry.file_size} bytes where {MANIFEST} has {size}",
+            "copy or download the zip again",
         )
     packed = entry.compress_type != ZIP_STORED or entry.compress_size != entry.file_size
     if packed if name.endswith(".pth") else entry.file_size > MOST_TEXT:
-        raise UserError(f"{path}: {name} is packed in a way that could fill the disk; refusing to open")
+        raise UserError(path, f"{name} is packed in a way that could fill the disk", "refusing to open")
 
 
 def _check_digest(digest: str, entry: ZipInfo, manifest: Manifest, path: Path) -> None:
@@ -128,5 +132,5 @@ def _check_digest(digest: str, entry: ZipInfo, manifest: Manifest, path: Path) -
     name = entry.filename.removeprefix(f"{manifest.folder}/")
     if name != MANIFEST and digest != manifest.files[name]["sha256"]:
         raise UserError(
-            f"{path}: {entry.filename} is not what {MANIFEST} states: damaged or changed; get the zip again"
+            path, f"{entry.filename} is not what {MANIFEST} states: damaged or changed", "get the zip again"
         )

@@ -68,8 +68,9 @@ class DiffusionTrainer(SuffixedTrainer):
         super().__init__(plans, configuration, fold, dataset_json, device)
         if self.sampler.start == "noise" and self.label_manager.has_ignore_label:
             raise NotSupportedError(
-                f"{type(self).__name__}: trains on noised ground truth, which pixels with the ignore label "
-                "do not have; train nnUNetTrainerSpineSegDiff, which starts from presegmentations"
+                type(self).__name__,
+                "trains on noised ground truth, which pixels with the ignore label do not have",
+                "train nnUNetTrainerSpineSegDiff, which starts from presegmentations",
             )
 
     # --- network -----------------------------------------------------------------------------------------

@@ -68,11 +68,13 @@ def parse_suffixes(name: str, base: str) -> Suffixes:
     for token in name[len(base) :].split("_")[1:]:
         matches = [(key, m) for key, pattern in _PATTERNS.items() if (m := re.fullmatch(pattern, token))]
         if not matches:
-            raise UserError(f"trainer {name}: unknown suffix '_{token}'; known suffixes of {base}: {_KNOWN}")
+            raise UserError(
+                f"trainer {name}", f"unknown suffix '_{token}'", f"known suffixes of {base}: {_KNOWN}"
+            )
         key, match = matches[0]
         if key in found or int(match[1]) == 0:
             problem = "is given twice" if key in found else "must be at least 1"
-            raise UserError(f"trainer {name}: suffix '_{token}' {problem}; known suffixes: {_KNOWN}")
+            raise UserError(f"trainer {name}", f"suffix '_{token}' {problem}", f"known suffixes: {_KNOWN}")
         found[key] = int(match[1])
     return Suffixes(**found)
 

@@ -14,7 +14,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from torch import Tensor
 
 from ..errors import UserError
-from ..presegmentations import Manifest, Sources, command, folder_of_collection
+from .presegmentations import Manifest, Sources, command, folder_of_collection
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,14 @@ def find_out_of_fold(
     try:
         manifest = Manifest.load(folder)
     except UserError as error:
-        raise UserError(f"{error}; {mend}") from None
+        raise UserError(None, f"{error}", mend) from None
     configuration = plans.get_configuration(configuration_name)
     now = Sources.as_they_are(model, preprocessed, plans, configuration)
     reason = manifest.sources.outdated(now) or _missing(
         manifest, folder, preprocessed / configuration.data_identifier
     )
     if reason:
-        raise UserError(f"{folder}: the presegmentations are stale, {reason}; {mend}")
+        raise UserError(folder, f"the presegmentations are stale, {reason}", mend)
     return OutOfFold(folder, len(manifest.cases), frozenset(manifest.never_held_out))
 
 

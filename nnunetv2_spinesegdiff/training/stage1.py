@@ -12,7 +12,8 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from ..errors import UserError
 from ..inference.untrusted import load_safely
-from ..presegmentations import CHECKPOINT, STOCK_TRAINERS, preprocessing_of
+from ..text import reason_of
+from .presegmentations import CHECKPOINT, STOCK_TRAINERS, preprocessing_of
 
 ENVIRONMENT_VARIABLE = "spinesegdiff_stage1"
 """A trainer name, the path of a checkpoint or of its fold folder, or "joint": train both stages together."""
@@ -40,8 +41,9 @@ def find_stage1_checkpoint(plans: PlansManager, configuration: str, fold: int | 
         path = _checkpoint_of(named, plans, configuration, fold)
     if not path.is_file():
         raise UserError(
-            f"{path}: there is no such checkpoint, but {ENVIRONMENT_VARIABLE}={named} names it; "
-            "train it to the end first, name another, or unset the variable"
+            path,
+            f"there is no such checkpoint, but {ENVIRONMENT_VARIABLE}={named} names it",
+            "train it to the end first, name another, or unset the variable",
         )
     return path
 
@@ -80,12 +82,13 @@ def load_stage1_weights(
         _refuse_difference(checkpoint_file, _identity(theirs), _identity(ours))
         _refuse_difference(checkpoint_file, _preprocessing(theirs), _preprocessing(ours))
     except (KeyError, TypeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"{checkpoint_file}: not a checkpoint of nnU-Net v2 ({reason})") from None
+        reason = reason_of(error, with_type=True)
+        raise UserError(checkpoint_file, f"not a checkpoint of nnU-Net v2 ({reason})") from None
     if any(key.startswith("denoiser.") for key in weights):
         raise UserError(
-            f"{checkpoint_file}: refused as stage 1, it is a two-stage training itself "
-            f"({checkpoint.get('trainer_name')}); name a stock training in {ENVIRONMENT_VARIABLE}"
+            checkpoint_file,
+            f"refused as stage 1, it is a two-stage training itself ({checkpoint.get('trainer_name')})",
+            f"name a stock training in {ENVIRONMENT_VARIABLE}",
         )
     return weights
 
@@ -94,8 +97,10 @@ def _refuse_difference(checkpoint_file: Path, theirs: dict[str, Any], ours: dict
     for what, wanted in ours.items():
         if theirs[what] != wanted:
             raise UserError(
-                f"{checkpoint_file}: refused as stage 1, it was trained with {what} {theirs[what]}, "
-                f"this training has {what} {wanted}; name another checkpoint in {ENVIRONMENT_VARIABLE}"
+                checkpoint_file,
+                f"refused as stage 1, it was trained with {what} {theirs[what]}, "
+                f"this training has {what} {wanted}",
+                f"name another checkpoint in {ENVIRONMENT_VARIABLE}",
             )
 
 

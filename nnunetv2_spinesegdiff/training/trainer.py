@@ -87,8 +87,9 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
         """
         if cls.network_class is not TwoStageNetwork:
             raise NotSupportedError(
-                f"{cls.__name__}: its network is a {cls.network_class.__name__}, which nnU-Net's own trainer "
-                "cannot build; use nnUNetv2_export_model_to_zip"
+                cls.__name__,
+                f"its network is a {cls.network_class.__name__}, which nnU-Net's own trainer cannot build",
+                "use nnUNetv2_export_model_to_zip",
             )
         return super().described_network(plans_manager, configuration_manager)
 
@@ -144,8 +145,9 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
             self.two_stage.stage1.load_state_dict(weights)
         except RuntimeError:
             raise UserError(
-                f"{checkpoint}: refused as stage 1, its network is not the one that the plans now describe; "
-                "train stage 1 again with these plans"
+                checkpoint,
+                "refused as stage 1, its network is not the one that the plans now describe",
+                "train stage 1 again with these plans",
             ) from None
         self.frozen_weights, self.stage1_checkpoint = weights, checkpoint
         self.two_stage.freeze_stage1()
@@ -183,8 +185,9 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
             found = find_out_of_fold(trainer, model, preprocessed, plans, self.configuration_name)
         if trainer and found is None and self.resumed_as_frozen:
             raise UserError(
-                f"{preprocessed}: out-of-fold presegmentations of {trainer}, which this training began with, "
-                "are gone; collect them again with `spinesegdiff presegment`, or train anew without --c"
+                preprocessed,
+                f"out-of-fold presegmentations of {trainer}, which this training began with, are gone",
+                "collect them again with `spinesegdiff presegment`, or train anew without --c",
             )
         if found is None:
             stored[SOURCE] = None

@@ -56,5 +56,5 @@ def with_suffixes(name: str, bases: Mapping[str, type[SuffixedTrainer]], module:
     try:
         trainer.check_suffixes()
     except ValueError as error:
-        raise UserError(f"trainer {name}: {error}") from None
+        raise UserError(f"trainer {name}", f"{error}") from None
     return trainer

@@ -186,7 +186,7 @@ def test_foreign_folders_and_other_seeds_are_refused(phantom, tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_told_in_one_line():
-    with pytest.raises(UserError, match=r"^/dev/null/x: cannot be written \(.+\): .+$"):
+    with pytest.raises(UserError, match=r"^/dev/null/x: cannot be written \(.+\); .+$"):
         make_phantom(Path("/dev/null/x"), patients=1, seed=SEED, num_processes=1)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from nnunetv2_spinesegdiff.evaluation.calibration import temperature_scaled
+from nnunetv2_spinesegdiff.uncertainty.temperature import temperature_scaled
 
 from .conftest import DATASET, TRAINER, Workspace
 
@@ -79,4 +79,4 @@ def test_a_dataset_or_model_that_is_not_there_is_one_line(calibrated: Workspace)
     told = calibrated.run(f"spinesegdiff calibrate -d {DATASET} -device cpu", fails=True)
     assert "no trained fold with checkpoint_final.pth" in told.splitlines()[-1]
     told = calibrated.run(f"spinesegdiff calibrate {WORDS} --t_start 31", fails=True)
-    assert told.splitlines()[-1].startswith("error: --t_start 31 is deeper than 30")
+    assert told.splitlines()[-1].startswith("error: t_start 31 is deeper than 30")

@@ -67,5 +67,5 @@ def test_going_on_in_another_way_is_one_line(trained: Workspace, two_cases: Path
 def test_a_depth_that_was_not_trained_is_one_line(trained: Workspace, two_cases: Path):
     told = trained.predict(two_cases, trained.root / "deep", "--t_start 31", fails=True).splitlines()
     assert "Traceback" not in "".join(told)
-    assert told[-1].startswith("error: --t_start 31 is deeper than 30")
+    assert told[-1].startswith("error: t_start 31 is deeper than 30")
     assert not list((trained.root / "deep").glob("*.nii.gz"))

@@ -7,7 +7,7 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
-from nnunetv2_spinesegdiff.evaluation.orientation import View, view_of
+from nnunetv2_spinesegdiff.images.orientation import View, view_of
 
 SPACING = (0.5, 1.5, 4.0)
 SHAPE = (4, 5, 6)

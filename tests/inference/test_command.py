@@ -73,7 +73,7 @@ def test_any_flag_of_ours_chooses_our_predictor(called, flag):
 
 
 def test_sampling_without_refinement_is_refused(called):
-    with pytest.raises(UserError, match=r"--preset, --seed: nothing is sampled with --no_refine"):
+    with pytest.raises(UserError, match=r"preset, seed: nothing is sampled without refinement"):
         command.predict([*STOCK_WORDS, "--no_refine", "--seed", "1", "--preset", "fast"])
 
 

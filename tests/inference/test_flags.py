@@ -35,7 +35,7 @@ def test_every_flag_of_the_sampler_is_stated_even_as_0(name):
 @pytest.mark.parametrize("name", [*SAMPLER, "preset"])
 def test_without_refinement_a_flag_of_the_sampler_is_refused_by_name(name):
     given = choices(f"--{name} {'fast' if name == 'preset' else 0}")
-    with pytest.raises(UserError, match=f"^--{name}: nothing is sampled with --no_refine") as refused:
+    with pytest.raises(UserError, match=f"^{name}: nothing is sampled without refinement") as refused:
         PredictionSettings(refine=False, **given)
     assert "\n" not in str(refused.value)
     PredictionSettings(refine=True, **given)
@@ -62,13 +62,13 @@ def test_bfloat16_needs_a_cpu_that_multiplies_in_it(monkeypatch, capability, avx
     if has_it:
         check_precision("bfloat16", CPU)
     else:
-        with pytest.raises(UserError, match=r"^--precision bfloat16: this CPU has no bfloat16"):
+        with pytest.raises(UserError, match=r"^precision bfloat16: this CPU has no bfloat16"):
             check_precision("bfloat16", CPU)
 
 
 def test_bfloat16_needs_a_gpu_that_has_it(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
-    with pytest.raises(UserError, match=r"^--precision bfloat16: this GPU has no bfloat16"):
+    with pytest.raises(UserError, match=r"^precision bfloat16: this GPU has no bfloat16"):
         check_precision("bfloat16", CUDA)
     check_precision("auto", CUDA)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)

@@ -12,8 +12,8 @@ import SimpleITK as sitk
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
+from nnunetv2_spinesegdiff.calibration.held_out import HeldOutPredictor
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.inference.held_out import HeldOutPredictor
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
 
@@ -73,9 +73,9 @@ def test_folds_of_an_ensemble_of_masks_are_averaged_and_no_entropy_is_mixed_in(m
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"refine": False}, "--no_refine"),
-        ({"preset": "fast"}, "--preset"),
-        ({"changes": {"t_start": 5}}, "--t_start 5"),
+        ({"refine": False}, "^no_refine: "),
+        ({"preset": "fast"}, "^preset: "),
+        ({"changes": {"t_start": 5}}, "^t_start 5: "),
     ],
 )
 def test_what_belongs_to_a_refiner_is_refused_in_one_line(trainer, settings, named, make_model):

@@ -111,10 +111,10 @@ def test_maps_are_refused_before_any_computing_where_the_reader_does_not_tell_wh
 
 
 def test_what_model_or_machine_cannot_do_is_refused_before_any_computing(model_folder, monkeypatch):
-    with pytest.raises(UserError, match="--t_start 31 is deeper than 30"):
+    with pytest.raises(UserError, match="t_start 31 is deeper than 30"):
         initialised(model_folder, changes={"t_start": 31})
     monkeypatch.setattr(settings_module, "_cpu_has_bfloat16", lambda: False)
-    with pytest.raises(UserError, match="--precision bfloat16"):
+    with pytest.raises(UserError, match="precision bfloat16"):
         initialised(model_folder, precision="bfloat16")
 
 

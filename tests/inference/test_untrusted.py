@@ -13,7 +13,8 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
-from nnunetv2_spinesegdiff.inference.untrusted import load_safely, loaded_safely, read_json
+from nnunetv2_spinesegdiff.inference.untrusted import load_safely, read_json
+from nnunetv2_spinesegdiff.nnunet_hooks import checkpoint_loader
 
 IMAGE = torch.randn(1, 1, 16, 24, generator=torch.Generator().manual_seed(0))
 
@@ -56,13 +57,13 @@ def test_numpy_numbers_of_a_log_are_read(make_model):
 
 def test_only_the_loading_of_checkpoints_is_another_one_and_only_inside(make_model):
     path = make_model().folder / "fold_0" / "checkpoint_final.pth"
-    with loaded_safely():
+    with checkpoint_loader(load_safely):
         assert stock.torch.load is not torch.load
         assert stock.torch.device is torch.device
         assert stock.torch.inference_mode is torch.inference_mode
         assert torch.load(path, weights_only=False)["trainer_name"] == "nnUNetTrainerSpineSegDiff"
     assert stock.torch is torch
-    with pytest.raises(UserError), loaded_safely():
+    with pytest.raises(UserError), checkpoint_loader(load_safely):
         stock.torch.load("nowhere.pth", weights_only=False)
     assert stock.torch is torch
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nnunetv2_spinesegdiff.measuring.edges import beyond_edge
+from nnunetv2_spinesegdiff.segmentation.measuring.edges import beyond_edge
 
 
 def test_padding_is_beyond_the_edge_and_so_are_two_pixels_of_the_picture():

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from nnunetv2_spinesegdiff.labels import IVD, SPINAL_CANAL, VERTEBRAE
-from nnunetv2_spinesegdiff.measuring import remarks
-from nnunetv2_spinesegdiff.measuring.measure import COLUMNS, measure_slice
+from nnunetv2_spinesegdiff.segmentation.measuring import remarks
+from nnunetv2_spinesegdiff.segmentation.measuring.measure import COLUMNS, measure_slice
 
 from .drawn_spine import DrawnSpine, image_of
 

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnunetv2_spinesegdiff.measuring.shapes import Frame, Profile, Shape, central, ends, fit_frame
+from nnunetv2_spinesegdiff.segmentation.measuring.shapes import (
+    Frame,
+    Profile,
+    Shape,
+    central,
+    ends,
+    fit_frame,
+)
 
 UP = np.array([-1.0, 0.0])
 

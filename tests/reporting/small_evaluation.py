@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
-from nnunetv2_spinesegdiff.reporting.evaluation_folder import (
+from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import (
     CASE_COLUMNS,
     FILE_COLUMNS,
     SCORE_COLUMNS,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.reporting.case_rows import case_row, cases_of, worst_cases
-from nnunetv2_spinesegdiff.reporting.evaluation_folder import Evaluation, System, write_evaluation
+from nnunetv2_spinesegdiff.evaluation.report.case_rows import case_row, cases_of, worst_cases
+from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import Evaluation, System, write_evaluation
 
 from .small_evaluation import write_image, write_small_evaluation
 

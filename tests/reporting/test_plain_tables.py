@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
 import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.reporting.plain_tables import (
-    listed,
-    markdown_table,
-    number,
-    p_value,
-    read_text_table,
-)
+from nnunetv2_spinesegdiff.evaluation.report.plain_tables import read_text_table
 
 
 def test_entries_stay_the_text_that_they_are(tmp_path):
@@ -36,27 +28,3 @@ def test_what_is_no_table_is_told_in_one_line(tmp_path, content):
         read_text_table(path)
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
-
-
-def test_markdown():
-    table = pd.DataFrame({"a|b": ["x|y", None], "n": [1, 2]})
-    assert markdown_table(table).splitlines() == [
-        "| a\\|b | n |",
-        "| --- | --- |",
-        "| x\\|y | 1 |",
-        "| n/a | 2 |",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("p", "text"), [(0.5, "0.5000"), (0.00009, "< 0.0001"), (0.0001, "0.0001"), (np.nan, "n/a")]
-)
-def test_p_values(p, text):
-    assert p_value(p) == text
-
-
-def test_numbers_and_lists():
-    assert number(-0.125, 2).startswith("\N{MINUS SIGN}0.1")
-    assert number(float("nan"), 2) == "n/a"
-    assert listed(["a", "b", "c"], 2) == "a, b and 1 more"
-    assert listed(["a", "b"], 2) == "a, b"

@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.reporting import report as report_module
-from nnunetv2_spinesegdiff.reporting.claim_section import NO_CONTROL
-from nnunetv2_spinesegdiff.reporting.evaluation_folder import System
-from nnunetv2_spinesegdiff.reporting.figures_folder import FigureEntry
-from nnunetv2_spinesegdiff.reporting.report import run_report
+from nnunetv2_spinesegdiff.evaluation.report import report as report_module
+from nnunetv2_spinesegdiff.evaluation.report.claim_section import NO_CONTROL
+from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import System
+from nnunetv2_spinesegdiff.evaluation.report.figures_folder import FigureEntry
+from nnunetv2_spinesegdiff.evaluation.report.report import run_report
 
 from .page_evaluation import SYSTEMS, comparison, make_evaluation, pathology_row, summary_tables
 from .test_sections import png

@@ -7,8 +7,8 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.evaluation.report.volumes import read_volume
 from nnunetv2_spinesegdiff.images.grid import TOLERANCE_MM
-from nnunetv2_spinesegdiff.reporting.volumes import read_volume
 
 from .small_evaluation import write_image
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
 import tempfile
 
 import pytest
@@ -45,11 +42,7 @@ def test_a_run_that_is_about_to_take_its_lock_is_left_alone(temporary):
         assert made.is_dir()
 
 
-def test_where_no_locks_are_known_it_works_and_removes_nothing_of_others(temporary, monkeypatch):
-    def no_locks(*_):
-        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
-
-    monkeypatch.setattr(fcntl, "flock", no_locks)
+def test_where_no_locks_are_known_it_works_and_removes_nothing_of_others(temporary, no_locks):
     with scratch_folder() as first, scratch_folder() as second:
         assert first.is_dir()
         assert second.is_dir()

@@ -9,8 +9,8 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from nnunetv2_spinesegdiff.evaluation.confidence import Structures
-from nnunetv2_spinesegdiff.evaluation.plots import COLOURS, CaseRow, draw_cases
+from nnunetv2_spinesegdiff.plots import COLOURS, CaseRow, draw_cases
+from nnunetv2_spinesegdiff.uncertainty.confidence import Structures
 
 LABELS = {"spinal_canal": 1, "vertebrae": 2}
 

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.patches import StepPatch
 
-from nnunetv2_spinesegdiff.evaluation.calibration import Reliability, reliability
-from nnunetv2_spinesegdiff.evaluation.plots import COLOURS, draw_reliability, style
+from nnunetv2_spinesegdiff.plots import COLOURS, draw_reliability, style
+from nnunetv2_spinesegdiff.uncertainty.temperature import Reliability, reliability
 
 
 def diagram(accuracy: float) -> Reliability:
