@@ -75,7 +75,7 @@ def download(
     output = Path(output)
     report = Downloaded(output)
     if unknown := [name for name in only if name not in dataset.parts]:
-        raise UserError(f"{unknown[0]}: unknown part; choose from {', '.join(dataset.parts)}")
+        raise UserError(unknown[0], "unknown part", f"choose from {', '.join(dataset.parts)}")
     pooch.get_logger().setLevel(logging.WARNING)  # the progress bars inform the user
     with _errors_of_the_disk(output):
         sources = [s for name, part in dataset.parts.items() if not only or name in only for s in part]
@@ -143,7 +143,7 @@ class _Transfer:
         path = self._fetch(source, None)
         if fault := find_fault_of_table(path, source.columns):
             path.unlink()
-            raise UserError(f"{source.name}: the downloaded file {fault} and was deleted; {_ADVICE}")
+            raise UserError(source.name, f"the downloaded file {fault} and was deleted", _ADVICE)
         self.report.made.append(f"{source.name}: {format_size(path.stat().st_size)}")
         os.replace(path, self.output / source.name)
 
@@ -154,7 +154,7 @@ class _Transfer:
                 self.local[source.name] = path
                 return True
         if (other := self.output / source.name).exists():
-            raise UserError(f"{other}: is another file than the published one; move it away and run again")
+            raise UserError(other, "is another file than the published one", "move it away and run again")
         return False
 
     def _fetch(self, source: Archive | Table, sha256: str | None) -> Path:
@@ -168,7 +168,7 @@ class _Transfer:
         except ValueError as error:
             downloader.forget()
             raise UserError(
-                f"{url}: is another file than the published one (wrong SHA-256) and was deleted; {_ADVICE}"
+                url, "is another file than the published one (wrong SHA-256) and was deleted", _ADVICE
             ) from error
         downloader.forget()
         return path
@@ -203,7 +203,7 @@ def _is_complete(source: Archive | Table, output: Path, report: Downloaded) -> b
         exists = place.is_file() or (place.is_dir() and any(place.iterdir()))
         fault = find_fault(place, source.sha256) if exists else ""
     if fault:
-        raise UserError(f"{place}: {fault}; move it away and run again, or leave it out with --only")
+        raise UserError(place, fault, "move it away and run again, or leave it out with --only")
     if exists:
         report.kept.append(place.name)
     return exists
@@ -245,10 +245,10 @@ def format_size(size: int) -> str:
 def _check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise UserError(
-            f"{folder}: {format_size(needed)} are needed for the files and their unpacked content, "
-            f"{format_size(free)} are free; free some space or choose another folder"
+        sizes = (
+            f"{format_size(needed)} are needed, with the unpacked content, and {format_size(free)} are free"
         )
+        raise UserError(folder, sizes, "free some space or choose another folder")
 
 
 @contextmanager
@@ -266,7 +266,7 @@ def _room(output: Path, names: Sequence[str]) -> Iterator[Path]:
     new, room = not output.exists(), output / ROOM
     room.mkdir(parents=True, exist_ok=True)
     useful = {_LOCK, *(f"{name}{ending}" for name in names for ending in ("", ".part", ".part.json"))}
-    busy = UserError(f"{output}: another process is downloading into it; wait for it")
+    busy = UserError(output, "another process is downloading into it", "wait for it")
     with held(room / _LOCK, busy):
         try:
             for path in room.iterdir():
@@ -296,8 +296,8 @@ def _errors_of_the_disk(output: Path) -> Iterator[None]:
     except OSError as error:
         if is_full(error):
             advice = "free some space, then run the same command again, or choose another folder"
-            raise UserError(f"{output}: the disk is full; {advice}") from error
+            raise UserError(output, "the disk is full", advice) from error
         cause = error.strerror or error
         raise UserError(
-            f"{output}: cannot be written ({cause}); make it writable or choose another folder"
+            output, f"cannot be written ({cause})", "make it writable or choose another folder"
         ) from error

@@ -154,8 +154,9 @@ class Server:
                     failures, highest = 0, progress()
                 if failures == len(self._waits):
                     raise UserError(
-                        f"{url}: cannot be downloaded ({lost}); check the network and run the same command "
-                        "again, which continues where this one stopped"
+                        url,
+                        f"cannot be downloaded ({lost})",
+                        "check the network, then run the same command again, which continues this one",
                     ) from lost
                 wait = max(self._waits[failures], lost.wait)
                 tqdm.write(f"{url}: {lost}; next attempt in {wait:g} s", file=sys.stderr)
@@ -174,7 +175,7 @@ class Server:
         if answer.status_code in _BUSY:
             wait = answer.headers.get("Retry-After", "")
             raise ConnectionLost(cause, min(float(wait), _LONGEST_WAIT) if wait.isdecimal() else 0.0)
-        raise UserError(f"{url}: {cause}; check the address")
+        raise UserError(url, cause, "check the address")
 
 
 class ResumingDownloader:
@@ -275,13 +276,14 @@ def _connection_errors(url: str) -> Iterator[None]:
         yield
     except requests.exceptions.SSLError as error:
         raise UserError(
-            f"{url}: no safe connection, its certificate cannot be verified ({_cause(error)}); check the "
-            "address and this machine's clock and certificates"
+            url,
+            f"no safe connection, its certificate cannot be verified ({_cause(error)})",
+            "check the address and this machine's clock and certificates",
         ) from error
     except _TEMPORARY as error:
         raise ConnectionLost(_cause(error)) from error
     except requests.RequestException as error:
-        raise UserError(f"{url}: cannot be requested ({_cause(error)}); check the address") from error
+        raise UserError(url, f"cannot be requested ({_cause(error)})", "check the address") from error
 
 
 def _first_byte(answer: requests.Response) -> int | None:

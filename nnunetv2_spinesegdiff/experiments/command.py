@@ -43,7 +43,7 @@ def reproduce(plan: Plan, *, dry_run: bool = False, job: str | None = None) -> N
         check_trainer(trainer)
     if failed := run_missing(plan):
         raise UserError(
-            f"{plan.out}: {len(failed)} of {len(plan.jobs)} jobs are not finished, first {failed[0]}"
+            plan.out, f"{len(failed)} of {len(plan.jobs)} jobs are not finished, first {failed[0]}"
         )
     print((plan.out / "table.md").read_text(encoding="utf-8"), end="")
 
@@ -93,7 +93,7 @@ def run_missing(plan: Plan) -> list[str]:
             print(f"  failed: {cause}", flush=True)
             failed.append(name)
         except KeyboardInterrupt:
-            raise UserError(f"{name}: interrupted; the same command continues from there") from None
+            raise UserError(name, "interrupted", "the same command continues from there") from None
     return failed
 
 
@@ -105,16 +105,17 @@ def run_job(plan: Plan, name: str) -> None:
             its command fails.
     """
     if name not in plan.jobs:
-        raise UserError(f"{name}: there is no such job; --dry_run lists them")
+        raise UserError(name, "there is no such job", "--dry_run lists them")
     job, results = plan.jobs[name], {}
     for need, result in plan.results_of_needs(name).items():
         if result is None:
-            raise UserError(f"{name}: needs {need}, which is not finished; run it first")
+            raise UserError(name, f"needs {need}, which is not finished", "run it first")
         results[need] = result
     job.lock.parent.mkdir(parents=True, exist_ok=True)
     busy = UserError(
-        f"{job.lock}: another process runs this job, or a command of one that was killed; wait for it, or "
-        f"find it with `fuser {job.lock}` and end it"
+        job.lock,
+        "another process runs this job, or a command of one that was killed",
+        f"wait for it, or find it with `fuser {job.lock}` and end it",
     )
     with held(job.lock, busy) as lock:
         if job.result(results) is None:
@@ -150,7 +151,7 @@ def _run(words: Sequence[str], variables: Mapping[str, str], log: Path, lock: in
                 check=False,
             ).returncode
         except OSError as error:
-            raise UserError(f"{log}: {words[0]} cannot be started ({error.strerror})") from None
+            raise UserError(log, f"{words[0]} cannot be started ({error.strerror})") from None
     if status != 0:
         last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1].strip()
-        raise UserError(f"{log}: {words[0]} ended with status {status} ({last})")
+        raise UserError(log, f"{words[0]} ended with status {status} ({last})")

@@ -39,7 +39,9 @@ def dataset_name(number: int) -> str | None:
     folders = [Path(os.environ[variable]) for variable in FOLDERS if os.environ.get(variable)]
     found = {path.name for folder in folders for path in folder.glob(f"Dataset{number:03d}_*")}
     if len(found) > 1:
-        raise UserError(f"dataset {number}: nnU-Net's folders hold {' and '.join(sorted(found))}; rename one")
+        raise UserError(
+            f"dataset {number}", f"nnU-Net's folders hold {' and '.join(sorted(found))}", "rename one"
+        )
     return found.pop() if found else None
 
 
@@ -49,7 +51,7 @@ def validation_cases(dataset: int, fold: int) -> ValidationCases:
 
     name = dataset_name(dataset)
     if name is None:
-        raise UserError(f"dataset {dataset}: not found in nnU-Net's folders; convert it first")
+        raise UserError(f"dataset {dataset}", "not found in nnU-Net's folders", "convert it first")
     held_out = HeldOutCases.of_dataset(name)
     ending = json.loads((folder_of("nnUNet_raw") / name / "dataset.json").read_text())["file_ending"]
     cases = held_out.of_fold(fold)
@@ -81,10 +83,12 @@ def _check(description: Description, contrast: Contrast, number: int) -> None:
     dataset = f"dataset {number} ({contrast.name})"
     name = dataset_name(number)
     if name is None or not (folder_of("nnUNet_raw") / name).is_dir():
-        raise UserError(f"{dataset}: is not in nnUNet_raw; run {convert} and {plan}")
+        raise UserError(dataset, "is not in nnUNet_raw", f"run {convert} and {plan}")
     folder = folder_of("nnUNet_preprocessed") / name
     plans_file = folder / f"{description.plans}.json"
     known = json.loads(plans_file.read_text())["configurations"] if plans_file.is_file() else {}
     identifier = known.get(configuration, {}).get("data_identifier", f"{description.plans}_{configuration}")
     if configuration not in known or not (folder / identifier).is_dir():
-        raise UserError(f"{dataset}: {configuration} is not planned and preprocessed in {folder}; run {plan}")
+        raise UserError(
+            dataset, f"{configuration} is not planned and preprocessed in {folder}", f"run {plan}"
+        )

@@ -173,9 +173,9 @@ class Description(BaseModel, extra="forbid", frozen=True):
         if len(given) == 1:
             return {contrast.name: given[0] + contrast.dataset for contrast in order}
         if len(given) != len(order):
-            raise UserError(f"-d: takes one id, or {len(order)} in the order {names}, not {len(given)}")
+            raise UserError("-d", f"takes one id, or {len(order)} in the order {names}, not {len(given)}")
         if len(set(given)) < len(given):
-            raise UserError(f"-d: names a dataset twice; {names} are different ones")
+            raise UserError("-d", "names a dataset twice", f"{names} are different ones")
         return {contrast.name: number for contrast, number in zip(order, given, strict=True)}
 
     @field_validator("folds", "contrasts")
@@ -223,7 +223,7 @@ def read_description(file: Path) -> Description:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{file}: cannot be read as YAML ({' '.join(str(error).split())})") from None
+        raise UserError(file, f"cannot be read as YAML ({' '.join(str(error).split())})") from None
     try:
         return Description.model_validate(content)
     except ValidationError as invalid:
@@ -231,7 +231,7 @@ def read_description(file: Path) -> Description:
         key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
         cause = str(first.get("ctx", {}).get("error") or first["msg"])
         cause = "unknown key" if first["type"] == "extra_forbidden" else cause
-        raise UserError(": ".join(filter(None, (str(file), key.removeprefix("."), cause)))) from None
+        raise UserError(file, f"{key.removeprefix('.')}: {cause}" if key else cause) from None
 
 
 def _names(trainer: Any) -> list[str]:

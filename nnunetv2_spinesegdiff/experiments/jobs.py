@@ -252,7 +252,7 @@ class Prediction(RecordedJob):
             shell(self.command(), {})
         missing = [case for case in own if not (self.unfinished / f"{case}{cases.ending}").is_file()]
         if missing:
-            raise UserError(f"{self.unfinished}: no mask of {', '.join(missing)}; look into the log")
+            raise UserError(self.unfinished, f"no mask of {', '.join(missing)}", "look into the log")
         if self.masks.exists():
             shutil.rmtree(self.masks)
         self.unfinished.rename(self.masks)

@@ -40,7 +40,7 @@ class Plan:
         device: str = "cuda",
     ):
         if isinstance(description, int) and description not in TABLES:
-            raise UserError(f"table {description}: unknown; choose from {', '.join(map(str, TABLES))}")
+            raise UserError(f"table {description}", "unknown", f"choose from {', '.join(map(str, TABLES))}")
         file = TABLES[description] if isinstance(description, int) else description
         self.description = read_description(file)
         self.ids = self.description.dataset_ids(datasets)

@@ -98,7 +98,7 @@ def summarize(rows: tuple[Row, ...]) -> pd.DataFrame:
             for number, case in enumerate(json.loads(path.read_text())["metric_per_case"]):
                 missing = [key for key in names.values() if key not in case["metrics"]]
                 if missing:
-                    raise UserError(f"{path}: has no structure {missing[0]!r}; evaluate again")
+                    raise UserError(path, f"has no structure {missing[0]!r}", "evaluate again")
                 # A case is identified by its place: summaries of one system are of different cases.
                 own = {"system": system, "data": contrast, "case": f"{path}:{number}"}
                 lines += [

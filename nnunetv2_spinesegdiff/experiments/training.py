@@ -50,7 +50,9 @@ class Training(Job):
         """nnU-Net's folder of the fold. Raises UserError if the dataset does not exist."""
         model = self.model.folder()
         if model is None:
-            raise UserError(f"dataset {self.model.dataset}: not found in nnU-Net's folders; convert it first")
+            raise UserError(
+                f"dataset {self.model.dataset}", "not found in nnU-Net's folders", "convert it first"
+            )
         return model / f"fold_{self.fold}"
 
     @property
@@ -83,14 +85,14 @@ class Training(Job):
         shell([*self.command(), *flags], self.variables())
         if self._trained() is None:
             raise UserError(
-                f"{self.folder}: nnU-Net left no final checkpoint with its validation; look into the log"
+                self.folder, "nnU-Net left no final checkpoint with its validation", "look into the log"
             )
         self._reject_mismatch(needed)
         record = read_json(self.record_file)
         if record and "result" not in record:  # a training begun by hand has no record
             save_json({**record, "result": self._checkpoint()}, self.record_file)
         if self.result(needed) is None:
-            raise UserError(f"{self.folder}: no refinement.json states that stage 1 was frozen; move it away")
+            raise UserError(self.folder, "no refinement.json states that stage 1 was frozen", "move it away")
 
     def flags_to_continue(self) -> list[str]:
         """Return nnU-Net's flags to continue; truncated checkpoints, on which it fails, are deleted."""
@@ -166,8 +168,9 @@ class Training(Job):
         how = self._mismatch(needed) if self.needs else None
         if how is not None:
             raise UserError(
-                f"{self.folder}: was trained {how}, not from the present {self.stage1}; move this folder "
-                "away to train it again"
+                self.folder,
+                f"was trained {how}, not from the present {self.stage1}",
+                "move this folder away to train it again",
             )
 
 
