@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.images.grid import Grid, check_same_grid, grids_differ_by_mm, patient_axes
+from nnunetv2_spinesegdiff.images.itk import open_image
 from nnunetv2_spinesegdiff.images.reading import read_scalar_volume
+from nnunetv2_spinesegdiff.images.scan import Refusal
 
 from .names import Series, parse_series
 from .series import select_series
@@ -129,16 +130,11 @@ def each_slice(source: SpiderSeries) -> list[SpiderSeries]:
     """
     if source.series.slice_number is not None:
         return [source]
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(source.image))
     try:
-        reader.ReadImageInformation()
-    except RuntimeError:
+        grid = Grid.of(open_image(source.image))
+    except Refusal:
         return [source]
-    if reader.GetDimension() != 3:
-        return [source]
-    axes, _ = patient_axes(np.reshape(reader.GetDirection(), (3, 3)))
-    count = reader.GetSize()[axes[2]]
+    count = grid.size[patient_axes(grid.cosines)[0][2]] if len(grid.size) == 3 else 1
     if count == 1:
         return [source]
     return [
@@ -195,12 +191,13 @@ def _straight(path: Path) -> sitk.Image:
     """Read a volume and make its axes orthonormal where the header rounds them."""
     image = read_scalar_volume(path)
     grid = Grid.of(image)
-    skew = grids_differ_by_mm(grid, grid.orthonormal())
+    straight = grid.orthonormal()
+    skew = grids_differ_by_mm(grid, straight)
     if not skew <= MAX_SKEW_MM:
         raise UserError(
             path,
             f"its axes are not at right angles, voxels would move by {skew:.1f} mm: resample it to a grid "
             "without skew",
         )
-    image.SetDirection(grid.orthonormal().direction)
+    image.SetDirection(straight.direction)
     return image

@@ -10,11 +10,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 from tqdm import tqdm
 
 from nnunetv2_spinesegdiff.errors import UserError, writing
-from nnunetv2_spinesegdiff.files import save_json, written_whole
+from nnunetv2_spinesegdiff.files import save_json
+from nnunetv2_spinesegdiff.images.grid import Grid
+from nnunetv2_spinesegdiff.images.writing import write_image
 from nnunetv2_spinesegdiff.workers import worker_processes
 
 from ..names import parse_series
@@ -105,13 +106,9 @@ def _is_whole(output: Path, stem: str) -> bool:
 
 
 def _write_volume(path: Path, array: np.ndarray, acquisition: Acquisition) -> None:
-    volume = sitk.GetImageFromArray(acquisition.to_file_axes(array))
-    spacing, origin, direction = acquisition.file_geometry()
-    volume.SetSpacing(spacing.tolist())
-    volume.SetOrigin(origin.tolist())
-    volume.SetDirection(direction.ravel().tolist())
-    with written_whole(path) as temporary:
-        sitk.WriteImage(volume, str(temporary), useCompression=True, compressionLevel=1)
+    in_file = acquisition.to_file_axes(array)
+    spacing, origin, direction = (tuple(part.ravel().tolist()) for part in acquisition.file_geometry())
+    write_image(Grid(in_file.shape[::-1], spacing, origin, direction).image(in_file), path)
 
 
 def _check_numbers(patients: int, seed: int, first_patient: int) -> None:

@@ -2,129 +2,98 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import cast
-from zipfile import ZipFile, ZipInfo
+from typing import BinaryIO, cast
+from zipfile import ZipFile
 
 import numpy as np
 import SimpleITK as sitk
+from pydicom.uid import EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage, MRImageStorage
 
-from .dicom_files import (
-    MR_IMAGES,
-    START,
-    DicomSlice,
-    has_preamble,
-    may_be_image,
-    media_class,
-    read_slices,
-    start_of,
-)
+from .dicom_files import DicomSlice, image_class, read_slices
 from .dicom_pixels import refuse_contradictions
 from .dicom_series import DicomVolume, choose
 from .examination import MAX_SHEAR_DEG, ROUNDING_DEG, check_kind
 from .grid import TOLERANCE_MM
 from .itk import read_image
-from .scan import DAMAGED, Refusal, is_utf8
+from .scan import DAMAGED, Refusal, Scan, ScanSource, files_below, is_utf8
 from .zips import extract, opened
 
 MOST_BYTES = 8 << 30
 """Of an unpacked zip."""
 
+_MR_IMAGES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
 _ROUNDING = 1e-3
 
-ExamVolume = tuple[sitk.Image, tuple[Path, ...], tuple[int, ...], tuple[str, ...]]
-"""Image, files of its slices in order, each once, frame numbers if one enhanced file holds all slices, and
-warnings."""
+_OpenFile = tuple[str, Path, BinaryIO]
+"""The name that the user knows, the path, and the content."""
 
 
-def read_exam(path: Path, series: str | None, any_plane: bool) -> ExamVolume:
+def read_exam(source: ScanSource, scratch: Path, series: str | None, any_plane: bool) -> Scan:
     """Read the volume of an exam that `series` names, or the only one that fits.
 
     Args:
-        path: folder that holds DICOM images at any depth, or one DICOM image.
+        source: folder that holds DICOM images at any depth, one DICOM image, or a zip.
+        scratch: where the files of the volume are unpacked from a zip.
         series, any_plane: see `choose`.
 
     Raises:
-        Refusal: the series does not exist, is not a volume, or one of its files is damaged.
-    """
-    files = [path] if path.is_file() else files_below(path)
-    names = ((file.name if file == path else str(file.relative_to(path)), file) for file in files)
-    slices, warnings = _slices(names)
-    return _read_volume(choose(slices, series, any_plane), warnings)
-
-
-def read_zipped_exam(path: Path, scratch: Path, series: str | None, any_plane: bool) -> ExamVolume:
-    """Read the series of an exam in a zip; only the files of that series are left in `scratch`.
-
-    Raises:
-        Refusal: as `read_exam`, or the zip is too large.
+        Refusal: the series does not exist, is not a volume, or one of its files is damaged; or the zip is too
+            large.
         UserError: the zip is damaged or unsafe.
     """
-    with opened(path, by_name=False) as archive:
+    if source.kind == "dicom":
+        slices, warnings = _slices(_in_folder(source.path))
+        return _read_volume(source, choose(slices, series, any_plane), warnings)
+    with opened(source.path, by_name=False) as archive:
         total = sum(entry.file_size for entry in archive.infolist())
         if total > MOST_BYTES:
             limit = MOST_BYTES >> 30
             raise Refusal(f"holds {total / (1 << 30):.1f} GiB unpacked, more than {limit}; zip one series")
+        slices, warnings = _slices(in_zip(archive))
+        volume = choose(slices, series, any_plane)
         folder = Path(tempfile.mkdtemp(prefix="series-", dir=scratch))
-        slices, warnings = _slices(_one_by_one(archive, folder / "header.dcm"))
-        chosen = choose(slices, series, any_plane)
         unpacked: dict[str, Path] = {}
-        for name in dict.fromkeys(one.file for one in chosen.slices):
+        for name in dict.fromkeys(one.file for one in volume.slices):
             unpacked[name] = folder / f"{len(unpacked):05d}.dcm"
             extract(archive, archive.getinfo(name), unpacked[name])
-    slices = [replace(one, path=unpacked[one.file]) for one in chosen.slices]
-    return _read_volume(replace(chosen, slices=tuple(slices)), warnings)
+    placed = tuple(replace(one, path=unpacked[one.file]) for one in volume.slices)
+    return _read_volume(source, replace(volume, slices=placed), warnings)
 
 
-def zipped_images(archive: ZipFile) -> Iterator[ZipInfo]:
-    """List the entries of a zip that may be DICOM images, by name; only their first bytes are inflated."""
+def _in_folder(path: Path) -> Iterator[_OpenFile]:
+    """The files in a folder, without unreadable ones; or the file itself."""
+    for file in [path] if path.is_file() else files_below(path):
+        with suppress(OSError), file.open("rb") as stream:
+            yield file.name if file == path else str(file.relative_to(path)), file, stream
+
+
+def in_zip(archive: ZipFile) -> Iterator[_OpenFile]:
+    """Open the files in a zip one after the other, sorted by name, without hidden ones."""
     for entry in sorted(archive.infolist(), key=lambda entry: entry.filename):
-        if entry.is_dir() or any(part.startswith(".") for part in PurePosixPath(entry.filename).parts):
-            continue
-        with archive.open(entry) as stream:
-            if may_be_image(stream.read(START)):
-                yield entry
+        path = PurePosixPath(entry.filename)
+        if not entry.is_dir() and not any(part.startswith(".") for part in path.parts):
+            with archive.open(entry) as stream:
+                yield entry.filename, Path(path), cast(BinaryIO, stream)
 
 
-def _one_by_one(archive: ZipFile, file: Path) -> Iterator[tuple[str, Path]]:
-    """Names and files of what may be DICOM in a zip; one at a time is on the disk."""
-    for entry in zipped_images(archive):
-        extract(archive, entry, file)
-        yield entry.filename, file
-        file.unlink()
-
-
-def files_below(folder: Path) -> Iterator[Path]:
-    """List all files in a folder and its subfolders, without hidden ones; links are followed once."""
-    seen = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        status = os.stat(place)
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(place) / name for name in sorted(files) if not name.startswith("."))
-
-
-def _slices(files: Iterable[tuple[str, Path]]) -> tuple[list[DicomSlice], tuple[str, ...]]:
-    """Slices of the DICOM images among named files, and a warning of unreadable images.
+def _slices(files: Iterable[_OpenFile]) -> tuple[list[DicomSlice], tuple[str, ...]]:
+    """Slices of the DICOM images among files, and a warning of unreadable images.
 
     Raises:
         Refusal: there are no images, or an MR image is unreadable, which may be a slice of the volume.
     """
     slices: list[DicomSlice] = []
     unread = []
-    for name, file in files:
-        start = start_of(file)
-        found = read_slices(file, name) if may_be_image(start) else []
+    for name, path, stream in files:
+        found = read_slices(stream, path, name)
         slices += found
-        if not found and has_preamble(start) and may_be_image(start):
-            if media_class(start) in MR_IMAGES:
+        if not found and (kind := image_class(stream)):
+            if kind in _MR_IMAGES:
                 raise Refusal(f"its image {name} {DAMAGED}")
             unread.append(name)
     if not slices:
@@ -133,14 +102,20 @@ def _slices(files: Iterable[tuple[str, Path]]) -> tuple[list[DicomSlice], tuple[
     return slices, (skipped,) if unread else ()
 
 
-def _read_volume(volume: DicomVolume, warnings: tuple[str, ...]) -> ExamVolume:
+def _read_volume(source: ScanSource, volume: DicomVolume, warnings: tuple[str, ...]) -> Scan:
     """Read voxels with GDCM, and place every slice at its own ImagePositionPatient."""
-    if volume.series.modality != "MR":
-        modality = volume.series.modality or "unknown"
-        warnings += (f"the modality is {modality}, not MR: models are trained on MR",)
-    _check_placed(volume.slices)
     first = volume.slices[0]
-    check_kind(3, first.values)
+    if first.modality != "MR":
+        modality = first.modality or "unknown"
+        warnings += (f"the modality is {modality}, not MR: models are trained on MR",)
+    for one in volume.slices:
+        if one.orientation is None or one.position is None:
+            raise Refusal(
+                f"no position or orientation in the patient for {one.name}; use the original images"
+            )
+        if one.spacing is None:  # ImagerPixelSpacing is that of the detector
+            raise Refusal(f"no PixelSpacing for {one.name}, so its size in mm is unknown: use the originals")
+    check_kind(3, first.values_per_pixel)
     positions = np.array([one.position for one in volume.slices])
     try:
         order, distance, moved = stack(positions, first.cosines[:, 2], [one.name for one in volume.slices])
@@ -152,19 +127,7 @@ def _read_volume(volume: DicomVolume, warnings: tuple[str, ...]) -> ExamVolume:
     image.SetSpacing((*cast(tuple[float, float], first.spacing), between))
     image.SetOrigin(positions[order[0]].tolist())
     image.SetDirection(first.cosines.ravel().tolist())
-    files = tuple(dict.fromkeys(one.path for one in slices))
-    frames = tuple(one.frame for one in slices) if len(files) == 1 and first.frames > 1 else ()
-    return image, files, frames, (*warnings, *volume.warnings, *moved)
-
-
-def _check_placed(slices: Sequence[DicomSlice]) -> None:
-    """Check that position and size of every slice are given; ImagerPixelSpacing is that of the detector."""
-    lost = [one.name for one in slices if one.orientation is None or one.position is None]
-    if lost:
-        raise Refusal(f"no position or orientation in the patient for {lost[0]}; use the original images")
-    unmeasured = [one.name for one in slices if one.spacing is None]
-    if unmeasured:
-        raise Refusal(f"no PixelSpacing for {unmeasured[0]}, so its size in mm is unknown: use the originals")
+    return Scan(source, image, ".nii.gz", (*warnings, *volume.warnings, *moved), tuple(slices))
 
 
 def stack(
@@ -187,9 +150,8 @@ def stack(
     order = np.argsort(positions @ normal, kind="stable")
     if len(order) < 2:
         return [0], float("nan"), ()
-    positions = positions[order]
-    places, names = positions @ normal, [names[k] for k in order]
-    steps = np.diff(places)
+    positions, names = positions[order], [names[k] for k in order]
+    steps = np.diff(positions @ normal)
     usual = float(np.median(steps))
     same = np.flatnonzero(steps <= _ROUNDING * max(1, usual))
     if same.size:
@@ -207,15 +169,15 @@ def stack(
         )
     if np.linalg.norm(off - np.outer(off @ normal, normal), axis=1).max() > TOLERANCE_MM:
         raise Refusal("its slices are not in one line: export the series again")
-    whole, height = positions[-1] - positions[0], float(places[-1] - places[0])
-    degrees = float(np.degrees(np.arccos(np.clip(height / np.linalg.norm(whole), -1, 1))))
+    whole = positions[-1] - positions[0]
+    degrees = float(np.degrees(np.arccos(np.clip(whole @ normal / np.linalg.norm(whole), -1, 1))))
     if degrees > MAX_SHEAR_DEG:
         raise Refusal(
             f"the slice stack is sheared by {degrees:.1f} degrees (gantry tilt): resample it to a grid "
             "without shear"
         )
     warning = f"the slice stack is sheared by {degrees:.2f} degrees; this was ignored"
-    return order.tolist(), height / len(steps), (warning,) if degrees > ROUNDING_DEG else ()
+    return order.tolist(), float(steps.mean()), (warning,) if degrees > ROUNDING_DEG else ()
 
 
 def _voxels(slices: Sequence[DicomSlice]) -> Iterator[np.ndarray]:
@@ -224,9 +186,10 @@ def _voxels(slices: Sequence[DicomSlice]) -> Iterator[np.ndarray]:
     for one in slices:
         if one.path != path:
             path, frames = one.path, _decoded(one)
-        values = frames[one.frame]
-        if one.rescale != (1, 0):  # GDCM rescales all frames of a file as the first of them
-            values = values * one.rescale[0] + one.rescale[1]
+        values = frames[one.frame or 0]
+        if one.rescale != one.rescale_of_file:  # GDCM rescales all frames of a file as the first of them
+            slope, intercept = one.rescale_of_file
+            values = (values - intercept) / slope * one.rescale[0] + one.rescale[1]
         if one.padding is not None:
             low, high = one.padding
             padding = (values >= low) & (values <= high)
@@ -241,5 +204,5 @@ def _decoded(one: DicomSlice) -> np.ndarray:
         frames = sitk.GetArrayFromImage(read_image(one.path, "GDCMImageIO"))
     except Refusal as refusal:
         raise Refusal(f"its image {one.file} {DAMAGED}" if is_utf8(one.path) else str(refusal)) from refusal
-    refuse_contradictions(one.path, one.file, frames, one.first_rescale)
+    refuse_contradictions(one, frames)
     return frames.reshape(-1, *one.size[::-1])

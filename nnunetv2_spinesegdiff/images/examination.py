@@ -28,9 +28,6 @@ MOST_LABELS = 32
 
 _SAMPLE = 50_000
 _PLANES = ("coronal", "axial", "sagittal")
-_COMPLEX = (sitk.sitkComplexFloat32, sitk.sitkComplexFloat64)
-_LABEL_MAPS = (sitk.sitkLabelUInt8, sitk.sitkLabelUInt16, sitk.sitkLabelUInt32, sitk.sitkLabelUInt64)
-"""Lists of labelled objects, in memory only."""
 
 
 def examine(image: sitk.Image, any_plane: bool) -> tuple[str, ...]:
@@ -45,10 +42,11 @@ def examine(image: sitk.Image, any_plane: bool) -> tuple[str, ...]:
     Raises:
         Refusal: the first of the reasons in type, size, shear, plane and voxels.
     """
-    if image.GetPixelID() in _LABEL_MAPS:  # first: asked for its voxels, one ends the process
+    kind = image.GetPixelIDTypeAsString()
+    if kind.startswith("label"):  # first: asked for its voxels, one ends the process
         raise Refusal("is a label map of ITK: give the scanner's image")
     check_kind(image.GetDimension(), image.GetNumberOfComponentsPerPixel())
-    if image.GetPixelID() in _COMPLEX:
+    if kind.startswith("complex"):
         raise Refusal("its voxels are complex numbers: give the magnitude image")
     grid = Grid.of(image)
     check_sizes(grid, slice_plane(grid)[0])
@@ -89,7 +87,7 @@ def check_kind(dimensions: int, values: int = 1) -> None:
     if dimensions > 3:
         raise Refusal(f"has {dimensions} dimensions (several volumes): give one volume as a file of its own")
     if values != 1:
-        raise Refusal(f"has {values} values per voxel (colors or channels): give the scanner's gray values")
+        raise Refusal(f"has {values} values per voxel (colors or channels): give an image with one")
 
 
 def check_spacing(spacing: Sequence[float]) -> None:
@@ -102,12 +100,14 @@ def check_spacing(spacing: Sequence[float]) -> None:
 def check_sizes(grid: Grid, slices: int) -> None:
     """Check voxel sizes and, in plane, the field of view; slices follow each other along axis `slices`."""
     check_spacing(grid.spacing)
-    for axis, size in enumerate(grid.spacing):
-        what, limits = ("between slices", BETWEEN_SLICES_MM) if axis == slices else ("in plane", IN_PLANE_MM)
-        _check_range(f"its voxels are {size:g} mm {what}", size, limits)
-        if axis != slices:
-            extent, voxels = grid.size[axis] * size, f"{grid.size[axis]} voxels of {size:g} mm"
-            _check_range(f"its field of view is {extent:.0f} mm ({voxels})", extent, FIELD_OF_VIEW_MM)
+    for axis, (count, size) in enumerate(zip(grid.size, grid.spacing, strict=True)):
+        if axis == slices:
+            _check_range(f"its voxels are {size:g} mm between slices", size, BETWEEN_SLICES_MM)
+        else:
+            _check_range(f"its voxels are {size:g} mm in plane", size, IN_PLANE_MM)
+            extent = count * size
+            what = f"its field of view is {extent:.0f} mm ({count} voxels of {size:g} mm)"
+            _check_range(what, extent, FIELD_OF_VIEW_MM)
 
 
 def _check_range(what: str, value: float, limits: tuple[float, float]) -> None:
@@ -150,8 +150,7 @@ def thick_axis(grid: Grid) -> int | None:
     if grid.size.count(1) == 1:
         return grid.size.index(1)
     largest = int(np.argmax(grid.spacing))
-    others = [grid.spacing[axis] for axis in range(3) if axis != largest]
-    return largest if grid.spacing[largest] > THICK * min(others) else None
+    return largest if grid.spacing[largest] > THICK * min(grid.spacing) else None
 
 
 def slice_plane(grid: Grid) -> tuple[int, str]:
@@ -169,11 +168,9 @@ def _refuse_mask(voxels: np.ndarray) -> None:
     """Reject 2 to `MOST_LABELS` distinct values, all of them whole numbers."""
     flat = voxels.reshape(-1)
     # More values in a sample are more values in the whole.
-    found = np.unique(flat[:: max(1, flat.size // _SAMPLE)])
-    for start in range(0, flat.size, _SAMPLE):
-        if len(found) > MOST_LABELS:
-            return
-        found = np.union1d(found, flat[start : start + _SAMPLE])
+    if len(np.unique(flat[:: max(1, flat.size // _SAMPLE)])) > MOST_LABELS:
+        return
+    found = np.unique(flat)
     if 2 <= len(found) <= MOST_LABELS and np.isfinite(found).all() and (found == np.round(found)).all():
         raise Refusal(
             f"looks like a mask, not a scan: its voxels have only {len(found)} values, all whole numbers "

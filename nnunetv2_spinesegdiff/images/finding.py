@@ -6,18 +6,19 @@ import hashlib
 import os
 import unicodedata
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from ..errors import UserError
 from ..files import digest
-from .dicom import files_below, zipped_images
-from .dicom_files import holds_dicom, may_be_image, read_slices, start_of
+from .dicom import in_zip
+from .dicom_files import holds_dicom, image_class, slices_in
 from .itk import read_header
-from .scan import ENDINGS, ZIP, Kind, Refusal, ScanSource, ending_of
+from .scan import ENDINGS, ZIP, Kind, Refusal, ScanSource, ending_of, files_below, folders_below
 
 MadeIn = Callable[[Path], Collection[str]]
 """Names of the files in a folder that are results, not scans."""
@@ -67,13 +68,14 @@ def look_for_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> FoundScan
             folder, or two scans have the same name.
     """
     if path.is_dir():
-        tree = _tree(path, made_in)
-        found = list(_in_folder(tree))
-        if not found and any(folder.results for folder in tree.all()):
+        listed = [(place, files, made_in(place)) for place, files in folders_below(path)]
+        folders = [_look_into(place, files, results) for place, files, results in listed]
+        found = list(_in_folders(folders))
+        if not found and any(file.name in results for _, files, results in listed for file in files):
             raise UserError(f"{path}: holds no scan, only results {_RESULTS}")
         exams = {place for place, kind in found if kind == "dicom"}
-        outside = (one for one in tree.all() if exams.isdisjoint((one.path, *one.path.parents)))
-        others = sorted(str(file.relative_to(path)) for folder in outside for file in folder.others)
+        outside = (one for one in folders if exams.isdisjoint((one.path, *one.path.parents)))
+        others = sorted(str(file.relative_to(path)) for one in outside for file in one.others)
         return FoundScans(_named(path, found), others)
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
@@ -90,103 +92,47 @@ def find_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> list[ScanSour
     return look_for_scans(path, made_in).scans
 
 
-@dataclass
-class _Folder:
-    """A folder with all that is not hidden in it, results apart."""
+class _Folder(NamedTuple):
+    """What is in a folder itself: scan files and zips of exams, DICOM images, and what could be a scan."""
 
     path: Path
-    results: list[Path] = field(default_factory=list)
-    files: list[Path] = field(default_factory=list)
-    folders: list[_Folder] = field(default_factory=list)
-
-    @cached_property
-    def scans(self) -> list[tuple[Path, Kind]]:
-        """Scan files and zips of exams in the folder itself."""
-        return [(file, kind) for file in self.files if (kind := _kind(file)) is not None]
-
-    @cached_property
-    def dicom(self) -> Path | None:
-        """The first DICOM image in the folder itself."""
-        return next(filter(_may_be_dicom, self.files), None)
-
-    @cached_property
-    def study(self) -> str:
-        """The study of the first DICOM image with a readable header in the folder itself."""
-        images = (file for file in self.files if may_be_image(start_of(file)))
-        slices = (one for file in images for one in read_slices(file, file.name))
-        return next((one.series.study for one in slices), "")
-
-    @property
-    def others(self) -> list[Path]:
-        """Files that could be scans, but are not read."""
-        scans = {path for path, _ in self.scans}
-        likely = (file for file in self.files if file.name.lower().endswith((*_OTHER_IMAGES, ZIP)))
-        return [file for file in likely if file not in scans]
-
-    def all(self) -> Iterator[_Folder]:
-        """The folder itself and those in it, at any depth."""
-        yield self
-        for folder in self.folders:
-            yield from folder.all()
-
-    def holds_scans(self) -> bool:
-        """Whether there is a scan file or a zip of DICOM images at any depth."""
-        return any(folder.scans for folder in self.all())
+    scans: list[tuple[Path, Kind]]
+    first_image: Path | None
+    study: str
+    others: list[Path]
 
 
-def _tree(root: Path, made_in: MadeIn) -> _Folder:
-    """The folder's content. If links lead to a folder, too, it is listed at its place without links."""
-    tree = _Folder(root)
-    seen = {_identity(root)}
-    waiting, links = [tree], list[tuple[_Folder, Path]]()
-    while waiting or links:
-        if waiting:
-            folder = waiting.pop()
-        else:
-            parent, path = links.pop(0)
-            folder = _Folder(path)
-            if _identity(path) in seen:
-                continue
-            seen.add(_identity(path))
-            parent.folders.append(folder)
-        results = made_in(folder.path)
-        try:
-            paths = sorted(folder.path / name for name in os.listdir(folder.path) if name[0] != ".")
-        except OSError as error:
+def _look_into(path: Path, all_files: Sequence[Path], results: Collection[str]) -> _Folder:
+    files = [file for file in all_files if file.name not in results]
+    scans = [(file, kind) for file in files if (kind := _kind(file)) is not None]
+    first_image = next(filter(_may_be_dicom, files), None)
+    readable = (slices for slices in map(slices_in, files if first_image else ()) if slices)
+    study = next((slices[0].study for slices in readable), "")
+    likely = {file for file in files if file.name.lower().endswith((*_OTHER_IMAGES, ZIP))}
+    return _Folder(path, scans, first_image, study, [*likely.difference(file for file, _ in scans)])
+
+
+def _in_folders(folders: Sequence[_Folder]) -> Iterator[tuple[Path, Kind]]:
+    """The scans in folders, every one of which comes before those in it."""
+    with_scans = {place for one in folders if one.scans for place in (one.path, *one.path.parents)}
+    studies = defaultdict[Path, set[str]](set)
+    for one in folders:
+        for place in (one.path, *one.path.parents) if one.first_image else ():
+            studies[place].add(one.study)
+    in_exam = set[Path]()
+    for one in folders:
+        if one.path.parent in in_exam and one.path not in with_scans:
+            in_exam.add(one.path)  # below DICOM images, further ones are of the same exam
+            continue
+        if one.scans and one.first_image:
             raise UserError(
-                f"{folder.path}: cannot be listed ({error.strerror}); make it readable"
-            ) from error
-        for path in paths:
-            if not path.is_dir():
-                (folder.results if path.name in results else folder.files).append(path)
-            elif path.is_symlink():
-                links.append((folder, path))
-            else:
-                seen.add(_identity(path))
-                folder.folders.append(_Folder(path))
-                waiting.append(folder.folders[-1])
-    return tree
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    status = folder.stat()
-    return status.st_dev, status.st_ino
-
-
-def _in_folder(folder: _Folder) -> Iterator[tuple[Path, Kind]]:
-    if folder.scans and folder.dicom is not None:
-        raise UserError(
-            f"{folder.path}: holds scan files ({folder.scans[0][0].name}) and DICOM images "
-            f"({folder.dicom.name}); move the DICOM images into a folder of their own"
-        )
-    one_exam = not folder.holds_scans() and len({one.study for one in folder.all() if one.dicom}) == 1
-    if folder.dicom is not None or one_exam:
-        yield folder.path, "dicom"
-    yield from folder.scans
-    for inner in folder.folders:
-        # Below DICOM images, further ones are of the same exam.
-        if not one_exam and (folder.dicom is None or inner.holds_scans()):
-            yield from _in_folder(inner)
+                f"{one.path}: holds scan files ({one.scans[0][0].name}) and DICOM images "
+                f"({one.first_image.name}); move the DICOM images into a folder of their own"
+            )
+        if one.first_image or (one.path not in with_scans and len(studies[one.path]) == 1):
+            in_exam.add(one.path)
+            yield one.path, "dicom"
+        yield from one.scans
 
 
 def _kind(path: Path) -> Kind | None:
@@ -196,7 +142,8 @@ def _kind(path: Path) -> Kind | None:
         return "file" if ending else None
     try:
         with zipfile.ZipFile(path) as archive:
-            return "dicom_zip" if any(True for _ in zipped_images(archive)) else None
+            images = (image_class(stream) is not None for *_, stream in in_zip(archive))
+            return "dicom_zip" if any(images) else None
     except Exception:  # zipfile raises many for damaged ones
         return "dicom_zip"  # is listed, and reported when it is read
 
@@ -262,24 +209,17 @@ def contents_of(source: ScanSource) -> list[list[str]]:
     name, size and time is not. With a header, the file with its voxels counts; if they are in several files,
     all files in the folder do.
     """
-    root = source.path if source.path.is_dir() else source.path.parent
+    path = source.path
+    root, files = (path, files_below(path)) if path.is_dir() else (path.parent, [path])
+    if path.name.lower().endswith((".mhd", ".nhdr")):
+        with suppress(Refusal, OSError, ValueError):  # the reader reports it
+            voxels = read_header(path).data
+            files = [path, voxels] if voxels else [file for file in root.iterdir() if file.is_file()]
     contents = []
-    for file in _files(source.path):
+    for file in files:
         try:
             content = digest(file)
         except OSError as error:
             content = f"{error.strerror or error}"
         contents.append([os.path.relpath(file, root), content])
     return sorted(contents)
-
-
-def _files(path: Path) -> list[Path]:
-    if path.is_dir():
-        return list(files_below(path))
-    if not path.name.lower().endswith((".mhd", ".nhdr")):
-        return [path]
-    try:
-        voxels = read_header(path).data
-    except (Refusal, OSError, ValueError):
-        return [path]  # the reader reports it
-    return [path, voxels] if voxels else [file for file in path.parent.iterdir() if file.is_file()]

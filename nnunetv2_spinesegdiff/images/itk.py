@@ -11,6 +11,7 @@ import re
 import tempfile
 import zlib
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,13 +25,20 @@ GZIP = b"\x1f\x8b"
 _CHUNK = 1 << 20
 _ZLIB_OR_GZIP = 47  # zlib's `wbits`
 _LONGEST_HEADER = 1 << 16
+_META, _NRRD = "MetaImageIO", "NrrdImageIO"
+_FORMATS = {".mha": _META, ".nrrd": _NRRD}
 _META_END = re.compile(r"^[ \t]*ElementDataFile[ \t]*[=:][ \t]*[^\s][^\r\n]*(?:\r?\n|\Z)", re.MULTILINE)
 _META_FIELD = re.compile(r"^[ \t]*(\w+)[ \t]*[=:][ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
 _NRRD_END = re.compile(r"\r?\n\r?\n")
 _NRRD_FIELD = re.compile(r"^([^:#\r\n]+?)\s*:\s(.*?)\s*$", re.MULTILINE)
+_AXES = ("domain", "space", "time")
 _SPACES = (
-    *("left-posterior-superior", "right-anterior-superior", "left-anterior-superior"),
-    *("lps", "ras", "las"),
+    "left-posterior-superior",
+    "right-anterior-superior",
+    "left-anterior-superior",
+    "lps",
+    "ras",
+    "las",
 )
 _PLACELESS = "so left and right cannot be determined: convert the original again"
 
@@ -58,33 +66,42 @@ def read_checked(path: Path, placed: bool = True) -> sitk.Image:
     Args:
         placed: False also reads files without directions, as ITK does.
     """
-    if _is_meta(path):
+    if _format(path) == _META:
         header = read_header(path)
         fields = header.fields
-        spacing = _numbers(fields.get("ElementSpacing", fields.get("ElementSize", "")))
-        if not spacing:  # ITK takes 1 mm
+        sizes = fields.get("ElementSpacing", fields.get("ElementSize", "")).split()
+        if not sizes:  # ITK takes 1 mm
             raise Refusal("has no ElementSpacing, voxel sizes are unknown: convert the original again")
-        check_spacing(spacing)
+        try:
+            check_spacing([float(size) for size in sizes])
+        except ValueError as error:  # ITK takes 3 for "3,5"
+            raise Refusal("a voxel size in its header is not a number: correct the header") from error
         if placed and not {"TransformMatrix", "Rotation", "Orientation"} & set(fields):
             raise Refusal(f"has no TransformMatrix, {_PLACELESS}")
         if header.data is not None and header.data.is_file() and header.encoding == "gzip":
-            return _read_compressed_meta(header)
-    elif _is_nrrd(path):
-        _check_nrrd_axes(read_header(path).fields, placed)
+            return _read_compressed_meta(fields, header.data, header.offset)
+    elif _format(path) == _NRRD:
+        # ITK takes time for a direction, an unknown space for LPS, and makes up missing directions.
+        fields = read_header(path).fields
+        axes = [kind for kind in fields.get("kinds", "").lower().split() if kind in _AXES]
+        check_kind(max(len(axes), 3))
+        directions, dimension = fields.get("space directions", "none").lower(), fields.get("dimension")
+        known = fields.get("space", "").lower() in _SPACES and not ("none" in directions and dimension == "3")
+        if placed and not known and dimension != "2":
+            raise Refusal(f"has no anatomical space or no space directions, {_PLACELESS}")
     check_bytes(path)
     return read_image(path)
 
 
-def _read_compressed_meta(header: Header) -> sitk.Image:
+def _read_compressed_meta(fields: dict[str, str], data: Path, offset: int) -> sitk.Image:
     """Inflate the voxels first: MetaIO believes CompressedDataSize, and returns noise where that is wrong."""
-    assert header.data is not None
     replaced = ("CompressedData", "CompressedDataSize", "HeaderSize", "ElementDataFile")
-    lines = [f"{name} = {value}" for name, value in header.fields.items() if name not in replaced]
+    lines = [f"{name} = {value}" for name, value in fields.items() if name not in replaced]
     with tempfile.TemporaryDirectory(prefix="scan-") as folder:
         plain = Path(folder) / "image.mha"
-        with header.data.open("rb") as packed, plain.open("wb") as target:
+        with data.open("rb") as packed, plain.open("wb") as target:
             target.write("\n".join([*lines, "ElementDataFile = LOCAL", ""]).encode("latin-1"))
-            packed.seek(header.offset)
+            packed.seek(offset)
             inflate(packed, target)
         check_bytes(plain)
         return read_image(plain)
@@ -93,15 +110,28 @@ def _read_compressed_meta(header: Header) -> sitk.Image:
 def read_image(path: Path, image_io: str = "") -> sitk.Image:
     """Read a file as ITK does, whatever the case of its ending; `image_io` is ITK's name of its format."""
     try:
-        return _reader(path, image_io).Execute()
+        return open_image(path, image_io).Execute()
     except RuntimeError as error:
         raise _refusal(error) from error
 
 
+def open_image(path: Path, image_io: str = "") -> sitk.ImageFileReader:
+    """Read the header of a file as ITK does; the reader has size, spacing, origin and direction."""
+    if not is_utf8(path):
+        raise Refusal(f"{path.name!a} or its folder has a name that is not UTF-8: rename it")
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(image_io or _format(path))
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise _refusal(error) from error
+    return reader
+
+
 def check_bytes(path: Path) -> None:
     """Check that all voxels that the header of a MetaImage or NRRD file announces are there."""
-    header = read_header(path) if _is_meta(path) or _is_nrrd(path) else None
-    if header is None or header.data is None:
+    if not _format(path) or (header := read_header(path)).data is None:
         return
     if not header.data.is_file():
         raise Refusal(f"its data file {header.data.name} is missing: put it next to the header")
@@ -109,24 +139,26 @@ def check_bytes(path: Path) -> None:
     if header.encoding == "gzip":
         with header.data.open("rb") as stream:
             stream.seek(header.offset)
-            size, _ = inflate(_as_metaio_reads(header, stream) if _is_meta(path) else stream)
-    if header.encoding and size < _announced_bytes(path):
-        raise Refusal(DAMAGED)
-
-
-def _as_metaio_reads(header: Header, stream: BinaryIO) -> BinaryIO:
-    """The compressed bytes that MetaIO takes: as many as the header states, which it must for a .mha."""
-    stated = header.fields.get("CompressedDataSize", "0" if "LOCAL" in header.fields.values() else "")
-    return io.BytesIO(stream.read(int(stated) if stated.isdecimal() else -1))
+            packed: BinaryIO = stream
+            if _format(path) == _META:  # it takes as many bytes as its header states, and none by default
+                stated = header.fields.get("CompressedDataSize", "0" if header.data == path else "")
+                packed = io.BytesIO(stream.read(int(stated) if stated.isdecimal() else -1))
+            size, _ = inflate(packed)
+    if header.encoding:
+        reader = open_image(path)
+        announced = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID()).GetSizeOfPixelComponent()
+        if size < announced * prod((reader.GetNumberOfComponents(), *reader.GetSize())):
+            raise Refusal(DAMAGED)
 
 
 def read_header(path: Path) -> Header:
     """Read the header of a MetaImage or NRRD file."""
+    is_nrrd = _format(path) == _NRRD
     with path.open("rb") as stream:
         start = stream.read(_LONGEST_HEADER).decode("latin-1")
-    end = (_NRRD_END if _is_nrrd(path) else _META_END).search(start)
+    end = (_NRRD_END if is_nrrd else _META_END).search(start)
     text, offset = (start[: end.end()], end.end()) if end else ("", 0)
-    if _is_nrrd(path):  # a header in a file of its own need not end with an empty line
+    if is_nrrd:  # a header in a file of its own need not end with an empty line
         fields = {key.lower(): value for key, value in _NRRD_FIELD.findall(text or start)}
         where = fields.get("data file", fields.get("datafile", "" if end is None else "local"))
         encoding = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}.get(fields.get("encoding", "").lower(), "")
@@ -138,9 +170,8 @@ def read_header(path: Path) -> Header:
         encoding = "gzip" if fields.get("CompressedData", "").lower() in ("true", "1", "t") else "raw"
         if fields.get("BinaryData", "").lower() in ("false", "0", "f"):
             encoding = ""
-    if not where or (_is_nrrd(path) and not start.startswith("NRRD")):
-        kind = "an NRRD" if _is_nrrd(path) else "a MetaImage"
-        raise Refusal(f"is not {kind} file, or {DAMAGED}")
+    if not where or (is_nrrd and not start.startswith("NRRD")):
+        raise Refusal(f"is not {'an NRRD' if is_nrrd else 'a MetaImage'} file, or {DAMAGED}")
     if where.upper() == "LOCAL":
         return Header(fields, path, offset, encoding)
     try:
@@ -179,36 +210,9 @@ def inflate(stream: BinaryIO, target: BinaryIO | None = None) -> tuple[int, bool
     raise Refusal(DAMAGED)
 
 
-def _check_nrrd_axes(fields: dict[str, str], placed: bool) -> None:
-    """ITK takes time for a direction, an unknown space for LPS, and makes up missing directions."""
-    axes = [kind for kind in fields.get("kinds", "").lower().split() if kind in ("domain", "space", "time")]
-    check_kind(max(len(axes), 3))
-    directions, dimension = fields.get("space directions", "none").lower(), fields.get("dimension")
-    known = fields.get("space", "").lower() in _SPACES and not ("none" in directions and dimension == "3")
-    if placed and not known and dimension != "2":
-        raise Refusal(f"has no anatomical space or no space directions, {_PLACELESS}")
-
-
-def _announced_bytes(path: Path) -> int:
-    reader = _reader(path)
-    try:
-        reader.ReadImageInformation()
-        count = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID()).GetSizeOfPixelComponent()
-    except RuntimeError as error:
-        raise _refusal(error) from error
-    for number in (reader.GetNumberOfComponents(), *reader.GetSize()):
-        count *= number
-    return count
-
-
-def _reader(path: Path, image_io: str = "") -> sitk.ImageFileReader:
-    if not is_utf8(path):
-        raise Refusal(f"{path.name!a} or its folder has a name that is not UTF-8: rename it")
-    reader = sitk.ImageFileReader()
-    known = "MetaImageIO" if _is_meta(path) else "NrrdImageIO" if _is_nrrd(path) else ""
-    reader.SetImageIO(image_io or known)
-    reader.SetFileName(str(path))
-    return reader
+def _format(path: Path) -> str:
+    """ITK's name of the format if it is MetaImage or NRRD."""
+    return _FORMATS.get(ending_of_results(path.name), "")
 
 
 def _refusal(error: RuntimeError) -> Refusal:
@@ -219,18 +223,3 @@ def _refusal(error: RuntimeError) -> Refusal:
         return Refusal(NO_DIRECTIONS)
     cause = re.sub(r"^ITK ERROR: (\w+\(0x[0-9a-f]+\): )?", "", lines[-1]).strip()
     return Refusal(f"cannot be read, {DAMAGED.removeprefix('is ')} ({cause})")
-
-
-def _is_meta(path: Path) -> bool:
-    return ending_of_results(path.name) == ".mha"
-
-
-def _is_nrrd(path: Path) -> bool:
-    return ending_of_results(path.name) == ".nrrd"
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        return [float(number) for number in text.split()]
-    except ValueError:
-        return [float("nan")]

@@ -7,6 +7,7 @@ so they match the scan in every reader.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -55,33 +56,26 @@ def read_nifti(
     if len(shape) == 2:
         return read_image(path, "NiftiImageIO"), tuple(warnings), header
     kind = header.get_data_dtype()
-    which = None
+    which: Any = ...
     if volume is not None and len(shape) == 4:
-        which = _chosen(volume, shape[3])
-    is_vector = len(shape) == 5 and shape[3] == 1
-    check_kind(
-        3 if is_vector or which is not None else len(shape),
-        shape[4] if is_vector else len(kind.fields or [0]),
-    )
+        if not (volume.strip().isdecimal() and 1 <= int(volume) <= shape[3]):
+            what = f", none of which is {volume.strip()!r}" if volume else ""
+            raise Refusal(f"holds {shape[3]} volumes{what}: choose one with --series, 1 to {shape[3]}")
+        which = (..., int(volume) - 1)
+    elif len(shape) == 5 and shape[3] == 1:
+        check_kind(3, shape[4])
+    else:
+        check_kind(len(shape), len(kind.fields or [0]))
     upright, moved = straightened(_grid(header, warnings, placed))
     offset = max(header.get_data_offset(), _FIRST_VOXEL)
     stored = nib.arrayproxy.ArrayProxy(str(path), (shape, kind, offset), mmap=False)
-    values = (stored.get_unscaled() if which is None else stored[..., which]).T
-    values = np.ascontiguousarray(values, kind.newbyteorder("="))
+    values = np.ascontiguousarray(stored[which].T, kind.newbyteorder("="))
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     # A slope of 0 means no scaling, whatever the intercept is (NIfTI-1, scl_slope).
     if np.isfinite([slope, intercept]).all() and slope != 0 and (slope, intercept) != (1, 0):
         with np.errstate(over="ignore"):
             values = (values * slope + intercept).astype(np.float32)
     return upright.image(values), (*warnings, *moved), header
-
-
-def _chosen(volume: str, count: int) -> int:
-    """Index of the chosen one of several volumes."""
-    if volume.strip().isdecimal() and 1 <= int(volume) <= count:
-        return int(volume) - 1
-    what = f", none of which is {volume.strip()!r}" if volume else ""
-    raise Refusal(f"holds {count} volumes{what}: choose one with --series, 1 to {count}")
 
 
 def check_bytes(path: Path) -> tuple[Any, tuple[int, ...], bool]:
@@ -130,26 +124,26 @@ def _header(path: Path) -> Any:
 def _grid(header: Any, warnings: list[str], placed: bool) -> Grid:
     """The grid of the form that counts, as sheared as that is; what is unusual is added to `warnings`."""
     with_q, with_s = int(header["qform_code"]) > 0, int(header["sform_code"]) > 0
-    if not (with_q or with_s):
-        if not placed:
-            check_spacing(header["pixdim"][1:4].tolist())
-            return _grid_by(header, np.diag([*-header["pixdim"][1:3], header["pixdim"][3], 1.0]))
+    shape, sizes = header.get_data_shape()[:3], header["pixdim"][1:4]
+    unit_mm = _MM.get(int(header["xyzt_units"]) % 8, 1.0)
+    if placed and not (with_q or with_s):
         raise Refusal(
             "neither its qform nor its sform is set, so left and right cannot be determined: convert it again"
         )
-    sizes = header["pixdim"][1:4]
     if with_s and np.isfinite(sizes).all() and sizes.min() < 0 < np.abs(sizes).min():
         warnings.append("a voxel size in its header is negative; voxel positions are taken from the sform")
-        header["pixdim"][1:4] = np.abs(sizes)
-    check_spacing(header["pixdim"][1:4].tolist())
+        sizes[:] = np.abs(sizes)
+    check_spacing(sizes.tolist())
+    if not (with_q or with_s):
+        return grid_by(np.diag([-sizes[0], -sizes[1], sizes[2], 1.0]), shape, unit_mm)
     try:
         affines = [header.get_sform()] * with_s + [header.get_qform()] * with_q
     except ValueError:  # an invalid quaternion
         raise Refusal(NO_DIRECTIONS) from None
     if not all(np.isfinite(a).all() and np.linalg.norm(a[:3, :3], axis=0).min() > 0 for a in affines):
         raise Refusal(NO_DIRECTIONS)
-    grids, other = [_grid_by(header, affine) for affine in affines], "qform"
-    x, y, z = (np.asarray(header["pixdim"][1:4], float) * _unit_mm(header)).tolist()
+    grids, other = [grid_by(affine, shape, unit_mm) for affine in affines], "qform"
+    x, y, z = (np.asarray(sizes, float) * unit_mm).tolist()
     if not with_q:
         # The qform's lengths are the voxel sizes; without one these are a second opinion on the sform.
         grids.append(replace(grids[0], spacing=(x, y, z)))
@@ -159,7 +153,7 @@ def _grid(header: Any, warnings: list[str], placed: bool) -> Grid:
         # Near half a turn, a quaternion of float32 moves far voxels by a tenth of a millimeter.
         rounded = header.copy()
         rounded.set_qform(affines[0])
-        apart = max(0.0, apart - grids_differ_by_mm(grids[0], _grid_by(header, rounded.get_qform())))
+        apart -= grids_differ_by_mm(grids[0], grid_by(rounded.get_qform(), shape, unit_mm))
     if not apart <= MAX_DISAGREEMENT_MM:
         raise Refusal(f"its sform and its {other} disagree by {apart:.1f} mm: remove the wrong one")
     if apart > TOLERANCE_MM:
@@ -169,22 +163,16 @@ def _grid(header: Any, warnings: list[str], placed: bool) -> Grid:
     return replace(grids[0], spacing=(x, y, z)) if exact else grids[0]
 
 
-def _grid_by(header: Any, affine: np.ndarray) -> Grid:
-    """The grid in mm and LPS of an affine in RAS; as sheared as the affine is."""
-    lps = _TO_LPS @ affine[:3] * _unit_mm(header)
+def grid_by(affine: np.ndarray, shape: Sequence[int], unit_mm: float = 1.0) -> Grid:
+    """The grid in mm and LPS of an affine (4, 4) in RAS; as sheared as the affine is."""
+    lps = _TO_LPS @ affine[:3] * unit_mm
     lengths = np.linalg.norm(lps[:, :3], axis=0)
-    (i, j, k), (x, y, z), (a, b, c) = header.get_data_shape()[:3], lengths.tolist(), lps[:, 3].tolist()
-    return Grid(
-        (int(i), int(j), int(k)), (x, y, z), (a, b, c), tuple((lps[:, :3] / lengths).ravel().tolist())
-    )
-
-
-def _unit_mm(header: Any) -> float:
-    return _MM.get(int(header["xyzt_units"]) % 8, 1.0)
+    (i, j, k), (x, y, z), (a, b, c) = map(int, shape), lengths.tolist(), lps[:, 3].tolist()
+    return Grid((i, j, k), (x, y, z), (a, b, c), tuple((lps[:, :3] / lengths).ravel().tolist()))
 
 
 def save_nifti(image: sitk.Image, path: Path, of_scan: Any = None) -> None:
-    """Write a 3D image as NIfTI-1.
+    """Write an image of two to four dimensions as NIfTI-1.
 
     Args:
         path: ends in .nii.gz or .nii.
@@ -196,9 +184,13 @@ def save_nifti(image: sitk.Image, path: Path, of_scan: Any = None) -> None:
     header.set_data_dtype(voxels.dtype)
     header.set_data_shape(voxels.shape)
     if of_scan is None:
+        dimensions = image.GetDimension()
+        axes = min(3, dimensions)
         affine = np.eye(4)
-        affine[:3, :3] = _TO_LPS @ np.reshape(image.GetDirection(), (3, 3)) * np.array(image.GetSpacing())
-        affine[:3, 3] = _TO_LPS @ np.array(image.GetOrigin())
+        affine[:axes, :axes] = np.reshape(image.GetDirection(), (dimensions, dimensions))[:axes, :axes]
+        affine[:axes, :axes] *= image.GetSpacing()[:axes]
+        affine[:axes, 3] = image.GetOrigin()[:axes]
+        affine[:3] = _TO_LPS @ affine[:3]
         header.set_qform(affine, code=1)
         header.set_sform(affine, code=1)
         header.set_xyzt_units("mm")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import SimpleITK as sitk
 
 from ..errors import UserError
 from . import itk, nifti
-from .dicom import read_exam, read_zipped_exam
-from .examination import examine
+from .dicom import read_exam
+from .examination import check_kind, examine
 from .scan import Refusal, Scan, ScanSource, ending_of_results
 
 
@@ -26,9 +27,6 @@ def read_image(path: Path, placed: bool = True) -> sitk.Image:
         path: of a NIfTI, MetaImage or NRRD file, or of any other format of SimpleITK, such as PNG.
         placed: False also reads files that do not state how their axes run in the patient, as ITK does.
 
-    Returns:
-        An image of two or more dimensions, with one or more values per voxel.
-
     Raises:
         UserError: it is missing, truncated, damaged, or has an invalid header; one line that names the file,
             the cause and what to do.
@@ -40,12 +38,8 @@ def read_image(path: Path, placed: bool = True) -> sitk.Image:
 def read_scalar_volume(path: Path, placed: bool = True) -> sitk.Image:
     """Read an image as `read_image`, which must have three dimensions and one value per voxel."""
     image = read_image(path, placed)
-    dimensions, values = image.GetDimension(), image.GetNumberOfComponentsPerPixel()
-    if dimensions != 3 or values != 1:
-        raise UserError(
-            f"{path}: expected a scalar 3D volume, found {dimensions} dimensions and {values} values per "
-            "voxel: export it again"
-        )
+    with _errors_name(path):
+        check_kind(image.GetDimension(), image.GetNumberOfComponentsPerPixel())
     return image
 
 
@@ -77,19 +71,12 @@ def read_scan(
         UserError: the file is missing or damaged, no series or several series match, or it is not a scan
             that can be segmented; one line that names the file, the cause and what to do.
     """
-    files, frames = tuple[Path, ...](), tuple[int, ...]()
-    header, ending = None, ".nii.gz"
     with _errors_name(source.path, f", and is there room in {scratch}"):
-        if source.kind == "file":
-            image, warnings, header = _read_file(source.path, series or "")
-            ending = ending_of_results(source.path.name)
-        elif source.kind == "dicom":
-            image, files, frames, warnings = read_exam(source.path, series, any_plane)
-        else:
-            image, files, frames, warnings = read_zipped_exam(source.path, scratch, series, any_plane)
-        direction = image.GetDirection()
-        warnings += examine(image, any_plane)
-    return Scan(source, image, ending, warnings, files, direction, header, frames)
+        if source.kind != "file":
+            return _examined(read_exam(source, scratch, series, any_plane), any_plane)
+        image, warnings, header = _read_file(source.path, series or "")
+        scan = Scan(source, image, ending_of_results(source.path.name), warnings, nifti_header=header)
+        return _examined(scan, any_plane)
 
 
 def scan_of(image: sitk.Image, name: str = "scan", *, any_plane: bool = False) -> Scan:
@@ -98,10 +85,13 @@ def scan_of(image: sitk.Image, name: str = "scan", *, any_plane: bool = False) -
     Raises:
         UserError: it is not a scan that can be segmented; one line.
     """
-    direction, image = image.GetDirection(), sitk.Image(image)
     with _errors_name(Path(name)):
-        warnings = examine(image, any_plane)
-    return Scan(ScanSource(name, Path(name), "file"), image, ".nii.gz", warnings, direction=direction)
+        return _examined(Scan(ScanSource(name, Path(name), "file"), sitk.Image(image), ".nii.gz"), any_plane)
+
+
+def _examined(scan: Scan, any_plane: bool) -> Scan:
+    direction = scan.image.GetDirection()
+    return replace(scan, warnings=scan.warnings + examine(scan.image, any_plane), direction=direction)
 
 
 def _read_file(

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import SimpleITK as sitk
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from .dicom_files import DicomSlice
 
 Kind = Literal["file", "dicom", "dicom_zip"]
 
@@ -47,21 +53,23 @@ class Scan:
         image: scalar 3D image in its own axes, their directions orthonormal.
         ending: of a file in the scan's own format, such as ".mha"; ".nii.gz" for DICOM.
         warnings: what a reader of the results should know, one line each.
-        dicom_files: of a DICOM series, in the order of the image's slices; empty otherwise.
+        slices: of a DICOM series, in the order of the image's slices; empty otherwise.
         direction: of the axes in the file, which `image` has at right angles.
         nifti_header: of a NIfTI file; None otherwise.
-        dicom_frames: numbers from 0 of the frames that are the image's slices, if one enhanced DICOM file
-            holds all of them; empty otherwise.
     """
 
     source: ScanSource
     image: sitk.Image
     ending: str
     warnings: tuple[str, ...] = ()
-    dicom_files: tuple[Path, ...] = ()
+    slices: tuple[DicomSlice, ...] = ()
     direction: tuple[float, ...] = ()
     nifti_header: Any = None
-    dicom_frames: tuple[int, ...] = ()
+
+    @property
+    def dicom_files(self) -> tuple[Path, ...]:
+        """The files of the slices, in their order and each once."""
+        return tuple(dict.fromkeys(one.path for one in self.slices))
 
 
 def ending_of(name: str) -> str:
@@ -78,3 +86,32 @@ def ending_of_results(name: str) -> str:
 def is_utf8(path: Path) -> bool:
     """Whether ITK can open a path of this name; others end the process."""
     return os.fsencode(path).decode("utf-8", "ignore") == str(path)
+
+
+def folders_below(root: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """List a folder and those in it at any depth, each with its files, sorted and without hidden ones.
+
+    Links are followed. Every folder is listed once, at its place without links if it has one.
+
+    Raises:
+        UserError: a folder cannot be listed.
+    """
+
+    def fail(error: OSError) -> None:
+        raise UserError(f"{error.filename}: cannot be listed ({error.strerror}); make it readable") from error
+
+    seen, waiting = set[str](), [root]
+    while waiting:
+        for name, folders, files in os.walk(waiting.pop(0), onerror=fail):
+            real = os.path.realpath(name)
+            folders[:] = sorted(inner for inner in folders if inner[0] != "." and real not in seen)
+            if real not in seen:
+                seen.add(real)
+                place = Path(name)
+                waiting += [place / inner for inner in folders if (place / inner).is_symlink()]
+                yield place, [place / file for file in sorted(files) if file[0] != "."]
+
+
+def files_below(root: Path) -> list[Path]:
+    """List the files of all `folders_below`."""
+    return [file for _, files in folders_below(root) for file in files]

@@ -14,7 +14,7 @@ from .scan import Refusal, Scan, is_utf8
 
 
 def write_image(image: sitk.Image, path: Path, over: Scan | None = None) -> None:
-    """Write a 3D image, compressed except for `.nii`. The file is written completely or not at all.
+    """Write an image, compressed except for `.nii`. The file is written completely or not at all.
 
     Args:
         path: ends in `.nii.gz`, `.nii`, `.mha` or `.nrrd`.

@@ -1,22 +1,21 @@
-"""Maps of numbers written where a scan lies: NIfTI in float32, voxel for voxel over the scan's own file.
+"""Maps of numbers on the grid of a scan: NIfTI in float32, voxel for voxel over the scan's own file.
 
-The writers mirror `write_seg` of the nnU-Net reader that gave the properties; that one rounds to integers.
+They mirror `write_seg` of the nnU-Net reader that gave the properties; that one rounds to integers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import SimpleITK as sitk
-from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 
 from ..errors import UserError
-from ..files import written_whole
-from .finished import check_whole
+from ..images.nifti import grid_by
+from ..images.writing import write_image
 
 READERS = ("SimpleITKIO", "SimpleITKIOWithReorient", "NibabelIO", "NibabelIOWithReorient")
 """nnU-Net's readers whose properties tell where a scan lies."""
@@ -46,13 +45,10 @@ def write_map(values: np.ndarray, path: Path | str, properties: Mapping[str, Any
         properties: of the case, from the reader.
 
     Raises:
-        UserError: the properties do not tell where the scan lies.
+        UserError: the properties do not state where the scan is, or the disk is full.
     """
     _check_axes(values, 3)
-    if "sitk_stuff" in properties:
-        _write_itk(_itk_image(values, path, properties["sitk_stuff"]), path)
-    else:
-        _write_nibabel(values, path, properties)
+    write_image(_on_scan(values, path, properties), Path(path))
 
 
 def write_maps(values: np.ndarray, path: Path | str, properties: Mapping[str, Any]) -> None:
@@ -65,12 +61,9 @@ def write_maps(values: np.ndarray, path: Path | str, properties: Mapping[str, An
         path, properties: as for `write_map`, with the same errors.
     """
     _check_axes(values, 4)
-    if "sitk_stuff" in properties:
-        images = [_itk_image(one, path, properties["sitk_stuff"]) for one in values]
-        images = [image if image.GetDimension() == 3 else sitk.JoinSeries([image]) for image in images]
-        _write_itk(sitk.JoinSeries(images), path)
-    else:
-        _write_nibabel(values, path, properties)
+    images = [_on_scan(one, path, properties) for one in values]
+    images = [image if image.GetDimension() == 3 else sitk.JoinSeries([image]) for image in images]
+    write_image(sitk.JoinSeries(images), Path(path))
 
 
 def direction_of(properties: Mapping[str, Any]) -> np.ndarray | None:
@@ -82,9 +75,7 @@ def direction_of(properties: Mapping[str, Any]) -> np.ndarray | None:
         direction = np.asarray(properties["sitk_stuff"]["direction"], dtype=float)
         return direction.reshape(3, 3) if direction.size == 9 else None
     stuff = _nibabel_stuff(properties, "map")
-    affine = np.asarray(stuff.get("reoriented_affine", stuff["original_affine"]))
-    columns = np.diag([-1.0, -1.0, 1.0]) @ affine[:3, :3]
-    return columns / np.linalg.norm(columns, axis=0)
+    return grid_by(stuff.get("reoriented_affine", stuff["original_affine"]), (1, 1, 1)).cosines
 
 
 def _check_axes(values: np.ndarray, axes: int) -> None:
@@ -92,42 +83,30 @@ def _check_axes(values: np.ndarray, axes: int) -> None:
         raise ValueError(f"expected {axes} axes, got an array of shape {values.shape}")
 
 
-def _itk_image(values: np.ndarray, path: Path | str, stuff: Mapping[str, Any]) -> sitk.Image:
+def _on_scan(values: np.ndarray, path: Path | str, properties: Mapping[str, Any]) -> sitk.Image:
+    """A map (Z, Y, X) of the reader's array on the grid of the scan's file."""
+    values = np.asarray(values, dtype=np.float32)
+    if "sitk_stuff" not in properties:
+        stuff = _nibabel_stuff(properties, path)
+        original = stuff["original_affine"]
+        if "reoriented_affine" in stuff:
+            back = ornt_transform(axcodes2ornt("RAS"), io_orientation(original))
+            values = apply_orientation(values.T, back).T
+        return grid_by(original, values.shape[::-1]).image(values)
+    stuff = properties["sitk_stuff"]
     axes = len(stuff["spacing"])
     if axes not in (2, 3):
         raise UserError(path, f"the scan has {axes} axes, maps need 2 or 3", "save one file a channel")
-    image = sitk.GetImageFromArray(np.asarray(values[0] if axes == 2 else values, dtype=np.float32))
+    image = sitk.GetImageFromArray(values[0] if axes == 2 else values)
     image.SetSpacing(stuff["spacing"])
     image.SetOrigin(stuff["origin"])
     image.SetDirection(stuff["direction"])
-    if "original_orientation" in stuff:
-        image = sitk.DICOMOrient(image, stuff["original_orientation"])
-    return image
-
-
-def _write_itk(image: sitk.Image, path: Path | str) -> None:
-    _write(path, lambda temporary: sitk.WriteImage(image, str(temporary), True))
-
-
-def _write_nibabel(values: np.ndarray, path: Path | str, properties: Mapping[str, Any]) -> None:
-    stuff = _nibabel_stuff(properties, path)
-    # (Z, Y, X) and (K, Z, Y, X) alike: NIfTI's order is the reverse.
-    array = np.asarray(values, dtype=np.float32).transpose()
-    original = stuff["original_affine"]
-    image = nibabel.Nifti1Image(array, stuff.get("reoriented_affine", original))
-    if "reoriented_affine" in stuff:
-        back = ornt_transform(axcodes2ornt("RAS"), io_orientation(original))
-        image = nibabel.Nifti1Image(np.asarray(image.as_reoriented(back).dataobj), original)
-    _write(path, lambda temporary: nibabel.save(image, temporary))
+    return (
+        sitk.DICOMOrient(image, stuff["original_orientation"]) if "original_orientation" in stuff else image
+    )
 
 
 def _nibabel_stuff(properties: Mapping[str, Any], path: Path | str) -> Mapping[str, Any]:
     if "nibabel_stuff" not in properties:
         raise UserError(path, "the scan's reader does not keep where it lies", f"{_TODO}")
     return properties["nibabel_stuff"]
-
-
-def _write(path: Path | str, write: Callable[[Path], Any]) -> None:
-    with written_whole(path) as temporary:
-        write(temporary)
-        check_whole(temporary, Path(path))

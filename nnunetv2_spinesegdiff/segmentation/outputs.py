@@ -231,12 +231,11 @@ def _write_dicom_seg(done: Segmentation, path: Path) -> None:
 
     write_dicom_seg(
         done.mask,
-        done.scan.dicom_files,
+        done.scan,
         path,
         _structures(),
         description="Lumbar spine, research use only",
         software_versions=__version__,
-        frames=done.scan.dicom_frames,
     )
 
 

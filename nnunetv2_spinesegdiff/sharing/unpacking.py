@@ -110,21 +110,17 @@ def _manifest(archive: ZipFile, path: Path) -> Manifest:
     if unknown := sorted(set(entries) - expected):
         raise UserError(path, f"holds {unknown[0]!a}, which {MANIFEST} does not list")
     for name, known in manifest.files.items():
-        _check_size(entries[f"{manifest.folder}/{name}"], name, known["size"], path)
+        entry = entries[f"{manifest.folder}/{name}"]
+        if entry.file_size != known["size"]:
+            raise UserError(
+                path,
+                f"{name} has {entry.file_size} bytes where {MANIFEST} has {known['size']}",
+                "copy or download the zip again",
+            )
+        packed = entry.compress_type != ZIP_STORED or entry.compress_size != entry.file_size
+        if packed if name.endswith(".pth") else entry.file_size > MOST_TEXT:
+            raise UserError(path, f"{name} is packed in a way that could fill the disk", "refusing to open")
     return manifest
-
-
-def _check_size(entry: ZipInfo, name: str, size: int, path: Path) -> None:
-    """Before anything is unpacked: no file is larger than stated, nor than it could be."""
-    if entry.file_size != size:
-        raise UserError(
-            path,
-            f"{name} has {entry.file_size} bytes where {MANIFEST} has {size}",
-            "copy or download the zip again",
-        )
-    packed = entry.compress_type != ZIP_STORED or entry.compress_size != entry.file_size
-    if packed if name.endswith(".pth") else entry.file_size > MOST_TEXT:
-        raise UserError(path, f"{name} is packed in a way that could fill the disk", "refusing to open")
 
 
 def _check_digest(digest: str, entry: ZipInfo, manifest: Manifest, path: Path) -> None:

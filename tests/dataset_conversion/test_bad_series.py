@@ -115,12 +115,12 @@ def _smaller_mask(spider: Path) -> tuple[str, str]:
 
 def _two_dimensional(spider: Path) -> tuple[str, str]:
     _edit(spider / "images" / "3_t1.mha", lambda image: image[:, :, 0])
-    return "images/3_t1.mha", "scalar 3D"
+    return "images/3_t1.mha", "2D picture"
 
 
 def _colour(spider: Path) -> tuple[str, str]:
     _edit(spider / "images" / "3_t1.mha", lambda image: sitk.Compose(image, image, image))
-    return "images/3_t1.mha", "scalar 3D"
+    return "images/3_t1.mha", "3 values per voxel"
 
 
 BAD_SERIES = [

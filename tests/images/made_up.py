@@ -25,6 +25,15 @@ SIZE = (70, 64, 7)
 SPACING = (1.7, 1.8, 4.4)
 ORIGIN = (14.0, -60.0, 55.0)
 
+COMPLETE: dict[str, Any] = {
+    "FrameOfReferenceUID": "1.2.3.4",
+    "PositionReferenceIndicator": "",
+    "ImageType": ["ORIGINAL", "PRIMARY", "M"],
+    **{"StudyID": "1", "StudyDate": "20200102", "StudyTime": "101112", "AccessionNumber": ""},
+    **{"PatientBirthDate": "19500101", "PatientSex": "F"},
+}
+"""Attributes of a DICOM image that the reader does not need, and DICOM-SEG does."""
+
 
 def scan(
     cosines: np.ndarray = SAGITTAL,

@@ -21,13 +21,14 @@ from pydicom.uid import (
 )
 
 from nnunetv2_spinesegdiff.images.dicom import read_exam
+from nnunetv2_spinesegdiff.images.scan import ScanSource
 
 from .made_up import scan, values, write_enhanced, write_series
 
 
 def values_of(exam: Path) -> np.ndarray:
     """Before anything asks whether they are those of a scan."""
-    return values(read_exam(exam, None, any_plane=False)[0])
+    return values(read_exam(ScanSource("exam", exam, "dicom"), exam, None, any_plane=False).image)
 
 
 def shifted(offset: int) -> sitk.Image:

@@ -23,18 +23,11 @@ from nnunetv2_spinesegdiff.images.writing import write_image
 from nnunetv2_spinesegdiff.labels import CLASSES
 
 from ..dataset_conversion.made_up import rotation
-from .made_up import SAGITTAL, SPACING, scan, write_enhanced, write_series
+from .made_up import COMPLETE, SAGITTAL, SPACING, scan, write_enhanced, write_series
 
 highdicom = pytest.importorskip("highdicom", reason="highdicom is an extra: pip install highdicom")
 
 STRUCTURES = {name: label for name, label in CLASSES.items() if label}
-TAGS: dict[str, Any] = {
-    "FrameOfReferenceUID": "1.2.3.4",
-    "PositionReferenceIndicator": "",
-    "ImageType": ["ORIGINAL", "PRIMARY", "M"],
-    **{"StudyID": "1", "StudyDate": "20200102", "StudyTime": "101112", "AccessionNumber": ""},
-    **{"PatientBirthDate": "19500101", "PatientSex": "F"},
-}
 STACKS = {
     "plain": SAGITTAL,
     "oblique": rotation((7, -5, 12)) @ SAGITTAL,
@@ -72,10 +65,9 @@ def assert_valid_and_in_place(scan: Scan, folder: Path) -> None:
     """Write the mask of a scan as DICOM segmentation and as NIfTI, and compare them."""
     mask = mask_of(scan)
     write_dicom_seg(
-        *(mask, scan.dicom_files, folder / "seg.dcm", STRUCTURES),
+        *(mask, scan, folder / "seg.dcm", STRUCTURES),
         description="Lumbar spine, research use only",
         software_versions="0.1.0",
-        frames=scan.dicom_frames,
     )
     write_image(mask, folder / "mask.nii.gz", scan)
     assert errors_of(folder / "seg.dcm") == []
@@ -102,14 +94,14 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_of_a_classic_series(stack, tmp_path, read):
-    write_series(tmp_path / "exam", scan(STACKS[stack]), **TAGS)
+    write_series(tmp_path / "exam", scan(STACKS[stack]), **COMPLETE)
     assert_valid_and_in_place(read(tmp_path / "exam"), tmp_path)
 
 
 def enhanced(path: Path, volume: sitk.Image, order: Sequence[int], per_frame: bool) -> Path:
     """An enhanced file; as some vendors do, with all that its frames have in common in each of them."""
     image = dcmread(write_enhanced(path, volume, order))
-    for keyword, value in TAGS.items():
+    for keyword, value in COMPLETE.items():
         setattr(image, keyword, value)
     if per_frame:
         (shared,) = image.SharedFunctionalGroupsSequence
@@ -174,7 +166,7 @@ def test_of_slices_whose_orientation_was_rounded_differently(tmp_path, read):
         digits = 5 + k % 3
         dataset.ImageOrientationPatient = [round(float(v), digits) for v in dataset.ImageOrientationPatient]
 
-    write_series(tmp_path / "exam", scan(STACKS["oblique"]), change=round_more, **TAGS)
+    write_series(tmp_path / "exam", scan(STACKS["oblique"]), change=round_more, **COMPLETE)
     assert_valid_and_in_place(read(tmp_path / "exam"), tmp_path)
 
 
@@ -182,5 +174,5 @@ def test_of_slices_whose_orientation_was_rounded_differently(tmp_path, read):
 @pytest.mark.parametrize("careless", CARELESS)
 def test_of_a_series_that_breaks_the_standard(careless, tmp_path, read):
     with config.disable_value_validation():
-        write_series(tmp_path / "exam", scan(), **(TAGS | CARELESS[careless]))
+        write_series(tmp_path / "exam", scan(), **(COMPLETE | CARELESS[careless]))
     assert_valid_and_in_place(read(tmp_path / "exam"), tmp_path)

@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.images.dicom import read_exam
+from nnunetv2_spinesegdiff.images.scan import ScanSource
 
 from ..dataset_conversion.made_up import SHARED_DATA
 from .independent import (
@@ -108,7 +109,7 @@ ENHANCED = SHARED_DATA / "robustness" / "enhanced_dicom"
 
 def assert_same_exam(path: Path, series: str | None, volume: Volume) -> None:
     """Compare what is read before anything asks whether it is a lumbar scan."""
-    image = read_exam(path, series, any_plane=True)[0]
+    image = read_exam(ScanSource("exam", path, "dicom"), path, series, any_plane=True).image
     assert image.GetSize() == volume.values.shape
     assert deviation_mm(image, volume) < MM
     np.testing.assert_allclose(values(image).T, volume.values, rtol=1e-6)

@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ...errors import UserError
-from ...images.grid import check_same_grid
+from ...images.grid import Grid, check_same_grid
 from ...images.reading import read_image
 
 
@@ -43,12 +43,13 @@ def read_volume(path: Path) -> Volume:
         UserError: it is missing, cannot be read, or has more axes.
     """
     image = read_image(path, placed=False)
-    axes = image.GetDimension()
-    values, spacing = sitk.GetArrayFromImage(image), tuple(image.GetSpacing()[::-1])
+    values, spacing = sitk.GetArrayFromImage(image), image.GetSpacing()[::-1]
     if image.GetNumberOfComponentsPerPixel() > 1:
         values = values.mean(-1)
-    if axes == 2:
+    if image.GetDimension() == 2:
         return Volume(path, image, values[None], (1.0, *spacing), None)
-    if axes != 3:
-        raise UserError(path, f"has {axes} axes, pictures need 2 or 3", "save one file a channel")
-    return Volume(path, image, values, spacing, np.asarray(image.GetDirection()).reshape(3, 3))
+    if image.GetDimension() > 3:
+        raise UserError(
+            path, f"has {image.GetDimension()} axes, pictures need 2 or 3", "save one file a channel"
+        )
+    return Volume(path, image, values, spacing, Grid.of(image).cosines)
