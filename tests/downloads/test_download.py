@@ -21,7 +21,7 @@ from nnunetv2_spinesegdiff.downloads.room import ROOM, working_room
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.images import zips
 
-from ..dataset_conversion.made_up import write_cohort
+from ..helpers.spider_series import write_cohort
 from .serving import Shelf, dataset_of, serving, zip_of
 
 WHOLE = {"images", "masks", "overview.csv", "radiological_gradings.csv"}

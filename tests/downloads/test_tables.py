@@ -6,7 +6,7 @@ from nnunetv2_spinesegdiff.dataset_conversion.phantom.tables import GRADING_COLU
 from nnunetv2_spinesegdiff.downloads.datasets import SPIDER, Table
 from nnunetv2_spinesegdiff.downloads.tables import what_is_wrong
 
-from ..dataset_conversion.made_up import SHARED_DATA
+from ..helpers.spider_series import SHARED_DATA
 
 TABLE = 'Name,size,"in, words"\n1_t1,3,"three, or so"\n2_t1,4,four\n'
 COLUMNS = ("name", "SIZE")

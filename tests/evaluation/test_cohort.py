@@ -20,7 +20,8 @@ from nnunetv2_spinesegdiff.evaluation.cohort import (
     with_percent,
 )
 from nnunetv2_spinesegdiff.evaluation.findings import gradings_of
-from tests.made_up_scores import made_up_gradings
+
+from ..helpers.synthetic_scores import synthetic_gradings
 
 
 def overview(names, **columns):
@@ -28,12 +29,8 @@ def overview(names, **columns):
 
 
 def test_findings_are_counted_by_patient_and_by_disc():
-    table = made_up_gradings(np.random.default_rng(0), 50)
+    table = synthetic_gradings(np.random.default_rng(0), 50)
     counts = finding_counts(gradings_of(table, "g.csv")).set_index("finding")
-    assert list(counts.index[:6]) == [
-        *("Spondylolisthesis", "Disc herniation", "Modic changes"),
-        *("Endplate changes", "Disc narrowing", "Disc bulging"),
-    ]
     slips = table[table["Spondylolisthesis"] > 0]
     row = counts.loc["Spondylolisthesis"]
     assert (row["count"], row["discs"]) == (slips["Patient"].nunique(), len(slips))
@@ -70,10 +67,13 @@ def test_contrasts_are_those_that_a_conversion_takes(seed):
         assert counts.loc[sequence, "count"] == sum(name.split("_", 1)[1] == sequence for name in names)
 
 
-def test_names_that_are_no_series_are_told():
-    found = overview(["1_t1", "notes", "2_t2.mha", None])
+def test_other_names_and_missing_columns_are_listed():
+    found = overview(["1_t1", "notes", "2_t2.mha", None], sex="F")
     assert found.not_series == ("notes", "nan")
     assert found.series[["patient", "sequence"]].to_numpy().tolist() == [["1", "t1"], ["2", "t2"]]
+    assert {"subset", "Manufacturer", "PixelSpacing"} <= set(found.missing)
+    assert "sex" not in found.missing
+    assert spacing_ranges(found.series).empty
 
 
 def test_sexes_are_of_patients_and_without_stray_blanks():
@@ -130,28 +130,17 @@ def test_spacings_that_are_missing_are_counted_and_not_replaced():
     assert ("PixelSpacing", "t2_SPACE") not in ranges.index
 
 
-def test_missing_columns_are_told():
-    found = overview(["1_t1"], sex=["F"])
-    assert found.missing == (
-        *("subset", "MagneticFieldStrength", "Manufacturer"),
-        *("PixelSpacing", "SpacingBetweenSlices", "SliceThickness"),
-    )
-    assert spacing_ranges(found.series).empty
-
-
 @pytest.mark.parametrize(
-    ("table", "words"),
+    ("table", "word"),
     [
-        ({"name": ["1_t1"]}, ["no column new_file_name", "name"]),
-        ({"new_file_name": ["scan"]}, ["no series"]),
-        ({"new_file_name": ["1_t1", "001_t1.mha"]}, ["1_t1", "two lines"]),
+        ({"name": ["1_t1"]}, "new_file_name"),
+        ({"new_file_name": ["scan"]}, "no series"),
+        ({"new_file_name": ["1_t1", "001_t1.mha"]}, "1_t1"),
     ],
 )
-def test_mistakes_are_told_in_one_line(table, words):
-    with pytest.raises(UserError) as error:
+def test_unusable_overviews_are_named(table, word):
+    with pytest.raises(UserError, match=rf"^o\.csv: .*{word}"):
         overview_of(pd.DataFrame(table), "o.csv")
-    assert str(error.value).startswith("o.csv: ")
-    assert all(word in str(error.value) for word in words)
 
 
 def test_patients_of_one_table_only():

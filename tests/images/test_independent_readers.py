@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.images.dicom import read_exam
 
-from ..dataset_conversion.made_up import SHARED_DATA
+from ..helpers.spider_series import SHARED_DATA
 from .independent import (
     Volume,
     read_metaimage_by_hand,

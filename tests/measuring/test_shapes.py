@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnunetv2_spinesegdiff.measuring.shapes import Frame, Profile, Shape, central, ends, fit_frame
+from nnunetv2_spinesegdiff.measuring.shapes import Frame, Profile, Shape, central, fit_frame
 
 UP = np.array([-1.0, 0.0])
 
@@ -41,14 +41,6 @@ def test_a_profile_loses_no_area(angle):
     assert profile.height(whole) * (whole[1] - whole[0]) == pytest.approx(shape.area)
 
 
-def test_a_frame_keeps_lengths_and_points():
-    frame = Frame.upright(np.array([3.0, 4.0]), np.array([-2.0, 0.5]))
-    assert np.linalg.norm(frame.up) == pytest.approx(1)
-    assert frame.up @ frame.back == pytest.approx(0)
-    back, up = frame.local(frame.at(5.0, -2.0)[None])
-    assert (back[0], up[0]) == pytest.approx((5.0, -2.0))
-
-
 @pytest.mark.parametrize("side", [1, -1])
 def test_a_lip_beyond_a_rim_is_not_straight(side):
     shape = bar(0.0)
@@ -62,10 +54,3 @@ def test_a_lip_beyond_a_rim_is_not_straight(side):
     assert front - whole[0] == pytest.approx(7, abs=1)
     assert rear == pytest.approx(whole[1], abs=1)
     assert profile.straight(whole, -side) == pytest.approx(whole, abs=2)
-
-
-def test_central_and_ends_of_a_stretch():
-    assert central((0.0, 10.0)) == pytest.approx((1, 9))
-    front, rear = ends((0.0, 10.0))
-    assert front == pytest.approx((1, 2))
-    assert rear == pytest.approx((8, 9))

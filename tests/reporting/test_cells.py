@@ -52,11 +52,8 @@ def test_other_texts_are_no_numbers(text):
 
 
 def test_below_is_before():
-    below, at = number_in("< 0.001"), number_in("0.001")
-    assert below is not None
-    assert at is not None
-    assert below < at
-    assert below == pytest.approx(0.001)
+    assert number_in("< 0.001") == pytest.approx(0.001)
+    assert (number_in("< 0.001") or 1) < 0.001
 
 
 def column(*values):
@@ -69,15 +66,10 @@ def test_a_column_of_numbers_and_missing_values_is_numeric():
     assert numeric
     assert [cell.text for cell in cells] == ["0.91 ± 0.03", "n/a", "n/a", "n/a", "", "0.5", "3", "n/a (0)"]
     assert [is_blank(cell) for cell in cells] == [False, True, True, True, True, False, False, True]
-
-
-@pytest.mark.parametrize("values", [("1", "a"), ("n/a", None), (True, False), ("case 1", "case 2")])
-def test_other_columns_are_text(values):
-    assert not column(*values)[0]
-
-
-def test_truth_is_told_in_words():
+    for texts in (("1", "a"), ("n/a", None), (True, False), ("case 1", "case 2")):
+        assert not column(*texts)[0]
     assert [cell.text for cell in column(True, np.bool_(False))[1]] == ["yes", "no"]
+    assert grid_of(Table(pd.DataFrame({"a": []}), "")).rows == ()
 
 
 def test_decimals_of_a_column():
@@ -96,11 +88,6 @@ def test_an_index_is_shown_where_it_says_something():
     assert grid_of(Table(named.rename_axis("sex"), "")).columns[0].heading == "sex"
     grouped = pd.DataFrame({("age", "mean"): [1.5]}, index=pd.MultiIndex.from_tuples([("f", "T1w")]))
     assert [cell.text for cell in grid_of(Table(grouped, "")).rows[0]] == ["f", "T1w", "1.5"]
-
-
-def test_an_empty_table_has_no_rows():
-    assert grid_of(Table(pd.DataFrame(), "")).rows == ()
-    assert grid_of(Table(pd.DataFrame({"a": []}), "")).rows == ()
 
 
 @given(value=st.floats(-1e3, 1e3), digits=st.integers(0, 4))

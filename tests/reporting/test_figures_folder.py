@@ -25,13 +25,13 @@ def test_what_is_written_is_read_wherever_the_folder_goes(tmp_path):
     assert read_figures(moved).entries[0].path == moved / "a.png"
 
 
-def test_folders_that_are_not_whole_are_refused(tmp_path):
-    with pytest.raises(UserError, match=rf"has no {INDEX}; make it with spinesegdiff figures"):
+def test_incomplete_folders_are_rejected(tmp_path):
+    with pytest.raises(UserError, match=rf"{INDEX}; .*spinesegdiff figures"):
         read_figures(tmp_path)
     write_index(Figures((FigureEntry("a", "b", tmp_path / "a.png"),), ()), tmp_path)
-    with pytest.raises(UserError, match=r"a\.png: is named in .* but is not there"):
+    with pytest.raises(UserError, match=r"a\.png"):
         read_figures(tmp_path)
     for content in ("{}", "[]", "nothing", '{"figures": [{}], "notes": []}'):
         (tmp_path / INDEX).write_text(content)
-        with pytest.raises(UserError, match="is no index of figures"):
+        with pytest.raises(UserError, match=INDEX):
             read_figures(tmp_path)

@@ -39,7 +39,10 @@ def test_every_tested_system_has_its_groups_and_tests(tmp_path):
     assert (first.system, second.system) == ("A", "B (T1w)")
     assert first.groups[["patient", "present", "dice"]].to_numpy().tolist() == [["1", True, 0.5]]
     assert second.groups["present"].tolist() == [False]
-    assert first.method == "Welch's t-test; p corrected after Benjamini and Hochberg over 7 tests."
+    assert "Welch" in first.method
+    assert "7 tests" in first.method
     assert second.method == ""
-    assert first.tests["reason"].tolist() == ["scores are constant in both groups"]
-    assert second.tests["reason"].tolist() == ["too few"]
+    assert [tests["reason"].item() for tests in (first.tests, second.tests)] == [
+        "scores are constant in both groups",
+        "too few",
+    ]

@@ -28,14 +28,12 @@ def test_entries_stay_the_text_that_they_are(tmp_path):
     "content",
     [None, b"", b"a,b\n1,2,3,4\n", b"a,b\n1,2,\n", b"a,b\n1\n5,6,7\n", b"a\n\xff\xfe\x00"],
 )
-def test_what_is_no_table_is_told_in_one_line(tmp_path, content):
+def test_unreadable_tables_are_named_in_one_line(tmp_path, content):
     path = tmp_path / "t.csv"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(UserError) as error:
+    with pytest.raises(UserError, match=rf"^{path}: [^\n]*$"):
         read_text_table(path)
-    assert str(error.value).startswith(f"{path}: ")
-    assert "\n" not in str(error.value)
 
 
 def test_markdown():
@@ -48,15 +46,9 @@ def test_markdown():
     ]
 
 
-@pytest.mark.parametrize(
-    ("p", "text"), [(0.5, "0.5000"), (0.00009, "< 0.0001"), (0.0001, "0.0001"), (np.nan, "n/a")]
-)
-def test_p_values(p, text):
-    assert p_value(p) == text
-
-
 def test_numbers_and_lists():
     assert number(-0.125, 2).startswith("\N{MINUS SIGN}0.1")
     assert number(float("nan"), 2) == "n/a"
+    assert [p_value(p) for p in (0.5, 0.00009, np.nan)] == ["0.5000", "< 0.0001", "n/a"]
     assert listed(["a", "b", "c"], 2) == "a, b and 1 more"
     assert listed(["a", "b"], 2) == "a, b"

@@ -1,16 +1,13 @@
-"""Converting a made-up cohort, and looking at what came of it."""
+"""Convert a synthetic cohort and read the result."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import json
 from pathlib import Path
 
 from nnunetv2_spinesegdiff.dataset_conversion.convert import ConversionReport, convert
-
-from .made_up import SHARED_DATA
-
-SPIDER_LIKE = SHARED_DATA / "spider_like"
 
 
 def run(spider: Path | list[Path], out: Path, **options) -> ConversionReport:
@@ -30,6 +27,18 @@ def contents(folder: Path) -> dict[str, str]:
 def rows(report: ConversionReport) -> list[dict[str, str]]:
     with (report.dataset / "cases.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def folds_of(report: ConversionReport) -> list[dict[str, list[str]]]:
+    return json.loads(report.splits_file.read_text())
+
+
+def validated(report: ConversionReport) -> list[str]:
+    """Every validation case of all folds, after checking that no patient is on both sides of a fold."""
+    folds = folds_of(report)
+    for fold in folds:
+        assert not {case[:10] for case in fold["val"]} & {case[:10] for case in fold["train"]}
+    return sorted(case for fold in folds for case in fold["val"])
 
 
 def expected_files(cases: list[str]) -> set[str]:
