@@ -12,6 +12,7 @@ from scipy.special import expit, log_softmax, softmax
 
 from nnunetv2_spinesegdiff.evaluation.calibration import (
     MAX_TEMPERATURE,
+    Reliability,
     fit_temperatures,
     reliability,
     temperature_scaled,
@@ -73,13 +74,6 @@ def test_temperatures_of_1_give_the_input_back(seed, regions, dtype):
     np.testing.assert_allclose(scaled, probabilities, atol=1e-3 if dtype == np.float16 else 1e-6)
 
 
-@given(SEEDS, st.floats(0.1, 10))
-def test_one_temperature_for_all_classes_divides_the_logits(seed, temperature):
-    logits = np.random.default_rng(seed).normal(0, 4, (4, 30))
-    scaled = temperature_scaled(softmax(logits, axis=0), np.full(4, temperature), False)
-    np.testing.assert_allclose(scaled, softmax(logits / temperature, axis=0), atol=1e-5)
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("temperature", [1 / MAX_TEMPERATURE, 1.0, 2.0])
 @pytest.mark.parametrize("regions", [False, True])
@@ -129,22 +123,6 @@ def test_no_other_temperatures_are_more_likely(seed, others, regions):
         assert least <= mean_nll(probabilities, truth, rival, regions) + 1e-6
 
 
-def test_a_region_does_not_care_for_the_others():
-    probabilities = some_probabilities(0, True, 500)
-    truth = drawn_truth(probabilities, True, np.random.default_rng(0))
-    together = fit_temperatures(probabilities, truth, True)
-    alone = [fit_temperatures(probabilities[k : k + 1], truth[k : k + 1], True)[0] for k in range(4)]
-    assert together.tolist() == alone
-
-
-def test_a_class_that_never_occurs_keeps_1_and_does_not_hinder_the_others():
-    rng = np.random.default_rng(2)
-    logits = rng.normal(0, 3, (3, 20_000))
-    logits[2] -= 30
-    truth = drawn_truth(softmax(logits[:2] / 2, axis=0), False, rng)
-    np.testing.assert_allclose(fit_temperatures(softmax(logits, axis=0), truth, False), [2, 2, 1], rtol=0.1)
-
-
 @pytest.mark.parametrize(
     ("truth", "regions"), [(np.zeros((4, 50)), True), (np.ones((4, 50)), True), (np.full(50, 2), False)]
 )
@@ -162,47 +140,36 @@ def test_certain_predictions_end_at_a_bound(right, regions):
     assert ((fitted >= low) & (fitted <= high)).all()
 
 
+P = np.full((3, 4), 0.3)
+
+
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("function", "arguments"),
     [
-        *(
-            (lambda t=t: temperature_scaled(np.full((3, 2), 1 / 3), np.array(t), False), "temperatures")
-            for t in ([1, 1], [1, 1, 0], [1, 1, -1], [1, 1, np.nan], [1, 1, np.inf], 1)
+        *((temperature_scaled, (P, np.array(t), False)) for t in ([1, 1], [1, 1, 0], [1, 1, -1], 1)),
+        *((temperature_scaled, (P, np.array([1, 1, t]), False)) for t in (np.nan, np.inf)),
+        (fit_temperatures, (P, np.zeros(5, int), False)),
+        (fit_temperatures, (P, np.zeros((3, 4), int), False)),
+        (fit_temperatures, (P, np.zeros(4, int), True)),
+        (fit_temperatures, (P[:, 0], np.zeros((), int), False)),
+        (fit_temperatures, (P[:, :0], np.zeros(0, int), False)),
+        (fit_temperatures, (P[:, :0], np.zeros((3, 0), int), True)),
+        *((fit_temperatures, (P * factor, np.zeros(4, int), False)) for factor in (np.nan, 5)),
+        (fit_temperatures, (P * np.inf, np.zeros((3, 4), int), True)),
+        *((fit_temperatures, (P, np.full(4, value), False)) for value in (3, -1, np.nan)),
+        (fit_temperatures, (P, np.full((3, 4), 2), True)),
+        (reliability, (np.ones(1), np.ones(2), 15)),
+        *((reliability, (np.array([p]), np.ones(1), 15)) for p in (1.5, -0.1, np.nan)),
+        (reliability, (np.ones(1), np.ones(1), 0)),
+        (
+            Reliability.__add__,
+            (reliability(np.ones(1), np.ones(1), 10), reliability(np.ones(1), np.ones(1), 15)),
         ),
-        *(
-            (lambda p=p, t=t, r=r: fit_temperatures(p, t, r), "fit|pixels|finite|truth")
-            for p, t, r in (
-                (np.full((3, 4), 0.3), np.zeros(5, int), False),
-                (np.full((3, 4), 0.3), np.zeros((3, 4), int), False),
-                (np.full((3, 4), 0.3), np.zeros(4, int), True),
-                (np.full(4, 0.3), np.zeros((), int), False),
-                (np.zeros((3, 0)), np.zeros(0, int), False),
-                (np.zeros((3, 0)), np.zeros((3, 0), int), True),
-                (np.full((3, 4), np.nan), np.zeros(4, int), False),
-                (np.full((3, 4), np.inf), np.zeros((3, 4), int), True),
-                (np.full((3, 4), 1.5), np.zeros(4, int), False),
-                (np.full((3, 4), 0.3), np.full(4, 3), False),
-                (np.full((3, 4), 0.3), np.full(4, -1), False),
-                (np.full((3, 4), 0.3), np.full(4, np.nan), False),
-                (np.full((3, 4), 0.3), np.full((3, 4), 2), True),
-            )
-        ),
-        *(
-            (lambda p=p, c=c, n=n: reliability(np.array(p), np.array(c), n), "bins|confidences")
-            for p, c, n in (
-                ([0.5], [True, True], 15),
-                ([1.5], [True], 15),
-                ([-0.1], [True], 15),
-                ([np.nan], [True], 15),
-                ([0.5], [True], 0),
-            )
-        ),
-        (lambda: reliability(np.ones(1), np.ones(1), 10) + reliability(np.ones(1), np.ones(1), 15), "add up"),
     ],
 )
-def test_invalid_arrays_are_rejected(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
+def test_invalid_arrays_are_rejected(function, arguments):
+    with pytest.raises(ValueError, match=r"temperatures|fit|pixels|finite|truth|bins|confidences|add up"):
+        function(*arguments)
 
 
 @given(

@@ -17,7 +17,6 @@ from nnunetv2_spinesegdiff.evaluation.cohort import (
     series_shares,
     spacing_numbers,
     spacing_ranges,
-    with_percent,
 )
 from nnunetv2_spinesegdiff.evaluation.findings import gradings_of
 
@@ -37,20 +36,6 @@ def test_findings_are_counted_by_patient_and_by_disc():
     assert (row["total"], row["unknown"], row["graded_discs"]) == (50, 0, 350)
     assert row["percent"] == pytest.approx(2 * row["count"])
     assert row["patients"] == f"{row['count']} ({2 * row['count']:.2f}%)"
-
-
-def test_percents_are_of_those_who_were_graded():
-    table = pd.DataFrame({"Patient": [1, 2, 3, 4], "IVD label": 1, "Modic": ["1", "0", "0", ""]})
-    row = finding_counts(gradings_of(table, "g.csv")).iloc[0]
-    assert (row["patients"], row["total"], row["unknown"]) == ("1 (33.33%)", 3, 1)
-
-
-@pytest.mark.parametrize(
-    ("count", "total", "text"),
-    [(42, 218, "42 (19.27%)"), (72, 218, "72 (33.03%)"), (200, 218, "200 (91.74%)"), (0, 0, "0 (n/a)")],
-)
-def test_the_papers_writing(count, total, text):
-    assert with_percent(count, total) == text
 
 
 @pytest.mark.parametrize("seed", range(5))

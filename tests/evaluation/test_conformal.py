@@ -56,22 +56,6 @@ def test_a_new_case_is_covered_as_often_as_promised(n, level):
     assert np.mean(covered) == pytest.approx(math.ceil((n + 1) * level) / (n + 1), abs=noise)
 
 
-@given(PAIRS)
-def test_bounds_hold_the_calibration_cases_up_to_the_quantile(pair):
-    true, predicted = pair
-    quantile = area_quantile(true, predicted, 0.5, 0.5)
-    low, high = area_bounds(predicted, quantile, 0.5)
-    if np.isinf(quantile):
-        assert np.isnan(low).all()
-        assert np.isnan(high).all()
-    else:
-        assert (
-            (low >= 0) & (low <= predicted * (1 + 1e-9) + 1e-9) & (high >= predicted * (1 - 1e-9) - 1e-9)
-        ).all()
-        slack = 1e-9 * (high + 1)
-        assert ((low - slack <= true) & (true <= high + slack)).sum() >= (len(true) + 1) / 2
-
-
 @pytest.mark.parametrize(("n", "level"), [(8, 0.9), (18, 0.95), (3, 0.8), (0, 0.5)])
 def test_too_few_cases_give_no_bounds(n, level):
     quantile = area_quantile(np.ones(n), np.ones(n), 1.0, level)
@@ -87,13 +71,10 @@ def test_a_structure_that_is_missing_has_a_finite_score():
     low, high = area_bounds(np.array([0.0, 19.0]), math.log(10), 1.0)
     np.testing.assert_allclose(low, [0, 1])
     np.testing.assert_allclose(high, [9, 199])
-
-
-def test_every_case_has_its_own_unit():
-    true, predicted, units = np.array([0.0, 0.0]), np.array([1.0, 1.0]), np.array([1.0, 0.1])
-    assert area_quantile(true, predicted, units, 0.6) == pytest.approx(math.log(11))
-    _, high = area_bounds(predicted, math.log(2), units)
-    np.testing.assert_allclose(high, [3, 2.1])
+    # Every case may have its own unit.
+    units = np.array([1.0, 0.1])
+    assert area_quantile(np.zeros(2), np.ones(2), units, 0.6) == pytest.approx(math.log(11))
+    np.testing.assert_allclose(area_bounds(np.ones(2), math.log(2), units)[1], [3, 2.1])
 
 
 def test_a_level_is_no_victim_of_rounding():

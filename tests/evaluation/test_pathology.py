@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from nnunetv2_spinesegdiff.evaluation.findings import gradings_of
-from nnunetv2_spinesegdiff.evaluation.group_tests import CLUSTERED, CONVERGED, MIXED, WELCH, welch
+from nnunetv2_spinesegdiff.evaluation.group_tests import CLUSTERED, CONVERGED, MIXED, WELCH
 from nnunetv2_spinesegdiff.evaluation.pathology import (
     LEVEL_COLUMNS,
     PATHOLOGY_COLUMNS,
@@ -20,8 +20,6 @@ from nnunetv2_spinesegdiff.evaluation.pathology import (
 )
 
 from ..helpers.synthetic_scores import (
-    BETWEEN,
-    WITHIN,
     synthetic_gradings,
     synthetic_level_scores,
     synthetic_scores,
@@ -44,6 +42,8 @@ def many(request):
     for seed in range(request.param):
         rng = np.random.default_rng(seed)
         table = synthetic_gradings(rng)
+        # As common as in SPIDER: phantoms without a bulge are too few to be tested.
+        table.loc[table["Patient"] % 12 == 0, "Disc bulging"] = 0
         graded = gradings_of(table, "g.csv")
         scores, level_scores = synthetic_scores(rng, table), synthetic_level_scores(rng, table)
         patients = patient_tests(scores, graded.by_patient).set_index(["finding", "structure"])
@@ -59,49 +59,12 @@ def test_spondylolisthesis_is_found_and_other_findings_are_not(many):
         assert all(found[SLIP])
         assert max(sum(found[BULGE]), sum(found[NARROW])) <= 1
     assert all(t.loc[(SLIP, "ivd"), "hedges_g"] < 0 for t, _ in many)
+    assert all(np.isfinite(t.loc[(BULGE, "ivd"), "p"]) for t, _ in many)
     # Spondylolisthesis changes discs alone.
     assert sum(t.loc[(SLIP, "vertebrae"), "significant"] for t, _ in many) <= 1
     # The false discovery rate is controlled: 5 % of what is found, on average.
     shares = [1 - t.loc[(SLIP, "ivd"), "significant"] / t["significant"].sum() for t, _ in many]
     assert np.mean(shares) <= 0.1
-
-
-def test_bulging_is_not_found_where_it_is_as_common_as_in_spider():
-    """Phantoms without a bulge are so few that nothing is tested above; here they are 6 to 11 of 80."""
-    found = []
-    for seed in range(5):
-        rng = np.random.default_rng(seed)
-        table = synthetic_gradings(rng)
-        table.loc[table["Patient"] % 12 == 0, "Disc bulging"] = 0
-        tests = patient_tests(synthetic_scores(rng, table), gradings_of(table, "g.csv").by_patient)
-        row = tests.set_index(["finding", "structure"]).loc[(BULGE, "ivd")]
-        assert 6 <= row["absent"] <= 11
-        assert np.isfinite(row["p"])
-        found.append(row["significant"])
-    assert sum(found) <= 1
-
-
-def test_two_cases_of_a_patient_are_not_two_patients():
-    """Without any effect, tests of patients err as often as they say, and of cases three times as often."""
-    rng = np.random.default_rng(0)
-    present = np.arange(80) < 30
-    p: dict[str, list[float]] = {"patients": [], "cases": []}
-    for _ in range(250):
-        cases = 0.9 + rng.normal(0, BETWEEN, 80)[:, None] + rng.normal(0, WITHIN, (80, 2))
-        scores = pd.DataFrame(
-            {
-                **{"system": "s", "data": "", "structure": "ivd"},
-                **{"patient": np.repeat(np.arange(80).astype(str), 2), "dice": cases.ravel()},
-            }
-        )
-        means = patient_means(scores, "structure")["dice"].to_numpy()
-        p["patients"].append(welch(means[present], means[~present])["p"])
-        p["cases"].append(
-            stats.ttest_ind(cases[present].ravel(), cases[~present].ravel(), equal_var=False).pvalue
-        )
-    rates = {name: np.mean(np.array(values) < 0.05) for name, values in p.items()}
-    assert 0.02 < rates["patients"] < 0.09
-    assert rates["cases"] > 0.10
 
 
 @pytest.mark.parametrize("structure", ["spinal_canal", "ivd"])

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import SimpleITK as sitk
 from nnunetv2_spinesegdiff.dataset_conversion.convert import ConversionReport, convert
 
 
@@ -52,6 +54,12 @@ def truncated(spider: Path) -> tuple[str, str]:
     path = spider / "images" / "3_t1.mha"
     path.write_bytes(path.read_bytes()[:-2000])
     return "images/3_t1.mha", "truncated"
+
+
+def edit(path: Path, change: Callable[[sitk.Image], sitk.Image | None]) -> None:
+    """Write an image again after `change`, which edits it or returns another."""
+    image = sitk.ReadImage(str(path))
+    sitk.WriteImage(change(image) or image, str(path))
 
 
 def image_missing(spider: Path) -> tuple[str, str]:
