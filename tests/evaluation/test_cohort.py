@@ -11,10 +11,7 @@ from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.evaluation.cohort import (
     contrast_counts,
     finding_counts,
-    only_in_one,
     overview_of,
-    patient_shares,
-    series_shares,
     spacing_numbers,
     spacing_ranges,
 )
@@ -61,26 +58,6 @@ def test_other_names_and_missing_columns_are_listed():
     assert spacing_ranges(found.series).empty
 
 
-def test_sexes_are_of_patients_and_without_stray_blanks():
-    found = overview(
-        ["1_t1", "1_t2", "2_t1", "2_t2", "3_t1", "4_t1", "4_t2"],
-        sex=["F ", "F", " M", "M", None, "F", "M"],
-        subset=["training"] * 7,
-    )
-    assert found.stray_blanks == (("sex", 2),)
-    shares = patient_shares(found.series, "sex").set_index("item")
-    assert shares["count"].to_dict() == {"F": 1, "M": 1, "unknown": 1, "F / M": 1}
-    assert set(shares["total"]) == {4}
-    assert patient_shares(found.series, "subset")["percent"].tolist() == [100]
-
-
-def test_a_series_without_an_entry_is_unknown():
-    found = overview(["1_t1", "1_t2", "2_t1"], Manufacturer=["SIEMENS", "", "SIEMENS"])
-    shares = series_shares(found.series, "Manufacturer").set_index("item")
-    assert shares["count"].to_dict() == {"SIEMENS": 2, "unknown": 1}
-    assert shares.loc["SIEMENS", "percent"] == pytest.approx(200 / 3)
-
-
 @pytest.mark.parametrize(
     ("text", "numbers"),
     [
@@ -99,22 +76,6 @@ def test_spacings_are_read(text, numbers):
     assert spacing_numbers(text) == numbers
 
 
-def test_spacings_that_are_missing_are_counted_and_not_replaced():
-    found = overview(
-        ["1_t1", "2_t1", "3_t2"],
-        PixelSpacing=["[0.5, 0.6]", "", "[0.9, 0.9]"],
-        SpacingBetweenSlices=["", "4.4", "?"],
-        SliceThickness=["3", "4", "4"],
-    )
-    ranges = spacing_ranges(found.series).set_index(["spacing", "sequence"])
-    whole = ranges.loc[("PixelSpacing", "all")]
-    assert (whole["known"], whole["missing"], whole["low"], whole["high"]) == (2, 1, 0.5, 0.9)
-    step = ranges.loc[("SpacingBetweenSlices", "t1")]
-    assert (step["known"], step["missing"], step["low"]) == (1, 1, 4.4)
-    assert np.isnan(ranges.loc[("SpacingBetweenSlices", "t2"), "median"])
-    assert ("PixelSpacing", "t2_SPACE") not in ranges.index
-
-
 @pytest.mark.parametrize(
     ("table", "word"),
     [
@@ -126,9 +87,3 @@ def test_spacings_that_are_missing_are_counted_and_not_replaced():
 def test_unusable_overviews_are_named(table, word):
     with pytest.raises(UserError, match=rf"^o\.csv: .*{word}"):
         overview_of(pd.DataFrame(table), "o.csv")
-
-
-def test_patients_of_one_table_only():
-    table = pd.DataFrame({"Patient": ["1", "2"], "IVD label": 1, "Modic": 0})
-    graded = gradings_of(table, "g.csv")
-    assert only_in_one(graded, overview(["002_t1", "3_t1", "3_t2"]).series) == (["1"], ["3"])

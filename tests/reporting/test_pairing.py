@@ -26,33 +26,22 @@ SYSTEMS = [
 ]
 
 
-def labels(pairs: list[tuple[System, System]]) -> list[tuple[str, str]]:
-    return [(first.label, second.label) for first, second in pairs]
-
-
-def test_of_each_data_the_first_and_last_proposal_are_compared():
-    assert labels(pairs_of(SYSTEMS)) == [
-        ("stage 1 (T1w)", "refined (T1w)"),
-        ("stage 1 (T2w)", "refined (T2w)"),
-    ]
-    assert list(by_data(SYSTEMS)) == ["T1w", "T2w", "T1w+T2w"]
-    assert pairs_of(SYSTEMS[:1] + SYSTEMS[-1:]) == []
-
-
 @pytest.mark.parametrize(
     ("names", "pairs"),
     [
+        (None, [("stage 1 (T1w)", "refined (T1w)"), ("stage 1 (T2w)", "refined (T2w)")]),
         (("stage 1", "refined"), [("stage 1 (T1w)", "refined (T1w)"), ("stage 1 (T2w)", "refined (T2w)")]),
         (("refined (T2w)", "stage 1 (T1w)"), [("refined (T2w)", "stage 1 (T1w)")]),
         (("stage 1", "mean of both"), [("stage 1 (T2w)", "mean of both (T2w)")]),
-        (("alone", "stage 1 (T1w)"), [("alone (T1w+T2w)", "stage 1 (T1w)")]),
     ],
 )
-def test_named_pairs_are_of_the_same_data_unless_both_are_told(names, pairs):
-    assert labels(pairs_of(SYSTEMS, names)) == pairs
+def test_pairs_are_of_the_same_data_unless_both_are_named(names, pairs):
+    """By default the first and the last proposal of each data are compared."""
+    assert [(first.label, second.label) for first, second in pairs_of(SYSTEMS, names)] == pairs
 
 
 def test_unknown_names_and_pairs_of_other_data_are_rejected():
+    assert list(by_data(SYSTEMS)) == ["T1w", "T2w", "T1w+T2w"]
     with pytest.raises(UserError, match=r"^refinde: .*refined \(T1w\)"):
         pairs_of(SYSTEMS, ("stage 1", "refinde"))
     with pytest.raises(UserError, match="same data"):
