@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -79,10 +80,13 @@ BAD_SERIES: dict[str, tuple[str, Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_SERIES)
-def test_a_bad_series_is_one_line_and_the_others_are_converted(own_cohort, tmp_path, capfd, name):
-    if len(name) % 2:
-        run(own_cohort, tmp_path, contrast="t1")  # an earlier run must not matter
+@pytest.mark.parametrize(
+    ("name", "before"),
+    [*((name, False) for name in BAD_SERIES), ("truncated image", True), ("missing mask", True)],
+)
+def test_a_bad_series_is_one_line_and_the_others_are_converted(own_cohort, tmp_path, capfd, name, before):
+    if before:
+        run(own_cohort, tmp_path, contrast="t1")
     file, damage, reason = BAD_SERIES[name]
     damage(own_cohort / file)
     capfd.readouterr()
@@ -174,8 +178,7 @@ def test_any_error_of_a_case_leaves_the_others_converted(cohort, tmp_path, monke
     read_image_and_mask = cases.read_image_and_mask
     monkeypatch.setattr(cases, "read_image_and_mask", read)
     report = run(cohort, tmp_path, contrast="t1")
-    with pytest.raises(UserError, match=rf"^{cohort}/images/2_t1.mha: [^\n]*{words}[^\n]*$"):
-        raise UserError(str(report.failures[0]))
+    assert re.fullmatch(rf"{cohort}/images/2_t1\.mha: .*{words}.*", str(report.failures[0]))
     assert [case.case for case in report.cases] == GOOD_BUT_2
 
 

@@ -59,7 +59,8 @@ def truncated(spider: Path) -> tuple[str, str]:
 def edit(path: Path, change: Callable[[sitk.Image], sitk.Image | None]) -> None:
     """Write an image again after `change`, which edits it or returns another."""
     image = sitk.ReadImage(str(path))
-    sitk.WriteImage(change(image) or image, str(path))
+    changed = change(image)
+    sitk.WriteImage(image if changed is None else changed, str(path))
 
 
 def image_missing(spider: Path) -> tuple[str, str]:

@@ -142,7 +142,7 @@ def test_what_has_no_dice_or_no_partner_is_counted(tmp_path, shown):
     again = evaluation.cases[evaluation.cases["case"] == "case_0"].assign(fold="1")
     cases = pd.concat([evaluation.cases, again], ignore_index=True)
     write_evaluation(replace(evaluation, scores=scores, cases=cases))
-    cases["prediction"].iloc[1].unlink()
+    cases["prediction"].iloc[2].unlink()
     figures = run_figures(evaluation.folder)
     captions = {entry.path.stem: entry.caption for entry in figures.entries}
     assert captions["systems"].endswith("ivd 2.")

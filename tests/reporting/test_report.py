@@ -209,9 +209,8 @@ def test_missing_sections_and_controls_are_reported(tmp_path):
     cases = evaluation.cases[(evaluation.cases["case"] != "b") | (evaluation.cases["system"] != "Stage 1")]
     write_evaluation(replace(evaluation, cases=cases))
     assert "Stage 1 on 1 and Refined on 2" in Page(write_report(tmp_path, evaluation)).text
-    evaluation.cases["fold"] = ""
-    write_evaluation(replace(evaluation, systems=evaluation.systems[:1]))
-    page = Page(write_report(tmp_path, evaluation))
+    alone = make_evaluation(tmp_path / "alone" / "evaluation", ["a", "b"], SYSTEMS[:1])
+    page = Page(write_report(tmp_path / "alone", alone))
     for part in (
         "One system",
         "2 cases of 1 patient",
