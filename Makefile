@@ -13,7 +13,7 @@ OUT ?= demo_out/$(shell date +%Y-%m-%d_%H%M%S)
 demo: $(VENV)/installed
 	$(VENV)/bin/spinesegdiff demo -o $(OUT)
 
-demo-train: $(VENV)/installed
+demo-train: $(VENV)/installed_for_tests
 	$(VENV)/bin/spinesegdiff demo-train -o $(OUT)
 
 # Threads that wait must not keep a core from the other half of the tests. In their own order the longest files come

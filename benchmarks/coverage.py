@@ -18,8 +18,8 @@ import pandas as pd
 import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.environment import COMMANDS, external_trainers
-from nnunetv2_spinesegdiff.evaluation.confidence import structure_mask
 from nnunetv2_spinesegdiff.labels import CLASSES
+from nnunetv2_spinesegdiff.uncertainty.confidence import structure_mask
 
 TRAINER = "nnUNetTrainerSpineSegDiff_6epochs_40iters_width25"
 MODEL = f"-d 620 -c 2d -tr {TRAINER} -device cpu"

@@ -26,16 +26,16 @@ import torch
 from peak_memory import peak, reset_peak
 from scipy.special import entr
 
+from nnunetv2_spinesegdiff.calibration.cases import HeldOutCases
+from nnunetv2_spinesegdiff.calibration.held_out import HeldOutPredictor
 from nnunetv2_spinesegdiff.environment import folder_of, make_trainers_known
-from nnunetv2_spinesegdiff.evaluation.calibration import fit_temperatures, reliability, temperature_scaled
-from nnunetv2_spinesegdiff.evaluation.ranking import error_auroc, near_foreground
 from nnunetv2_spinesegdiff.inference.export import CaseMaps
-from nnunetv2_spinesegdiff.inference.held_out import HeldOutPredictor
-from nnunetv2_spinesegdiff.inference.held_out_cases import HeldOutCases
 from nnunetv2_spinesegdiff.inference.memory import keep_freed_memory
 from nnunetv2_spinesegdiff.inference.scan_grid import ScanGrid
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
 from nnunetv2_spinesegdiff.preflight import name_of_dataset
+from nnunetv2_spinesegdiff.uncertainty.ranking import error_auroc, near_foreground
+from nnunetv2_spinesegdiff.uncertainty.temperature import fit_temperatures, reliability, temperature_scaled
 
 NOTE = """Within 10 pixels, in plane, of true structures: AUROC is the share of pairs in which a wrong pixel
 is more uncertain than a right one (mean of the cases), ECE the expected calibration error (all

@@ -15,7 +15,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from scipy import ndimage
 
-from nnunetv2_spinesegdiff.inference.presegment import Stock, find_stock
+from nnunetv2_spinesegdiff.training.presegment import Stock, find_stock
 
 from .inference.conftest import whole_plans
 from .small_plans import LABELS

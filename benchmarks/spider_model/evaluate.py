@@ -8,7 +8,8 @@ slices in which the structure is both labeled and found.
     python benchmarks/spider_model/evaluate.py 601 nnUNetTrainerSpineSegDiffSagittal_8epochs_50iters \
         --weak data/spider_weak -o benchmarks/spider_model/results
 
-Controls are trainings without a refiner: `--control NAME=TRAINER` reads their own validation predictions.
+Controls are read from nnU-Net's own validation: `--control NAME=TRAINER`, or `NAME=TRAINER+TRAINER` for the
+mean of their probabilities.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from nnunetv2_spinesegdiff.inference.arrays import ArrayPredictor
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
 from nnunetv2_spinesegdiff.labels import BACKGROUND, CLASSES, IGNORE
-from nnunetv2_spinesegdiff.measuring.plausible import check_plausibility, without_parts
+from nnunetv2_spinesegdiff.segmentation.measuring.plausible import check_plausibility, without_parts
 
 STRUCTURES = {name: label for name, label in CLASSES.items() if label != BACKGROUND}
 METRICS = ("dice", "hd95_mm", "assd_mm")
@@ -91,11 +92,11 @@ def predicted(
                     yield case, f"{MEAN}, parts outside of the spine removed", cleaned
 
 
-def validated(name: str, model: Path, cases: pd.DataFrame) -> Iterator[tuple[Any, str, Any]]:
-    """(case, system, mask) as nnU-Net's own validation left them."""
+def validated(name: str, models: list[Path], cases: pd.DataFrame) -> Iterator[tuple[Any, str, Any]]:
+    """(case, system, mask) from the probabilities of nnU-Net's own validation, their mean if several."""
     for case, fold in zip(cases.case, cases.fold, strict=True):
-        file = model / f"fold_{fold}" / "validation" / f"{case}.nii.gz"
-        yield case, name, sitk.GetArrayFromImage(sitk.ReadImage(str(file)))
+        files = [model / f"fold_{fold}" / "validation" / f"{case}.npz" for model in models]
+        yield case, name, np.mean([np.load(file)["probabilities"] for file in files], axis=0).argmax(0)
 
 
 def list_cases(raw: Path, preprocessed: Path, weak: list[Path]) -> pd.DataFrame:
@@ -193,8 +194,9 @@ def main() -> None:
     def masks() -> Iterator[tuple[Any, str, Any]]:
         yield from predicted(results / f"{options.trainer}__{NAME}__2d", raw, cases, options.folds)
         for control in options.control:
-            name, trainer = control.split("=", 1)
-            yield from validated(name, results / f"{trainer}__{NAME}__2d", cases)
+            name, trainers = control.split("=", 1)
+            models = [results / f"{trainer}__{NAME}__2d" for trainer in trainers.split("+")]
+            yield from validated(name, models, cases)
 
     rows = list(scored(raw, cases, masks()))
     options.o.mkdir(parents=True, exist_ok=True)

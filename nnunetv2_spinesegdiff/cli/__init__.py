@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from .. import __version__
 from ..errors import UserError
 from . import data, doctoring, downloading, evaluating, experiments, nnunet, segmenting
+from .words import check_extra
 
 # Imports of torch and SimpleITK wait until a subcommand needs them: `spinesegdiff -h` answers at once.
 
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.rest = rest
     options.words = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        check_extra(options.extra)
         return options.run(options) or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -40,6 +40,7 @@ def add_demo_train(commands: argparse._SubParsersAction) -> None:
         "demo-train",
         "Run every step on a synthetic cohort: convert, plan, train, predict, export, segment, report. Takes "
         "up to 10 minutes on a CPU.",
+        extra="evaluation",
     )
     p.add_argument("-o", type=Path, required=True, metavar="DIR", help="output folder, new or empty")
     p.add_argument(

@@ -17,6 +17,7 @@ def add_download(commands: argparse._SubParsersAction) -> None:
         "download",
         "Fetch SPIDER from Zenodo (about 4 GB), check and unpack it into a folder for convert. Run again, it "
         "goes on where it stopped.",
+        extra="download",
     )
     p.add_argument("-o", type=Path, required=True, metavar="DIR", help="output folder")
     p.add_argument(

@@ -13,9 +13,9 @@ from ..errors import UserError
 from .words import add_command, add_processes, positive
 
 if TYPE_CHECKING:
-    from ..reporting.evaluation_folder import Evaluation
-    from ..reporting.sources import Source
-    from ..reporting.study import Study
+    from ..evaluation.report.evaluation_folder import Evaluation
+    from ..evaluation.report.sources import Source
+    from ..evaluation.report.study import Study
 
 METRICS = ("dice", "jaccard", "assd_mm", "hd95_mm")
 
@@ -26,6 +26,7 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
         "evaluate",
         "Score masks against labels: Dice, Jaccard and surface distances of every case, the paper's tables, "
         "and differences between systems. Geometry is compared first.",
+        extra="evaluation",
     )
     add_sources(p)
     p.add_argument("-o", type=Path, required=True, metavar="DIR", help="folder for scores and tables")
@@ -86,7 +87,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 def sources_of(options: argparse.Namespace) -> list[Source]:
     """What the options of `add_sources` name; sets the title that --reproduced knows."""
-    from ..reporting.sources import gather, parse_system, reproduced
+    from ..evaluation.report.sources import gather, parse_system, reproduced
 
     raw = os.environ.get("nnUNet_raw")
     named = [parse_system(words) for words in options.s or []]
@@ -98,7 +99,7 @@ def sources_of(options: argparse.Namespace) -> list[Source]:
 
 def evaluate(options: argparse.Namespace, sources: list[Source], out: Path) -> Evaluation:
     """Score and tabulate."""
-    from ..reporting.evaluate import Choices, run_evaluation
+    from ..evaluation.report.evaluate import Choices, run_evaluation
 
     choices = Choices(
         out=out,
@@ -126,6 +127,7 @@ def add_cohort(commands: argparse._SubParsersAction) -> None:
         commands,
         "cohort",
         "Count a cohort: findings (the paper's table 3), contrasts, spacings, sex, scanners, folds.",
+        extra="evaluation",
     )
     p.add_argument(
         "--gradings", type=Path, required=True, metavar="FILE", help="SPIDER's radiological_gradings.csv"
@@ -138,7 +140,7 @@ def add_cohort(commands: argparse._SubParsersAction) -> None:
 
 
 def _cohort(options: argparse.Namespace) -> None:
-    from ..reporting.cohort import run_cohort
+    from ..evaluation.report.cohort import run_cohort
 
     run_cohort(options.gradings, options.overview, options.o, options.splits, pfirrmann=options.pfirrmann)
     print((options.o / "cohort.md").read_text(encoding="utf-8"))
@@ -150,6 +152,7 @@ def add_pathology(commands: argparse._SubParsersAction) -> None:
         "pathology",
         "Test whether Dice differs between patients with and without each finding: Welch's t-test, "
         "Benjamini-Hochberg over all tests, effect sizes.",
+        extra="evaluation",
     )
     _add_evaluation(p)
     p.add_argument(
@@ -167,7 +170,7 @@ def add_pathology(commands: argparse._SubParsersAction) -> None:
 
 
 def _pathology(options: argparse.Namespace) -> None:
-    from ..reporting.pathology import TEXT, run_pathology
+    from ..evaluation.report.pathology import TEXT, run_pathology
 
     out = getattr(options, "o", None)
     done = run_pathology(options.i, options.gradings, out, **_statistics(options))
@@ -179,6 +182,7 @@ def add_figures(commands: argparse._SubParsersAction) -> None:
         commands,
         "figures",
         "Draw an evaluation: findings, cases, systems, depths, and stage 1 against refined, as PNG and PDF.",
+        extra="evaluation",
     )
     _add_evaluation(p)
     which = p.add_mutually_exclusive_group()
@@ -204,7 +208,7 @@ def add_figures(commands: argparse._SubParsersAction) -> None:
 
 
 def _figures(options: argparse.Namespace) -> None:
-    from ..reporting.study import figures_of
+    from ..evaluation.report.study import figures_of
 
     words = vars(options)
     pair = tuple(words["pair"]) if "pair" in words else None
@@ -221,6 +225,7 @@ def add_report(commands: argparse._SubParsersAction) -> None:
         "report",
         "Write one HTML file about an evaluation: tables, differences and controls, figures, findings, "
         "cases. Evaluates first where -s or --reproduced is given instead of -i.",
+        extra="evaluation",
     )
     p.add_argument("-o", type=Path, required=True, metavar="FILE", help="the page, .html")
     add_sources(p).add_argument(
@@ -239,8 +244,8 @@ def add_report(commands: argparse._SubParsersAction) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from ..reporting.evaluation_folder import read_evaluation
-    from ..reporting.study import check_study, make_report
+    from ..evaluation.report.evaluation_folder import read_evaluation
+    from ..evaluation.report.study import check_study, make_report
 
     folder = options.i or options.o.with_name(f"{options.o.stem}_files")
     study = _study(options, folder)
@@ -259,7 +264,7 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _study(options: argparse.Namespace, folder: Path) -> Study:
-    from ..reporting.study import Study
+    from ..evaluation.report.study import Study
 
     page = {name: getattr(options, name) for name in ("gallery", "order_by", "whole_paths")}
     return Study(

@@ -17,6 +17,7 @@ def add_reproduce(commands: argparse._SubParsersAction) -> None:
         "reproduce",
         "Run the trainings, predictions and evaluations of a table of the paper, or of an experiment of your "
         "own, and make the table. What is finished is not done again, what was stopped goes on.",
+        extra="reproduce",
     )
     which = p.add_mutually_exclusive_group(required=True)
     which.add_argument("--table", type=int, choices=list(TABLES), help="table of the paper")

@@ -74,7 +74,7 @@ def add_presegment(commands: argparse._SubParsersAction) -> None:
 
 def _presegment(options: argparse.Namespace) -> int:
     check_planned(options.d, options.c, options.p)
-    from ..inference.presegment import collect, find_stock
+    from ..training.presegment import collect, find_stock
 
     dataset = name_of_dataset(options.d, "convert it first")
     results, preprocessed = (folder_of(f"nnUNet_{name}") / dataset for name in ("results", "preprocessed"))
@@ -131,7 +131,7 @@ def add_calibrate(commands: argparse._SubParsersAction) -> None:
 def _calibrate(options: argparse.Namespace) -> int:
     check_device(options.device)
     make_trainers_known()
-    from ..inference.calibrate_command import run_calibration
+    from ..calibration.command import run_calibration
 
     return run_calibration(options)
 

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+from importlib.util import find_spec
 from typing import Any
+
+from ..errors import UserError
+
+_EVALUATION = ("monai", "statsmodels", "jinja2")
+EXTRAS = {
+    "evaluation": _EVALUATION,
+    "download": ("pooch", "requests"),
+    "reproduce": (*_EVALUATION, "yaml"),
+}
+"""Modules of the extras in setup.cfg without which a command cannot run."""
 
 
 class _StatedDefaults(argparse.ArgumentDefaultsHelpFormatter):
@@ -16,9 +27,16 @@ class _StatedDefaults(argparse.ArgumentDefaultsHelpFormatter):
 
 
 def add_command(
-    commands: argparse._SubParsersAction, name: str, text: str, **kwargs: Any
+    commands: argparse._SubParsersAction, name: str, text: str, extra: str | None = None, **kwargs: Any
 ) -> argparse.ArgumentParser:
-    return commands.add_parser(
+    """Add a subcommand.
+
+    Args:
+        name, text: of the command, and what it does.
+        extra: of setup.cfg, without which it cannot run.
+        kwargs: for `add_parser`.
+    """
+    parser = commands.add_parser(
         name,
         help=text,
         description=text,
@@ -26,6 +44,16 @@ def add_command(
         formatter_class=_StatedDefaults,
         **kwargs,
     )
+    parser.set_defaults(extra=extra)
+    return parser
+
+
+def check_extra(extra: str | None) -> None:
+    """Raise a UserError if a package of an extra is missing."""
+    missing = [module for module in EXTRAS.get(extra or "", ()) if find_spec(module) is None]
+    if missing:
+        advice = f"pip install 'nnunetv2_spinesegdiff[{extra}]'"
+        raise UserError(f"{', '.join(missing)}: not installed, but needed by this command; {advice}")
 
 
 def add_processes(parser: argparse.ArgumentParser) -> None:

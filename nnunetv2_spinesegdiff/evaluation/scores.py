@@ -15,7 +15,7 @@ from monai.metrics import (
     compute_iou,
 )
 
-from .confidence import Structures, structure_mask, voxel_size
+from ..uncertainty.confidence import Structures, structure_mask, voxel_size
 
 OVERLAPS = ("dice", "jaccard")
 DISTANCES = ("assd_mm", "hd95_mm")

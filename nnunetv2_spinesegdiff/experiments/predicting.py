@@ -119,7 +119,7 @@ class ValidationCases:
 
 def validation_cases(dataset: int, fold: int) -> ValidationCases:
     """Raises UserError where dataset, fold, an image or a label is missing."""
-    from ..inference.held_out_cases import (
+    from ..calibration.cases import (
         HeldOutCases,
     )  # imports nnU-Net, a list of jobs must not wait for it
 

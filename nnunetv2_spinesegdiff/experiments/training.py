@@ -12,8 +12,8 @@ from typing import Any
 from ..environment import folder_of
 from ..errors import UserError
 from ..files import save_json
-from ..presegmentations import MANIFEST, digest, folder_of_collection
 from ..training.names import has_two_stages
+from ..training.presegmentations import MANIFEST, digest, folder_of_collection
 from .datasets import dataset_name
 from .jobs import Job, RecordedJob, Shell, read_json
 

@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from ..evaluation.confidence import write_confidence
+from ..uncertainty.confidence import write_confidence
 from .finished import UNCERTAINTY
 
 

@@ -11,12 +11,12 @@ from batchgenerators.utilities.file_and_folder_operations import save_pickle
 from nnunetv2.configuration import default_num_processes
 
 from ..diffusion.fusion import ENTROPY, Measure
-from ..evaluation.calibration import temperature_scaled
-from ..evaluation.confidence import LOW_AGREEMENT, structure_rows
-from ..evaluation.conformal import area_bounds
-from ..evaluation.orientation import view_of
 from ..files import save_json, written_whole
-from .calibrated import Calibration
+from ..images.orientation import view_of
+from ..uncertainty.confidence import LOW_AGREEMENT, structure_rows
+from ..uncertainty.conformal import area_bounds
+from ..uncertainty.stored import Calibration
+from ..uncertainty.temperature import temperature_scaled
 from .finished import Outputs, check_whole
 from .maps import direction_of, write_map, write_maps
 from .scan_grid import ScanGrid
@@ -113,7 +113,7 @@ def draw_scan(
     measure: Measure = ENTROPY,
 ) -> None:
     """Draw the slice that shows most: image, mask and heatmap are (Z, Y, X) in the reader's order."""
-    from ..evaluation.plots import draw_overlay  # matplotlib takes a second to load
+    from ..plots import draw_overlay  # matplotlib takes a second to load
 
     view = view_of(mask, direction_of(properties), properties["spacing"])
     slices = view.of(np.stack([image, mask, heatmap]))

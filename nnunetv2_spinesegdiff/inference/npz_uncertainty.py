@@ -16,7 +16,7 @@ import numpy as np
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from ..errors import UserError
-from ..evaluation.confidence import structure_rows, write_confidence
+from ..uncertainty.confidence import structure_rows, write_confidence
 from .finished import UNCERTAINTY, is_whole
 from .maps import check_supported, write_map, write_maps
 from .pool import each_case

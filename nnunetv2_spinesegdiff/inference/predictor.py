@@ -18,11 +18,11 @@ from tqdm import tqdm
 
 from ..diffusion.fusion import ENTROPY, class_entropy
 from ..errors import UserError
-from ..evaluation.confidence import agreement_limit
 from ..network.diffusion_network import DiffusionNetwork
 from ..network.two_stage import TwoStageNetwork
 from ..stored import stored_in
-from .calibrated import Calibration, stored_calibration
+from ..uncertainty.confidence import agreement_limit
+from ..uncertainty.stored import Calibration, stored_calibration
 from .confidence_table import collect_confidence
 from .export import CASE, CaseMaps, export_case
 from .finished import Outputs, are_of_this_kind, keep_record

@@ -13,7 +13,7 @@ from acvl_utils.cropping_and_padding.bounding_boxes import (
 )
 from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 
-from ..evaluation.confidence import voxel_size
+from ..uncertainty.confidence import voxel_size
 
 
 @dataclass(frozen=True)

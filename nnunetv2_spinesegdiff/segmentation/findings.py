@@ -10,7 +10,7 @@ import numpy as np
 from ..dataset_conversion.geometry import IN_PLANE_MM, IN_PLANE_SIZE, LEFT_RIGHT_SIZE, SliceView
 from ..errors import UserError
 from ..labels import BACKGROUND, CLASSES, VERTEBRAE
-from ..measuring.plausible import CANAL_IN_FRONT, NO_COLUMN, SIZE, check_plausibility
+from .measuring.plausible import CANAL_IN_FRONT, NO_COLUMN, SIZE, check_plausibility
 
 COUNTED = ("vertebrae", "ivd")
 _UNNOTICED_MM = 10.0

@@ -92,7 +92,7 @@ def segment_each(
 def _load_ahead() -> None:
     """Load what measures and draws a result while the first one is computed."""
 
-    import nnunetv2_spinesegdiff.evaluation.plots  # noqa: F401
+    import nnunetv2_spinesegdiff.plots  # noqa: F401
 
 
 def scratch_for_scan(scratch: Path) -> Path:

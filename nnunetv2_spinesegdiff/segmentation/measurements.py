@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..evaluation.conformal import area_bounds
 from ..files import written_whole
-from ..inference.calibrated import Calibration
 from ..labels import CLASSES
-from ..measuring.measure import COLUMNS as MEASURED
-from ..measuring.measure import LOW_AGREEMENT, measure_slice
+from ..uncertainty.conformal import area_bounds
+from ..uncertainty.stored import Calibration
 from .cutting import SegmentedSlices
+from .measuring.measure import COLUMNS as MEASURED
+from .measuring.measure import LOW_AGREEMENT, measure_slice
 
 USE = "research use only"
 COLUMNS = (

@@ -9,14 +9,14 @@ import torch
 from ..diffusion.fusion import Measure
 from ..environment import make_trainers_known, search_unheard
 from ..errors import UserError
-from ..evaluation.confidence import agreement_limit
 from ..inference.arrays import ArrayPredictor
-from ..inference.calibrated import Calibration
 from ..inference.predictor import SpineSegDiffPredictor
 from ..inference.probabilities import told
 from ..labels import BACKGROUND, CLASSES
 from ..sharing.opening import OpenedModel
 from ..stored import stored_in
+from ..uncertainty.confidence import agreement_limit
+from ..uncertainty.stored import Calibration
 from .settings import SegmentationSettings
 
 # What nnU-Net says, in any way but plain words, of a file in which something is missing.

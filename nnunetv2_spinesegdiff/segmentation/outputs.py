@@ -7,14 +7,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..files import digest, half_written, save_json
 from ..images.scan import Scan
 from ..images.writing import write_image
 from ..labels import BACKGROUND, CLASSES
-from .result import Segmentation
+
+if TYPE_CHECKING:
+    from .result import Segmentation
 
 RECORDS = ".scans"
 """Hidden: a record a scan, from which run.json and measurements.csv are made."""
@@ -205,7 +207,7 @@ def _as_stored(value: Any) -> Any:
 
 
 def _draw(done: Segmentation, path: Path) -> None:
-    from ..evaluation.plots import draw_overlay  # matplotlib takes a second to load
+    from ..plots import draw_overlay  # matplotlib takes a second to load
 
     shown = done.shown
     draw_overlay(

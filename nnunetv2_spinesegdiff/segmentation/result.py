@@ -15,6 +15,7 @@ from ..errors import UserError
 from ..images.dicom_seg import check_highdicom
 from ..images.scan import Scan
 from .measurements import table_of
+from .outputs import Formats, ScanOutputs
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,6 @@ class Segmentation:
             UserError: a file is there already, the folder cannot be written, or a DICOM segmentation cannot
                 be made.
         """
-        from .outputs import Formats, ScanOutputs
-
         outputs, formats = ScanOutputs(Path(folder), self.name), Formats(keep_format, dicom_seg)
         existing = [path for path in outputs.files_of(self.scan, formats) if os.path.lexists(path)]
         if existing and not overwrite:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..presegmentations import id_of
 from ..stored import stored_in
+from ..training.presegmentations import id_of
 from .manifest import FINAL, Manifest
 
 NOT_STATED = "not stated"

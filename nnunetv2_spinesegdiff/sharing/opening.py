@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..inference.untrusted import check_network_classes, load_safely, read_json
-from ..presegmentations import digest
+from ..training.presegmentations import digest
 from .checkpoints import STOCK_TRAINER, Checkpoint
 from .lookups import check_lookups
 from .manifest import DATASET, PLANS, Manifest, deciding, identity

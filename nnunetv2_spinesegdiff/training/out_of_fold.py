@@ -14,7 +14,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from torch import Tensor
 
 from ..errors import UserError
-from ..presegmentations import Manifest, Sources, command, folder_of_collection
+from .presegmentations import Manifest, Sources, command, folder_of_collection
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from ..errors import UserError
 from ..inference.untrusted import load_safely
-from ..presegmentations import CHECKPOINT, STOCK_TRAINERS, preprocessing_of
+from .presegmentations import CHECKPOINT, STOCK_TRAINERS, preprocessing_of
 
 ENVIRONMENT_VARIABLE = "spinesegdiff_stage1"
 """A trainer name, the path of a checkpoint or of its fold folder, or "joint": train both stages together."""

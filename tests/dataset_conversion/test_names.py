@@ -22,7 +22,7 @@ from nnunetv2_spinesegdiff.dataset_conversion.names import (
 from nnunetv2_spinesegdiff.dataset_conversion.published_splits import Fold
 
 from nnunetv2_spinesegdiff.evaluation.cohort import overview_of
-from nnunetv2_spinesegdiff.reporting.patients import CONTRASTS, CaseOrigin, Patients
+from nnunetv2_spinesegdiff.evaluation.report.patients import CONTRASTS, CaseOrigin, Patients
 
 NUMBERED = st.builds(lambda number, width: str(number).zfill(width), st.integers(0, 99999), st.integers(1, 6))
 NAMED = st.from_regex(r"[A-Za-z0-9-]{1,8}", fullmatch=True)

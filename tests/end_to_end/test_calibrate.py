@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from nnunetv2_spinesegdiff.evaluation.calibration import temperature_scaled
+from nnunetv2_spinesegdiff.uncertainty.temperature import temperature_scaled
 
 from .conftest import DATASET, TRAINER, Workspace
 

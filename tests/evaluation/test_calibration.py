@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, log_softmax, softmax
 
-from nnunetv2_spinesegdiff.evaluation.calibration import (
+from nnunetv2_spinesegdiff.uncertainty.temperature import (
     MAX_TEMPERATURE,
     Reliability,
     fit_temperatures,

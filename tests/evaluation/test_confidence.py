@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnunetv2_spinesegdiff.evaluation.confidence import (
+from nnunetv2_spinesegdiff.uncertainty.confidence import (
     Structures,
     agreement_limit,
     boundary,

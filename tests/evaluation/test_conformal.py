@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from nnunetv2_spinesegdiff.evaluation.conformal import (
+from nnunetv2_spinesegdiff.uncertainty.conformal import (
     area_bounds,
     area_quantile,
     cross_validated_coverage,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnunetv2_spinesegdiff.evaluation.orientation import View, view_of
+from nnunetv2_spinesegdiff.images.orientation import View, view_of
 
 from ..helpers.spider_series import ALL_48, rotation
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnunetv2_spinesegdiff.evaluation.ranking import error_auroc, near_foreground
+from nnunetv2_spinesegdiff.uncertainty.ranking import error_auroc, near_foreground
 
 
 @pytest.mark.parametrize("pixels", [0, 1, 2.5, 10])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nnunetv2_spinesegdiff.labels import IVD, SPINAL_CANAL, VERTEBRAE
-from nnunetv2_spinesegdiff.measuring.measure import measure_slice
+from nnunetv2_spinesegdiff.segmentation.measuring.measure import measure_slice
 
 CENTRE = (130.0, 110.0)
 SIZE_MM = (260.0, 220.0)

@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nnunetv2_spinesegdiff.reporting.evaluation_folder import (
+from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import (
     CASE_COLUMNS,
     Evaluation,
     System,
     write_evaluation,
 )
-from nnunetv2_spinesegdiff.reporting.figures_folder import FigureEntry
-from nnunetv2_spinesegdiff.reporting.report import run_report
+from nnunetv2_spinesegdiff.evaluation.report.figures_folder import FigureEntry
+from nnunetv2_spinesegdiff.evaluation.report.report import run_report
 
 from .masks import write_volume
 

@@ -12,15 +12,15 @@ import pytest
 import torch
 from scipy.special import softmax
 
+from nnunetv2_spinesegdiff.calibration import calibrate as module
+from nnunetv2_spinesegdiff.calibration.calibrate import calibrate
+from nnunetv2_spinesegdiff.calibration.cases import HeldOutCases
+from nnunetv2_spinesegdiff.calibration.command import report, trained_folds
+from nnunetv2_spinesegdiff.calibration.held_out import Measured
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.evaluation.conformal import area_quantile
-from nnunetv2_spinesegdiff.inference import calibrate as module
-from nnunetv2_spinesegdiff.inference.calibrate import calibrate
-from nnunetv2_spinesegdiff.inference.calibrate_command import report, trained_folds
-from nnunetv2_spinesegdiff.inference.calibrated import stored_calibration
-from nnunetv2_spinesegdiff.inference.held_out import Measured
-from nnunetv2_spinesegdiff.inference.held_out_cases import HeldOutCases
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
+from nnunetv2_spinesegdiff.uncertainty.conformal import area_quantile
+from nnunetv2_spinesegdiff.uncertainty.stored import stored_calibration
 
 SHARPENED = 2.5
 RECORD = {

@@ -14,13 +14,13 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from scipy import ndimage
 
 from nnunetv2_spinesegdiff.diffusion.sampler import Sampled
-from nnunetv2_spinesegdiff.evaluation.calibration import temperature_scaled
-from nnunetv2_spinesegdiff.evaluation.conformal import area_bounds
 from nnunetv2_spinesegdiff.inference import predictor as predictor_module
-from nnunetv2_spinesegdiff.inference.calibrated import Calibration
 from nnunetv2_spinesegdiff.inference.mirrored import Predicted
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
+from nnunetv2_spinesegdiff.uncertainty.conformal import area_bounds
+from nnunetv2_spinesegdiff.uncertainty.stored import Calibration
+from nnunetv2_spinesegdiff.uncertainty.temperature import temperature_scaled
 
 from ..small_plans import image
 

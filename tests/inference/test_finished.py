@@ -14,12 +14,12 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.evaluation.calibration import reliability
-from nnunetv2_spinesegdiff.evaluation.plots import draw_reliability
 from nnunetv2_spinesegdiff.files import written_whole
 from nnunetv2_spinesegdiff.inference import confidence_table
 from nnunetv2_spinesegdiff.inference.confidence_table import collect_confidence
 from nnunetv2_spinesegdiff.inference.finished import Outputs, is_whole, keep_record
+from nnunetv2_spinesegdiff.plots import draw_reliability
+from nnunetv2_spinesegdiff.uncertainty.temperature import reliability
 
 VOXELS = np.random.default_rng(0).integers(0, 4, (3, 20, 30)).astype(np.uint8)
 RECORD = {"trainer": "nnUNetTrainerSpineSegDiff", "refine": True, "sampler": {"t_start": 30}}

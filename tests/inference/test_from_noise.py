@@ -12,8 +12,8 @@ import SimpleITK as sitk
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
+from nnunetv2_spinesegdiff.calibration.held_out import HeldOutPredictor
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.inference.held_out import HeldOutPredictor
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
 

@@ -9,9 +9,9 @@ import pytest
 import SimpleITK as sitk
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-from nnunetv2_spinesegdiff.evaluation.ranking import near_foreground
-from nnunetv2_spinesegdiff.inference import held_out
-from nnunetv2_spinesegdiff.inference.held_out import HeldOutPredictor, Measured, _read
+from nnunetv2_spinesegdiff.calibration import held_out
+from nnunetv2_spinesegdiff.calibration.held_out import HeldOutPredictor, Measured, _read
+from nnunetv2_spinesegdiff.uncertainty.ranking import near_foreground
 
 VOXEL = 1.0 * 1.25 * 4.0
 REGIONS = {"background": 0, "whole": [1, 2], "core": [2]}

@@ -13,9 +13,9 @@ from scipy.special import expit, softmax
 
 from nnunetv2_spinesegdiff.cli import main
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.inference import presegment
-from nnunetv2_spinesegdiff.inference.presegment import collect, find_stock
-from nnunetv2_spinesegdiff.presegmentations import Manifest
+from nnunetv2_spinesegdiff.training import presegment
+from nnunetv2_spinesegdiff.training.presegment import collect, find_stock
+from nnunetv2_spinesegdiff.training.presegmentations import Manifest
 
 from ..small_dataset import SPLITS, TRAINER, Small, as_in_truth, confused, export, make_small
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from nnunetv2_spinesegdiff.labels import SPINAL_CANAL
-from nnunetv2_spinesegdiff.measuring import remarks
-from nnunetv2_spinesegdiff.measuring.measure import measure_slice
+from nnunetv2_spinesegdiff.segmentation.measuring import remarks
+from nnunetv2_spinesegdiff.segmentation.measuring.measure import measure_slice
 
 from ..helpers.drawn_spine import MM, DrawnSpine, image_of, measured, rows_of
 

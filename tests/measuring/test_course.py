@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnunetv2_spinesegdiff.measuring.course import course_of_canal, course_of_discs
-from nnunetv2_spinesegdiff.measuring.shapes import Shape
+from nnunetv2_spinesegdiff.segmentation.measuring.course import course_of_canal, course_of_discs
+from nnunetv2_spinesegdiff.segmentation.measuring.shapes import Shape
 
 MM = (1.0, 1.0)
 RADIUS = 150.0

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from nnunetv2_spinesegdiff.labels import IVD, SPINAL_CANAL, VERTEBRAE
-from nnunetv2_spinesegdiff.measuring import remarks
-from nnunetv2_spinesegdiff.measuring.measure import COLUMNS, measure_slice
+from nnunetv2_spinesegdiff.segmentation.measuring import remarks
+from nnunetv2_spinesegdiff.segmentation.measuring.measure import COLUMNS, measure_slice
 
 from ..helpers.drawn_spine import MM, DrawnSpine, image_of, measured, rows_of
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from nnunetv2_spinesegdiff.labels import SPIDER_DISCS
-from nnunetv2_spinesegdiff.measuring import remarks
-from nnunetv2_spinesegdiff.measuring.found import Found, find
-from nnunetv2_spinesegdiff.measuring.measure import measure_slice
-from nnunetv2_spinesegdiff.measuring.parts import Part
+from nnunetv2_spinesegdiff.segmentation.measuring import remarks
+from nnunetv2_spinesegdiff.segmentation.measuring.found import Found, find
+from nnunetv2_spinesegdiff.segmentation.measuring.measure import measure_slice
+from nnunetv2_spinesegdiff.segmentation.measuring.parts import Part
 
 from ..helpers.drawn_spine import MM, rows_of
 from ..helpers.phantom_truth import Series, body_heights, canal_widths, disc_height, disc_length, series_of

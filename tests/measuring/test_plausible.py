@@ -12,7 +12,7 @@ from nnunetv2_spinesegdiff.dataset_conversion.label_rules import map_labels
 from scipy import ndimage
 
 from nnunetv2_spinesegdiff.labels import IGNORE, IVD, SPINAL_CANAL, VERTEBRAE
-from nnunetv2_spinesegdiff.measuring.plausible import (
+from nnunetv2_spinesegdiff.segmentation.measuring.plausible import (
     CANAL_IN_FRONT,
     NO_COLUMN,
     SIZE,

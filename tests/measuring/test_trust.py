@@ -5,8 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnunetv2_spinesegdiff.measuring.shapes import Shape
-from nnunetv2_spinesegdiff.measuring.trust import NEIGHBOURHOOD_MM, dice, mean_inside, neighbourhoods
+from nnunetv2_spinesegdiff.segmentation.measuring.shapes import Shape
+from nnunetv2_spinesegdiff.segmentation.measuring.trust import (
+    NEIGHBOURHOOD_MM,
+    dice,
+    mean_inside,
+    neighbourhoods,
+)
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (2.0, 1.5)])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.reporting.case_rows import case_row, cases_of, worst_cases
-from nnunetv2_spinesegdiff.reporting.evaluation_folder import Evaluation, System
+from nnunetv2_spinesegdiff.evaluation.report.case_rows import case_row, cases_of, worst_cases
+from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import Evaluation, System
 
 from ..helpers.evaluations import rising_evaluation
 from ..helpers.masks import write_volume

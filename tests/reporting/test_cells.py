@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnunetv2_spinesegdiff.reporting.cells import (
+from nnunetv2_spinesegdiff.evaluation.report.cells import (
     MINUS,
     grid_of,
     is_blank,
@@ -20,7 +20,7 @@ from nnunetv2_spinesegdiff.reporting.cells import (
     p_value,
     with_interval,
 )
-from nnunetv2_spinesegdiff.reporting.page import Cell, Table
+from nnunetv2_spinesegdiff.evaluation.report.page import Cell, Table
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from nnunetv2_spinesegdiff.reporting.cells import MINUS, grid_of
-from nnunetv2_spinesegdiff.reporting.claim_section import NO_CONTROL, claim_section
-from nnunetv2_spinesegdiff.reporting.page import Section, Table
+from nnunetv2_spinesegdiff.evaluation.report.cells import MINUS, grid_of
+from nnunetv2_spinesegdiff.evaluation.report.claim_section import NO_CONTROL, claim_section
+from nnunetv2_spinesegdiff.evaluation.report.page import Section, Table
 
 from ..helpers.evaluations import comparison
 

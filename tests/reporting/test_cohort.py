@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.evaluation.report.cohort import CONTRASTS, FINDINGS, SPACINGS, run_cohort
 from nnunetv2_spinesegdiff.files import save_json
-from nnunetv2_spinesegdiff.reporting.cohort import CONTRASTS, FINDINGS, SPACINGS, run_cohort
 
 from ..helpers.synthetic_scores import synthetic_gradings
 

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 import nnunetv2_spinesegdiff
-from nnunetv2_spinesegdiff.reporting.depths import depths_of
-from nnunetv2_spinesegdiff.reporting.evaluation_folder import System
+from nnunetv2_spinesegdiff.evaluation.report.depths import depths_of
+from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import System
 
 
 def sampled(name: str, depth: int, control: bool = False, **sampler: Any) -> System:

@@ -11,8 +11,8 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.cli import main
-from nnunetv2_spinesegdiff.reporting import scoring
-from nnunetv2_spinesegdiff.reporting.evaluation_folder import SCORE_COLUMNS, read_evaluation
+from nnunetv2_spinesegdiff.evaluation.report import scoring
+from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import SCORE_COLUMNS, read_evaluation
 
 from ..helpers.masks import label_map, predictions, raw_dataset, summary, write_volume
 

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.reporting import case_figures, score_figures
-from nnunetv2_spinesegdiff.reporting import figures as figures_module
-from nnunetv2_spinesegdiff.reporting.evaluation_folder import System, write_evaluation
-from nnunetv2_spinesegdiff.reporting.figures import Findings, run_figures
-from nnunetv2_spinesegdiff.reporting.figures_folder import Figures, read_figures
+from nnunetv2_spinesegdiff.evaluation.report import case_figures, score_figures
+from nnunetv2_spinesegdiff.evaluation.report import figures as figures_module
+from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import System, write_evaluation
+from nnunetv2_spinesegdiff.evaluation.report.figures import Findings, run_figures
+from nnunetv2_spinesegdiff.evaluation.report.figures_folder import Figures, read_figures
 
 from ..helpers.evaluations import STRUCTURES, rising_evaluation
 

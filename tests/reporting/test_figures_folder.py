@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.reporting.figures_folder import (
+from nnunetv2_spinesegdiff.evaluation.report.figures_folder import (
     INDEX,
     FigureEntry,
     Figures,

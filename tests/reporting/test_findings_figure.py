@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from nnunetv2_spinesegdiff.reporting.findings_figure import findings_of
-from nnunetv2_spinesegdiff.reporting.pathology import Pathology
+from nnunetv2_spinesegdiff.evaluation.report.findings_figure import findings_of
+from nnunetv2_spinesegdiff.evaluation.report.pathology import Pathology
 
 VALUES = [
     ("A", "", "1", 0.5, True),

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.reporting.cells import grid_of
-from nnunetv2_spinesegdiff.reporting.evaluation_folder import System
-from nnunetv2_spinesegdiff.reporting.gallery import chosen_system, gallery_section
-from nnunetv2_spinesegdiff.reporting.page import CaseCard, Legend, Table
+from nnunetv2_spinesegdiff.evaluation.report.cells import grid_of
+from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import System
+from nnunetv2_spinesegdiff.evaluation.report.gallery import chosen_system, gallery_section
+from nnunetv2_spinesegdiff.evaluation.report.page import CaseCard, Legend, Table
 
 from ..helpers.evaluations import STRUCTURES, SYSTEMS, make_evaluation
 

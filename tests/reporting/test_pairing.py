@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.reporting.evaluation_folder import System
-from nnunetv2_spinesegdiff.reporting.pairing import by_data, mean_over_folds, paired_dice, pairs_of
+from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import System
+from nnunetv2_spinesegdiff.evaluation.report.pairing import by_data, mean_over_folds, paired_dice, pairs_of
 
 from ..helpers.evaluations import STRUCTURES, rising_evaluation
 

@@ -9,7 +9,7 @@ import pytest
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.evaluation.findings import FINDINGS, gradings_of
 from nnunetv2_spinesegdiff.evaluation.pathology import patient_tests
-from nnunetv2_spinesegdiff.reporting.evaluation_folder import (
+from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import (
     CASE_COLUMNS,
     FILE_COLUMNS,
     LEVEL_COLUMNS,
@@ -18,7 +18,7 @@ from nnunetv2_spinesegdiff.reporting.evaluation_folder import (
     System,
     write_evaluation,
 )
-from nnunetv2_spinesegdiff.reporting.pathology import read_pathology, run_pathology
+from nnunetv2_spinesegdiff.evaluation.report.pathology import read_pathology, run_pathology
 
 from ..helpers.synthetic_scores import (
     STRUCTURES,

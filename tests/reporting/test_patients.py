@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.reporting.patients import CaseOrigin, Patients
+from nnunetv2_spinesegdiff.evaluation.report.patients import CaseOrigin, Patients
 
 
 @pytest.mark.parametrize(

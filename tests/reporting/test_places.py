@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnunetv2_spinesegdiff.reporting.places import Places
+from nnunetv2_spinesegdiff.evaluation.report.places import Places
 
 
 @pytest.mark.parametrize(

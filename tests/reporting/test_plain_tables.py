@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.reporting.plain_tables import (
+from nnunetv2_spinesegdiff.evaluation.report.plain_tables import (
     listed,
     markdown_table,
     number,

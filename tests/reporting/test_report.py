@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.reporting import report as report_module
-from nnunetv2_spinesegdiff.reporting.claim_section import NO_CONTROL
-from nnunetv2_spinesegdiff.reporting.evaluation_folder import System, write_evaluation
-from nnunetv2_spinesegdiff.reporting.figures_folder import FigureEntry
-from nnunetv2_spinesegdiff.reporting.report import run_report
+from nnunetv2_spinesegdiff.evaluation.report import report as report_module
+from nnunetv2_spinesegdiff.evaluation.report.claim_section import NO_CONTROL
+from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import System, write_evaluation
+from nnunetv2_spinesegdiff.evaluation.report.figures_folder import FigureEntry
+from nnunetv2_spinesegdiff.evaluation.report.report import run_report
 
 from ..helpers.evaluations import (
     SYSTEMS,

@@ -12,18 +12,18 @@ import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.evaluation.found_counts import count_found
-from nnunetv2_spinesegdiff.reporting.cells import MINUS, grid_of
-from nnunetv2_spinesegdiff.reporting.evaluation_folder import System
-from nnunetv2_spinesegdiff.reporting.figures_folder import FigureEntry
-from nnunetv2_spinesegdiff.reporting.page import Figure, Listing, Table
-from nnunetv2_spinesegdiff.reporting.places import Places
-from nnunetv2_spinesegdiff.reporting.provenance import provenance_section
-from nnunetv2_spinesegdiff.reporting.result_sections import (
+from nnunetv2_spinesegdiff.evaluation.report.cells import MINUS, grid_of
+from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import System
+from nnunetv2_spinesegdiff.evaluation.report.figures_folder import FigureEntry
+from nnunetv2_spinesegdiff.evaluation.report.page import Figure, Listing, Table
+from nnunetv2_spinesegdiff.evaluation.report.places import Places
+from nnunetv2_spinesegdiff.evaluation.report.provenance import provenance_section
+from nnunetv2_spinesegdiff.evaluation.report.result_sections import (
     distance_section,
     found_section,
     overlap_section,
 )
-from nnunetv2_spinesegdiff.reporting.study_sections import (
+from nnunetv2_spinesegdiff.evaluation.report.study_sections import (
     cohort_section,
     figure_section,
     pathology_section,

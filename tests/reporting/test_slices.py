@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from nnunetv2_spinesegdiff.evaluation.orientation import view_of
-from nnunetv2_spinesegdiff.reporting.slices import NoPicture, SystemFiles, read_slices
+from nnunetv2_spinesegdiff.evaluation.report.slices import NoPicture, SystemFiles, read_slices
+from nnunetv2_spinesegdiff.images.orientation import view_of
 
 from ..helpers.masks import PIR, SPACING, write_volume
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.reporting.evaluation_folder import System
-from nnunetv2_spinesegdiff.reporting.sources import check_together, gather, parse_system, reproduced
+from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import System
+from nnunetv2_spinesegdiff.evaluation.report.sources import check_together, gather, parse_system, reproduced
 
 from ..helpers.masks import predictions, raw_dataset, summary
 

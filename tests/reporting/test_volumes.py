@@ -11,9 +11,9 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.evaluation.report.volumes import read_volume
 from nnunetv2_spinesegdiff.images.grid import TOLERANCE_MM, check_same_grid
 from nnunetv2_spinesegdiff.images.reading import read_scalar_volume
-from nnunetv2_spinesegdiff.reporting.volumes import read_volume
 
 from ..helpers.masks import ORIGIN, SPACING, label_map, write_volume
 from ..helpers.spider_series import rotation

@@ -9,9 +9,9 @@ import torch
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.images.reading import scan_of
-from nnunetv2_spinesegdiff.inference.calibrated import Calibration
 from nnunetv2_spinesegdiff.labels import VERTEBRAE
 from nnunetv2_spinesegdiff.segmentation.segment import segment_scan
+from nnunetv2_spinesegdiff.uncertainty.stored import Calibration
 
 from .made_up import BRIGHTNESS, reading_model, spine
 

@@ -20,12 +20,12 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.model_sharing.model_import import install_model_from_zip_file
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.inference.calibrated import kind_of
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
 from nnunetv2_spinesegdiff.sharing.card import CardDetails
 from nnunetv2_spinesegdiff.sharing.export import export_model
 from nnunetv2_spinesegdiff.sharing.opening import open_model
+from nnunetv2_spinesegdiff.uncertainty.stored import kind_of
 
 from ..inference.conftest import Model
 from ..small_plans import image

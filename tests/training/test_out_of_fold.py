@@ -18,9 +18,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from nnunetv2_spinesegdiff.diffusion.masks import hard_masks
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.inference.presegment import collect
 from nnunetv2_spinesegdiff.training import trainers
 from nnunetv2_spinesegdiff.training.out_of_fold import heads_of
+from nnunetv2_spinesegdiff.training.presegment import collect
 
 from ..small_dataset import TRAINER, Small, as_in_truth, confused, make_small
 from .test_ddp import one_process

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from nnunetv2_spinesegdiff.evaluation.plots import style
+from nnunetv2_spinesegdiff.plots import style
 
 Drawn = Callable[..., Figure]
 

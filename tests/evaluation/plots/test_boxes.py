@@ -7,7 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nnunetv2_spinesegdiff.evaluation.plots.boxes import draw_box, jitter
+from nnunetv2_spinesegdiff.plots.boxes import draw_box, jitter
 
 VALUES = np.array([0.2, 0.7, 0.75, 0.8, 0.82, 0.9, 0.95])
 

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from nnunetv2_spinesegdiff.evaluation.plots import COLOURS, CaseRow, draw_cases
+from nnunetv2_spinesegdiff.plots import COLOURS, CaseRow, draw_cases
 
 LABELS = {"spinal_canal": 1, "vertebrae": 2}
 

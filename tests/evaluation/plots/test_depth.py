@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from nnunetv2_spinesegdiff.evaluation.plots import draw_depth
-from nnunetv2_spinesegdiff.evaluation.plots.depth import means
+from nnunetv2_spinesegdiff.plots import draw_depth
+from nnunetv2_spinesegdiff.plots.depth import means
 
 DEPTHS = (0, 30, 100, 300, 500, 1000)
 

@@ -9,14 +9,14 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from nnunetv2_spinesegdiff.evaluation.confidence import Structures
-from nnunetv2_spinesegdiff.evaluation.plots.gallery import (
+from nnunetv2_spinesegdiff.plots.gallery import (
     SIZE,
     draw_heatmap,
     draw_mask,
     heat_colours,
     structure_looks,
 )
+from nnunetv2_spinesegdiff.uncertainty.confidence import Structures
 
 STRUCTURES: Structures = {"canal": 1, "spine": (2, 3), "absent": 9}
 MASK = np.zeros((40, 60), dtype=int)

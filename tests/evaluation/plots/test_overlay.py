@@ -10,8 +10,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from nnunetv2_spinesegdiff.evaluation.confidence import Structures
-from nnunetv2_spinesegdiff.evaluation.plots import COLOURS, draw_overlay
+from nnunetv2_spinesegdiff.plots import COLOURS, draw_overlay
+from nnunetv2_spinesegdiff.uncertainty.confidence import Structures
 
 STRUCTURES: Structures = {"spinal_canal": 1, "spine": (2, 3), "absent": 9}
 LETTERS = ("H", "F", "A", "P")

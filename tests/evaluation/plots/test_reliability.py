@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.patches import StepPatch
 
-from nnunetv2_spinesegdiff.evaluation.calibration import Reliability, reliability
-from nnunetv2_spinesegdiff.evaluation.plots import draw_reliability
+from nnunetv2_spinesegdiff.plots import draw_reliability
+from nnunetv2_spinesegdiff.uncertainty.temperature import Reliability, reliability
 
 
 def diagram(accuracy: float) -> Reliability:

@@ -9,7 +9,7 @@ import pytest
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from nnunetv2_spinesegdiff.evaluation.plots.style import (
+from nnunetv2_spinesegdiff.plots.style import (
     COLOURS,
     IN_PRINT,
     LINES,

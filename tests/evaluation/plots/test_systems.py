@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnunetv2_spinesegdiff.evaluation.plots import draw_systems
-from nnunetv2_spinesegdiff.evaluation.plots.systems import FEW
+from nnunetv2_spinesegdiff.plots import draw_systems
+from nnunetv2_spinesegdiff.plots.systems import FEW
 
 SYSTEMS = ["refined (T1w+T2w)", "stage 1 (T1w+T2w)", "stage 1, twice as long (T1w+T2w)"]
 

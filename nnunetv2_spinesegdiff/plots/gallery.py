@@ -1,0 +1,114 @@
+"""A case in small: its slice under the outlines of a label or mask, or under a heatmap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+from ..uncertainty.confidence import Structures
+from .layers import SHOWN_FROM, draw_contour, draw_letters
+from .style import looks_of
+
+SIZE = 320
+"""Pixels of a picture's longer side."""
+DPI = 100
+QUALITY = 75
+"""Of the JPEG, without colour subsampling: outlines stay crisp, and a scan takes about 15 kB."""
+HIGHEST = 1 / np.e
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A JPEG and its size in pixels."""
+
+    jpeg: bytes
+    width: int
+    height: int
+
+
+def draw_mask(
+    image: np.ndarray,
+    mask: np.ndarray,
+    spacing: tuple[float, float],
+    structures: Structures,
+    *,
+    label: np.ndarray | None = None,
+    letters: Sequence[str] = ("", "", "", ""),
+) -> Drawing:
+    """The slice with a mask's outlines in the structures' colours.
+
+    Arrays are (H, W) with the picture's first row at the top, as `orientation.View` gives them.
+
+    Args:
+        image: intensities, shown from their 0.5th to their 99th percentile.
+        mask: label map.
+        spacing: mm between rows, and between columns.
+        structures: name to label value, or to the values whose union is a region.
+        label: label map that is outlined thinly in white beneath the mask.
+        letters: of the patient's directions, at top, bottom, left and right.
+    """
+    figure, axis = _slice(image, spacing)
+    for name, (colour, line) in looks_of(structures).items():
+        if label is not None:
+            draw_contour(axis, np.isin(label, structures[name]), "white", "-", level=0.5, width=0.5)
+        # Just inside the structure, so that neighbours do not cover each other's outline.
+        draw_contour(axis, np.isin(mask, structures[name]), colour, line, level=0.9, width=1.2)
+    draw_letters(axis, letters)
+    return _drawing(figure)
+
+
+def draw_heatmap(
+    image: np.ndarray,
+    heatmap: np.ndarray,
+    mask: np.ndarray,
+    spacing: tuple[float, float],
+    structures: Structures,
+) -> Drawing:
+    """The slice under its heatmap (0 to 1/e), the mask outlined thinly in light blue.
+
+    What is below `SHOWN_FROM` is left transparent. The other arguments are those of `draw_mask`.
+    """
+    figure, axis = _slice(image, spacing)
+    shown = np.ma.masked_less(heatmap, SHOWN_FROM)
+    axis.imshow(shown, cmap="inferno", vmin=0, vmax=HIGHEST, aspect="auto", alpha=0.85)
+    for labels in structures.values():
+        draw_contour(axis, np.isin(mask, labels), "#56b4e9", "-", level=0.5, width=0.5)
+    return _drawing(figure)
+
+
+def structure_looks(structures: Structures) -> dict[str, tuple[str, str]]:
+    """Colour (#rrggbb) and line ("-", "--" or ":") of every structure's outline."""
+    return dict(looks_of(structures))
+
+
+def heat_colours(values: Sequence[float]) -> list[str]:
+    """The colours (#rrggbb) that heatmaps give to values from 0 to 1/e."""
+    return [to_hex(matplotlib.colormaps["inferno"](value / HIGHEST)) for value in values]
+
+
+def _slice(image: np.ndarray, spacing: tuple[float, float]) -> tuple[Figure, Axes]:
+    """A figure that is nothing but the slice, a millimetre as long down as across."""
+    size = np.array([image.shape[1] * spacing[1], image.shape[0] * spacing[0]])
+    width, height = np.maximum(np.rint(size * SIZE / size.max()), 1)
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    FigureCanvasAgg(figure)
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.set_axis_off()
+    low, high = np.percentile(image, (0.5, 99))
+    axis.imshow(image, cmap="gray", vmin=low, vmax=high, aspect="auto")
+    return figure, axis
+
+
+def _drawing(figure: Figure) -> Drawing:
+    made = BytesIO()
+    figure.savefig(made, format="jpeg", pil_kwargs={"quality": QUALITY, "subsampling": 0, "optimize": True})
+    width, height = np.rint(figure.get_size_inches() * DPI).astype(int).tolist()
+    return Drawing(made.getvalue(), width, height)

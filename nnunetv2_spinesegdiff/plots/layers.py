@@ -1,0 +1,77 @@
+"""What lies over a slice: fills, outlines, heatmaps. Arrays are (H, W), the first row at the top."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.patheffects import withStroke
+
+from ..uncertainty.confidence import Structures, structure_mask
+from .style import LineStyle, looks_of
+
+SHOWN_FROM = 0.02
+"""Entropy in nats (or variance) below which a heatmap lets the slice through."""
+
+
+def filled(mask: np.ndarray, structures: Structures, alpha: float = 0.55) -> np.ndarray:
+    """Label map (H, W) to RGBA (H, W, 4), transparent outside; of two structures the later is seen."""
+    picture = np.zeros((*mask.shape, 4))
+    for name, (colour, _) in looks_of(structures).items():
+        picture[structure_mask(mask, structures[name])] = [*to_rgb(colour), alpha]
+    return picture
+
+
+def tinted(colour: str) -> str:
+    """A colour half way to white."""
+    red, green, blue = ((1 + part) / 2 for part in to_rgb(colour))
+    return to_hex((red, green, blue))
+
+
+def draw_heatmap(axis: Axes, uncertainty: np.ndarray, highest: float, aspect: float) -> Any:
+    """The heatmap over what is drawn there; what is below `SHOWN_FROM` is left transparent.
+
+    Args:
+        uncertainty: 0 to `highest`.
+        aspect: mm between rows over mm between columns.
+
+    Returns:
+        what a colour bar is made of.
+    """
+    shown = np.ma.masked_less(uncertainty, SHOWN_FROM)
+    return axis.imshow(shown, cmap="inferno", vmin=0, vmax=highest, aspect=aspect, alpha=0.85)
+
+
+def draw_contour(
+    axis: Axes, inside: np.ndarray, colour: str, line: LineStyle, level: float, width: float
+) -> None:
+    """The outline of a bool array (H, W), closed where it meets the picture's edge.
+
+    Args:
+        level: where between the centres of the last pixel inside (1) and the first one outside (0).
+        width: of the line, in points.
+    """
+    if not inside.any():
+        return
+    rows, columns = (np.arange(-1, size + 1) for size in inside.shape)
+    view = axis.get_xlim(), axis.get_ylim()
+    padded = np.pad(inside.astype(float), 1)
+    axis.contour(columns, rows, padded, [level], colors=[colour], linestyles=[line], linewidths=width)
+    axis.set(xlim=view[0], ylim=view[1])
+
+
+def draw_letters(axis: Axes, letters: Sequence[str]) -> None:
+    """The patient's directions at top, bottom, left and right of a slice."""
+    places: list[tuple[float, float, Any, Any]] = [
+        (0.5, 0.985, "center", "top"),
+        (0.5, 0.015, "center", "bottom"),
+        (0.015, 0.5, "left", "center"),
+        (0.985, 0.5, "right", "center"),
+    ]
+    for letter, (x, y, horizontal, vertical) in zip(letters, places, strict=True):
+        text = axis.text(x, y, letter, transform=axis.transAxes, ha=horizontal, va=vertical)
+        text.set(color="white", fontsize=12, fontweight="bold")
+        text.set_path_effects([withStroke(linewidth=2.5, foreground="black")])
