@@ -102,7 +102,7 @@ def test_threads_wait_quietly_unless_the_user_says_otherwise(monkeypatch):
 
 
 def test_a_search_is_not_heard_and_what_comes_after_it_is(capsys):
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) caught:
         warnings.simplefilter("always")
         with search_unheard():
             print("looking into a folder")
@@ -111,4 +111,4 @@ def test_a_search_is_not_heard_and_what_comes_after_it_is(capsys):
         print("found")
         warnings.warn("ours will change", FutureWarning, stacklevel=1)
     assert capsys.readouterr().out == "found\n"
-    assert [str(one.message) for one in told] == ["the disk is nearly full", "ours will change"]
+    assert [str(one.message) for one in caught] == ["the disk is nearly full", "ours will change"]

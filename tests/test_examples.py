@@ -35,7 +35,7 @@ def test_each_is_one_sagittal_slice(number, tmp_path):
 
 
 def test_fluid_is_dark_on_t1w_and_bright_on_t2w():
-    """The two contrasts are not mixed up: the canal beside L3 against the vertebra."""
+    """The two contrasts are not mixed up: the canal next to L3 against the vertebra."""
     for path, brighter in zip(example_scans(), (False, True), strict=True):
         pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0]
         canal, vertebra = pixels[CANAL].mean(), pixels[VERTEBRA].mean()

@@ -110,8 +110,7 @@ def test_partial_vertebrae(tmp_path, option, partial):
     dataset = json.loads((report.dataset / "dataset.json").read_text())
     assert dataset["labels"].get("ignore") == (4 if option == "ignore" else None)
     # A case of which nothing is learned is a failure.
-    failed = [failure.file for failure in report.failures]
-    assert failed == ([] if option == "vertebra" else ["2_t1.mha"])
+    assert ("2_t1.mha" in [failure.file for failure in report.failures]) == (option != "vertebra")
 
 
 # --- running again ---
@@ -296,6 +295,7 @@ def test_folds_edited_by_hand_are_not_lost(cohort, tmp_path):
 # --- real scans ---
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SPIDER_LIKE.is_dir(), reason=f"the real scans are not at {SPIDER_LIKE}")
 def test_real_scans(tmp_path):
     report = run(SPIDER_LIKE, tmp_path, num_processes=2)

@@ -174,6 +174,7 @@ def test_folds_published_for_a_patient_take_all_of_its_slices(spider, tmp_path):
     assert [case[:13] for case in second["val"]] == ["SPIDER_006_t1"] * SLICES
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the real data is not there")
 def test_real_volumes_single_slices_and_weak_labels_make_one_dataset(tmp_path):
     folders = [SHARED_DATA / name for name in ("spider_space", "spider_t2w", "spider_weak")]

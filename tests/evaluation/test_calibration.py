@@ -1,4 +1,4 @@
-"""Temperatures and reliability, against direct loops and made-up pixels whose calibration is known."""
+"""Temperatures and reliability, against direct loops and synthetic pixels whose calibration is known."""
 
 from __future__ import annotations
 
@@ -224,5 +224,5 @@ def test_calibrated_predictions_have_no_error_and_sharpened_ones_do(regions):
     assert error_of(probabilities) < 0.005
     sharpened = temperature_scaled(probabilities, np.full(4, 1 / 3), regions)
     assert error_of(sharpened) > 0.03
-    mended = temperature_scaled(sharpened, fit_temperatures(sharpened, truth, regions), regions)
-    assert error_of(mended) < 0.006
+    repaired = temperature_scaled(sharpened, fit_temperatures(sharpened, truth, regions), regions)
+    assert error_of(repaired) < 0.006

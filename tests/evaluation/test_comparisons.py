@@ -20,9 +20,9 @@ def scores(name: tuple[str, str], values: dict[str, np.ndarray], cases_a_patient
     for structure, of_cases in values.items():
         for i, value in enumerate(of_cases):
             patient = str(i // cases_a_patient)
-            told = (*name, f"case{i}", patient, structure, value)
+            names = (*name, f"case{i}", patient, structure, value)
             rows.append(
-                dict(zip(("system", "data", "case", "patient", "structure", "dice"), told, strict=True))
+                dict(zip(("system", "data", "case", "patient", "structure", "dice"), names, strict=True))
             )
     return pd.DataFrame(rows)
 

@@ -23,13 +23,13 @@ def table_of(rows):
 def test_every_case_is_counted_once(rows):
     made = count_found(table_of(rows), [("B", "d"), ("A", "d")])
     expected = Counter(rows)
-    told = {
+    counted = {
         (row["system"], row["structure"], found): row[found]
         for row in made.to_dict("records")
         for found in FOUND
         if row[found]
     }
-    assert told == expected
+    assert counted == expected
     assert (made[list(FOUND)].sum(axis=1) == made["cases"]).all()
     assert list(made["system"]) == sorted(made["system"], reverse=True), "in the order of the names"
 

@@ -61,13 +61,15 @@ def test_a_single_slice_is_shown_in_its_own_plane(single):
         check_letters(view, *steps(view, direction, shape))
 
 
-@pytest.mark.parametrize("degrees", [(20, 0, 0), (0, -35, 0), (0, 0, 40), (0, 45, 45)])
+@pytest.mark.parametrize("degrees", [(20, 0, 0), (0, -35, 0), (0, 0, 40)])
 def test_oblique_volumes_are_shown_along_their_own_axes(degrees):
     for straight in ALL_48[::5]:
         direction = rotation(degrees) @ straight
         view = view_of(np.ones(SHAPE, dtype=int), direction, SPACING)
         assert view.letters == ("H", "F", "A", "P")
-        check_letters(view, *steps(view, direction), at_least=0.45)
+        check_letters(view, *steps(view, direction), at_least=0.75)
+    askew = view_of(np.ones(SHAPE, dtype=int), rotation((0, 45, 45)), SPACING)
+    assert askew.letters == ("H", "F", "A", "P")
 
 
 def test_the_fullest_slice_is_shown_and_the_middle_one_of_an_empty_mask():

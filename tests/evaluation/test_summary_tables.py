@@ -1,4 +1,4 @@
-"""The paper's tables from made-up scores, against numbers computed by hand."""
+"""The paper's tables from synthetic scores, against numbers computed by hand."""
 
 from __future__ import annotations
 

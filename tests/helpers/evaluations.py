@@ -116,7 +116,7 @@ def rising_evaluation(
 
 
 def score(a: np.ndarray, b: np.ndarray, structure: str) -> dict[str, Any]:
-    """A row of scores; distances are made up."""
+    """A row of scores; distances are invented."""
     dice = 2 * int((a & b).sum()) / int(a.sum() + b.sum())
     return {
         "structure": structure,

@@ -40,7 +40,7 @@ def synthetic_scores(
     rng: np.random.Generator,
     gradings: pd.DataFrame,
     slip_effect: float = SLIP_EFFECT,
-    system: str = "made up",
+    system: str = "synthetic",
 ) -> pd.DataFrame:
     """Two cases a patient, alike by their patient. Spondylolisthesis changes Dice of discs, nothing else."""
     slips = gradings.groupby("Patient")["Spondylolisthesis"].max()
@@ -61,7 +61,7 @@ def synthetic_level_scores(
     rng: np.random.Generator,
     gradings: pd.DataFrame,
     slip_effect: float = SLIP_EFFECT,
-    system: str = "made up",
+    system: str = "synthetic",
 ) -> pd.DataFrame:
     """The same for the discs one by one: only the disc of the slip is worse."""
     rows = []

@@ -163,21 +163,21 @@ def planted(tmp_path, monkeypatch):
     """An evaluation whose every text names folders and the machine."""
     monkeypatch.setattr(socket, "gethostname", lambda: "ward7-ws")
     folder = tmp_path / "St. Mary" / "Jane Doe"
-    told = f"{folder}/files/masks0/case0.nii.gz on ward7-ws, {Path.home()}/x and /mnt/pacs/7"
-    systems = [System("A", settings={"input": told, "deep": {"list": [told]}}), System("B")]
+    text = f"{folder}/files/masks0/case0.nii.gz on ward7-ws, {Path.home()}/x and /mnt/pacs/7"
+    systems = [System("A", settings={"input": text, "deep": {"list": [text]}}), System("B")]
     evaluation = make_evaluation(
         folder / "evaluation",
         ["a", "b"],
         systems,
-        left_out=(told,),
-        notes=(told,),
-        made_with={"command": told},
+        left_out=(text,),
+        notes=(text,),
+        made_with={"command": text},
     )
-    more = {**everything(folder), "commands": [told], "pathology_notes": [told]}
+    more = {**everything(folder), "commands": [text], "pathology_notes": [text]}
     more["comparisons"] = pd.DataFrame([comparison("A", "B", 0.2, 0.01)])
     more["figures"] = [
-        FigureEntry("F", told, png(folder / "f.png")),
-        FigureEntry("G", told, folder / "g.png"),
+        FigureEntry("F", text, png(folder / "f.png")),
+        FigureEntry("G", text, folder / "g.png"),
     ]
     return folder, evaluation, more
 

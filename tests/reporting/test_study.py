@@ -93,11 +93,11 @@ def test_everything_in_one_command(cohort, capsys):
     assert "Spondylolisthesis" in html
     assert str(cohort) not in html
     folder = page.with_name("report_files")
-    told = json.loads((folder / "figures" / "figures.json").read_text())
+    index = json.loads((folder / "figures" / "figures.json").read_text())
     assert {"findings_1.png", "findings_2.png", "systems.png", "pairs.png", "cases.png"} == {
-        entry["file"] for entry in told["figures"]
+        entry["file"] for entry in index["figures"]
     }
-    assert html.count("data:image/png") == len(told["figures"])
+    assert html.count("data:image/png") == len(index["figures"])
     assert (folder / "cohort" / "cohort.md").is_file()
 
 
