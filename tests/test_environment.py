@@ -102,7 +102,7 @@ def test_threads_wait_quietly_unless_the_user_says_otherwise(monkeypatch):
 
 
 def test_a_search_is_not_heard_and_what_comes_after_it_is(capsys):
-    with warnings.catch_warnings(record=True) caught:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with search_unheard():
             print("looking into a folder")

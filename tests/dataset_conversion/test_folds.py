@@ -61,12 +61,6 @@ def test_the_patients_of_either_contrast_are_spread_evenly(strata, seed):
         assert max(counts) - min(counts) <= 1
 
 
-@pytest.mark.parametrize("count", range(5))
-def test_too_few_patients_are_refused(count):
-    with pytest.raises(ValueError, match=f"{count} patients"):
-        patient_folds([str(n) for n in range(count)], 0)
-
-
 @given(PATIENTS, st.integers(0, 100), st.data())
 def test_no_patient_is_on_both_sides_and_every_case_is_validated_once(patients, seed, data):
     sequences = st.sets(st.sampled_from(["t1", "t2"]), min_size=1)

@@ -99,13 +99,6 @@ def test_the_patient_of_a_name(name, patient):
 
 
 @pytest.mark.parametrize(
-    "name", ["lumbar 3", "2_t1", "SPIDER_2_t3", "SPIDER_2_T1", "SPIDER_2_t1_x", "SPIDER_2_s05"]
-)
-def test_folds_for_a_conversion_allow_no_other_names(name):
-    assert parse_entry(name) is None
-
-
-@pytest.mark.parametrize(
     ("name", "expected"),
     [
         ("1_t1.mha", Series("1", "t1", "1_t1")),

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnunetv2_spinesegdiff.evaluation.claims import HIGHER_IS_BETTER, claims_of, differences_of
+from nnunetv2_spinesegdiff.evaluation.claims import HIGHER_IS_BETTER, claims_of
 
 from ..helpers.evaluations import comparison
 
@@ -76,12 +76,6 @@ def test_the_controls_of_another_structure_metric_or_data_say_nothing():
     elsewhere = claim(comparison("A", "B", 0.2, 0.01), controls=[("C", "T1w")])
     assert elsewhere.unmet == ()
     assert not elsewhere.stands
-
-
-def test_differences_of_controls_alone_are_no_claims():
-    rows = pd.DataFrame([comparison("A", "C", 0.2, 0.01)])
-    assert claims_of(rows, CONTROL) == []
-    assert len(differences_of(rows)) == 1
 
 
 def test_an_unknown_metric_is_rejected():

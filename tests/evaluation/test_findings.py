@@ -33,13 +33,6 @@ def test_present_where_any_disc_has_it(table, pfirrmann, kind):
         assert row[ENDPLATES] == any(discs["UP endplate"] + discs["LOW endplate"] > 0)
 
 
-def test_levels(table):
-    graded = gradings_of(table, "g.csv").by_level
-    assert len(graded) == len(table)
-    for _, disc in table.iterrows():
-        assert graded.loc[(str(disc["Patient"]), disc["IVD label"]), SLIP] == bool(disc[SLIP])
-
-
 def test_missing_grades_are_not_absent():
     table = pd.DataFrame(
         {

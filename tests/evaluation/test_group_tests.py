@@ -151,7 +151,7 @@ def test_a_mixed_model_that_cannot_be_relied_on_says_so(change, words):
 
 
 def test_without_spread_between_patients_the_fit_is_singular_or_right():
-    """The variance between patients is 0: about half of its estimates end at that bound, which is reported."""
+    """The variance between patients is 0: about half of its estimates end at that bound."""
     problems = []
     for seed in range(8):
         scores, present, names, contrast = repeated(seed, between=0)

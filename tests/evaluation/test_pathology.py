@@ -15,7 +15,6 @@ from nnunetv2_spinesegdiff.evaluation.pathology import (
     level_tests,
     patient_means,
     patient_tests,
-    small_groups,
     with_findings,
 )
 
@@ -209,15 +208,3 @@ def test_discs_without_spread_between_patients_fall_back_to_least_squares(cohort
     assert len(fallen) > 0
     assert fallen["fit"].str.contains("least squares").all()
     assert table["p"].notna().all()
-
-
-def test_small_groups_are_named():
-    table = pd.DataFrame(
-        {
-            "finding": ["a", "a", "b", "c", "d"],
-            "present": [74, 73, 30, 1, 6],
-            "absent": [6, 5, 50, 79, 74],
-            "test": [WELCH, WELCH, WELCH, "", MIXED],
-        }
-    )
-    assert small_groups(table) == {"a": 5}

@@ -7,15 +7,12 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from nnunetv2_spinesegdiff.evaluation.report.cells import (
     MINUS,
     grid_of,
     is_blank,
     mean_and_spread,
-    number,
     number_in,
     p_value,
     with_interval,
@@ -68,15 +65,6 @@ def test_an_index_is_shown_where_it_has_a_meaning():
     assert grid_of(Table(named.rename_axis("sex"), "")).columns[0].heading == "sex"
     grouped = pd.DataFrame({("age", "mean"): [1.5]}, index=pd.MultiIndex.from_tuples([("f", "T1w")]))
     assert [cell.text for cell in grid_of(Table(grouped, "")).rows[0]] == ["f", "T1w", "1.5"]
-
-
-@given(value=st.floats(-1e3, 1e3), digits=st.integers(0, 4))
-def test_signs(value, digits):
-    text = number(value, digits, signed=True)
-    back = float(text.replace(MINUS, "-"))
-    assert back == pytest.approx(round(value, digits))
-    assert text.startswith("+" if back > 0 else MINUS if back < 0 else "0")
-    assert "-" not in text
 
 
 def test_cells_of_statistics():

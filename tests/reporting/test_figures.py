@@ -15,7 +15,15 @@ from nnunetv2_spinesegdiff.evaluation.report import case_figures, score_figures
 from nnunetv2_spinesegdiff.evaluation.report import figures as figures_module
 from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import System, write_evaluation
 from nnunetv2_spinesegdiff.evaluation.report.figures import Findings, run_figures
-from nnunetv2_spinesegdiff.evaluation.report.figures_folder import Figures, read_figures
+from nnunetv2_spinesegdiff.evaluation.report.figures_folder import (
+    INDEX,
+    FigureEntry,
+    Figures,
+    read_figures,
+    write_index,
+)
+from nnunetv2_spinesegdiff.evaluation.report.findings_figure import findings_of
+from nnunetv2_spinesegdiff.evaluation.report.pathology import Pathology
 
 from ..helpers.evaluations import STRUCTURES, rising_evaluation
 
@@ -160,3 +168,40 @@ def test_two_systems_with_findings_have_a_figure_each(tmp_path, shown):
     figures = run_figures(evaluation.folder, findings=[findings(), nothing, findings("another")])
     assert [name for name in names(figures) if "findings" in name] == ["findings_1.png", "findings_3.png"]
     assert any(note.startswith("Findings, stage 1: left out") for note in figures.notes)
+
+
+VALUES = [("A", "", "1", 0.5, True), ("A", "", "2", 0.6, None), ("B", "T1w", "1", 0.7, False)]
+TESTS = [("A", "", "Welch's t-test", "constant in both groups"), ("B", "T1w", "", "no patients with it")]
+
+
+def test_every_tested_system_has_its_groups_and_tests(tmp_path):
+    values = pd.DataFrame(VALUES, columns=["system", "data", "patient", "dice", "Disc bulging"])
+    values = values.astype({"Disc bulging": "boolean"}).assign(structure="ivd")
+    table = pd.DataFrame(TESTS, columns=["system", "data", "test", "reason"])
+    table = table.assign(finding="Disc bulging", structure="ivd", p_corrected=np.nan, significant=False)
+    first, second = findings_of(Pathology(tmp_path, table, values, settings={"tests": 7}))
+    assert (first.system, second.system) == ("A", "B (T1w)")
+    assert first.groups[["patient", "present", "dice"]].to_numpy().tolist() == [["1", True, 0.5]]
+    assert second.groups["present"].tolist() == [False]
+    assert "7 tests" in first.method
+    assert second.method == ""
+    assert [one.tests["reason"].item() for one in (first, second)] == [TESTS[0][3], "too few"]
+
+
+def test_the_index_is_read_wherever_the_folder_goes(tmp_path):
+    folder, moved = tmp_path / "figures", tmp_path / "moved"
+    folder.mkdir()
+    with pytest.raises(UserError, match=rf"{INDEX}; .*spinesegdiff figures"):
+        read_figures(folder)
+    entry = FigureEntry("Dice of the discs", "10 cases: β = ½", folder / "a.png")
+    write_index(Figures((entry,), ("Pairs: left out",)), folder)
+    with pytest.raises(UserError, match=r"a\.png"):
+        read_figures(folder)
+    entry.path.touch()
+    assert read_figures(folder) == Figures((entry,), ("Pairs: left out",))
+    folder.rename(moved)
+    assert read_figures(moved).entries[0].path == moved / "a.png"
+    for content in ("{}", "[]", "nothing", '{"figures": [{}], "notes": []}'):
+        (moved / INDEX).write_text(content)
+        with pytest.raises(UserError, match=INDEX):
+            read_figures(moved)

@@ -58,14 +58,3 @@ def test_cases_without_dice_are_not_counted(drawn, tmp_path):
     assert not drawn(draw_systems, scores(FEW + 1), SYSTEMS).axes[0].collections
     with pytest.raises(ValueError, match="no scores"):
         draw_systems(scores(3), ["another"], tmp_path / "a.png")
-
-
-def test_a_page_of_eighteen_systems_of_long_names_is_readable(drawn, check_print):
-    systems = [f"SpineSegDiff without its image encoder {i} (T1w+T2w)" for i in range(18)]
-    table = pd.DataFrame(
-        [{"system": s, "structure": n, "dice": d} for s in systems for n in "abc" for d in (0.1, 0.8, 0.9)]
-    )
-    figure = drawn(draw_systems, table, systems)
-    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
-    assert all(not a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
-    check_print(figure)
