@@ -171,7 +171,10 @@ def test_two_systems_with_findings_have_a_figure_each(tmp_path, shown):
 
 
 VALUES = [("A", "", "1", 0.5, True), ("A", "", "2", 0.6, None), ("B", "T1w", "1", 0.7, False)]
-TESTS = [("A", "", "Welch's t-test", "constant in both groups"), ("B", "T1w", "", "no patients with it")]
+TESTS = [
+    ("A", "", "Welch's t-test", "constant in both groups"),
+    ("B", "T1w", "", "no patients with it, at least 5 are needed"),
+]
 
 
 def test_every_tested_system_has_its_groups_and_tests(tmp_path):
