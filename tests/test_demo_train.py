@@ -16,7 +16,7 @@ from nnunetv2_spinesegdiff.cli import build_parser, main
 from nnunetv2_spinesegdiff.environment import COMMANDS, TRAINERS
 from nnunetv2_spinesegdiff.errors import UserError
 
-from .reporting.made_up import label_map, predictions, raw_dataset, write
+from .helpers.masks import label_map, predictions, raw_dataset, write_volume
 
 
 def test_every_command_of_ours_has_words_that_our_parser_takes(tmp_path):
@@ -86,7 +86,7 @@ def test_the_end_is_a_table_a_report_and_a_picture(tmp_path, capsys):
     for how, share in (("no_refine", 0.5), ("refine", 0.1)):
         predictions(folders.predictions(how), folders.unseen, share)
     for i, case in enumerate(("1_t1", "2_t2")):
-        write(np.where(label_map(i) == 3, 201, 0).astype(np.uint8), patients / "masks" / f"{case}.mha")
+        write_volume(np.where(label_map(i) == 3, 201, 0).astype(np.uint8), patients / "masks" / f"{case}.mha")
     series = [(stem, "F") for stem in ("1_t1", "2_t2")]
     pd.DataFrame(series, columns=["new_file_name", "sex"]).to_csv(patients / "overview.csv", index=False)
     gradings = [[patient, 1, *[0] * 7, 3] for patient in (1, 2)]

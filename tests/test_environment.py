@@ -56,61 +56,38 @@ def test_our_folder_comes_behind_what_is_set(monkeypatch):
     assert os.environ["nnUNet_extTrainer"] == f"{FOREIGN}{os.pathsep}{TRAINERS}"
 
 
-def test_the_folder_for_nnunet_holds_one_module():
-    """nnU-Net imports every module that it finds there."""
-    assert [p.name for p in sorted(TRAINERS.glob("*.py"))] == ["__init__.py", "spinesegdiff_trainers.py"]
-
-
 def test_lines_for_the_path_end_when_it_is_set(monkeypatch):
     assert "PATH=" in shell_lines()
     monkeypatch.setenv("PATH", f"{COMMANDS}{os.pathsep}/bin")
     assert "PATH=" not in shell_lines()
 
 
-def test_evaluating_twice_is_evaluating_once():
+def test_the_shell_after_evaluating_once_and_twice(tmp_path):
+    """A folder called nnunetv2 in the current one, a clone perhaps, is not imported."""
+    (tmp_path / "nnunetv2").mkdir()
+    (tmp_path / "nnunetv2" / "__init__.py").write_text("raise SystemExit('imported from here')")
     show = 'printf "%s\\n" "$PATH" "$nnUNet_extTrainer" "$spinesegdiff_python"\n'
     once = 'eval "$(spinesegdiff env)"\n'
-    output = in_sh(once + show + once + show, nnUNet_extTrainer=FOREIGN).splitlines()
-    assert output[:3] == output[3:]
-    path, trainers, python = output[:3]
+    predict = f"cd {tmp_path}\ncommand -v nnUNetv2_predict\nnnUNetv2_predict -h"
+    lines = in_sh(once + show + once + show + predict, nnUNet_extTrainer=FOREIGN).splitlines()
+    assert lines[:3] == lines[3:6]
+    path, trainers, python = lines[:3]
     assert path == os.pathsep.join([str(COMMANDS), os.environ["PATH"]])
     assert trainers == f"{FOREIGN}{os.pathsep}{TRAINERS}"
     assert python == sys.executable
-
-
-def test_predict_is_ours_and_keeps_the_stock_options():
-    output = in_sh('eval "$(spinesegdiff env)"\ncommand -v nnUNetv2_predict\nnnUNetv2_predict -h')
-    first, _, usage = output.partition("\n")
-    assert Path(first) == COMMANDS / "nnUNetv2_predict"
-    for option in (
-        "--refine",
-        "--no_refine",
-        "-npp",
-        "--save_probabilities",
-        "--continue_prediction",
-        "-device",
-    ):
+    assert Path(lines[6]) == COMMANDS / "nnUNetv2_predict"
+    usage = "\n".join(lines[7:])
+    assert "imported from here" not in usage
+    for option in ("--refine", "--no_refine", "-npp", "--save_probabilities", "--continue_prediction"):
         assert option in usage
-
-
-def test_predict_imports_nothing_from_the_current_folder(tmp_path):
-    """As an installed command does: a folder called nnunetv2 there, a clone perhaps, is not the package."""
-    (tmp_path / "nnunetv2").mkdir()
-    (tmp_path / "nnunetv2" / "__init__.py").write_text("raise SystemExit('imported from here')")
-    output = in_sh(f'eval "$(spinesegdiff env)"\ncd {tmp_path}\nnnUNetv2_predict -h')
-    assert "--refine" in output
-    assert "imported from here" not in output
 
 
 def test_folders_of_nnunet_must_be_set(monkeypatch):
     monkeypatch.setenv("nnUNet_raw", "/data/raw")
     assert folder_of("nnUNet_raw") == Path("/data/raw")
-    for unset in ("", None):
-        if unset is None:
-            monkeypatch.delenv("nnUNet_raw")
-        else:
-            monkeypatch.setenv("nnUNet_raw", unset)
-        with pytest.raises(UserError, match="nnUNet_raw is not set"):
+    for unset in (lambda: monkeypatch.setenv("nnUNet_raw", ""), lambda: monkeypatch.delenv("nnUNet_raw")):
+        unset()
+        with pytest.raises(UserError, match=r"^nnUNet_raw"):
             folder_of("nnUNet_raw")
 
 
@@ -125,7 +102,7 @@ def test_threads_wait_quietly_unless_the_user_says_otherwise(monkeypatch):
 
 
 def test_a_search_is_not_heard_and_what_comes_after_it_is(capsys):
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with search_unheard():
             print("looking into a folder")
@@ -134,4 +111,4 @@ def test_a_search_is_not_heard_and_what_comes_after_it_is(capsys):
         print("found")
         warnings.warn("ours will change", FutureWarning, stacklevel=1)
     assert capsys.readouterr().out == "found\n"
-    assert [str(one.message) for one in told] == ["the disk is nearly full", "ours will change"]
+    assert [str(one.message) for one in caught] == ["the disk is nearly full", "ours will change"]

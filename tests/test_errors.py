@@ -12,24 +12,18 @@ import pytest
 from nnunetv2_spinesegdiff import errors
 
 
-def run(code: str) -> subprocess.CompletedProcess:
+@pytest.mark.parametrize(
+    ("code", "one_line"),
+    [("raise UserError('scan.mha: is truncated; copy it again')", True), ("1 / 0", False)],
+)
+def test_mistakes_are_one_line_and_bugs_keep_their_traceback(code, one_line):
     prelude = "from nnunetv2_spinesegdiff.errors import *\nshow_user_errors_in_one_line()\n"
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-c", prelude + code], capture_output=True, text=True, check=False, timeout=60
     )
-
-
-def test_a_users_mistake_is_one_line():
-    done = run("raise UserError('scan.mha: is truncated; copy it again')")
     assert done.returncode == 1
-    assert done.stderr == "error: scan.mha: is truncated; copy it again\n"
-
-
-def test_a_bug_keeps_its_traceback():
-    done = run("1 / 0")
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
-    assert "ZeroDivisionError" in done.stderr
+    assert ("Traceback" in done.stderr) != one_line
+    assert (done.stderr == "error: scan.mha: is truncated; copy it again\n") == one_line
 
 
 @pytest.mark.parametrize(
@@ -55,24 +49,15 @@ def test_what_cannot_be_written_is_named(kind):
     assert str(caught.value) == "out: cannot be written (no space left); make room"
 
 
-@pytest.fixture
-def hook(monkeypatch):
-    """Installs the hook over a recording one."""
+def test_other_hooks_are_called_for_other_errors(monkeypatch, capsys):
     seen: list[BaseException] = []
     monkeypatch.setattr(sys, "excepthook", lambda kind, error, traceback: seen.append(error))
     errors.show_user_errors_in_one_line()
-    return seen
-
-
-def test_other_hooks_are_called_for_other_errors(hook, capsys):
-    error = ValueError("x")
-    sys.excepthook(ValueError, error, None)
-    sys.excepthook(errors.UserError, errors.UserError("y"), None)
-    assert hook == [error]
-    assert capsys.readouterr().err == "error: y\n"
-
-
-def test_installing_it_again_changes_nothing(hook):
     installed = sys.excepthook
     errors.show_user_errors_in_one_line()
     assert sys.excepthook is installed
+    error = ValueError("x")
+    sys.excepthook(ValueError, error, None)
+    sys.excepthook(errors.UserError, errors.UserError("y"), None)
+    assert seen == [error]
+    assert capsys.readouterr().err == "error: y\n"

@@ -21,20 +21,19 @@ def write_half(path: Path, error: type[BaseException]) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_written_file_is_all_that_is_left(tmp_path, name):
-    with written_whole(tmp_path / "new" / "folder" / name) as temporary:
-        assert not (tmp_path / "new" / "folder" / name).exists()
+def test_a_file_is_whole_or_absent(tmp_path, name):
+    path = tmp_path / "new" / "folder" / name
+    for error in (ValueError, KeyboardInterrupt, SystemExit):
+        with pytest.raises(error):
+            write_half(path, error)
+        assert not list(path.parent.iterdir())
+    with written_whole(path) as temporary, written_whole(path) as other:
+        assert not path.exists()
+        assert temporary != other
         temporary.write_text("whole")
-    assert [p.name for p in (tmp_path / "new" / "folder").iterdir()] == [name]
-    assert (tmp_path / "new" / "folder" / name).read_text() == "whole"
-
-
-@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-@pytest.mark.parametrize("name", NAMES)
-def test_nothing_is_left_of_an_interrupted_file(tmp_path, name, error):
-    with pytest.raises(error):
-        write_half(tmp_path / name, error)
-    assert not list(tmp_path.iterdir())
+        other.write_text("whole")
+    assert [p.name for p in path.parent.iterdir()] == [name]
+    assert path.read_text() == "whole"
 
 
 def test_an_interrupted_file_leaves_its_predecessor(tmp_path):
@@ -55,11 +54,6 @@ def test_the_temporary_name_lies_beside_and_keeps_the_ending(tmp_path, name, end
         assert temporary.name.endswith(ending)
         assert not temporary.name.endswith(name)
         assert temporary.name.startswith(".")
-
-
-def test_two_writers_do_not_meet(tmp_path):
-    with written_whole(tmp_path / "a.txt") as first, written_whole(tmp_path / "a.txt") as second:
-        assert first != second
 
 
 def test_permissions_are_those_of_any_other_file(tmp_path):

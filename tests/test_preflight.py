@@ -33,23 +33,20 @@ def folders(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("dataset", "configuration", "plans", "says"),
+    ("dataset", "configuration", "plans", "words"),
     [
-        ("999", "2d", "nnUNetPlans", "dataset 999: not found"),
-        ("501", "2d", "otherPlans", r"otherPlans\.json: there is no such file; run `nnUNetv2_plan_and"),
-        ("501", "3d_fullres", "nnUNetPlans", "has no configuration 3d_fullres, only 2d"),
-        ("501", "2d", "nnUNetPlans", "nnUNetPlans_2d: there is no such folder; run `nnUNetv2_plan_and"),
+        ("999", "2d", "nnUNetPlans", "^dataset 999: "),
+        ("501", "2d", "otherPlans", r"otherPlans\.json: .*nnUNetv2_plan_and"),
+        ("501", "3d_fullres", "nnUNetPlans", "3d_fullres, only 2d"),
+        ("501", "2d", "nnUNetPlans", "nnUNetPlans_2d: .*nnUNetv2_plan_and"),
     ],
 )
-def test_what_is_not_planned_is_refused(folders, dataset, configuration, plans, says):
-    with pytest.raises(UserError, match=says):
+def test_datasets_without_plans_or_preprocessing_are_rejected(folders, dataset, configuration, plans, words):
+    with pytest.raises(UserError, match=words):
         check_planned(dataset, configuration, plans)
-
-
-def test_what_is_preprocessed_may_be_trained(folders):
     (folders / "nnUNet_preprocessed" / DATASET / "nnUNetPlans_2d").mkdir()
-    for dataset in ("501", DATASET):
-        check_planned(dataset, "2d", "nnUNetPlans")
+    for known in ("501", DATASET):
+        check_planned(known, "2d", "nnUNetPlans")
 
 
 def test_a_trainer_that_nobody_knows_is_refused(monkeypatch, capsys):
@@ -70,26 +67,20 @@ def test_a_fold_is_a_number_or_all(fold, capsys):
     assert end.value.code == 2
 
 
-def test_a_device_that_is_not_there_is_refused(monkeypatch):
+def test_a_missing_device_is_rejected(folders, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(UserError, match="`-device cpu`"):
         check_device("cuda")
     check_device("cpu")
-
-
-def test_prediction_of_an_unknown_dataset_is_refused(folders):
-    check_before_prediction(PREDICT)
-    with pytest.raises(UserError, match="dataset 999: not found"):
-        check_before_prediction([*PREDICT, "-d", "999"])
-
-
-def test_prediction_without_a_device_is_on_cuda_as_nnunet_has_it(folders, monkeypatch):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(UserError, match="no CUDA device"):
+    with pytest.raises(UserError, match="CUDA"):
         check_before_prediction(PREDICT[:-2])
 
 
-@pytest.mark.parametrize("flag", ["--refine", "--no_refine"])
-def test_the_command_asks_first(folders, flag):
-    with pytest.raises(UserError, match="dataset 999: not found"):
-        command.predict([*PREDICT, "-d", "999", flag])
+def test_prediction_of_an_unknown_dataset_is_rejected(folders):
+    check_before_prediction(PREDICT)
+    unknown = [*PREDICT, "-d", "999"]
+    with pytest.raises(UserError, match=r"^dataset 999: "):
+        check_before_prediction(unknown)
+    for flag in ("--refine", "--no_refine"):
+        with pytest.raises(UserError, match=r"^dataset 999: "):
+            command.predict([*unknown, flag])

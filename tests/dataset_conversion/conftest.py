@@ -1,4 +1,4 @@
-"""Made-up cohorts."""
+"""Synthetic cohorts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from .made_up import write_cohort
+from ..helpers.spider_series import write_cohort
 
 
 @pytest.fixture(scope="module")

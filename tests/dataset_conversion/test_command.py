@@ -1,120 +1,56 @@
-"""`spinesegdiff convert`: its words reach `convert`, and its report the user."""
+"""`spinesegdiff convert`: its exit status, its lines, and what its options do."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import json
-import os
-from pathlib import Path
 
-import pytest
-from nnunetv2_spinesegdiff.dataset_conversion import convert as conversion
-from nnunetv2_spinesegdiff.dataset_conversion import defaults
+from nnunetv2_spinesegdiff.cli import main
 
-from nnunetv2_spinesegdiff.cli import build_parser, main
-
-from .made_up import write_cohort
-
-FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
-WORDS = {
-    "dataset_name": ("--name", "Spine"),
-    "contrast": ("--contrast", "t2"),
-    "t2_source": ("--t2_source", "space"),
-    "partial_vertebrae": ("--partial_vertebrae", "ignore"),
-    "ignore_label": ("--ignore_label", 255),
-    "max_oblique_deg": ("--max_oblique_deg", 7.5),
-    "splits": ("--splits", Path("folds.json")),
-    "slices": ("--slices", "all"),
-    "dim": ("--dim", "3d"),
-    "num_processes": ("-np", 3),
-    "seed": ("--seed", 99),
-}
+from ..helpers.spider_series import write_cohort
 
 
-@pytest.fixture
-def folders(tmp_path, monkeypatch) -> dict[str, Path]:
-    for variable in FOLDERS:
+def test_status_and_lines(tmp_path, monkeypatch, capsys):
+    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         monkeypatch.setenv(variable, str(tmp_path / variable))
-    return {variable.lower(): tmp_path / variable for variable in FOLDERS}
-
-
-@pytest.fixture
-def called(monkeypatch, folders) -> dict[str, object]:
-    """The arguments of `convert`, which does nothing."""
-    arguments: dict[str, object] = {}
-
-    def stand_in(spider, dataset_id, **keywords):
-        arguments.update({"spider": spider, "dataset_id": dataset_id, **keywords})
-        report = conversion.ConversionReport(Path("dataset"), Path("splits_final.json"))
-        report.failures.append(conversion.Failure("1_t1.mha", "1_t1.mha: is broken"))
-        return report
-
-    monkeypatch.setattr(conversion, "convert", stand_in)
-    return arguments
-
-
-PARAMETERS = inspect.signature(conversion.convert).parameters
-
-
-def test_every_option_is_passed_on(called, folders):
-    words = [str(word) for pair in WORDS.values() for word in pair]
-    main(["convert", "-i", "scans", "-d", "77", *words])
-    assert set(called) == set(PARAMETERS)
-    expected = {keyword: value for keyword, (_, value) in WORDS.items()}
-    assert called == {"spider": [Path("scans")], "dataset_id": 77, **expected, **folders}
-
-
-def test_the_defaults_are_those_of_the_function(called, folders, monkeypatch):
-    monkeypatch.delenv("nnUNet_results")
-    main(["convert", "-i", "scans", "-d", "77"])
-    required = {"spider", "dataset_id", "nnunet_raw", "nnunet_preprocessed"}
-    assert {name: value for name, value in called.items() if name not in required} == {
-        name: parameter.default for name, parameter in PARAMETERS.items() if name not in required
-    }
-
-
-@pytest.mark.parametrize(("cores", "workers"), [(64, 8), (3, 3), (None, 1)])
-def test_no_more_than_eight_workers_unless_asked_for(monkeypatch, cores, workers):
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "cpu_count", lambda: cores)
-        importlib.reload(defaults)
-        options = build_parser().parse_args(["convert", "-i", "scans", "-d", "77"])
-    importlib.reload(defaults)
-    assert options.np == workers
-
-
-def test_a_truncated_series_is_one_line_and_status_1(tmp_path, folders, capsys):
-    write_cohort(tmp_path / "scans")
-    path = tmp_path / "scans" / "images" / "3_t1.mha"
+    scans = tmp_path / "scans"
+    words = ["convert", "-i", str(scans), "-d", "501", "-np", "1"]
+    write_cohort(scans)
+    path = scans / "images" / "3_t1.mha"
     path.write_bytes(path.read_bytes()[:-2000])
-    assert main(["convert", "-i", str(tmp_path / "scans"), "-d", "501", "-np", "1"]) == 1
-    said = capsys.readouterr()
-    (error,) = [line for line in said.err.splitlines() if "error" in line]
-    assert error.startswith(f"error: {path}: is truncated or damaged")
-    assert "Traceback" not in said.err
-    dataset = folders["nnunet_raw"] / "Dataset501_SPIDER"
-    assert said.out.splitlines()[-1] == f"11 cases of 6 patients in {dataset}"
+    assert main(words) == 1
+    shown = capsys.readouterr()
+    (error,) = [line for line in shown.err.splitlines() if "error" in line]
+    assert error.startswith(f"error: {path}: ")
+    dataset = tmp_path / "nnUNet_raw" / "Dataset501_SPIDER"
+    assert shown.out.splitlines()[-1] == f"11 cases of 6 patients in {dataset}"
     assert json.loads((dataset / "dataset.json").read_text())["numTraining"] == 11
-    # Mended, it is status 0.
-    write_cohort(tmp_path / "scans")
-    assert main(["convert", "-i", str(tmp_path / "scans"), "-d", "501", "-np", "1"]) == 0
-
-
-def test_where_no_series_can_be_used_no_dataset_is_claimed(tmp_path, folders, capsys):
-    write_cohort(tmp_path / "scans")
-    for mask in (tmp_path / "scans" / "masks").iterdir():
+    write_cohort(scans)
+    options = [
+        *("--name", "Spine", "--contrast", "t2", "--t2_source", "space", "--partial_vertebrae", "ignore"),
+        *(
+            "--ignore_label",
+            "255",
+            "--max_oblique_deg",
+            "7.5",
+            "--slices",
+            "all",
+            "--dim",
+            "3d",
+            "--seed",
+            "9",
+        ),
+    ]
+    assert main([*words[:-3], "502", *options]) == 0
+    other = tmp_path / "nnUNet_raw" / "Dataset502_Spine"
+    assert "6 cases of 6 patients" in capsys.readouterr().out
+    record = json.loads((other / "dataset.json").read_text())
+    assert record["labels"]["ignore"] == 4
+    assert record["conversion"]["dim"] == "3d"
+    for mask in (scans / "masks").iterdir():
         mask.write_bytes(b"")
-    assert main(["convert", "-i", str(tmp_path / "scans"), "-d", "501", "-np", "1"]) == 1
-    said = capsys.readouterr()
-    assert "0 cases" not in said.out
-    errors = [line for line in said.err.splitlines() if line.startswith("error: ")]
+    assert main(words) == 1
+    shown = capsys.readouterr()
+    assert "0 cases" not in shown.out
+    errors = [line for line in shown.err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 13
-    assert errors[-1] == "error: no series could be converted, so there is no dataset: see above"
-
-
-def test_an_id_of_another_trained_dataset_is_refused(tmp_path, folders, capsys):
-    write_cohort(tmp_path / "scans")
-    (folders["nnunet_results"] / "Dataset501_Heart").mkdir(parents=True)
-    assert main(["convert", "-i", str(tmp_path / "scans"), "-d", "501"]) == 1
-    assert "Dataset501_Heart: the id 501 belongs to that dataset" in capsys.readouterr().err
+    assert "no dataset" in errors[-1]

@@ -16,7 +16,7 @@ from nnunetv2_spinesegdiff.dataset_conversion.phantom.tables import (
     overview_row,
 )
 
-from .made_up import SHARED_DATA
+from ..helpers.spider_series import SHARED_DATA
 
 
 @pytest.fixture(scope="module")
@@ -47,15 +47,6 @@ def test_every_pfirrmann_grade_occurs(cohort):
     grades = Counter(row["Pfirrman grade"] for patient in cohort for row in grading_rows(patient))
     assert set(grades) == {1, 2, 3, 4, 5}
     assert min(grades.values()) > 0.05 * sum(grades.values())
-
-
-def test_discs_lose_height_with_the_pfirrmann_grade(cohort):
-    # Discs of one level only: height depends on the level as well.
-    discs = [patient.anatomy.discs[2] for patient in cohort]
-    means = [np.mean([d.height for d in discs if d.grading.pfirrmann == grade]) for grade in range(1, 6)]
-    assert means[1:] == sorted(means[1:], reverse=True)
-    assert means[0] > means[2]
-    assert means[4] < 0.5 * means[0]
 
 
 def test_spondylolisthesis_shifts_the_vertebra_above_forward(cohort):
@@ -93,72 +84,31 @@ def test_geometry_varies_within_40_patients(cohort):
     assert max(thick) <= 17
 
 
-def test_a_few_series_are_oblique(cohort):
-    oblique = [a.obliquity_deg for patient in cohort for a in patient.acquisitions]
-    assert 0.04 < np.mean(np.array(oblique) > 8) < 0.13
-    assert max(oblique) < 26
-
-
-def test_half_of_the_oblique_series_are_turned_against_the_anatomy(cohort):
-    series = [a for patient in cohort for a in patient.acquisitions if a.obliquity_deg > 8]
-    turned = np.array([a.misalignment_deg for a in series])
+def test_a_few_series_are_oblique_and_half_of_them_are_turned_against_the_anatomy(cohort):
+    series = [a for patient in cohort for a in patient.acquisitions]
+    oblique = [a for a in series if a.obliquity_deg > 8]
+    assert 0.04 < len(oblique) / len(series) < 0.13
+    assert max(a.obliquity_deg for a in series) < 26
+    turned = np.array([a.misalignment_deg for a in oblique])
     assert 0.3 < np.mean(turned > 7) < 0.7
     # The others lie askew together with the patient.
     assert np.all((turned > 7) | (turned < 5))
-    assert turned.max() < 25
-
-
-def test_slices_are_turned_against_the_anatomy_by_series_not_by_patient(cohort):
-    turned = [[a.misalignment_deg > 7 for a in patient.acquisitions] for patient in cohort]
-    assert sum(any(series) and not all(series) for series in turned) >= 5
-
-
-def test_slices_turned_against_the_anatomy_still_hold_the_whole_spine(cohort):
-    for patient in cohort:
-        for acquisition in patient.acquisitions:
-            lattice = acquisition.lattice
-            for vertebra in patient.spine.vertebrae[: patient.anatomy.num_vertebrae]:
-                z = vertebra.frame.z
-                x = float(patient.spine.sideways(np.array([z], np.float32))[0])
-                at = (np.array([x, vertebra.frame.y, z]) - lattice.origin) @ np.linalg.inv(lattice.steps)
-                assert 0 <= at[0] <= lattice.shape[0] - 1
-
-
-def test_the_header_tells_the_obliquity(cohort):
-    for patient in cohort[:60]:
-        for acquisition in patient.acquisitions:
-            _, _, direction = acquisition.file_geometry()
-            # SimpleITK's axes run the other way round.
-            normal = direction[:, 2 - acquisition.axis_order.index(0)]
-            assert np.degrees(np.arccos(abs(normal[0]))) == pytest.approx(acquisition.obliquity_deg, abs=1e-4)
-
-
-def test_space_is_spiders(cohort):
-    rows = [overview_row(p, a) for p in cohort for a in p.acquisitions if a.sequence == "t2_SPACE"]
-    assert {row["Manufacturer"] for row in rows} == {"SIEMENS"}
-    assert {(row["PixelSpacing"], row["EchoTime"]) for row in rows} == {("[0.46875, 0.46875]", 124.0)}
-    for patient in cohort:
-        assert len({a.scanner for a in patient.acquisitions}) == 1
-        for acquisition in patient.acquisitions:
-            assert acquisition.voxels.pixel == pytest.approx(acquisition.protocol.pixel)
-
-
-def test_makers_are_about_as_frequent_as_in_spider(cohort):
     siemens = [patient.acquisitions[0].scanner.manufacturer == "SIEMENS" for patient in cohort]
     assert np.mean(siemens) == pytest.approx(0.5, abs=0.1)
+    counts = [patient.anatomy.num_vertebrae for patient in cohort]
+    for count, share in ((6, 0.34), (7, 0.40), (8, 0.22), (9, 0.04)):
+        assert counts.count(count) / len(counts) == pytest.approx(share, abs=0.1)
 
 
-@pytest.mark.parametrize(("count", "expected"), [(6, 0.34), (7, 0.40), (8, 0.22), (9, 0.04), (10, 0.0)])
-def test_numbers_of_vertebrae_are_about_as_frequent_as_in_spider(cohort, count, expected):
-    found = np.mean([patient.anatomy.num_vertebrae == count for patient in cohort])
-    assert found == pytest.approx(expected, abs=0.1 if expected else 0)
-
-
-@pytest.mark.parametrize("number", range(1, 21))
-def test_the_file_says_where_every_voxel_lies(cohort, number):
+@pytest.mark.parametrize("number", range(1, 21, 3))
+def test_the_file_states_where_every_voxel_lies(cohort, number):
     for acquisition in cohort[number - 1].acquisitions:
         spacing, origin, direction = acquisition.file_geometry()
         np.testing.assert_allclose(direction.T @ direction, np.eye(3), atol=1e-9)
+        # SimpleITK's axes run the other way round.
+        normal = direction[:, 2 - acquisition.axis_order.index(0)]
+        angle = np.degrees(np.arccos(abs(normal[0])))
+        assert angle == pytest.approx(acquisition.obliquity_deg, abs=1e-4)
         lattice, pose = acquisition.voxels, acquisition.pose
         last = np.array(lattice.shape) - 1
         for at in (np.zeros(3, int), last // 3, last):
@@ -172,14 +122,6 @@ def test_the_file_says_where_every_voxel_lies(cohort, number):
 
 @given(seed=st.integers(0, 2**31), number=st.integers(1, 10_000))
 @settings(max_examples=40, deadline=None)
-def test_no_patient_has_more_vertebrae_than_spiders(seed, number):
-    anatomy = draw_patient(seed, number).anatomy
-    assert 6 <= anatomy.num_vertebrae <= 9
-    assert len(anatomy.vertebrae) == anatomy.visible + 1
-
-
-@given(seed=st.integers(0, 2**31), number=st.integers(1, 10_000))
-@settings(max_examples=40, deadline=None)
 def test_discs_lie_between_their_vertebrae_and_the_canal_behind(seed, number):
     spine = draw_patient(seed, number).spine
     heights = [-5.0]
@@ -189,26 +131,6 @@ def test_discs_lie_between_their_vertebrae_and_the_canal_behind(seed, number):
             z = np.array([part.frame.z], np.float32)
             assert spine.front(z) < part.frame.y < spine.canal(z) < spine.back(z)
     assert heights == sorted(heights)
-
-
-@given(factor=st.sampled_from([1, 3, 5]), number=st.integers(1, 50))
-@settings(max_examples=20, deadline=None)
-def test_samples_of_a_slice_surround_its_middle(factor, number):
-    lattice = draw_patient(0, number).acquisitions[0].lattice
-    fine = lattice.refined(factor)
-    assert fine.shape == (lattice.shape[0] * factor, *lattice.shape[1:])
-    slices = fine.origin + np.arange(fine.shape[0])[:, None] * fine.steps[0]
-    middles = slices.reshape(lattice.shape[0], factor, 3).mean(axis=1)
-    expected = lattice.origin + np.arange(lattice.shape[0])[:, None] * lattice.steps[0]
-    np.testing.assert_allclose(middles, expected, atol=1e-9)
-
-
-def test_a_patient_depends_on_seed_and_number_only(cohort):
-    again = draw_patient(0, 7)
-    assert again.anatomy == cohort[6].anatomy
-    assert [a.quality for a in again.acquisitions] == [a.quality for a in cohort[6].acquisitions]
-    assert draw_patient(1, 7).anatomy != again.anatomy
-    assert draw_patient(0, 8).anatomy != again.anatomy
 
 
 def test_rows_have_spiders_columns_and_counts(cohort):

@@ -19,8 +19,8 @@ from nnunetv2_spinesegdiff.preflight import check_planned
 from nnunetv2_spinesegdiff.stored import check_sagittal
 from nnunetv2_spinesegdiff.training.sagittal import nnUNetTrainerStage1Sagittal
 
-from .converting import run
-from .made_up import write_series
+from ..helpers.converting import run
+from ..helpers.spider_series import write_series
 
 
 def planned(tmp_path: Path, apart_mm: float, slices: str) -> dict:
@@ -41,7 +41,7 @@ def case(tmp_path: Path, name: str) -> Any:
     return nib.load(path)
 
 
-@pytest.mark.parametrize("apart_mm", [0.9, 4.0])
+@pytest.mark.parametrize("apart_mm", [0.9, pytest.param(4.0, marks=pytest.mark.slow)])
 def test_single_slices_are_planned_as_they_lie(apart_mm, tmp_path):
     plans = planned(tmp_path, apart_mm, "middle")
     check_sagittal(plans, "2d")

@@ -29,7 +29,7 @@ from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.images import zips
 from nnunetv2_spinesegdiff.locks import held
 
-from ..dataset_conversion.made_up import SHARED_DATA, write_cohort
+from ..helpers.spider_series import SHARED_DATA, write_cohort
 from .serving import Shelf, dataset_of, serving, zip_of
 
 WHOLE = {"images", "masks", "overview.csv", "radiological_gradings.csv"}

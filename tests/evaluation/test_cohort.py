@@ -11,16 +11,13 @@ from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.evaluation.cohort import (
     contrast_counts,
     finding_counts,
-    only_in_one,
     overview_of,
-    patient_shares,
-    series_shares,
     spacing_numbers,
     spacing_ranges,
-    with_percent,
 )
 from nnunetv2_spinesegdiff.evaluation.findings import gradings_of
-from tests.made_up_scores import made_up_gradings
+
+from ..helpers.synthetic_scores import synthetic_gradings
 
 
 def overview(names, **columns):
@@ -28,32 +25,14 @@ def overview(names, **columns):
 
 
 def test_findings_are_counted_by_patient_and_by_disc():
-    table = made_up_gradings(np.random.default_rng(0), 50)
+    table = synthetic_gradings(np.random.default_rng(0), 50)
     counts = finding_counts(gradings_of(table, "g.csv")).set_index("finding")
-    assert list(counts.index[:6]) == [
-        *("Spondylolisthesis", "Disc herniation", "Modic changes"),
-        *("Endplate changes", "Disc narrowing", "Disc bulging"),
-    ]
     slips = table[table["Spondylolisthesis"] > 0]
     row = counts.loc["Spondylolisthesis"]
     assert (row["count"], row["discs"]) == (slips["Patient"].nunique(), len(slips))
     assert (row["total"], row["unknown"], row["graded_discs"]) == (50, 0, 350)
     assert row["percent"] == pytest.approx(2 * row["count"])
     assert row["patients"] == f"{row['count']} ({2 * row['count']:.2f}%)"
-
-
-def test_percents_are_of_those_who_were_graded():
-    table = pd.DataFrame({"Patient": [1, 2, 3, 4], "IVD label": 1, "Modic": ["1", "0", "0", ""]})
-    row = finding_counts(gradings_of(table, "g.csv")).iloc[0]
-    assert (row["patients"], row["total"], row["unknown"]) == ("1 (33.33%)", 3, 1)
-
-
-@pytest.mark.parametrize(
-    ("count", "total", "text"),
-    [(42, 218, "42 (19.27%)"), (72, 218, "72 (33.03%)"), (200, 218, "200 (91.74%)"), (0, 0, "0 (n/a)")],
-)
-def test_the_papers_writing(count, total, text):
-    assert with_percent(count, total) == text
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -70,30 +49,13 @@ def test_contrasts_are_those_that_a_conversion_takes(seed):
         assert counts.loc[sequence, "count"] == sum(name.split("_", 1)[1] == sequence for name in names)
 
 
-def test_names_that_are_no_series_are_told():
-    found = overview(["1_t1", "notes", "2_t2.mha", None])
+def test_other_names_and_missing_columns_are_listed():
+    found = overview(["1_t1", "notes", "2_t2.mha", None], sex="F")
     assert found.not_series == ("notes", "nan")
     assert found.series[["patient", "sequence"]].to_numpy().tolist() == [["1", "t1"], ["2", "t2"]]
-
-
-def test_sexes_are_of_patients_and_without_stray_blanks():
-    found = overview(
-        ["1_t1", "1_t2", "2_t1", "2_t2", "3_t1", "4_t1", "4_t2"],
-        sex=["F ", "F", " M", "M", None, "F", "M"],
-        subset=["training"] * 7,
-    )
-    assert found.stray_blanks == (("sex", 2),)
-    shares = patient_shares(found.series, "sex").set_index("item")
-    assert shares["count"].to_dict() == {"F": 1, "M": 1, "unknown": 1, "F / M": 1}
-    assert set(shares["total"]) == {4}
-    assert patient_shares(found.series, "subset")["percent"].tolist() == [100]
-
-
-def test_a_series_without_an_entry_is_unknown():
-    found = overview(["1_t1", "1_t2", "2_t1"], Manufacturer=["SIEMENS", "", "SIEMENS"])
-    shares = series_shares(found.series, "Manufacturer").set_index("item")
-    assert shares["count"].to_dict() == {"SIEMENS": 2, "unknown": 1}
-    assert shares.loc["SIEMENS", "percent"] == pytest.approx(200 / 3)
+    assert {"subset", "Manufacturer", "PixelSpacing"} <= set(found.missing)
+    assert "sex" not in found.missing
+    assert spacing_ranges(found.series).empty
 
 
 @pytest.mark.parametrize(
@@ -114,47 +76,14 @@ def test_spacings_are_read(text, numbers):
     assert spacing_numbers(text) == numbers
 
 
-def test_spacings_that_are_missing_are_counted_and_not_replaced():
-    found = overview(
-        ["1_t1", "2_t1", "3_t2"],
-        PixelSpacing=["[0.5, 0.6]", "", "[0.9, 0.9]"],
-        SpacingBetweenSlices=["", "4.4", "?"],
-        SliceThickness=["3", "4", "4"],
-    )
-    ranges = spacing_ranges(found.series).set_index(["spacing", "sequence"])
-    whole = ranges.loc[("PixelSpacing", "all")]
-    assert (whole["known"], whole["missing"], whole["low"], whole["high"]) == (2, 1, 0.5, 0.9)
-    step = ranges.loc[("SpacingBetweenSlices", "t1")]
-    assert (step["known"], step["missing"], step["low"]) == (1, 1, 4.4)
-    assert np.isnan(ranges.loc[("SpacingBetweenSlices", "t2"), "median"])
-    assert ("PixelSpacing", "t2_SPACE") not in ranges.index
-
-
-def test_missing_columns_are_told():
-    found = overview(["1_t1"], sex=["F"])
-    assert found.missing == (
-        *("subset", "MagneticFieldStrength", "Manufacturer"),
-        *("PixelSpacing", "SpacingBetweenSlices", "SliceThickness"),
-    )
-    assert spacing_ranges(found.series).empty
-
-
 @pytest.mark.parametrize(
-    ("table", "words"),
+    ("table", "word"),
     [
-        ({"name": ["1_t1"]}, ["no column new_file_name", "name"]),
-        ({"new_file_name": ["scan"]}, ["no series"]),
-        ({"new_file_name": ["1_t1", "001_t1.mha"]}, ["1_t1", "two lines"]),
+        ({"name": ["1_t1"]}, "new_file_name"),
+        ({"new_file_name": ["scan"]}, "no series"),
+        ({"new_file_name": ["1_t1", "001_t1.mha"]}, "1_t1"),
     ],
 )
-def test_mistakes_are_told_in_one_line(table, words):
-    with pytest.raises(UserError) as error:
+def test_unusable_overviews_are_named(table, word):
+    with pytest.raises(UserError, match=rf"^o\.csv: .*{word}"):
         overview_of(pd.DataFrame(table), "o.csv")
-    assert str(error.value).startswith("o.csv: ")
-    assert all(word in str(error.value) for word in words)
-
-
-def test_patients_of_one_table_only():
-    table = pd.DataFrame({"Patient": ["1", "2"], "IVD label": 1, "Modic": 0})
-    graded = gradings_of(table, "g.csv")
-    assert only_in_one(graded, overview(["002_t1", "3_t1", "3_t2"]).series) == (["1"], ["3"])

@@ -73,36 +73,27 @@ def test_rows_are_those_of_a_loop_over_the_voxels(shape, seed):
         assert row["low_agreement"] is (expected["dice"] < 0.8)
 
 
-def test_an_absent_structure_has_no_size_and_no_entropy():
+def test_absent_structures_and_a_missing_stage_1_leave_cells_empty():
     mask, entropy, stage1 = random_case((1, 6, 7))
-    absent = structure_rows(mask, entropy, SPACING, STRUCTURES, stage1)[-1]
+    *present, absent = structure_rows(mask, entropy, SPACING, STRUCTURES, stage1)
     assert absent["area_mm2"] == 0
     assert all(np.isnan(absent[key]) for key in ("mean_entropy_inside", "mean_entropy_boundary", "agreement"))
-    assert absent["low_agreement"] is None
-
-
-def test_a_structure_that_only_one_stage_has_is_flagged():
-    mask = np.zeros((1, 4, 4), dtype=int)
-    mask[0, 1, 1] = 1
-    for refined, stage1 in ((mask, mask * 0), (mask * 0, mask)):
-        (row,) = structure_rows(refined, mask[None] * 0.1, SPACING, {"disc": 1}, stage1)
-        assert (row["agreement"], row["low_agreement"]) == (0, True)
-
-
-@pytest.mark.parametrize(("below", "flagged"), [(0.5, False), (2 / 3, False), (0.7, True)])
-def test_the_flag_is_for_agreement_below_its_bound(below, flagged):
-    mask = np.array([[[1, 1, 0, 0]] * 2])
-    stage1 = np.array([[[1, 0, 0, 0]] * 2])
-    (row,) = structure_rows(mask, mask[None] * 0.0, SPACING, {"disc": 1}, stage1, below)
-    assert row["agreement"] == pytest.approx(2 / 3)
-    assert row["low_agreement"] is flagged
-
-
-def test_without_stage_1_nothing_is_flagged():
-    mask, entropy, _ = random_case((3, 6, 7))
+    assert [row["low_agreement"] for row in (absent, *present)] == [None, True, False, False]
     for row in structure_rows(mask, entropy, SPACING, STRUCTURES):
         assert np.isnan(row["agreement"])
         assert row["low_agreement"] is None
+
+
+@pytest.mark.parametrize(
+    ("refined", "below", "agreement", "flagged"),
+    [(1, 0.5, 2 / 3, False), (1, 2 / 3, 2 / 3, False), (1, 0.7, 2 / 3, True), (0, 0.5, 0, True)],
+)
+def test_the_flag_is_for_agreement_below_its_bound(refined, below, agreement, flagged):
+    mask = np.array([[[1, 1, 0, 0]] * 2]) * refined
+    stage1 = np.array([[[1, 0, 0, 0]] * 2])
+    (row,) = structure_rows(mask, mask[None] * 0.0, SPACING, {"disc": 1}, stage1, below)
+    assert row["agreement"] == pytest.approx(agreement)
+    assert row["low_agreement"] is flagged
 
 
 def test_the_boundary_has_both_sides_and_ends_at_the_volumes_edge():
@@ -123,14 +114,6 @@ def test_the_boundary_has_both_sides_and_ends_at_the_volumes_edge():
     assert row["mean_entropy_inside"] == pytest.approx(0.2)
 
 
-def test_shapes_that_do_not_fit_are_a_bug():
-    mask, entropy, _ = random_case((1, 6, 7))
-    with pytest.raises(ValueError, match="4 structures"):
-        structure_rows(mask, entropy[:3], SPACING, STRUCTURES)
-    with pytest.raises(ValueError, match="stage 1's"):
-        structure_rows(mask, entropy, SPACING, STRUCTURES, mask[:, :5])
-
-
 def test_the_table_has_its_columns_in_order(tmp_path):
     mask, entropy, stage1 = random_case((1, 6, 7))
     rows = [{"case": "a", **row} for row in structure_rows(mask, entropy, SPACING, STRUCTURES, stage1)]
@@ -140,20 +123,21 @@ def test_the_table_has_its_columns_in_order(tmp_path):
         "case,structure,area_mm2,volume_mm3,mean_entropy_inside,mean_entropy_boundary,agreement,low_agreement"
     )
     assert table["structure"].tolist() == list(STRUCTURES)
-    assert table["low_agreement"].tolist()[:3] == [True, False, False]
-    assert pd.isna(table["low_agreement"][3])
     np.testing.assert_allclose(table["agreement"], [row["agreement"] for row in rows], rtol=1e-5)
     write_confidence([], tmp_path / "empty.csv")
     assert (tmp_path / "empty.csv").read_text().startswith("case,structure,")
-
-
-def test_ranges_of_the_area_are_let_through_and_nothing_else(tmp_path):
-    write_confidence([{"case": "a", "area_low": 1.5, "area_high": 2.5}], tmp_path / "a.csv")
-    table = pd.read_csv(tmp_path / "a.csv")
-    assert list(table.columns)[3:7] == ["volume_mm3", "area_low", "area_high", "mean_entropy_inside"]
-    with pytest.raises(ValueError, match="no column for"):
-        write_confidence([{"case": "a", "aera_low": 1.5}], tmp_path / "b.csv")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+    write_confidence([{"case": "a", "area_low": 1.5, "area_high": 2.5}], tmp_path / "range.csv")
+    ranges = pd.read_csv(tmp_path / "range.csv").columns
+    assert list(ranges)[3:7] == ["volume_mm3", "area_low", "area_high", "mean_entropy_inside"]
+    with pytest.raises(ValueError, match="aera_low"):
+        write_confidence([{"case": "a", "aera_low": 1.5}], tmp_path / "wrong.csv")
+    assert not (tmp_path / "wrong.csv").exists()
+    for arrays, message in (
+        ((mask, entropy[:3]), "4 structures"),
+        ((mask[:, :5], entropy[:, :, :5]), "stage 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            structure_rows(*arrays, SPACING, STRUCTURES, stage1)
 
 
 @pytest.mark.parametrize(("weight", "limit"), [(0, 0.8), (0.5, 0.9), (0.9, 0.98)])

@@ -45,7 +45,7 @@ def test_the_quantile_is_the_one_of_a_direct_search(pair, level):
 
 @pytest.mark.parametrize(("n", "level"), [(9, 0.9), (25, 0.9), (40, 0.8)])
 def test_a_new_case_is_covered_as_often_as_promised(n, level):
-    trials = 4000
+    trials = 2000
     true, predicted = cases(np.random.default_rng(n), (trials, n + 1))
     covered = []
     for t, p in zip(true, predicted, strict=True):
@@ -54,22 +54,6 @@ def test_a_new_case_is_covered_as_often_as_promised(n, level):
     noise = 4 * math.sqrt(level * (1 - level) / trials)
     assert level - noise <= np.mean(covered) <= level + 1 / (n + 1) + noise
     assert np.mean(covered) == pytest.approx(math.ceil((n + 1) * level) / (n + 1), abs=noise)
-
-
-@given(PAIRS)
-def test_bounds_hold_the_calibration_cases_up_to_the_quantile(pair):
-    true, predicted = pair
-    quantile = area_quantile(true, predicted, 0.5, 0.5)
-    low, high = area_bounds(predicted, quantile, 0.5)
-    if np.isinf(quantile):
-        assert np.isnan(low).all()
-        assert np.isnan(high).all()
-    else:
-        assert (
-            (low >= 0) & (low <= predicted * (1 + 1e-9) + 1e-9) & (high >= predicted * (1 - 1e-9) - 1e-9)
-        ).all()
-        slack = 1e-9 * (high + 1)
-        assert ((low - slack <= true) & (true <= high + slack)).sum() >= (len(true) + 1) / 2
 
 
 @pytest.mark.parametrize(("n", "level"), [(8, 0.9), (18, 0.95), (3, 0.8), (0, 0.5)])
@@ -87,26 +71,10 @@ def test_a_structure_that_is_missing_has_a_finite_score():
     low, high = area_bounds(np.array([0.0, 19.0]), math.log(10), 1.0)
     np.testing.assert_allclose(low, [0, 1])
     np.testing.assert_allclose(high, [9, 199])
-
-
-def test_ties_count_as_covered():
-    true = np.full(20, 100.0)
-    predicted = np.where(np.arange(20) % 2, 100.0, 50.0)
-    assert area_quantile(true, predicted, 1.0) == pytest.approx(math.log(101 / 51))
-    assert cross_validated_coverage(true, predicted, 1.0, np.arange(20) // 5) == 1
-
-
-def test_every_case_has_its_own_unit():
-    true, predicted, units = np.array([0.0, 0.0]), np.array([1.0, 1.0]), np.array([1.0, 0.1])
-    assert area_quantile(true, predicted, units, 0.6) == pytest.approx(math.log(11))
-    _, high = area_bounds(predicted, math.log(2), units)
-    np.testing.assert_allclose(high, [3, 2.1])
-
-
-def test_a_level_is_no_victim_of_rounding():
-    """100 * 0.55 is 55.00000000000001 in floating point: still the 55th of 99."""
-    true = np.exp(np.arange(1, 100) / 100) * 2 - 1
-    assert area_quantile(true, np.ones(99), 1.0, 0.55) == pytest.approx(0.55)
+    # Every case may have its own unit.
+    units = np.array([1.0, 0.1])
+    assert area_quantile(np.zeros(2), np.ones(2), units, 0.6) == pytest.approx(math.log(11))
+    np.testing.assert_allclose(area_bounds(np.ones(2), math.log(2), units)[1], [3, 2.1])
 
 
 def test_coverage_over_groups_is_that_of_a_loop():
@@ -124,11 +92,11 @@ def test_coverage_over_groups_is_that_of_a_loop():
 
 def test_coverage_over_groups_is_near_the_level():
     shares = []
-    for seed in range(300):
+    for seed in range(150):
         true, predicted = cases(np.random.default_rng(seed), (50,))
         shares.append(cross_validated_coverage(true, predicted, 1.0, np.arange(50) % 5))
     # 40 cases calibrate: 37 / 41 of new ones are covered.
-    assert np.mean(shares) == pytest.approx(37 / 41, abs=0.01)
+    assert np.mean(shares) == pytest.approx(37 / 41, abs=0.015)
 
 
 @pytest.mark.parametrize(
@@ -139,6 +107,8 @@ def test_coverage_over_groups_is_near_the_level():
 def test_coverage_that_cannot_be_computed_is_nan(groups):
     areas = np.ones(len(groups))
     assert math.isnan(cross_validated_coverage(areas, areas, 1.0, np.array(groups)))
+    with pytest.raises(ValueError, match="groups"):
+        cross_validated_coverage(areas, areas, 1.0, np.zeros(len(groups) + 1))
 
 
 @pytest.mark.parametrize(
@@ -160,8 +130,3 @@ def test_coverage_that_cannot_be_computed_is_nan(groups):
 def test_what_makes_no_sense_is_refused(true, predicted, unit, level):
     with pytest.raises(ValueError, match=r"fit|finite|least|level"):
         area_quantile(np.array(true), np.array(predicted), np.array(unit), level)
-
-
-def test_every_case_needs_a_group():
-    with pytest.raises(ValueError, match="groups"):
-        cross_validated_coverage(np.ones(3), np.ones(3), 1.0, np.zeros(2))

@@ -9,39 +9,28 @@ from nnunetv2_spinesegdiff.dataset_conversion.published_splits import parse_fold
 
 from nnunetv2_spinesegdiff.evaluation.findings import gradings_of
 from nnunetv2_spinesegdiff.evaluation.fold_balance import fold_balance
-from tests.made_up_scores import made_up_gradings
+
+from ..helpers.synthetic_scores import synthetic_gradings
 
 
-def splits(key="val", patients=20, style="SPIDER_{:03d}_{}"):
-    folds = []
-    for fold in range(5):
-        sides = {
-            side: [
-                style.format(patient, contrast)
-                for patient in range(1, patients + 1)
-                for contrast in ("t1", "t2")
-                if (patient % 5 == fold) == (side == key)
-            ]
-            for side in ("train", key)
-        }
-        folds.append(sides)
-    return folds
+def splits():
+    """Five folds of 20 patients with two cases each."""
+    cases = {fold: [f"SPIDER_{p:03d}_{c}" for p in range(1, 21) for c in ("t1", "t2") if p % 5 == fold]
+             for fold in range(5)}  # fmt: skip
+    return [
+        {"train": [case for other in cases if other != fold for case in cases[other]], "val": cases[fold]}
+        for fold in cases
+    ]
 
 
 def test_prevalence_is_that_of_the_patients_who_are_validated_on():
-    table = made_up_gradings(np.random.default_rng(1), 20)
+    table = synthetic_gradings(np.random.default_rng(1), 20)
     balance = fold_balance(parse_folds(splits(), "s.json"), gradings_of(table, "g.csv"))
+    counts = balance[["val_cases", "val_patients", "train_cases", "train_patients", "graded"]]
+    assert (counts == [8, 4, 32, 16, 4]).all(axis=None)
     for fold, row in balance.iterrows():
-        mine = table[table["Patient"] % 5 == fold]
-        assert (row["val_cases"], row["val_patients"], row["train_cases"], row["train_patients"]) == (
-            8,
-            4,
-            32,
-            16,
-        )
-        assert row["graded"] == 4
-        with_slip = mine.groupby("Patient")["Spondylolisthesis"].max().mean()
-        assert row["Spondylolisthesis"] == pytest.approx(100 * with_slip)
+        with_slip = table[table["Patient"] % 5 == fold].groupby("Patient")["Spondylolisthesis"].max()
+        assert row["Spondylolisthesis"] == pytest.approx(100 * with_slip.mean())
 
 
 def test_patients_without_gradings_are_not_in_the_prevalence():

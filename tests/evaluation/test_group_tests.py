@@ -55,22 +55,21 @@ def test_welch_is_that_of_statsmodels(n, m, ties):
 @pytest.mark.parametrize(
     ("present", "absent", "reason"),
     [
-        ([], [0.9, 0.8], "no patients with the finding, at least 5 are needed"),
-        ([0.9], [0.9, 0.8], "1 patient with the finding, at least 5 are needed"),
-        ([0.9, 0.8] * 3, [0.7, 0.8], "2 patients without the finding, at least 5 are needed"),
-        ([0.9] * 6, [0.8] * 74, "scores are constant in both groups"),
-        ([0.9] * 6, [0.9] * 74, "scores are constant in both groups"),
-        ([0.1 + 0.2] * 3 + [0.3] * 3, [0.9] * 5, "scores are constant in both groups"),
+        ([], [0.9, 0.8], "no patients with"),
+        ([0.9], [0.9, 0.8], "1 patient with"),
+        ([0.9, 0.8] * 3, [0.7, 0.8], "2 patients without"),
+        ([0.9] * 6, [0.8] * 74, "constant"),
+        ([0.9] * 6, [0.9] * 74, "constant"),
+        ([0.1 + 0.2] * 3 + [0.3] * 3, [0.9] * 5, "constant"),
     ],
 )
-def test_what_cannot_be_tested_says_why(present, absent, reason):
+def test_untestable_groups_have_a_reason(present, absent, reason):
     present, absent = np.array(present), np.array(absent)
     found = welch(present, absent)
-    assert found["reason"] == reason
+    assert reason in found["reason"]
     assert np.isnan([found["p"], found["t"], found["df"], found["difference"]]).all()
-    assert np.isnan(hedges_g(present, absent)).all() == (
-        min(len(present), len(absent)) < 2 or "constant" in reason
-    )
+    without_g = min(len(present), len(absent)) < 2 or reason == "constant"
+    assert np.isnan(hedges_g(present, absent)).all() == without_g
 
 
 def test_one_constant_group_is_tested():
@@ -99,34 +98,10 @@ def test_hedges_g_is_the_formula(n, m):
 def test_the_interval_of_g_holds_the_truth_as_often_as_it_says():
     rng = np.random.default_rng(0)
     inside = 0
-    for _ in range(600):
+    for _ in range(400):
         _, low, high = hedges_g(rng.normal(-0.8, 1, 14), rng.normal(0, 1, 66))
         inside += low <= -0.8 <= high
-    assert 0.92 < inside / 600 < 0.98
-
-
-def test_welch_of_six_against_many_keeps_its_level_where_scores_are_normal():
-    """And not where they are skewed, which is why small groups are pointed out to the reader."""
-    rng = np.random.default_rng(0)
-    rates = {}
-    for name, draw in (("normal", rng.normal), ("skewed", lambda *a: -rng.exponential(1, a[-1]))):
-        p = np.array([welch(draw(0, 1, 6), draw(0, 1, 74))["p"] for _ in range(600)])
-        rates[name] = (p < 0.05).mean()
-    assert 0.03 < rates["normal"] < 0.08
-    assert rates["skewed"] > 0.08
-
-
-def test_tiny_groups_would_err_far_more_often_than_their_p_values_say():
-    """Why there is a smallest size: the p-values that survive a correction are the ones that are wrong."""
-    rng = np.random.default_rng(0)
-    rates = {}
-    for size in (2, 5, 20):
-        scores = rng.normal(size=(20000, 80))
-        p = stats.ttest_ind(scores[:, :size], scores[:, size:], axis=1, equal_var=False).pvalue
-        rates[size] = (p < 0.002).mean()
-    assert rates[2] > 0.04
-    assert rates[5] < 0.01
-    assert rates[20] < 0.004
+    assert 0.92 < inside / 400 < 0.98
 
 
 def repeated(seed, patients=60, between=0.03, within=0.015, effect=-0.03):
@@ -176,16 +151,16 @@ def test_a_mixed_model_that_cannot_be_relied_on_says_so(change, words):
 
 
 def test_without_spread_between_patients_the_fit_is_singular_or_right():
-    """The variance between patients is 0: about half of its estimates end at that bound, and that is told."""
+    """The variance between patients is 0: about half of its estimates end at that bound."""
     problems = []
-    for seed in range(20):
+    for seed in range(8):
         scores, present, names, contrast = repeated(seed, between=0)
         try:
             assert mixed_model(scores, present, names, contrast)["fit"] == CONVERGED
         except FitError as error:
             problems.append(str(error))
-    assert 3 < len(problems) < 17
-    assert set(problems) <= {"singular fit: no spread between patients", "no convergence"}
+    assert 1 < len(problems) < 7
+    assert all("no spread between patients" in problem or "convergence" in problem for problem in problems)
 
 
 def test_clustered_least_squares_is_the_sandwich():
@@ -213,8 +188,5 @@ def test_correction_is_benjamini_and_hochbergs_over_the_tests_that_were_made(see
     found = corrected(p)
     assert np.isnan(found[~made]).all()
     assert found[made] == pytest.approx(multipletests(p[made], method="fdr_bh")[1])
-
-
-def test_correction_of_nothing():
     assert len(corrected(np.array([]))) == 0
-    assert np.isnan(corrected(np.array([np.nan, np.nan]))).all()
+    assert np.isnan(corrected(p[~made])).all()

@@ -8,115 +8,62 @@ import pytest
 from scipy import stats
 
 from nnunetv2_spinesegdiff.evaluation.findings import gradings_of
-from nnunetv2_spinesegdiff.evaluation.group_tests import CLUSTERED, CONVERGED, MIXED, WELCH, welch
+from nnunetv2_spinesegdiff.evaluation.group_tests import CLUSTERED, CONVERGED, MIXED, WELCH
 from nnunetv2_spinesegdiff.evaluation.pathology import (
     LEVEL_COLUMNS,
     PATHOLOGY_COLUMNS,
     level_tests,
     patient_means,
     patient_tests,
-    small_groups,
     with_findings,
 )
-from tests.made_up_scores import BETWEEN, WITHIN, made_up_gradings, made_up_level_scores, made_up_scores
+
+from ..helpers.synthetic_scores import (
+    synthetic_gradings,
+    synthetic_level_scores,
+    synthetic_scores,
+)
 
 SLIP, BULGE, NARROW = "Spondylolisthesis", "Disc bulging", "Disc narrowing"
-SEEDS = range(20)
-"""Fixed before the first run."""
 
 
 @pytest.fixture(scope="module")
 def cohort():
     rng = np.random.default_rng(4)
-    table = made_up_gradings(rng)
-    return made_up_scores(rng, table), made_up_level_scores(rng, table), gradings_of(table, "g.csv")
+    table = synthetic_gradings(rng)
+    return synthetic_scores(rng, table), synthetic_level_scores(rng, table), gradings_of(table, "g.csv")
 
 
-@pytest.fixture(scope="module")
-def twenty():
+@pytest.fixture(scope="module", params=[5, pytest.param(20, marks=pytest.mark.slow)])
+def many(request):
     """Tables of 80 patients for every seed, of patients and of discs."""
     tables = []
-    for seed in SEEDS:
+    for seed in range(request.param):
         rng = np.random.default_rng(seed)
-        table = made_up_gradings(rng)
+        table = synthetic_gradings(rng)
+        # As common as in SPIDER: phantoms without a bulge are too few to be tested.
+        table.loc[table["Patient"] % 12 == 0, "Disc bulging"] = 0
         graded = gradings_of(table, "g.csv")
-        scores, level_scores = made_up_scores(rng, table), made_up_level_scores(rng, table)
+        scores, level_scores = synthetic_scores(rng, table), synthetic_level_scores(rng, table)
         patients = patient_tests(scores, graded.by_patient).set_index(["finding", "structure"])
         tables.append((patients, level_tests(level_scores, graded.by_level).set_index("finding")))
     return tables
 
 
-def test_spondylolisthesis_is_found_and_bulging_is_not(twenty):
+def test_spondylolisthesis_is_found_and_other_findings_are_not(many):
     names = (SLIP, BULGE, NARROW)
-    found = {name: sum(t.loc[(name, "ivd"), "significant"] for t, _ in twenty) for name in names}
-    assert found[SLIP] == len(SEEDS)
-    assert max(found[BULGE], found[NARROW]) <= 1
-    assert all(t.loc[(SLIP, "ivd"), "hedges_g"] < 0 for t, _ in twenty)
+    patients = {name: [t.loc[(name, "ivd"), "significant"] for t, _ in many] for name in names}
+    discs = {name: [t.loc[name, "significant"] for _, t in many] for name in names}
+    for found in (patients, discs):
+        assert all(found[SLIP])
+        assert max(sum(found[BULGE]), sum(found[NARROW])) <= 1
+    assert all(t.loc[(SLIP, "ivd"), "hedges_g"] < 0 for t, _ in many)
+    assert all(np.isfinite(t.loc[(BULGE, "ivd"), "p"]) for t, _ in many)
     # Spondylolisthesis changes discs alone.
-    assert sum(t.loc[(SLIP, "vertebrae"), "significant"] for t, _ in twenty) <= 1
-
-
-def test_bulging_is_not_found_where_it_is_as_common_as_in_spider():
-    """Phantoms without a bulge are so few that nothing is tested above; here they are 6 to 11 of 80."""
-    found = []
-    for seed in SEEDS:
-        rng = np.random.default_rng(seed)
-        table = made_up_gradings(rng)
-        without = table["Patient"] % 12 == 0
-        table.loc[without, "Disc bulging"] = 0
-        tests = patient_tests(made_up_scores(rng, table), gradings_of(table, "g.csv").by_patient)
-        row = tests.set_index(["finding", "structure"]).loc[(BULGE, "ivd")]
-        assert 6 <= row["absent"] <= 11
-        assert np.isfinite(row["p"])
-        found.append(row["significant"])
-    assert sum(found) <= 1
-
-
-def test_what_is_found_is_rarely_false(twenty):
-    """The false discovery rate is controlled: 5 % of what is found, on average."""
-    shares = [
-        (t["significant"].sum() - t.loc[(SLIP, "ivd"), "significant"]) / t["significant"].sum()
-        for t, _ in twenty
-    ]
+    assert sum(t.loc[(SLIP, "vertebrae"), "significant"] for t, _ in many) <= 1
+    # The false discovery rate is controlled: 5 % of what is found, on average.
+    shares = [1 - t.loc[(SLIP, "ivd"), "significant"] / t["significant"].sum() for t, _ in many]
     assert np.mean(shares) <= 0.1
-
-
-def test_at_the_disc_the_slip_is_found_and_bulging_is_not(twenty):
-    found = {name: sum(t.loc[name, "significant"] for _, t in twenty) for name in (SLIP, BULGE, NARROW)}
-    assert found[SLIP] == len(SEEDS)
-    assert max(found[BULGE], found[NARROW]) <= 1
-
-
-def test_two_cases_of_a_patient_are_not_two_patients():
-    """Without any effect, tests of patients err as often as they say, and of cases three times as often."""
-    rng = np.random.default_rng(0)
-    present = np.arange(80) < 30
-    p: dict[str, list[float]] = {"patients": [], "cases": []}
-    for _ in range(400):
-        cases = 0.9 + rng.normal(0, BETWEEN, 80)[:, None] + rng.normal(0, WITHIN, (80, 2))
-        scores = pd.DataFrame(
-            {
-                **{"system": "s", "data": "", "structure": "ivd"},
-                **{"patient": np.repeat(np.arange(80).astype(str), 2), "dice": cases.ravel()},
-            }
-        )
-        means = patient_means(scores, "structure")["dice"].to_numpy()
-        p["patients"].append(welch(means[present], means[~present])["p"])
-        p["cases"].append(
-            stats.ttest_ind(cases[present].ravel(), cases[~present].ravel(), equal_var=False).pvalue
-        )
-    rates = {name: np.mean(np.array(values) < 0.05) for name, values in p.items()}
-    assert 0.02 < rates["patients"] < 0.08
-    assert rates["cases"] > 0.10
-
-
-def test_a_patient_with_a_finding_counts_once(cohort):
-    scores, _, gradings = cohort
-    table = patient_tests(scores, gradings.by_patient)
-    assert list(table) == list(PATHOLOGY_COLUMNS)
-    assert len(table) == 8 * 3
-    assert set(table["present"] + table["absent"]) == {80}
-    assert set(table["test"]) <= {WELCH, ""}
 
 
 @pytest.mark.parametrize("structure", ["spinal_canal", "ivd"])
@@ -141,8 +88,11 @@ def test_all_rows_of_all_systems_are_one_family(cohort):
     rng = np.random.default_rng(9)
     other = scores.assign(system="other", dice=scores["dice"] + rng.normal(0, 0.02, len(scores)))
     table = patient_tests(pd.concat([scores, other]), gradings.by_patient)
-    assert list(table["system"].unique()) == ["made up", "other"]
+    assert list(table) == list(PATHOLOGY_COLUMNS)
+    assert list(table["system"].unique()) == [scores["system"].iloc[0], "other"]
+    assert set(table["present"] + table["absent"]) == {80}
     made = table["p"].notna()
+    assert set(table.loc[made, "test"]) == {WELCH}
     assert table.loc[made, "p_corrected"].tolist() == pytest.approx(
         stats.false_discovery_control(table.loc[made, "p"]).tolist()
     )
@@ -150,7 +100,7 @@ def test_all_rows_of_all_systems_are_one_family(cohort):
 
 
 def test_tests_that_cannot_be_made_are_rows_outside_the_family(cohort):
-    scores, _, gradings = cohort
+    scores, level_scores, gradings = cohort
     scores = scores.copy()
     scores.loc[scores["structure"] == "vertebrae", "dice"] = 0.9
     findings = gradings.by_patient.copy()
@@ -158,17 +108,20 @@ def test_tests_that_cannot_be_made_are_rows_outside_the_family(cohort):
     table = patient_tests(scores, findings.astype("boolean"))
     none = table[table["p"].isna()]
     assert len(table) == 24
-    assert set(none["structure"]) >= {"vertebrae"}
-    assert set(none.loc[none["finding"] == NARROW, "reason"]) == {
-        "1 patient with the finding, at least 5 are needed"
-    }
+    assert none.loc[none["finding"] == NARROW, "reason"].str.startswith("1 patient with").all()
     constant = none[(none["structure"] == "vertebrae") & (none["finding"] == SLIP)]
-    assert constant["reason"].tolist() == ["scores are constant in both groups"]
+    assert constant["reason"].str.contains("constant").all()
     assert not none["significant"].any()
     made = table["p"].dropna()
     assert table["p_corrected"].dropna().tolist() == pytest.approx(
         stats.false_discovery_control(made).tolist()
     )
+    levels = gradings.by_level.copy()
+    levels[SLIP] = (levels.index.get_level_values("patient") == "3").astype(bool)
+    row = level_tests(level_scores, levels.astype("boolean")).set_index("finding").loc[SLIP]
+    assert (row["present"], row["reason"].startswith("1 patient with")) == (7, True)
+    assert np.isnan(row["p"])
+    assert list(level_tests(level_scores.iloc[:0], gradings.by_level)) == list(LEVEL_COLUMNS)
 
 
 @pytest.mark.parametrize("fewest", [2, 5, 12])
@@ -186,10 +139,14 @@ def test_unknown_and_ungraded_patients_are_in_no_group(cohort):
     scores, _, gradings = cohort
     findings = gradings.by_patient.copy()
     findings.loc[["3", "5"], SLIP] = pd.NA
-    table = patient_tests(scores, findings.drop(index=["8"])).set_index(["finding", "structure"])
+    findings = findings.drop(index=["8"])
+    table = patient_tests(scores, findings).set_index(["finding", "structure"])
     row = table.loc[(SLIP, "ivd")]
     assert (row["unknown"], row["present"] + row["absent"]) == (3, 77)
     assert table.loc[(BULGE, "ivd"), "unknown"] == 1
+    values = with_findings(patient_means(scores, "structure"), findings)
+    assert values.loc[values["patient"] == "8", SLIP].isna().all()
+    assert values.loc[values["patient"] == "9", SLIP].iloc[0] == findings.loc["9", SLIP]
 
 
 def test_cases_without_dice_are_not_in_the_mean(cohort):
@@ -243,52 +200,11 @@ def test_discs_are_tested_by_a_mixed_model(cohort):
     assert (row["test"], row["fit"]) == (MIXED, CONVERGED)
 
 
-def test_discs_of_one_patient_are_not_tested(cohort):
+def test_discs_without_spread_between_patients_fall_back_to_least_squares(cohort):
     _, level_scores, gradings = cohort
-    findings = gradings.by_level.copy()
-    findings[SLIP] = (findings.index.get_level_values("patient") == "3").astype(bool)
-    row = level_tests(level_scores, findings.astype("boolean")).set_index("finding").loc[SLIP]
-    assert row["present"] == 7
-    assert row["reason"] == "1 patient with the finding, at least 5 are needed"
-    assert np.isnan(row["p"])
-
-
-def test_discs_without_spread_between_patients_fall_back_and_say_so(cohort):
-    _, level_scores, gradings = cohort
-    rng = np.random.default_rng(0)
-    table = pd.concat(
-        level_tests(level_scores.assign(dice=rng.normal(0.9, 0.03, len(level_scores))), gradings.by_level)
-        for _ in range(3)
-    )
+    dice = np.random.default_rng(0).normal(0.9, 0.03, len(level_scores))
+    table = level_tests(level_scores.assign(dice=dice), gradings.by_level)
     fallen = table[table["test"] == CLUSTERED]
     assert len(fallen) > 0
-    assert fallen["fit"].str.endswith("; least squares, errors clustered by patient instead").all()
+    assert fallen["fit"].str.contains("least squares").all()
     assert table["p"].notna().all()
-
-
-def test_no_discs_no_rows(cohort):
-    _, level_scores, gradings = cohort
-    table = level_tests(level_scores.iloc[:0], gradings.by_level)
-    assert table.empty
-    assert list(table) == list(LEVEL_COLUMNS)
-
-
-def test_values_behind_the_tests(cohort):
-    scores, _, gradings = cohort
-    means = patient_means(scores, "structure")
-    values = with_findings(means, gradings.by_patient.drop(index=["8"]))
-    assert len(values) == 240
-    assert values.loc[values["patient"] == "8", SLIP].isna().all()
-    assert values.loc[values["patient"] == "9", SLIP].iloc[0] == gradings.by_patient.loc["9", SLIP]
-
-
-def test_small_groups_are_named():
-    table = pd.DataFrame(
-        {
-            "finding": ["a", "a", "b", "c", "d"],
-            "present": [74, 73, 30, 1, 6],
-            "absent": [6, 5, 50, 79, 74],
-            "test": [WELCH, WELCH, WELCH, "", MIXED],
-        }
-    )
-    assert small_groups(table) == {"a": 5}

@@ -22,7 +22,7 @@ from nnunetv2_spinesegdiff.images.scan import Scan
 from nnunetv2_spinesegdiff.images.writing import write_image
 from nnunetv2_spinesegdiff.labels import CLASSES
 
-from ..dataset_conversion.made_up import rotation
+from ..helpers.spider_series import rotation
 from .made_up import COMPLETE, SAGITTAL, SPACING, scan, write_enhanced, write_series
 
 highdicom = pytest.importorskip("highdicom", reason="highdicom is an extra: pip install highdicom")

@@ -16,7 +16,7 @@ from nnunetv2_spinesegdiff.images import dicom
 from nnunetv2_spinesegdiff.images.dicom import stack
 from nnunetv2_spinesegdiff.images.scan import Refusal
 
-from ..dataset_conversion.made_up import rotation
+from ..helpers.spider_series import rotation
 from .made_up import SAGITTAL, scan, values, write_enhanced, write_series, zipped
 
 OTHER = rotation((1, 2, 0)) @ SAGITTAL

@@ -21,7 +21,7 @@ from nnunetv2_spinesegdiff.images.examination import (
 from nnunetv2_spinesegdiff.images.grid import Grid
 from nnunetv2_spinesegdiff.images.scan import Refusal
 
-from ..dataset_conversion.made_up import rotation
+from ..helpers.spider_series import rotation
 from .made_up import AXIAL, CORONAL, SAGITTAL, SIZE, scan, values, write, write_series
 
 

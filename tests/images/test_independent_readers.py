@@ -14,7 +14,7 @@ from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.images.dicom import read_exam
 from nnunetv2_spinesegdiff.images.scan import ScanSource
 
-from ..dataset_conversion.made_up import SHARED_DATA
+from ..helpers.spider_series import SHARED_DATA
 from .independent import (
     Volume,
     read_metaimage_by_hand,

@@ -24,7 +24,7 @@ from nnunetv2_spinesegdiff.images.finding import find_scans
 from nnunetv2_spinesegdiff.images.reading import read_scan
 from nnunetv2_spinesegdiff.images.writing import write_image
 
-from ..dataset_conversion.made_up import rotation
+from ..helpers.spider_series import rotation
 from .independent import (
     Volume,
     read_metaimage_by_hand,

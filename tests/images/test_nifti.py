@@ -18,7 +18,7 @@ from nnunetv2_spinesegdiff.images.grid import Grid, grids_differ_by_mm
 from nnunetv2_spinesegdiff.images.nifti import read_nifti, save_nifti
 from nnunetv2_spinesegdiff.images.writing import write_image
 
-from ..dataset_conversion.made_up import rotation
+from ..helpers.spider_series import rotation
 from .made_up import SAGITTAL, lps_to_ras, scan, values, write, write_nifti
 
 IMAGE = scan(rotation((3, -2, 4)) @ SAGITTAL)

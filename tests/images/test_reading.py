@@ -22,7 +22,7 @@ from nnunetv2_spinesegdiff.images.grid import Grid, grids_differ_by_mm
 from nnunetv2_spinesegdiff.images.reading import read_scan
 from nnunetv2_spinesegdiff.images.scan import Scan, ScanSource
 
-from ..dataset_conversion.made_up import rotation
+from ..helpers.spider_series import rotation
 from .made_up import (
     SAGITTAL,
     lps_to_ras,

@@ -21,14 +21,13 @@ from nnunetv2_spinesegdiff.segmentation.measuring.plausible import (
     without_parts,
 )
 
-from ..dataset_conversion.made_up import SHARED_DATA
-from .drawn_spine import DrawnSpine
-from .phantom_truth import Series, series_of
+from ..helpers.drawn_spine import MM, DrawnSpine
+from ..helpers.phantom_truth import Series, series_of
+from ..helpers.spider_series import SHARED_DATA
 
-MM = (1.0, 1.0)
 NOTHING = Plausibility([], [])
 STRUCTURES = {SPINAL_CANAL: "spinal_canal", VERTEBRAE: "vertebrae", IVD: "ivd"}
-GRIDS = [MM, (0.7, 0.9), (2.0, 1.0)]
+GRIDS = [(0.7, 0.9), MM, (2.0, 1.0)]
 
 # Rows and columns in mm of the drawn spine: bodies 93 to 127, canal 130 to 144, spinous processes to 174.
 FRONT, BEHIND, MIDDLE = 60.0, 205.0, 130.0
@@ -55,10 +54,10 @@ def test_a_drawn_spine_is_plausible(spacing, angle):
     assert check_plausibility(DrawnSpine(angle=angle).mask(spacing), spacing) == NOTHING
 
 
-@pytest.mark.parametrize("spacing", GRIDS)
+@pytest.mark.parametrize("spacing", GRIDS[1:])
 @pytest.mark.parametrize("label", STRUCTURES)
 @pytest.mark.parametrize("column", [FRONT, BEHIND])
-@pytest.mark.parametrize("row", [60.0, MIDDLE, 190.0])
+@pytest.mark.parametrize("row", [60.0, 190.0])
 def test_a_part_in_front_or_far_behind_is_found_measured_and_removed(spacing, label, column, row):
     clean = DrawnSpine().mask(spacing)
     mask = box(clean, spacing, (row, column), label)
@@ -187,7 +186,7 @@ def test_what_is_no_sagittal_spine_is_reported(name):
     assert check_plausibility(mask, MM) == Plausibility([reason], [])
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(16))
 def test_blobs_of_any_kind_are_reported(seed):
     """Ellipses at random: what a network may see in an image of anything."""
     rng = np.random.default_rng(seed)
@@ -203,17 +202,17 @@ def test_blobs_of_any_kind_are_reported(seed):
 
 
 @cache
-def phantoms() -> list[Series]:
-    patients = [*((5, number) for number in range(1, 13)), *((6, number) for number in range(1, 7))]
-    return [series for patient in (*patients, (2, 5), (4, 6)) for series in series_of(*patient)]
+def phantoms(few: bool) -> list[Series]:
+    patients = [(1, 3), (2, 5)] if few else [*((5, n) for n in range(1, 13)), (6, 3), (2, 5), (4, 6)]
+    return [series for patient in patients for series in series_of(*patient)]
 
 
-def test_phantoms_with_hernias_and_slips_are_plausible():
-    discs = [disc for series in phantoms() for disc in series.patient.anatomy.discs]
-    assert len(phantoms()) >= 40
-    assert max(disc.hernia for disc in discs) > 5
-    assert max(abs(disc.slip) for disc in discs) > 7
-    for series in phantoms():
+@pytest.mark.parametrize("few", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_phantoms_with_hernias_and_slips_are_plausible(few):
+    discs = [disc for series in phantoms(few) for disc in series.patient.anatomy.discs]
+    assert max(disc.hernia for disc in discs) > (2 if few else 5)
+    assert max(abs(disc.slip) for disc in discs) > (2 if few else 7)
+    for series in phantoms(few):
         assert check_plausibility(series.mask, MM) == NOTHING, series.name
         assert check_plausibility(series.own_mask, series.own_spacing) == NOTHING, series.name
 
@@ -240,12 +239,12 @@ def planted(mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.
     return np.where(inside, label, mask).astype(np.uint8), inside, label
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(8))
 def test_planted_parts_are_found_and_nothing_else(seed):
     rng = np.random.default_rng(seed)
     count = 0
-    while count < 5:
-        series = phantoms()[rng.integers(len(phantoms()))]
+    while count < 4:
+        series = phantoms(True)[rng.integers(len(phantoms(True)))]
         if (plant := planted(series.mask, rng)) is None:
             continue
         mask, inside, label = plant
@@ -271,7 +270,11 @@ def real_slices(folder: str) -> list[tuple[str, np.ndarray]]:
 
 @pytest.mark.parametrize(
     ("folder", "fewest", "most_without_column"),
-    [("spider_space", 200, 0), ("spider_weak", 35, 0), ("spider_t2w", 33, 10)],
+    [
+        pytest.param("spider_space", 200, 0, marks=pytest.mark.slow),
+        ("spider_weak", 35, 0),
+        ("spider_t2w", 33, 10),
+    ],
 )
 def test_real_masks_are_plausible(folder, fewest, most_without_column):
     """Many slices of spider_t2w show transverse processes only, or hardly anything."""

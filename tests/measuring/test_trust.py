@@ -31,21 +31,9 @@ def test_a_neighbourhood_is_what_is_near_and_nearest(spacing):
             assert [bool(near[tuple(pixel)]) for near in found] == [int(np.argmin(far)) == n for n in (0, 1)]
 
 
-def test_a_part_lost_by_stage_1_agrees_with_nothing():
-    structure = np.zeros((60, 40), dtype=bool)
-    structure[5:9, 4:30] = structure[40:44, 4:30] = True
-    parts = [Shape(structure & (np.arange(60) < 20)[:, None], (1.0, 1.0))]
-    (near,) = neighbourhoods(structure, parts)
-    other = structure.copy()
-    other[5:9] = False
-    assert dice(parts[0].inside, other & near) == 0
-
-
 def test_dice_and_means_of_nothing_are_none():
     empty, one = np.zeros((3, 3), dtype=bool), np.eye(3, dtype=bool)
-    assert dice(empty, empty) is None
-    assert dice(empty, one) == 0
-    assert dice(one, one) == 1
+    assert [dice(empty, empty), dice(empty, one), dice(one, one)] == [None, 0, 1]
     assert mean_inside(None, one) is None
     assert mean_inside(np.ones((3, 3)), empty) is None
     assert mean_inside(np.arange(9.0).reshape(3, 3), one) == 4

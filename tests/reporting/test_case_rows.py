@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import permutations, product
 from pathlib import Path
 
 import numpy as np
@@ -11,25 +10,11 @@ import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.evaluation.report.case_rows import case_row, cases_of, worst_cases
-from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import Evaluation, System, write_evaluation
+from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import Evaluation, System
 
-from .small_evaluation import write_image, write_small_evaluation
-
-STRAIGHT = [
-    np.eye(3)[list(axes)] * signs for axes in permutations(range(3)) for signs in product([1, -1], repeat=3)
-]
-
-
-def turned(degrees: float) -> np.ndarray:
-    c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
-
-
-def heights(shape: tuple[int, ...], direction: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
-    """mm towards the head, of every voxel (Z, Y, X)."""
-    z, y, x = np.indices(shape)
-    steps = np.stack([x, y, z], -1) * spacing
-    return steps @ direction[2]
+from ..helpers.evaluations import rising_evaluation
+from ..helpers.masks import write_volume
+from ..helpers.spider_series import ALL_48, rotation
 
 
 def with_files(evaluation: Evaluation, case: str, **files: Path | None) -> Evaluation:
@@ -41,24 +26,22 @@ def with_files(evaluation: Evaluation, case: str, **files: Path | None) -> Evalu
     return replace(evaluation, cases=cases)
 
 
-@pytest.mark.parametrize("straight", STRAIGHT[::7])
+@pytest.mark.parametrize("straight", ALL_48[::12])
 @pytest.mark.parametrize("degrees", [0, 17, -25])
 def test_an_oblique_mask_is_turned_like_its_image(tmp_path, straight, degrees):
-    direction, spacing, shape = turned(degrees) @ straight, (0.5, 1.5, 4.0), (7, 8, 9)
-    values = heights(shape, direction, spacing) + 0.01 * np.random.default_rng(0).uniform(size=shape)
+    direction, spacing, shape = rotation((degrees, 0, degrees)) @ straight, (0.5, 1.5, 4.0), (7, 8, 9)
+    z, y, x = np.indices(shape)
+    # Millimeters towards the head.
+    values = (np.stack([x, y, z], -1) * spacing) @ direction[2]
+    values += 0.01 * np.random.default_rng(0).uniform(size=shape)
     label = (values > np.median(values)).astype(np.uint8)
+    arrays = {"image": values.astype(np.float32), "label": label, "prediction": 2 * label}
+    arrays["uncertainty"] = label * np.float32(0.1)
     files = {
-        name: write_image(
-            tmp_path / f"{name}.nii.gz", array, spacing, direction=direction, origin=(3, -40, 7)
-        )
-        for name, array in {
-            "image": values.astype(np.float32),
-            "label": label,
-            "prediction": 2 * label,
-            "uncertainty": label * np.float32(0.1),
-        }.items()
+        name: write_volume(array, tmp_path / f"{name}.nii.gz", spacing=spacing, direction=direction)
+        for name, array in arrays.items()
     }
-    evaluation = with_files(write_small_evaluation(tmp_path), "case_1", **files)
+    evaluation = with_files(rising_evaluation(tmp_path), "case_1", **files)
     row = case_row(evaluation, evaluation.systems, "case_1", evaluation.systems[1])
     assert not isinstance(row, str)
     assert list(row.masks) == ["truth", "stage 1", "refined"]
@@ -69,79 +52,59 @@ def test_an_oblique_mask_is_turned_like_its_image(tmp_path, straight, degrees):
     np.testing.assert_array_equal(refined, 2 * truth)
     np.testing.assert_allclose(row.uncertainty, truth * 0.1, rtol=1e-6)
     assert row.image[0].mean() > row.image[-1].mean(), "the head is at the top"
-    sagittal = [
-        size for axis, size in zip("xyz", spacing, strict=True) if abs(straight[0]["xyz".index(axis)]) < 0.5
-    ]
+    sagittal = [mm for axis, mm in enumerate(spacing) if abs(straight[0][axis]) < 0.5]
     assert sorted(row.spacing) == pytest.approx(sorted(sagittal))
 
 
 def test_of_a_volume_the_slice_with_most_of_the_label_is_shown(tmp_path):
     label = np.zeros((6, 8, 5), dtype=np.uint8)
     label[:, 2, 1], label[:, 3:5, 3] = 1, 2
-    file = write_image(tmp_path / "label.nii.gz", label)
+    file = write_volume(label, tmp_path / "label.nii.gz", direction=np.eye(3))
     evaluation = with_files(
-        write_small_evaluation(tmp_path), "case_0", label=file, prediction=file, image=file, uncertainty=None
+        rising_evaluation(tmp_path), "case_0", label=file, prediction=file, image=file, uncertainty=None
     )
     row = case_row(evaluation, evaluation.systems, "case_0", evaluation.systems[1])
     assert not isinstance(row, str)
     assert np.unique(row.image).tolist() == [0, 2]
     assert row.uncertainty is None
-
-
-def test_the_row_tells_each_systems_mean_dice(tmp_path):
-    evaluation = write_small_evaluation(tmp_path)
-    row = case_row(evaluation, evaluation.systems, "case_2", None)
-    assert not isinstance(row, str)
     for system in evaluation.systems:
-        dice = [
-            r.dice for r in evaluation.scores.itertuples() if (r.system, r.case) == (system.name, "case_2")
-        ]
-        assert row.dice[system.label] == pytest.approx(sum(dice) / 3)
+        own = evaluation.of(system)
+        assert row.dice[system.label] == pytest.approx(own.loc[own["case"] == "case_0", "dice"].mean())
 
 
-def test_a_case_that_cannot_be_shown_says_why(tmp_path):
-    evaluation = write_small_evaluation(tmp_path)
+def test_missing_scans_masks_and_cases_are_reported(tmp_path):
+    evaluation = rising_evaluation(tmp_path)
     gone = with_files(evaluation, "case_0", image=tmp_path / "gone.nii.gz")
     for of, case, reason in (
         (with_files(evaluation, "case_0", image=None), "case_0", "no image"),
-        (gone, "case_0", "gone.nii.gz is not there"),
-        (evaluation, "case_9", "none of the systems predicted"),
+        (gone, "case_0", "gone.nii.gz"),
+        (evaluation, "case_9", "none of the systems"),
     ):
         row = case_row(of, of.systems, case, None)
         assert isinstance(row, str)
         assert reason in row
-
-
-def test_a_system_that_did_not_predict_a_case_shows_none(tmp_path):
-    evaluation = write_small_evaluation(tmp_path)
     cases = evaluation.cases
     some = replace(evaluation, cases=cases[~((cases["system"] == "stage 1") & (cases["case"] == "case_1"))])
     row = case_row(some, some.systems, "case_1", None)
     assert not isinstance(row, str)
-    assert row.masks["stage 1"] is None
-    assert row.masks["refined"] is not None
+    assert (row.masks["stage 1"] is None, row.masks["refined"] is None) == (True, False)
 
 
-@pytest.mark.parametrize("file", ["image", "prediction", "uncertainty"])
-def test_a_file_that_lies_elsewhere_is_named(tmp_path, file):
-    evaluation = write_small_evaluation(tmp_path)
-    elsewhere = write_image(
-        tmp_path / "elsewhere.nii.gz", np.zeros((1, 24, 20), np.float32), origin=(5, 0, 0)
-    )
-    evaluation = with_files(evaluation, "case_0", **{file: elsewhere})
-    with pytest.raises(UserError, match=r"elsewhere\.nii\.gz: is not on the grid of .*case_0\.nii\.gz"):
-        case_row(evaluation, evaluation.systems, "case_0", evaluation.systems[1])
-
-
-@pytest.mark.parametrize("file", ["label", "prediction", "uncertainty"])
-def test_a_missing_file_other_than_the_image_is_an_error(tmp_path, file):
-    evaluation = with_files(write_small_evaluation(tmp_path), "case_0", **{file: tmp_path / "gone.nii.gz"})
-    with pytest.raises(UserError, match=r"gone\.nii\.gz: no such file"):
-        case_row(evaluation, evaluation.systems, "case_0", evaluation.systems[1])
+@pytest.mark.parametrize("file", ["image", "label", "prediction", "uncertainty"])
+def test_files_that_lie_elsewhere_or_are_missing_are_named(tmp_path, file):
+    evaluation = rising_evaluation(tmp_path)
+    system = evaluation.systems[1]
+    elsewhere = write_volume(np.zeros((1, 32, 32), np.float32), tmp_path / "elsewhere.nii.gz", (9, 0, 0))
+    with pytest.raises(UserError, match=r"\.nii\.gz: is not on the grid of .*\.nii\.gz"):
+        case_row(with_files(evaluation, "case_0", **{file: elsewhere}), (system,), "case_0", system)
+    if file != "image":
+        missing = with_files(evaluation, "case_0", **{file: tmp_path / "gone.nii.gz"})
+        with pytest.raises(UserError, match=r"gone\.nii\.gz: no such file"):
+            case_row(missing, (system,), "case_0", system)
 
 
 def test_the_worst_cases_are_those_of_lowest_mean_and_never_without_dice(tmp_path):
-    evaluation = write_small_evaluation(tmp_path, cases=6)
+    evaluation = rising_evaluation(tmp_path, cases=6)
     scores = evaluation.scores.copy()
     refined = scores["system"] == "refined"
     scores.loc[refined & (scores["case"] == "case_0"), "dice"] = np.nan
@@ -155,8 +118,6 @@ def test_the_worst_cases_are_those_of_lowest_mean_and_never_without_dice(tmp_pat
 
 def test_cases_of_keeps_systems_of_the_same_name_apart(tmp_path):
     systems = (System("refined", "T1w"), System("refined", "T2w"))
-    evaluation = write_small_evaluation(tmp_path, systems)
-    write_evaluation(evaluation)
-    table = cases_of(evaluation, systems[1:])
+    table = cases_of(rising_evaluation(tmp_path, systems), systems[1:])
     assert table["label_of"].unique().tolist() == ["refined (T2w)"]
     assert len(table) == 4

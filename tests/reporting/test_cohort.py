@@ -11,13 +11,14 @@ import pytest
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.evaluation.report.cohort import CONTRASTS, FINDINGS, SPACINGS, run_cohort
 from nnunetv2_spinesegdiff.files import save_json
-from tests.made_up_scores import made_up_gradings
+
+from ..helpers.synthetic_scores import synthetic_gradings
 
 
 @pytest.fixture
 def inputs(tmp_path):
     """Thirty patients; 30 is graded only, 31 was scanned only."""
-    made_up_gradings(np.random.default_rng(0), 30).to_csv(tmp_path / "g.csv", index=False)
+    synthetic_gradings(np.random.default_rng(0), 30).to_csv(tmp_path / "g.csv", index=False)
     patients = [p for p in range(1, 32) if p != 30]
     overview = pd.DataFrame(
         {
@@ -48,19 +49,20 @@ def run(inputs, *splits):
 
 def test_everything_is_counted_and_written(inputs):
     cohort = run(inputs, "splits_final.json")
-    assert list(cohort.tables) == [
-        *(FINDINGS, CONTRASTS, SPACINGS, "Sex", "Subset", "Field strength in T"),
-        "Folds of splits_final.json",
-    ]
+    assert len(cohort.tables) == 7
     out = inputs / "out"
     assert sorted(path.name for path in out.iterdir()) == ["cohort.csv", "cohort.json", "cohort.md"]
     record = json.loads((out / "cohort.json").read_text())
     assert list(record["tables"]) == list(cohort.tables)
-    assert tuple(record["notes"]) == cohort.notes
     text = (out / "cohort.md").read_text()
-    assert all(f"## {title}\n" in text for title in cohort.tables)
-    assert all(f"- {note}\n" in text for note in cohort.notes)
-    assert cohort.tables[FINDINGS]["patients"].iloc[0] in text
+    for part in (*cohort.tables, *cohort.notes, cohort.tables[FINDINGS]["patients"].iloc[0]):
+        assert part in text
+    notes = "\n".join(cohort.notes)
+    for count in (
+        *("gradings but no series (30)", "series but no gradings (31)", "20 of sex", "(readme)"),
+        *("no Manufacturer", "SpacingBetweenSlices: 30", "(wide)", "never validated on (30)"),
+    ):
+        assert count in notes, count
 
 
 def test_the_long_table_holds_the_same_numbers(inputs):
@@ -83,41 +85,10 @@ def test_the_long_table_holds_the_same_numbers(inputs):
     assert not long.index.duplicated().any()
 
 
-def test_whatever_differs_or_is_missing_is_told(inputs):
-    notes = "\n".join(run(inputs, "splits_final.json").notes)
-    for words in (
-        "1 have gradings but no series (30)",
-        "1 series but no gradings (31)",
-        "20 of sex",
-        "1 lines of the overview name no series and were passed over (readme)",
-        "The overview have no Manufacturer",
-        "SpacingBetweenSlices: 30 series have none",
-        "PixelSpacing: entries that are no lengths are not in its range (wide)",
-        "1 graded ones are never validated on (30)",
-    ):
-        assert words in notes, words
-
-
-def test_files_of_folds_with_one_name_are_told_apart(inputs):
-    folds = json.loads((inputs / "splits_final.json").read_text())
-    save_json(folds[:2], inputs / "other" / "splits_final.json")
-    cohort = run(inputs, "splits_final.json", "other/splits_final.json")
-    assert {"Folds of splits_final.json (1)", "Folds of splits_final.json (2)"} <= set(cohort.tables)
-    assert len(cohort.tables) == 8
-
-
-@pytest.mark.parametrize(
-    "content", ["", "{", "[]", '[{"train": ["1"], "val": ["2"]}, {"train": ["1"], "val": ["2"]}]']
-)
-def test_bad_folds_stop_it_before_anything_is_written(inputs, content):
-    (inputs / "bad.json").write_text(content)
-    with pytest.raises(UserError, match=r"bad\.json"):
-        run(inputs, "bad.json")
-    assert not (inputs / "out").exists()
-
-
-def test_a_table_without_patients_names_file_and_column(inputs):
-    table = pd.read_csv(inputs / "g.csv")
-    table.drop(columns="Patient").to_csv(inputs / "g.csv", index=False)
-    with pytest.raises(UserError, match=r"g\.csv: has no column Patient"):
-        run(inputs)
+def test_bad_folds_stop_it_before_anything_is_written(inputs):
+    fold = {"train": ["1"], "val": ["2"]}
+    for content in ("", "[]", json.dumps([fold, fold])):
+        (inputs / "bad.json").write_text(content)
+        with pytest.raises(UserError, match=r"bad\.json"):
+            run(inputs, "bad.json")
+        assert not (inputs / "out").exists()

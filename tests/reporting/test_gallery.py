@@ -15,7 +15,7 @@ from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import System
 from nnunetv2_spinesegdiff.evaluation.report.gallery import chosen_system, gallery_section
 from nnunetv2_spinesegdiff.evaluation.report.page import CaseCard, Legend, Table
 
-from .page_evaluation import STRUCTURES, SYSTEMS, make_evaluation
+from ..helpers.evaluations import STRUCTURES, SYSTEMS, make_evaluation
 
 TITLES = ["Label", "Stage 1", "Twice as long", "Refined", "Uncertainty of Refined"]
 
@@ -33,19 +33,24 @@ def means(evaluation, system) -> pd.Series:
     return evaluation.of(system).groupby("case")["dice"].mean()
 
 
-@pytest.mark.parametrize("number", [None, 0, 1, 3, 99])
-@pytest.mark.parametrize("place", [0, 2])
+@pytest.mark.parametrize(("number", "place"), [(None, 0), (0, 0), (1, 2), (3, 0), (99, 2)])
 def test_the_worst_come_first(evaluation, number, place):
     chosen = SYSTEMS[place]
     made = gallery_section(evaluation, chosen, number)
     expected = means(evaluation, chosen).sort_values(kind="stable").index.tolist()
     assert [card.name for card in cards(made)] == expected[:number]
-    shown = min(4, 99 if number is None else number)
-    if shown:
-        how_many = "All 4 cases" if shown == 4 else f"The {shown} worst of 4 cases"
-        assert made.text[0].startswith(f"{how_many} with pictures, by mean Dice of {chosen.label}")
-    else:
-        assert "no pictures were asked for" in made.text[0]
+    assert (chosen.label in made.text[0]) == (number != 0)
+    table = made.blocks[0]
+    assert isinstance(table, Table)
+    dice = table.frame.set_index("Case")["Stage 1"]
+    assert sorted(dice.index) == ["a", "b", "c", "d"]
+    assert np.allclose(dice, means(evaluation, SYSTEMS[0])[dice.index])
+    if number:
+        outlines, heat = (block for block in made.blocks if isinstance(block, Legend))
+        assert [name for name, _, _ in outlines.entries] == ["spinal canal", "vertebrae", "ivd"]
+        assert [name for name, _, _ in heat.entries] == ["0.02", "0.10", "0.20", "0.30", "0.37"]
+        colours = [colour for _, colour, _ in (*outlines.entries, *heat.entries)]
+        assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in colours)
 
 
 def test_a_case_has_a_picture_of_everything_and_its_scores(evaluation):
@@ -62,69 +67,40 @@ def test_a_case_has_a_picture_of_everything_and_its_scores(evaluation):
         assert row == [system.label, *expected, f"{dice.mean():.3f}"]
 
 
-def test_the_table_has_all_cases_whatever_is_shown(evaluation):
-    table = gallery_section(evaluation, SYSTEMS[2], 1).blocks[0]
-    assert isinstance(table, Table)
-    assert sorted(table.frame["Case"]) == ["a", "b", "c", "d"]
-    told = table.frame.set_index("Case")["Stage 1"]
-    assert np.allclose(told, means(evaluation, SYSTEMS[0])[told.index])
-
-
-def test_the_legend_names_structures_and_values(evaluation):
-    outlines, heat = (b for b in gallery_section(evaluation, SYSTEMS[2], 1).blocks if isinstance(b, Legend))
-    assert [(name, line) for name, _, line in outlines.entries] == [
-        ("spinal canal", "solid"),
-        ("vertebrae", "solid"),
-        ("ivd", "solid"),
-    ]
-    assert [name for name, _, _ in heat.entries] == ["0.02", "0.10", "0.20", "0.30", "0.37"]
-    assert all(re.fullmatch("#[0-9a-f]{6}", colour) for _, colour, _ in (*outlines.entries, *heat.entries))
-
-
-def test_what_is_missing_is_said(tmp_path):
-    made_up = make_evaluation(tmp_path / "evaluation", ["no scan", "no mask", "no files", "whole"])
-    cases = made_up.cases[made_up.cases["case"] != "no files"].copy()
-    evaluation = replace(made_up, cases=cases)
+def test_missing_files_are_reported(tmp_path):
+    synthetic = make_evaluation(tmp_path / "evaluation", ["no scan", "no mask", "no files", "whole"])
+    cases = synthetic.cases[synthetic.cases["case"] != "no files"].copy()
+    evaluation = replace(synthetic, cases=cases)
     cases.loc[cases["case"] == "no scan", "image"] = None
     gone = (cases["case"] == "no mask") & (cases["system"] == "Stage 1")
     cases.loc[gone, "prediction"] = tmp_path / "gone.nii.gz"
     scores = evaluation.scores
-    scores.loc[(scores["case"] == "whole") & (scores["structure"] == "ivd"), ["dice", "found"]] = [
-        0,
-        "missed",
-    ]
+    missed = (scores["case"] == "whole") & (scores["structure"] == "ivd")
+    scores.loc[missed, ["dice", "found"]] = [0, "missed"]
     made = {card.name: card for card in cards(gallery_section(evaluation, SYSTEMS[2], None))}
     assert made["no scan"].pictures == {}
-    assert made["no scan"].remarks == ("No picture: the scan is not known.",)
-    assert made["no files"].remarks == ("No picture: its files are not known.",)
+    assert "scan" in made["no scan"].remarks[0]
+    assert "files" in made["no files"].remarks[0]
     assert list(made["no mask"].pictures) == [title for title in TITLES if title != "Stage 1"]
-    assert made["no mask"].remarks[0].startswith("Stage 1 is not shown: its mask, gone.nii.gz, is not there")
+    assert re.match("Stage 1 .*gone.nii.gz", made["no mask"].remarks[0])
     assert made["whole"].remarks == ()
     assert grid_of(made["whole"].scores).rows[0][3].text == "0.000 (missed)"
 
 
-def test_volumes_tell_which_slice_is_shown(tmp_path):
-    evaluation = make_evaluation(tmp_path / "evaluation", ["a"], slices=3)
-    (card,) = cards(gallery_section(evaluation, SYSTEMS[2], None))
-    assert card.facts.endswith("slice 1 of 3")
-    assert list(card.pictures) == TITLES
-
-
-def test_systems_of_one_name_are_told_apart_by_their_data(tmp_path):
+def test_systems_of_one_name_are_distinguished_by_their_data(tmp_path):
     systems = [System("A", "T1w"), System("A", "T2w")]
-    evaluation = make_evaluation(tmp_path / "evaluation", ["a"], systems)
+    evaluation = make_evaluation(tmp_path / "evaluation", ["a"], systems, slices=3)
+    evaluation.cases.loc[0, "uncertainty"] = None
     (card,) = cards(gallery_section(evaluation, systems[0], None))
     assert list(card.pictures) == ["Label", "A (T1w)", "A (T2w)", "Uncertainty of A (T2w)"]
+    assert card.facts.endswith("slice 1 of 3")
 
 
 def test_who_orders_the_gallery(evaluation, tmp_path):
     assert chosen_system(evaluation, None).name == "Refined"
     assert chosen_system(evaluation, "Stage 1").name == "Stage 1"
-    with pytest.raises(
-        UserError, match=r"Best: no such system in evaluation; known: Stage 1, Twice as long, Ref"
-    ):
+    with pytest.raises(UserError, match=r"^Best: .*Stage 1, Twice as long, Ref"):
         chosen_system(evaluation, "Best")
     last = make_evaluation(tmp_path / "a", ["a"], [System("A"), System("B", control=True)])
     assert chosen_system(last, None).name == "A"
-    alone = make_evaluation(tmp_path / "b", ["a"], [System("B", control=True)])
-    assert chosen_system(alone, None).name == "B"
+    assert chosen_system(replace(last, systems=last.systems[1:]), None).name == "B"

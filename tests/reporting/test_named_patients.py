@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from nnunetv2_spinesegdiff.cli import main
-from tests.dataset_conversion.converting import run
-from tests.dataset_conversion.made_up import write_series
-from tests.made_up_scores import made_up_gradings
+
+from ..helpers.converting import run
+from ..helpers.spider_series import write_series
+from ..helpers.synthetic_scores import synthetic_gradings
 
 PATIENTS = {"A12": "A12", "sub-04": "sub-04", "007": "7", "153": "153", "NA": "NA", "t1": "t1"}
 """As in the names of files, and as in tables."""
@@ -25,7 +26,7 @@ def cohort(tmp_path_factory) -> Path:
     for number, patient in enumerate(PATIENTS):
         for sequence in ("t1", "t2"):
             write_series(folder / "spider", f"{patient}_{sequence}", seed=number)
-    gradings = made_up_gradings(np.random.default_rng(0), len(PATIENTS) - 1)
+    gradings = synthetic_gradings(np.random.default_rng(0), len(PATIENTS) - 1)
     names = dict(enumerate((patient for patient in PATIENTS if patient != "NA"), start=1))
     gradings["Patient"] = gradings["Patient"].map(names)
     gradings.to_csv(folder / "gradings.csv", index=False)

@@ -12,7 +12,7 @@ from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import System
 from nnunetv2_spinesegdiff.evaluation.report.pairing import by_data, mean_over_folds, paired_dice, pairs_of
 
-from .small_evaluation import STRUCTURES, write_small_evaluation
+from ..helpers.evaluations import STRUCTURES, rising_evaluation
 
 SYSTEMS = [
     System("twice as long", "T1w", control=True),
@@ -26,41 +26,30 @@ SYSTEMS = [
 ]
 
 
-def labels(pairs: list[tuple[System, System]]) -> list[tuple[str, str]]:
-    return [(first.label, second.label) for first, second in pairs]
-
-
-def test_of_each_data_the_first_and_last_proposal_are_compared():
-    assert labels(pairs_of(SYSTEMS)) == [
-        ("stage 1 (T1w)", "refined (T1w)"),
-        ("stage 1 (T2w)", "refined (T2w)"),
-    ]
-    assert list(by_data(SYSTEMS)) == ["T1w", "T2w", "T1w+T2w"]
-    assert pairs_of(SYSTEMS[:1] + SYSTEMS[-1:]) == []
-
-
 @pytest.mark.parametrize(
     ("names", "pairs"),
     [
+        (None, [("stage 1 (T1w)", "refined (T1w)"), ("stage 1 (T2w)", "refined (T2w)")]),
         (("stage 1", "refined"), [("stage 1 (T1w)", "refined (T1w)"), ("stage 1 (T2w)", "refined (T2w)")]),
         (("refined (T2w)", "stage 1 (T1w)"), [("refined (T2w)", "stage 1 (T1w)")]),
         (("stage 1", "mean of both"), [("stage 1 (T2w)", "mean of both (T2w)")]),
-        (("alone", "stage 1 (T1w)"), [("alone (T1w+T2w)", "stage 1 (T1w)")]),
     ],
 )
-def test_named_pairs_are_of_the_same_data_unless_both_are_told(names, pairs):
-    assert labels(pairs_of(SYSTEMS, names)) == pairs
+def test_pairs_are_of_the_same_data_unless_both_are_named(names, pairs):
+    """By default the first and the last proposal of each data are compared."""
+    assert [(first.label, second.label) for first, second in pairs_of(SYSTEMS, names)] == pairs
 
 
-def test_names_of_none_are_refused():
-    with pytest.raises(UserError, match=r"refinde: no system is called so; there are .*refined \(T1w\)"):
+def test_unknown_names_and_pairs_of_other_data_are_rejected():
+    assert list(by_data(SYSTEMS)) == ["T1w", "T2w", "T1w+T2w"]
+    with pytest.raises(UserError, match=r"^refinde: .*refined \(T1w\)"):
         pairs_of(SYSTEMS, ("stage 1", "refinde"))
-    with pytest.raises(UserError, match="not trained on the same data"):
+    with pytest.raises(UserError, match="same data"):
         pairs_of(SYSTEMS, ("stage 1", "alone"))
 
 
 def test_pairs_are_those_of_a_loop_and_folds_are_averaged(tmp_path):
-    evaluation = write_small_evaluation(tmp_path, cases=5)
+    evaluation = rising_evaluation(tmp_path, cases=5)
     scores = evaluation.scores.copy()
     again = scores[(scores["case"] == "case_1")].assign(fold="1", dice=lambda table: table["dice"] / 2)
     scores = scores[~((scores["system"] == "refined") & (scores["case"] == "case_3"))]

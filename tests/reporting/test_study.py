@@ -12,22 +12,22 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.cli import main
-from tests.made_up_scores import made_up_gradings
 
-from .made_up import label_map, raw_dataset, worsened, write
+from ..helpers.masks import label_map, raw_dataset, worsened, write_volume
+from ..helpers.synthetic_scores import synthetic_gradings
 
-PATIENTS = 80
+PATIENTS = 40
 
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory) -> Path:
-    """80 patients with two scans each, the phantom's gradings, and masks of two systems.
+    """40 patients with two scans each, the phantom's gradings, and masks of two systems.
 
     Discs of patients with spondylolisthesis lose a fifth more of their pixels; bulging changes nothing.
     """
     folder = tmp_path_factory.mktemp("cohort")
     rng = np.random.default_rng(7)
-    gradings = made_up_gradings(rng, PATIENTS)
+    gradings = synthetic_gradings(rng, PATIENTS)
     gradings.to_csv(folder / "gradings.csv", index=False)
     slipped = gradings.groupby("Patient")["Spondylolisthesis"].max() > 0
     cases = {f"SPIDER_{p:03d}_{c}": p for p in gradings["Patient"].unique() for c in ("t1", "t2")}
@@ -38,7 +38,7 @@ def cohort(tmp_path_factory) -> Path:
             mask = worsened(truth, 1000 + i, share + rng.uniform(0, 0.1))
             if slipped[patient]:
                 mask = np.where(truth == 3, worsened(mask, 2000 + i, 0.2), mask)
-            write(mask, folder / name / f"{case}.nii.gz")
+            write_volume(mask, folder / name / f"{case}.nii.gz")
         (folder / name / "dataset.json").write_text((dataset / "dataset.json").read_text())
     rows = [(f"{patient}_{c}", "F", "training") for patient in slipped.index for c in ("t1", "t2")]
     pd.DataFrame(rows, columns=["new_file_name", "sex", "subset"]).to_csv(
@@ -58,24 +58,24 @@ def evaluation(cohort) -> Path:
     return cohort / "evaluation"
 
 
-def test_the_finding_that_lowers_dice_is_found_and_the_other_is_not(cohort, evaluation, capsys):
-    out = str(cohort / "statistics")
-    words = ["pathology", "-i", str(evaluation), "--gradings", str(cohort / "gradings.csv"), "-o", out]
-    assert main([*words, "--systems", "B", "--fewest", "2"]) == 0
-    table = pd.read_csv(cohort / "statistics" / "pathology.csv").set_index(["finding", "structure"])
+@pytest.mark.parametrize("more", [["--fewest", "2", "--systems", "B"], ["--mixed"]], ids=" ".join)
+def test_the_finding_that_lowers_dice_is_found_and_the_other_is_not(
+    cohort, evaluation, tmp_path, capsys, more
+):
+    words = ["pathology", "-i", str(evaluation), "--gradings", str(cohort / "gradings.csv")]
+    assert main([*words, *more]) == 0
+    folder = evaluation / "pathology"
+    table = pd.read_csv(folder / "pathology.csv")
+    table = table[table["system"] == "B"].set_index(["finding", "structure"])
     assert table.loc[("Spondylolisthesis", "ivd"), "significant"]
     assert table.loc[("Spondylolisthesis", "ivd"), "hedges_g"] < -1
     assert not table.loc[("Spondylolisthesis", "vertebrae"), "significant"]
     assert not table.loc["Disc bulging", "significant"].any()
-    assert (cohort / "statistics" / "pathology.md").read_text() in capsys.readouterr().out
-
-
-def test_a_mixed_model_finds_it_too(cohort, evaluation):
-    out = cohort / "mixed"
-    words = ["pathology", "-i", str(evaluation), "--gradings", str(cohort / "gradings.csv"), "-o", str(out)]
-    assert main([*words, "--systems", "B", "--mixed"]) == 0
-    table = pd.read_csv(out / "pathology.csv").set_index(["finding", "structure"])
-    assert table.loc[("Spondylolisthesis", "ivd"), "significant"]
+    assert (folder / "pathology.md").read_text() in capsys.readouterr().out
+    # A report shows the statistics that are there.
+    page = tmp_path / "later.html"
+    assert main(["report", "-i", str(evaluation), "-o", str(page), "--gallery", "0"]) == 0
+    assert "Spondylolisthesis" in page.read_text()
 
 
 def test_everything_in_one_command(cohort, capsys):
@@ -87,17 +87,17 @@ def test_everything_in_one_command(cohort, capsys):
     assert str(page) in capsys.readouterr().out
     html = page.read_text()
     assert "<h1>Us</h1>" in html
-    assert "80 patients" in html
+    assert "40 patients" in html
     for title in ("Scores", "Is it better?", "Distances", "Figures", "Pathology", "Patients and scans"):
         assert re.search(rf"<h2[^>]*>{re.escape(title)}", html), title
     assert "Spondylolisthesis" in html
     assert str(cohort) not in html
     folder = page.with_name("report_files")
-    told = json.loads((folder / "figures" / "figures.json").read_text())
+    index = json.loads((folder / "figures" / "figures.json").read_text())
     assert {"findings_1.png", "findings_2.png", "systems.png", "pairs.png", "cases.png"} == {
-        entry["file"] for entry in told["figures"]
+        entry["file"] for entry in index["figures"]
     }
-    assert html.count("data:image/png") == len(told["figures"])
+    assert html.count("data:image/png") == len(index["figures"])
     assert (folder / "cohort" / "cohort.md").is_file()
 
 
@@ -119,18 +119,8 @@ def test_the_page_holds_no_folder(cohort, monkeypatch):
     html = (cohort / "page.html").read_text()
     for part in ("ward", "Mayer", str(cohort), "Dataset501_SPIDER/"):
         assert part not in html, part
-    assert "splits_final.json (2)" in html
-    assert "--gradings gradings.csv" in html
-    assert "-s B=B -l labelsTr" in html
-    assert "80 patients are graded" in html
-
-
-def test_a_report_shows_the_statistics_that_are_there(cohort, evaluation):
-    words = ["-i", str(evaluation), "--gradings", str(cohort / "gradings.csv")]
-    assert main(["pathology", *words]) == 0
-    page = cohort / "later.html"
-    assert main(["report", "-i", str(evaluation), "-o", str(page), "--gallery", "0"]) == 0
-    assert "Spondylolisthesis" in page.read_text()
+    for part in ("splits_final.json (2)", "--gradings gradings.csv", "-s B=B -l labelsTr"):
+        assert part in html
 
 
 def test_figures_alone(cohort, evaluation, capsys):
@@ -154,50 +144,37 @@ def test_a_table_without_patient_is_named(cohort, evaluation, tmp_path, capsys, 
     table = pd.read_csv(cohort / "gradings.csv").rename(columns={"Patient": "Subject"})
     table.to_csv(bad, index=False)
     more = {
-        "pathology": ["-i", str(evaluation)],
+        "pathology": ["-i", str(evaluation), "-o", str(tmp_path / "out")],
         "cohort": ["--overview", str(cohort / "overview.csv"), "-o", str(tmp_path / "out")],
         "report": ["-i", str(evaluation), "-o", str(tmp_path / "report.html")],
     }[command]
     assert main([command, "--gradings", str(bad), *more]) == 1
-    error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1
-    assert error.startswith(f"error: {bad}")
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"error: {bad}: ")
     assert "Patient" in error
-    assert not (tmp_path / "out").exists()
-    assert not (tmp_path / "report.html").exists()
+    assert list(tmp_path.iterdir()) == [bad]
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["-o", "report.pdf"], "report.pdf: a report is an HTML file"),
-        (["-o", "r.html", "--gradings", "none.csv"], "none.csv: cannot be read (No such file"),
+        (["-o", "report.pdf"], "report.pdf: "),
+        (["-o", "r.html", "--gradings", "none.csv"], "none.csv: "),
         (["-o", "r.html", "--order_by", "Z"], "Z"),
-        (["-o", "r.html", "--gallery", "-1"], "-1 pictures: ask for 0 or more"),
+        (["-o", "r.html", "--gallery", "-1"], "-1 pictures"),
         (["-o", "r.html", "--control", "A=x"], "--control: "),
         (["-o", "r.html", "--metric", "hd95_mm"], "--metric: "),
-        (["-o", "r.html", "--images", "x"], "give it to spinesegdiff evaluate"),
+        (["-o", "r.html", "--images", "x"], "spinesegdiff evaluate"),
+        (["-o", "r.html", "--overview", "overview.csv"], "--gradings and --overview"),
+        (["-o", "r.html", "-i", "."], "spinesegdiff evaluate"),
     ],
 )
-def test_a_choice_that_does_not_fit_is_one_line(evaluation, tmp_path, monkeypatch, capsys, words, message):
+def test_invalid_options_are_one_line(evaluation, tmp_path, monkeypatch, capsys, words, message):
     monkeypatch.chdir(tmp_path)
     assert main(["report", "-i", str(evaluation), *words]) == 1
-    error = capsys.readouterr().err
+    (error,) = capsys.readouterr().err.splitlines()
     assert message in error
-    assert len(error.splitlines()) == 1
     assert not list(tmp_path.glob("*.html"))
-
-
-def test_an_overview_without_gradings_is_no_cohort(cohort, evaluation, tmp_path, capsys):
-    words = ["--overview", str(cohort / "overview.csv"), "-o", str(tmp_path / "report.html")]
-    assert main(["report", "-i", str(evaluation), *words]) == 1
-    assert "a cohort needs --gradings and --overview" in capsys.readouterr().err
-
-
-def test_a_folder_that_is_no_evaluation_is_named(tmp_path, capsys):
-    for command in (["figures"], ["report", "-o", str(tmp_path / "r.html")]):
-        assert main([*command, "-i", str(tmp_path)]) == 1
-        assert "has no evaluation.json; make it with spinesegdiff evaluate" in capsys.readouterr().err
 
 
 def test_a_moved_evaluation_keeps_its_pictures(cohort, tmp_path):

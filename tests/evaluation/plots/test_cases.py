@@ -10,39 +10,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from nnunetv2_spinesegdiff.plots import COLOURS, CaseRow, draw_cases
-from nnunetv2_spinesegdiff.uncertainty.confidence import Structures
 
 LABELS = {"spinal_canal": 1, "vertebrae": 2}
-
-
-def row(title: str, mask: np.ndarray) -> CaseRow:
-    return CaseRow(title, np.zeros((20, 20)) + 1.0, {"truth": mask, "refined": mask * 0}, mask * 0.1)
-
-
-def share_of(picture: np.ndarray, colour: str) -> float:
-    """Share of the pixels that show a label's colour over white (an image of ones is drawn white)."""
-    shown = 0.55 * np.array(to_rgb(colour)) + 0.45
-    return float((np.abs(picture[..., :3] - shown).max(-1) < 0.02).mean())
-
-
-def test_every_label_is_drawn_in_its_colour_and_no_other(tmp_path):
-    mask = np.zeros((20, 20))
-    mask[5:15, 5:10] = 1
-    draw_cases([row("a", mask), row("b", mask)], LABELS, tmp_path / "two.png")
-    picture = imread(tmp_path / "two.png")
-    assert share_of(picture, COLOURS[0]) > 0.005
-    assert share_of(picture, COLOURS[1]) == 0
-    draw_cases([row("a", mask * 2)], LABELS, tmp_path / "one.png")
-    smaller = imread(tmp_path / "one.png")
-    assert share_of(smaller, COLOURS[1]) > 0.005
-    assert smaller.shape[0] < picture.shape[0]
-
-
-def test_a_picture_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, path: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        draw_cases([row("a", np.zeros((20, 20)))], LABELS, tmp_path / "one.png")
-    assert not list(tmp_path.iterdir())
 
 
 def full_row(shape: tuple[int, int] = (40, 20), **changes: Any) -> CaseRow:
@@ -57,21 +26,38 @@ def full_row(shape: tuple[int, int] = (40, 20), **changes: Any) -> CaseRow:
     return CaseRow(**{**values, **changes})
 
 
+def share_of(picture: np.ndarray, color: str) -> float:
+    """Share of the pixels that show a label's color over white (an image of ones is drawn white)."""
+    shown = 0.55 * np.array(to_rgb(color)) + 0.45
+    return float((np.abs(picture[..., :3] - shown).max(-1) < 0.02).mean())
+
+
+def test_every_label_is_drawn_in_its_color_and_no_other(tmp_path):
+    draw_cases([full_row()], LABELS, tmp_path / "one.png")
+    picture = imread(tmp_path / "one.png")
+    assert share_of(picture, COLOURS[0]) > 0.005
+    assert share_of(picture, COLOURS[1]) == 0
+    assert not (tmp_path / "one.pdf").exists()
+    draw_cases([full_row()] * 2, LABELS, tmp_path / "two.png", pdf=True)
+    assert imread(tmp_path / "two.png").shape[0] > picture.shape[0]
+    assert (tmp_path / "two.pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_columns_are_slice_masks_and_uncertainty_with_the_dice_in_its_panel(drawn, check_print):
     row = full_row(dice={"stage 1 (T1w+T2w)": 0.874})
     figure = drawn(draw_cases, [row, row], LABELS, heading="uncertainty, refined")
     panels, bar = figure.axes[:10], figure.axes[10]
     titles = [axis.get_title().replace("\n", " ") for axis in panels[:5]]
     assert titles == ["slice", "truth", "stage 1 (T1w+T2w)", "refined (T1w+T2w)", "uncertainty, refined"]
-    assert [[text.get_text() for text in axis.texts] for axis in panels[:5]] == [
-        [],
-        [],
-        ["0.87"],
-        ["none"],
-        [],
-    ]
+    texts = [[text.get_text() for text in axis.texts] for axis in panels[:5]]
+    assert texts == [[], [], ["0.87"], ["none"], []]
     assert bar.get_ylabel() == "entropy (nats)"
     check_print(figure)
+    mask = np.zeros((30, 30), dtype=int)
+    many = full_row((30, 30), masks={f"SpineSegDiff {i}": mask for i in range(12)})
+    figure = drawn(draw_cases, [many], LABELS)
+    assert min(axis.get_window_extent().width for axis in figure.axes[:13]) > 0.85 * 17.5 / 25.4 * figure.dpi
+    check_print(figure, 300)
 
 
 def test_without_uncertainty_there_is_no_column_and_where_one_case_lacks_it_a_grey_panel(drawn):
@@ -85,7 +71,7 @@ def test_without_uncertainty_there_is_no_column_and_where_one_case_lacks_it_a_gr
     assert len(np.unique(grey.images[0].get_array())) == 1
 
 
-@pytest.mark.parametrize("spacing", [(1.0, 1.0), (4.4, 0.7), (0.5, 1.5)])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (4.4, 0.7)])
 def test_millimetres_are_square_and_rows_as_high_as_their_images(drawn, check_print, spacing):
     rows = [full_row(spacing=spacing), full_row((30, 30))]
     figure = drawn(draw_cases, rows, LABELS)
@@ -97,29 +83,3 @@ def test_millimetres_are_square_and_rows_as_high_as_their_images(drawn, check_pr
     assert boxes[0].width == pytest.approx(boxes[1].width, rel=0.02)
     assert boxes[0].y0 > boxes[1].y1
     check_print(figure)
-
-
-def test_many_systems_widen_the_figure_instead_of_narrowing_the_panels(drawn, check_print):
-    mask = np.zeros((30, 30), dtype=int)
-    row = full_row((30, 30), masks={f"SpineSegDiff {i}": mask for i in range(12)})
-    figure = drawn(draw_cases, [row], LABELS)
-    assert min(axis.get_window_extent().width for axis in figure.axes[:13]) > 0.85 * 17.5 / 25.4 * figure.dpi
-    check_print(figure, 300)
-
-
-def test_a_region_is_filled_as_one_and_structures_beyond_the_colours_are_drawn(drawn):
-    mask = np.arange(20).reshape(1, 20).repeat(20, 0)
-    labels: Structures = {"spine": (1, 2), **{f"s{i}": i for i in range(3, 16)}}
-    row = full_row((20, 20), masks={"truth": mask})
-    axis = drawn(draw_cases, [row], labels).axes[1]
-    fill = axis.images[-1].get_array()[0]
-    assert (fill[1] == fill[2]).all()
-    np.testing.assert_array_equal(fill[:, 3] > 0, (mask[0] >= 1) & (mask[0] < 16))
-
-
-def test_a_pdf_is_written_where_it_is_asked_for(tmp_path):
-    draw_cases([full_row()], LABELS, tmp_path / "a.png")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
-    draw_cases([full_row()], LABELS, tmp_path / "b.png", pdf=True)
-    assert (tmp_path / "b.pdf").read_bytes().startswith(b"%PDF")
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

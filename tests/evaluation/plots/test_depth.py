@@ -36,12 +36,6 @@ def test_intervals_are_students(cases):
         assert computed.loc[depth, "mean"] == pytest.approx(dice.mean())
 
 
-def test_a_single_case_has_no_interval():
-    table = means(pd.DataFrame({"depth": [30, 100, 100], "dice": [0.7, 0.8, 0.8]}))
-    assert (table["low"] == table["mean"]).all()
-    assert (table["high"] == table["mean"]).all()
-
-
 def test_means_lie_over_their_depth_and_seconds_on_a_panel_of_their_own(drawn, check_print):
     table = scores()
     seconds = {0: 0.6, 30: 4.0, 1000: 96.0, 7: 1.0}
@@ -66,17 +60,16 @@ def test_means_lie_over_their_depth_and_seconds_on_a_panel_of_their_own(drawn, c
     check_print(figure)
 
 
-@pytest.mark.parametrize("seconds", [None, {}, {7: 1.0}])
-def test_without_seconds_there_is_no_panel_of_them(drawn, check_print, seconds):
-    figure = drawn(draw_depth, scores(), seconds=seconds)
-    assert len(figure.axes) == 1
-    check_print(figure)
-
-
-def test_times_alike_have_a_linear_scale_from_zero(drawn):
-    axis = drawn(draw_depth, scores(), seconds={0: 1.0, 30: 3.0}).axes[1]
-    assert axis.get_yscale() == "linear"
+def test_the_panel_of_seconds(drawn, check_print):
+    for seconds in (None, {7: 1.0}):
+        figure = drawn(draw_depth, scores(5), seconds=seconds)
+        assert len(figure.axes) == 1
+        check_print(figure)
+    axis = drawn(draw_depth, scores(5), seconds={0: 1.0, 30: 3.0}).axes[1]
+    assert axis.get_yscale() == "linear", "times alike"
     assert axis.get_ylim()[0] == 0
+    single = means(pd.DataFrame({"depth": [30, 100, 100], "dice": [0.7, 0.8, 0.8]}))
+    assert (single["low"] == single["mean"]).all(), "a single case has no interval"
 
 
 def test_a_structure_without_scores_is_left_out_and_none_at_all_refused(drawn, tmp_path):

@@ -32,43 +32,25 @@ def like(picture: np.ndarray, colour: str) -> int:
     return int((np.abs(picture - to_rgb(colour)).max(-1) < 0.15).sum())
 
 
-def test_structures_are_outlined_in_their_colours_and_absent_ones_not():
+def test_structures_are_outlined_in_their_colors_and_absent_ones_not():
     looks = structure_looks(STRUCTURES)
     drawn = pixels(draw_mask(IMAGE, MASK, (1, 1), STRUCTURES))
     assert like(drawn, looks["canal"][0]) > 300
     assert like(drawn, looks["spine"][0]) > 300
     assert like(drawn, looks["absent"][0]) == 0
-
-
-def test_a_region_has_no_line_between_its_labels():
-    drawn = pixels(draw_mask(IMAGE, MASK, (1, 1), STRUCTURES))
     scale = SIZE / 60
     between = drawn[round(25.5 * scale) : round(27 * scale), round(14 * scale) : round(26 * scale)]
-    assert like(between, structure_looks(STRUCTURES)["spine"][0]) == 0
+    assert like(between, looks["spine"][0]) == 0, "no line between the labels of a region"
 
 
-def test_the_label_lies_beneath_as_a_white_line():
-    dark = np.zeros_like(IMAGE)
-    alone = pixels(draw_mask(dark, MASK * 0, (1, 1), STRUCTURES))
-    beneath = pixels(draw_mask(dark, MASK * 0, (1, 1), STRUCTURES, label=MASK))
-    assert alone.max() < 0.1
-    assert (beneath.min(-1) > 0.3).sum() > 300
-
-
-@pytest.mark.parametrize("spacing", [(1.0, 1.0), (3.0, 0.5), (0.5, 2.0)])
-def test_size_and_aspect(spacing):
-    drawing = draw_mask(IMAGE, MASK, spacing, STRUCTURES)
+def test_size_aspect_letters_and_label():
+    drawing = draw_mask(IMAGE * 0, MASK * 0, (3.0, 0.5), STRUCTURES, label=MASK, letters=("H", "", "", ""))
     picture = pixels(drawing)
     assert picture.shape[:2] == (drawing.height, drawing.width)
     assert max(drawing.height, drawing.width) == SIZE
-    assert drawing.height / drawing.width == pytest.approx(40 * spacing[0] / (60 * spacing[1]), rel=0.02)
-
-
-def test_letters_stand_at_their_sides():
-    dark = np.zeros_like(IMAGE)
-    picture = pixels(draw_mask(dark, MASK * 0, (1, 1), STRUCTURES, letters=("H", "", "", "")))
-    assert picture[:30].max() > 0.8
-    assert picture[40:].max() < 0.1
+    assert drawing.height / drawing.width == pytest.approx(40 * 3 / (60 * 0.5), rel=0.02)
+    assert picture[:30].max() > 0.8, "a letter at the top"
+    assert (picture.min(-1) > 0.3).sum() > 300, "the label lies beneath as a white line"
 
 
 def test_the_heatmap_has_the_colours_of_its_key_and_lets_certain_pixels_through():
@@ -80,12 +62,9 @@ def test_the_heatmap_has_the_colours_of_its_key_and_lets_certain_pixels_through(
     assert picture[:, SIZE // 2 + 10 :].max() < 0.1
 
 
-def test_a_constant_slice_and_an_empty_mask_can_be_drawn():
-    drawing = draw_mask(np.ones((7, 5)), np.zeros((7, 5)), (1, 1), STRUCTURES, label=np.zeros((7, 5)))
-    assert (drawing.width, drawing.height) == (229, SIZE)
-
-
-def test_a_noisy_slice_takes_little_room():
+def test_noisy_and_constant_slices():
     image = np.random.default_rng(0).gamma(4, 12, (320, 320))
     mask = np.kron(MASK[:, :40], np.ones((8, 8), dtype=int))
     assert len(draw_mask(image, mask, (1, 1), STRUCTURES, label=mask).jpeg) < 60_000
+    drawing = draw_mask(np.ones((7, 5)), np.zeros((7, 5)), (1, 1), STRUCTURES, label=np.zeros((7, 5)))
+    assert (drawing.width, drawing.height) == (229, SIZE)

@@ -80,15 +80,12 @@ def test_every_patient_is_a_point_and_groups_tell_their_size(drawn):
 @pytest.mark.parametrize(
     ("present", "reason"), [(0, "none with"), (1, "1 with"), (12, "none without"), (11, "1 without")]
 )
-def test_groups_that_could_not_be_tested_say_why(drawn, check_print, present, reason):
+def test_untested_groups_have_a_reason(drawn, check_print, present, reason):
     table = groups({"Modic": present, "Disc narrowing": 6})
     tests = table_of_tests(table, [np.nan] * 3 + [0.2] * 3)
     figure = drawn(draw_pathology, table, tests)
     assert written(figure.axes[0]) == [(f"n/a\n{reason}", False)] * 3
     check_print(figure)
-
-
-def test_a_reason_of_the_table_is_told_and_a_missing_test_too(drawn):
     table = groups({"Modic": 5}, structures=["ivd", "vertebrae"])
     tests = table_of_tests(table, np.nan, reason="all alike").query("structure == 'ivd'")
     (axis,) = drawn(draw_pathology, table, tests).axes
@@ -107,17 +104,6 @@ def test_texts_above_neighbouring_pairs_do_not_touch(drawn, check_print, finding
         assert all(a.x1 < b.x0 for line in (boxes, labels) for a, b in pairwise(line))
         assert max(box.y1 for box in boxes) <= axis.title.get_window_extent().y0 + 1
     check_print(figure, widest)
-
-
-def test_the_order_of_rows_does_not_move_a_point(tmp_path):
-    table = groups({"Modic": 5})
-    for name, rows in (
-        ("a", table),
-        ("b", table.groupby("structure", sort=False).sample(frac=1, random_state=3)),
-    ):
-        draw_pathology(rows, table_of_tests(table, 0.5), tmp_path / f"{name}.png")
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
 
 
 def test_tables_that_say_nothing_or_two_things_are_refused(tmp_path):

@@ -18,7 +18,7 @@ CONTRASTS = {"T1w": -0.005, "T2w": 0.005}
 DISCS = 7
 
 
-def made_up_gradings(rng: np.random.Generator, patients: int = 80) -> pd.DataFrame:
+def synthetic_gradings(rng: np.random.Generator, patients: int = 80) -> pd.DataFrame:
     """A table like SPIDER's, drawn as for phantoms."""
     rows = []
     for patient in range(1, patients + 1):
@@ -36,11 +36,11 @@ def made_up_gradings(rng: np.random.Generator, patients: int = 80) -> pd.DataFra
     return pd.DataFrame(rows, columns=list(GRADING_COLUMNS))
 
 
-def made_up_scores(
+def synthetic_scores(
     rng: np.random.Generator,
     gradings: pd.DataFrame,
     slip_effect: float = SLIP_EFFECT,
-    system: str = "made up",
+    system: str = "synthetic",
 ) -> pd.DataFrame:
     """Two cases a patient, alike by their patient. Spondylolisthesis changes Dice of discs, nothing else."""
     slips = gradings.groupby("Patient")["Spondylolisthesis"].max()
@@ -57,11 +57,11 @@ def made_up_scores(
     return pd.DataFrame(rows, columns=columns)
 
 
-def made_up_level_scores(
+def synthetic_level_scores(
     rng: np.random.Generator,
     gradings: pd.DataFrame,
     slip_effect: float = SLIP_EFFECT,
-    system: str = "made up",
+    system: str = "synthetic",
 ) -> pd.DataFrame:
     """The same for the discs one by one: only the disc of the slip is worse."""
     rows = []

@@ -1,4 +1,4 @@
-"""A small evaluation on disk: made-up scans, labels, masks and heatmaps, with scores counted by hand."""
+"""A small evaluation on disk: synthetic scans, labels, masks and heatmaps, with scores counted by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import SimpleITK as sitk
+from matplotlib.figure import Figure
 
 from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import (
     CASE_COLUMNS,
@@ -16,6 +16,10 @@ from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import (
     System,
     write_evaluation,
 )
+from nnunetv2_spinesegdiff.evaluation.report.figures_folder import FigureEntry
+from nnunetv2_spinesegdiff.evaluation.report.report import run_report
+
+from .masks import write_volume
 
 STRUCTURES = {"spinal_canal": 1, "vertebrae": 2, "ivd": 3}
 SYSTEMS = (
@@ -23,18 +27,6 @@ SYSTEMS = (
     System("Twice as long", control=True),
     System("Refined", settings={"sampler": {"seed": 7, "eta": 0.0}}, seconds_a_case=1.5),
 )
-SAGITTAL = (0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
-"""Rows run head to foot, columns front to back, slices along the patient's x."""
-
-
-def write_volume(array: np.ndarray, path: Path) -> Path:
-    """(Z, Y, X) as NIfTI with sagittal slices of 1 mm pixels, 4 mm apart."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing((1.0, 1.0, 4.0))
-    image.SetDirection(SAGITTAL)
-    sitk.WriteImage(image, str(path))
-    return path
 
 
 def spine(size: int, shift: int = 0, slices: int = 1) -> np.ndarray:
@@ -54,11 +46,16 @@ def make_evaluation(
     systems: Sequence[System] = SYSTEMS,
     size: int = 32,
     slices: int = 1,
+    uncertain: Sequence[str] | None = None,
     **changes: Any,
 ) -> Evaluation:
-    """Write all files beside `folder` and the evaluation into it.
+    """Write all files next to `folder` and the evaluation into it.
 
-    Mask k of a case is shifted by k pixels, so that later cases are worse; the last system has heatmaps.
+    Mask k of a case is shifted by k pixels, so that later cases are worse.
+
+    Args:
+        uncertain: names of the systems with heatmaps; the last one by default.
+        changes: fields of the evaluation.
     """
     rng = np.random.default_rng(0)
     files = folder.parent / "files"
@@ -73,11 +70,11 @@ def make_evaluation(
             mask = spine(size, (number + place) % 5, slices)
             prediction = write_volume(mask, files / f"masks{place}" / f"{name}.nii.gz")
             heat = None
-            if place == len(systems) - 1:
+            if system.name in ([systems[-1].name] if uncertain is None else uncertain):
                 values = np.where(mask > 0, 0.3, 0.01) * rng.random(mask.shape)
                 heat = write_volume(values.astype(np.float32), files / "heat" / f"{name}.nii.gz")
-            told = (system.name, system.data, str(number % 2), case, f"p{number // 2}", "T1w", "2D")
-            row = dict(zip(CASE_COLUMNS, told, strict=True))
+            origin = (system.name, system.data, str(number % 2), case, f"p{number // 2}", "T1w", "2D")
+            row = dict(zip(CASE_COLUMNS, origin, strict=True))
             found = {"label": label, "prediction": prediction, "image": image, "uncertainty": heat}
             rows.append({**row, **found})
             scores += [{**row, **score(truth == v, mask == v, n)} for n, v in STRUCTURES.items()]
@@ -96,8 +93,30 @@ def make_evaluation(
     return evaluation
 
 
+def rising_evaluation(
+    folder: Path,
+    systems: Sequence[System] = (System("stage 1"), System("refined")),
+    cases: int = 4,
+    uncertain: Sequence[str] = ("refined",),
+    images: bool = True,
+) -> Evaluation:
+    """Random Dice that rise from case_0 to the last case of every system; T1w and T2w in turn, no folds."""
+    names = [f"case_{i}" for i in range(cases)]
+    made = make_evaluation(folder / "evaluation", names, systems, uncertain=uncertain)
+    for table in (made.cases, made.scores):
+        number = table["case"].str.removeprefix("case_").astype(int)
+        table["fold"] = ""
+        table["contrast"] = number.map(lambda n: ("T1w", "T2w")[n % 2])
+    noise = np.random.default_rng(0).uniform(0.1, 0.9, len(made.scores))
+    made.scores["dice"] = (number + noise) / cases
+    if not images:
+        made.cases["image"] = None
+    write_evaluation(made)
+    return made
+
+
 def score(a: np.ndarray, b: np.ndarray, structure: str) -> dict[str, Any]:
-    """A row of scores; distances are made up."""
+    """A row of scores; distances are invented."""
     dice = 2 * int((a & b).sum()) / int(a.sum() + b.sum())
     return {
         "structure": structure,
@@ -145,3 +164,29 @@ def pathology_row(**changes: Any) -> Mapping[str, Any]:
     row |= {"present": 4, "absent": 6, "mean_present": 0.8, "mean_absent": 0.9, "hedges_g": -0.5}
     row |= {"g_low": -0.9, "g_high": -0.1, "t": -2.5, "df": 7.25, "p": 0.02, "p_corrected": 0.04}
     return {**row, "significant": True, "reason": "", **changes}
+
+
+def png(path: Path) -> Path:
+    Figure(figsize=(2, 1), dpi=50).savefig(path)
+    return path
+
+
+def everything(folder: Path) -> dict[str, Any]:
+    """Contents of all sections of a report."""
+    return {
+        "comparisons": pd.DataFrame([comparison("Stage 1", "Refined", 0.2, 0.01)]),
+        "figures": [FigureEntry("Boxes", "Dice of all cases", png(folder / "boxes.png"))],
+        "figure_notes": ["No pairs were drawn."],
+        "cohort": {"Patients": pd.DataFrame({"women": ["3 (60 %)"]})},
+        "pathology": pd.DataFrame([pathology_row()]),
+        "pathology_notes": ["Findings at any level count."],
+        "commands": ["spinesegdiff report evaluation -o report.html"],
+    }
+
+
+def write_report(folder: Path, evaluation: Evaluation, **more: Any) -> str:
+    """Write a report and return its page."""
+    tables = summary_tables(evaluation)
+    out = run_report(evaluation.folder, folder / "report.html", tables=tables, **more)
+    assert out == folder / "report.html"
+    return out.read_text(encoding="utf-8")

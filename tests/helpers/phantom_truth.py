@@ -60,7 +60,7 @@ class Series:
 
 
 def series_of(seed: int, number: int, flat: bool = False, most: int | None = None) -> list[Series]:
-    """All series of a made-up patient, or the first ones; `flat` without any bulge or herniation."""
+    """All series of a synthetic patient, or the first ones; `flat` without any bulge or herniation."""
     patient = draw_patient(seed, number)
     if flat:
         discs = tuple(dataclasses.replace(disc, bulge=0.0, hernia=0.0) for disc in patient.anatomy.discs)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nnunetv2_spinesegdiff.labels import IVD, SPINAL_CANAL, VERTEBRAE
+from nnunetv2_spinesegdiff.segmentation.measuring.measure import measure_slice
 
 CENTRE = (130.0, 110.0)
 SIZE_MM = (260.0, 220.0)
@@ -73,3 +74,15 @@ def image_of(mask: np.ndarray, disc: float = 80.0, fluid: float = 160.0) -> np.n
     image[mask == SPINAL_CANAL] = fluid
     image[:, -5:] = 255.0
     return image
+
+
+MM = (1.0, 1.0)
+
+
+def rows_of(rows: list[dict], structure: str) -> list[dict]:
+    """Rows of single discs or vertebrae, from below."""
+    return [row for row in rows if row["structure"] == structure and row["number"] is not None]
+
+
+def measured(mask: np.ndarray, **more: np.ndarray) -> list[dict]:
+    return measure_slice(mask, image_of(mask), MM, **more)

@@ -1,16 +1,15 @@
-"""Converting a made-up cohort, and looking at what came of it."""
+"""Convert a synthetic cohort and read the result."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
+import json
+from collections.abc import Callable
 from pathlib import Path
 
+import SimpleITK as sitk
 from nnunetv2_spinesegdiff.dataset_conversion.convert import ConversionReport, convert
-
-from .made_up import SHARED_DATA
-
-SPIDER_LIKE = SHARED_DATA / "spider_like"
 
 
 def run(spider: Path | list[Path], out: Path, **options) -> ConversionReport:
@@ -32,6 +31,18 @@ def rows(report: ConversionReport) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def folds_of(report: ConversionReport) -> list[dict[str, list[str]]]:
+    return json.loads(report.splits_file.read_text())
+
+
+def validated(report: ConversionReport) -> list[str]:
+    """Every validation case of all folds, after checking that no patient is on both sides of a fold."""
+    folds = folds_of(report)
+    for fold in folds:
+        assert not {case[:10] for case in fold["val"]} & {case[:10] for case in fold["train"]}
+    return sorted(case for fold in folds for case in fold["val"])
+
+
 def expected_files(cases: list[str]) -> set[str]:
     names = {"dataset.json", "cases.csv", "splits_final.json"}
     for case in cases:
@@ -43,6 +54,13 @@ def truncated(spider: Path) -> tuple[str, str]:
     path = spider / "images" / "3_t1.mha"
     path.write_bytes(path.read_bytes()[:-2000])
     return "images/3_t1.mha", "truncated"
+
+
+def edit(path: Path, change: Callable[[sitk.Image], sitk.Image | None]) -> None:
+    """Write an image again after `change`, which edits it or returns another."""
+    image = sitk.ReadImage(str(path))
+    changed = change(image)
+    sitk.WriteImage(image if changed is None else changed, str(path))
 
 
 def image_missing(spider: Path) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Folders of made-up masks, labels and images, as nnU-Net's commands leave them."""
+"""Folders of synthetic masks, labels and images, as nnU-Net's commands leave them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import SimpleITK as sitk
 LABELS = {"background": 0, "spinal_canal": 1, "vertebrae": 2, "ivd": 3}
 SPACING = (1.5, 0.75, 4.0)
 """x, y, z in mm."""
+ORIGIN = (3.0, -4.0, 5.0)
+PIR = (0.0, 0.0, -1.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
+"""Direction of converted slices: posterior, inferior, right."""
 
 
 def label_map(seed: int, shape: Sequence[int] = (1, 24, 20)) -> np.ndarray:
@@ -31,34 +34,43 @@ def worsened(array: np.ndarray, seed: int, share: float) -> np.ndarray:
     return np.where(np.random.default_rng(seed).random(array.shape) < share, 0, array).astype(np.uint8)
 
 
-def write(array: np.ndarray, path: Path, origin: Sequence[float] = (3.0, -4.0, 5.0), **geometry) -> Path:
+def write_volume(
+    array: np.ndarray,
+    path: Path,
+    origin: Sequence[float] = ORIGIN,
+    *,
+    spacing: Sequence[float] = SPACING,
+    direction: Sequence[float] | np.ndarray = PIR,
+) -> Path:
+    """Write an array (Z, Y, X) or (Y, X); places in ITK's order x, y, z."""
     image = sitk.GetImageFromArray(array)
-    image.SetSpacing(geometry.get("spacing", SPACING))
-    image.SetOrigin(origin)
-    image.SetDirection(geometry.get("direction", (0, 0, -1, 1, 0, 0, 0, -1, 0)))
+    image.SetSpacing(tuple(spacing)[: array.ndim])
+    image.SetOrigin(tuple(origin)[: array.ndim])
+    if array.ndim == 3:
+        image.SetDirection(np.ravel(direction).tolist())
     path.parent.mkdir(parents=True, exist_ok=True)
     sitk.WriteImage(image, str(path))
     return path
 
 
-def raw_dataset(folder: Path, cases: Sequence[str], labels: Mapping = LABELS, shape=(1, 24, 20)) -> Path:
+def raw_dataset(folder: Path, cases: Sequence[str], labels: Mapping = LABELS) -> Path:
     """Images, labels and dataset.json."""
     for i, case in enumerate(cases):
-        truth = label_map(i, shape)
-        write(truth, folder / "labelsTr" / f"{case}.nii.gz")
+        truth = label_map(i)
+        write_volume(truth, folder / "labelsTr" / f"{case}.nii.gz")
         noise = np.random.default_rng(i).normal(0, 5, truth.shape)
-        write((truth * 60 + noise).astype(np.float32), folder / "imagesTr" / f"{case}_0000.nii.gz")
+        write_volume((truth * 60 + noise).astype(np.float32), folder / "imagesTr" / f"{case}_0000.nii.gz")
     (folder / "dataset.json").write_text(json.dumps({"labels": dict(labels), "file_ending": ".nii.gz"}))
     return folder
 
 
 def predictions(folder: Path, dataset: Path, share: float, cases: Sequence[str] | None = None) -> Path:
-    """Masks of the dataset's cases, worse with a larger share, and nnU-Net's dataset.json beside them."""
+    """Masks of the dataset's cases, worse with a larger share, and nnU-Net's dataset.json next to them."""
     folder.mkdir(parents=True, exist_ok=True)
     for i, label in enumerate(sorted((dataset / "labelsTr").iterdir())):
         if cases is None or label.name.removesuffix(".nii.gz") in cases:
             truth = sitk.GetArrayFromImage(sitk.ReadImage(str(label)))
-            write(worsened(truth, i, share), folder / label.name)
+            write_volume(worsened(truth, i, share), folder / label.name)
     (folder / "dataset.json").write_text((dataset / "dataset.json").read_text())
     return folder
 

@@ -22,10 +22,10 @@ BROWSER = "not an origin"
 PROBE = """<script>
 addEventListener("load", async () => {
   const found = await (%s)();
-  const told = document.createElement("pre");
-  told.id = "probe";
-  told.textContent = JSON.stringify(found);
-  document.body.append(told);
+  const output = document.createElement("pre");
+  output.id = "probe";
+  output.textContent = JSON.stringify(found);
+  document.body.append(output);
 });
 </script>"""
 
@@ -44,9 +44,9 @@ def look(html: str, script: str, folder: Path) -> tuple[Any, list[str]]:
     command = [CHROMIUM, *QUIET, f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}"]
     command += ["--virtual-time-budget=5000", "--dump-dom", page.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    told = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert told, f"the page was not loaded: {done.stdout[-500:]}"
-    return json.loads(unescape(told[1])), requested(log)
+    found = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert found, f"the page was not loaded: {done.stdout[-500:]}"
+    return json.loads(unescape(found[1])), requested(log)
 
 
 def requested(log: Path) -> list[str]:

@@ -1,7 +1,8 @@
-"""Small synthetic volumes in SPIDER's layout for the tests of this folder."""
+"""Small synthetic volumes in SPIDER's layout."""
 
 from __future__ import annotations
 
+from itertools import permutations, product
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ SHARED_DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 # Columns: LPS directions of the SimpleITK axes. Two orders that SPIDER-like data has.
 SLICES_FIRST = np.array([[-1.0, 0, 0], [0, 1, 0], [0, 0, -1]])
 SLICES_LAST = np.array([[0.0, 0, -1], [1, 0, 0], [0, -1, 0]])
+ALL_48 = [
+    np.eye(3)[list(axes)] * signs for axes in permutations(range(3)) for signs in product([1, -1], repeat=3)
+]
 
 
 def rotation(degrees: tuple[float, float, float]) -> np.ndarray:
