@@ -410,8 +410,9 @@ def is_available(device: str) -> bool:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-        return device == "cpu" or available[device]()
+        if device == "mps":
+            return torch.backends.mps.is_available()
+        return device == "cpu" or torch.cuda.is_available()
 
 
 def best_device() -> str:

@@ -609,7 +609,7 @@ def test_the_network_is_that_of_nnunets_planner():
     from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
 
     _, strides, kernels, *_ = get_pool_and_conv_props([1.0, 1.0], [320, 320], 4, 999999)
-    network = doctor.planned_network(doctor.FEATURES)
+    network: Any = doctor.planned_network(doctor.FEATURES)
     assert [list(stride) for stride in strides] == [list(s) for s in network.encoder.strides]
     assert [list(kernel) for kernel in kernels] == [[3, 3]] * len(doctor.FEATURES)
     assert {tuple(p.shape[2:]) for p in network.encoder.parameters() if p.ndim == 4} == {(3, 3)}

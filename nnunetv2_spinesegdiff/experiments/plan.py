@@ -100,7 +100,7 @@ class Plan:
         stage1_model = self._model(contrast, stage1) if stage1 else None
         alike = [s for s in self.description.systems if s.trainer_on(contrast) == model.trainer]
         for fold in self.description.folds:
-            needs = (_training(stage1_model, fold),) if stage1_model else ()
+            needs: tuple[str, ...] = (_training(stage1_model, fold),) if stage1_model else ()
             if stage1 and stage1_model and stage1.presegment:
                 needs += (_presegmenting(stage1_model),)
             trainer = stage1_model.trainer if stage1_model else None

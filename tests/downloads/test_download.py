@@ -269,6 +269,11 @@ def test_unsafe_and_damaged_zips_are_rejected(tmp_path, content, cause):
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def replace_zip(out: Path) -> None:
+    (out / "images.zip").write_bytes(b"mine")
+    shutil.rmtree(out / "images")
+
+
 @pytest.mark.parametrize(
     ("spoil", "cause"),
     [
@@ -276,7 +281,7 @@ def test_unsafe_and_damaged_zips_are_rejected(tmp_path, content, cause):
         (lambda out: (out / "images" / "2_t1.mha").write_bytes(b""), "changed.*2_t1.mha"),
         (lambda out: (out / "images" / unpacking.RECORD).unlink(), "not made by this command"),
         (lambda out: (out / "overview.csv").write_bytes(b"name,sex\n1"), "row 2"),
-        (lambda out: (out / "images.zip").write_bytes(b"mine") and shutil.rmtree(out / "images"), "another"),
+        (replace_zip, "another"),
     ],
 )
 def test_what_is_here_but_not_complete_is_reported_and_stays(shelf, tmp_path, spoil, cause):

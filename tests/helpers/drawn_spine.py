@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -84,5 +85,5 @@ def rows_of(rows: list[dict], structure: str) -> list[dict]:
     return [row for row in rows if row["structure"] == structure and row["number"] is not None]
 
 
-def measured(mask: np.ndarray, **more: np.ndarray) -> list[dict]:
+def measured(mask: np.ndarray, **more: Any) -> list[dict]:
     return measure_slice(mask, image_of(mask), MM, **more)
