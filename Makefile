@@ -1,6 +1,7 @@
 # make demo        segment two real example scans with the bundled model; results in OUT
 # make demo-train  run every step on a synthetic cohort, training included; results in OUT
-# make test        run all tests
+# make test        run the default tests
+# make test-all    run all tests, the slow ones included
 # make clean       remove the virtual environment, demo_out and build files
 #
 # Each target installs what it needs: a virtual environment in .venv and the package in it.
@@ -8,7 +9,7 @@ PYTHON ?= python3
 VENV ?= .venv
 OUT ?= demo_out/$(shell date +%Y-%m-%d_%H%M%S)
 
-.PHONY: demo demo-train test clean
+.PHONY: demo demo-train test test-all clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/spinesegdiff demo -o $(OUT)
@@ -16,10 +17,15 @@ demo: $(VENV)/installed
 demo-train: $(VENV)/installed_for_tests
 	$(VENV)/bin/spinesegdiff demo-train -o $(OUT)
 
-# Threads that wait must not keep a core from the other half of the tests. In their own order the longest files come
-# early; sorted by their number of tests they come last, and one half waits for the other.
+# Waiting threads must not keep a core from the other worker. Files run in their own order, because the longest come
+# early; sorted by their number of tests they would come last, and one worker would wait for the other.
+PYTEST = OMP_WAIT_POLICY=passive $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/installed_for_tests
-	OMP_WAIT_POLICY=passive $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
+
+test-all: $(VENV)/installed_for_tests
+	$(PYTEST) -m "slow or not slow"
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

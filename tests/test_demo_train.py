@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 
 import numpy as np
 import pandas as pd
-import pytest
 from nnunetv2_spinesegdiff.dataset_conversion.phantom.tables import GRADING_COLUMNS
 
 from nnunetv2_spinesegdiff import demo_train
 from nnunetv2_spinesegdiff.cli import build_parser, main
 from nnunetv2_spinesegdiff.environment import COMMANDS, TRAINERS
-from nnunetv2_spinesegdiff.errors import UserError
 
 from .helpers.masks import label_map, predictions, raw_dataset, write_volume
 
@@ -33,12 +30,7 @@ def test_every_command_of_ours_has_words_that_our_parser_takes(tmp_path):
     predictions = [words for words in commands if words[0] == "nnUNetv2_predict"]
     assert ["--no_refine" in words for words in predictions] == [True, False]
     assert ["--refine" in words for words in predictions] == [False, True]
-
-
-def test_the_unseen_patients_are_others(tmp_path):
-    cohort, unseen = (
-        shlex.split(line) for line in demo_train._commands(demo_train.DemoFolders(tmp_path), "cpu", 3)[:2]
-    )
+    cohort, unseen = commands[:2]
     assert cohort[cohort.index("--seed") + 1] != unseen[unseen.index("--seed") + 1]
 
 
@@ -64,18 +56,6 @@ def test_a_command_that_fails_ends_the_demo_with_its_last_line(tmp_path, monkeyp
     assert len(error.splitlines()) == 1
     assert (tmp_path / "out" / "logs" / "00_sh.txt").read_text() == "first\n"
     assert not (tmp_path / "never").exists()
-
-
-@pytest.mark.parametrize("kind", ["file", "full folder"])
-def test_only_a_new_folder_is_taken(tmp_path, kind):
-    output = tmp_path / "out"
-    if kind == "file":
-        output.touch()
-    else:
-        output.mkdir()
-        (output / "something").touch()
-    with pytest.raises(UserError, match=re.escape(f"{output}: ")):
-        demo_train.run_demo_train(output)
 
 
 def test_the_end_is_a_table_a_report_and_a_picture(tmp_path, capsys):

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "speed.py"
 
 
+@pytest.mark.slow
 def test_it_writes_its_tables(tmp_path):
     words = "--size 128 --widths 50 --presets fast --repeats 1 --num_samples 2 --samples 2"
     done = subprocess.run(

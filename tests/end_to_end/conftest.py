@@ -1,119 +1,104 @@
-"""One small cohort and one short training, made with the commands that a user types, for all tests here."""
+"""One small cohort and one short training for all tests here, made with the commands that a user types."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from dataclasses import dataclass
+import json
 from pathlib import Path
 
 import pytest
 
-EPOCHS, ITERATIONS = 2, 30
-TRAINER = f"nnUNetTrainerSpineSegDiff_{EPOCHS}epochs_{ITERATIONS}iters_width25"
+from nnunetv2_spinesegdiff.network.planned import scale_features
+
+from ..helpers.model_commands import DATASET, TRAINER, Workspace, shared
+
 STAGE1 = "nnUNetTrainerStage1_1epochs_2iters"
-DATASET = "501"
+SYSTEMS = {
+    "nnUNetTrainerStage1": "",
+    "nnUNetTrainerSpineSegDiff": "_T100_n1_width25",
+    "nnUNetTrainerSpineSegDiffFromNoise": "_n2_S1_width25",
+    "nnUNetTrainerSpineSegDiffNoIE": "_n2_S1_width25",
+    "nnUNetTrainerDiffUNet": "_n2_S2_width25",
+    "nnUNetTrainerIISDM": "_n2_S2_width25",
+}
+"""Every trainer of the paper, and suffixes with which it takes a moment."""
 
 
-@dataclass(frozen=True)
-class Workspace:
-    """nnU-Net's three folders and a shell that is set up as `eval "$(spinesegdiff env)"` leaves it."""
-
-    root: Path
-
-    @property
-    def raw(self) -> Path:
-        return self.root / "raw" / "Dataset501_SPIDER"
-
-    @property
-    def preprocessed(self) -> Path:
-        return self.root / "preprocessed" / "Dataset501_SPIDER"
-
-    def results(self, trainer: str = TRAINER) -> Path:
-        return self.root / "results" / "Dataset501_SPIDER" / f"{trainer}__nnUNetPlans__2d"
-
-    def environment(self, **changes: str) -> dict[str, str]:
-        return {
-            **os.environ,
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-            "nnUNet_raw": str(self.root / "raw"),
-            "nnUNet_preprocessed": str(self.root / "preprocessed"),
-            "nnUNet_results": str(self.root / "results"),
-            "nnUNet_def_n_proc": "2",
-            "nnUNet_n_proc_DA": "1",
-            **changes,
-        }
-
-    def run(self, command: str, *, fails: bool = False, **environment: str) -> str:
-        """Run a shell line after the `eval`; returns its output, stderr included."""
-        line = f'eval "$(spinesegdiff env)" && {command}'
-        done = subprocess.run(
-            ["sh", "-c", line],
-            env=self.environment(**environment),
-            capture_output=True,
-            text=True,
-            timeout=900,
-            cwd=self.root,
-        )
-        output = done.stdout + done.stderr
-        failed = done.returncode != 0
-        assert failed == fails, f"{command} ended with status {done.returncode}:\n{output[-3000:]}"
-        return output
-
-    def predict(
-        self, images: Path, output: Path, flags: str = "", trainer: str = TRAINER, fails: bool = False
-    ) -> str:
-        model = f"-d {DATASET} -c 2d -f 0 -tr {trainer} -device cpu -npp 1 -nps 1"
-        return self.run(f"nnUNetv2_predict -i {images} -o {output} {model} {flags}", fails=fails)
-
-
-@pytest.fixture(scope="session")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A phantom cohort, converted, planned and preprocessed: at 2 mm, so that training takes seconds."""
-    workspace = Workspace(tmp_path_factory.mktemp("end_to_end"))
-    workspace.run("spinesegdiff phantom -o cohort --patients 8 --seed 3 -np 2")
-    workspace.run(f"spinesegdiff convert -i cohort -d {DATASET} --contrast t2 -np 2")
+def plan(root: Path, patients: int, spacing: str) -> Workspace:
+    workspace = Workspace(root)
+    workspace.run(f"spinesegdiff phantom -o {root / 'cohort'} --patients {patients} --seed 3 -np 1")
+    workspace.run(f"spinesegdiff convert -i {root / 'cohort'} -d {DATASET} --contrast t2 -np 1")
     workspace.run(
-        f"nnUNetv2_plan_and_preprocess -d {DATASET} -c 2d --verify_dataset_integrity -npfp 2 -np 2 "
-        "-overwrite_target_spacing 4 2 2"
+        f"nnUNetv2_plan_and_preprocess -d {DATASET} -c 2d --verify_dataset_integrity -npfp 1 -np 1 "
+        f"-overwrite_target_spacing {spacing}"
     )
     return workspace
 
 
+def build_small(root: Path) -> None:
+    """Pixels of 4 mm, and a quarter of the planned features, so that training takes seconds."""
+    workspace = plan(root, 5, "4 4 4")
+    path = workspace.preprocessed / "nnUNetPlans.json"
+    plans = json.loads(path.read_text())
+    planned = plans["configurations"]["2d"]
+    planned["architecture"]["arch_kwargs"] = scale_features(planned["architecture"]["arch_kwargs"], 0.25)
+    planned["batch_size"] = 2
+    path.write_text(json.dumps(plans))
+
+
 @pytest.fixture(scope="session")
-def trained(planned: Workspace) -> Workspace:
-    """The same with both stages trained together, just enough to find a spine, and validated."""
-    planned.run(f"nnUNetv2_train {DATASET} 2d 0 -tr {TRAINER} -device cpu")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A phantom cohort of five patients, converted, planned and preprocessed."""
+    return Workspace(shared(tmp_path_factory, "planned", build_small))
+
+
+@pytest.fixture(scope="session")
+def planned_finely(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Eight patients with pixels of 2 mm, as nnU-Net plans them."""
+
+    def build(root: Path) -> None:
+        plan(root, 8, "4 2 2")
+
+    return Workspace(shared(tmp_path_factory, "planned_finely", build))
+
+
+@pytest.fixture(scope="session")
+def trained(planned: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Both stages trained together, and validated."""
+
+    def train(folder: Path) -> None:
+        planned.run(f"nnUNetv2_train {DATASET} 2d 0 -tr {TRAINER} -device cpu")
+
+    shared(tmp_path_factory, "trained", train)
     return planned
 
 
 @pytest.fixture(scope="session")
-def two_cases(planned: Workspace) -> Path:
-    """A folder with two images to predict."""
-    folder = planned.root / "two_cases"
-    folder.mkdir()
-    for image in sorted((planned.raw / "imagesTr").iterdir())[:2]:
-        (folder / image.name).write_bytes(image.read_bytes())
-    return folder
-
-
-@pytest.fixture(scope="session")
-def refined(trained: Workspace, two_cases: Path) -> Path:
-    """Predictions of the two images with --refine."""
-    trained.predict(two_cases, trained.root / "refined", "--refine")
-    return trained.root / "refined"
-
-
-@pytest.fixture(scope="session")
-def unrefined(trained: Workspace, two_cases: Path) -> Path:
-    """Predictions of the two images with --no_refine."""
-    trained.predict(two_cases, trained.root / "unrefined", "--no_refine")
-    return trained.root / "unrefined"
-
-
-@pytest.fixture(scope="session")
-def stage1_trained(planned: Workspace) -> str:
+def stage1_trained(planned: Workspace, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of a finished training of stage 1 alone."""
-    planned.run(f"nnUNetv2_train {DATASET} 2d 0 -tr {STAGE1} -device cpu")
+
+    def train(folder: Path) -> None:
+        planned.run(f"nnUNetv2_train {DATASET} 2d 0 -tr {STAGE1} -device cpu")
+
+    shared(tmp_path_factory, "stage1_trained", train)
     return STAGE1
+
+
+@pytest.fixture(scope="session")
+def two_cases(planned: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two images to predict."""
+
+    def copy(folder: Path) -> None:
+        for image in sorted((planned.raw / "imagesTr").iterdir())[:2]:
+            (folder / image.name).write_bytes(image.read_bytes())
+
+    return shared(tmp_path_factory, "two_cases", copy)
+
+
+@pytest.fixture(scope="session")
+def refined(trained: Workspace, two_cases: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Predictions of the two images with --refine and maps."""
+
+    def predict(out: Path) -> None:
+        trained.predict(two_cases, out, "--refine --save_uncertainty --save_probabilities")
+
+    return shared(tmp_path_factory, "refined", predict)

@@ -15,10 +15,13 @@ import torch
 from nnunetv2_spinesegdiff import SpineSegmenter
 from nnunetv2_spinesegdiff.diffusion.batching import BatchLimit
 
-from .conftest import DATASET, TRAINER, Workspace
-from .test_systems import SYSTEMS
+from ..helpers.model_commands import DATASET, TRAINER, Workspace, log_of
+from .conftest import SYSTEMS
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
 
 COMPILED = "nnUNetTrainerSpineSegDiff_2epochs_31iters_width25"
 IN_DDP = "nnUNetTrainerSpineSegDiff_1epochs_3iters_width25"
@@ -37,7 +40,7 @@ def predict(
     """Masks, and heatmaps where the flags ask for them."""
     out = workspace.root / f"on_card_{len(list(workspace.root.iterdir()))}"
     model = f"-d {DATASET} -c 2d -f 0 -tr {trainer} -npp 1 -nps 1"
-    workspace.run(f"nnUNetv2_predict -i {images} -o {out} {model} {flags}", nnUNet_compile=str(compiled))
+    workspace.shell(f"nnUNetv2_predict -i {images} -o {out} {model} {flags}", nnUNet_compile=str(compiled))
     files = [*out.glob("*.nii.gz"), *out.glob("uncertainty/*_uncertainty.nii.gz")]
     assert files
     return {path.name: sitk.GetArrayFromImage(sitk.ReadImage(str(path))) for path in files}
@@ -55,20 +58,15 @@ def assert_alike(found: dict[str, np.ndarray], expected: dict[str, np.ndarray], 
             assert (values == expected[name])[inside].mean() >= agreement, name
 
 
-def log_of(workspace: Workspace, trainer: str) -> str:
-    fold = workspace.results(trainer) / "fold_0"
-    return "".join(path.read_text() for path in fold.glob("training_log*.txt"))
-
-
 @pytest.fixture(scope="module")
 def on_card(trained: Workspace) -> Workspace:
     """A training on the card as nnU-Net does it where nothing is said: compiled, in float16."""
-    trained.run(f"nnUNetv2_train {DATASET} 2d 0 -tr {COMPILED}", nnUNet_compile="true")
+    trained.shell(f"nnUNetv2_train {DATASET} 2d 0 -tr {COMPILED}", nnUNet_compile="true")
     return trained
 
 
 def test_a_compiled_training_learns_validates_and_predicts(on_card: Workspace, two_cases: Path):
-    log = log_of(on_card, COMPILED)
+    log = log_of(on_card.results(COMPILED) / "fold_0")
     assert "Using torch.compile" in log
     assert "Dice on" in log  # of both stages, by the final validation
     fold = on_card.results(COMPILED) / "fold_0"
@@ -99,8 +97,8 @@ def test_half_precision_and_compiled_parts_hardly_change_a_mask(
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_every_system_trains_compiled(system: str, planned: Workspace, two_cases: Path):
     name = f"{system}_1epochs_3iters{SYSTEMS[system]}"
-    planned.run(f"nnUNetv2_train {DATASET} 2d 0 -tr {name}", nnUNet_compile="true")
-    assert "Using torch.compile" in log_of(planned, name)
+    planned.shell(f"nnUNetv2_train {DATASET} 2d 0 -tr {name}", nnUNet_compile="true")
+    assert "Using torch.compile" in log_of(planned.results(name) / "fold_0")
     assert (planned.results(name) / "fold_0" / "validation" / "summary.json").is_file()
     assert len(predict(planned, two_cases, "", name)) == 2
 
@@ -110,7 +108,7 @@ def test_ddp_starts_on_the_card(planned: Workspace, two_cases: Path, tmp_path: P
     # nnU-Net's worker processes import the file again.
     body = DDP.format(port=29517, dataset=DATASET, trainer=IN_DDP).strip().replace("\n", "\n    ")
     script.write_text(f"if __name__ == '__main__':\n    {body}\n")
-    planned.run(f"python {script}", nnUNet_compile="true")
+    planned.shell(f"python {script}", nnUNet_compile="true")
     assert (planned.results(IN_DDP) / "fold_0" / "validation" / "summary.json").is_file()
     assert len(predict(planned, two_cases, "--refine", IN_DDP)) == 2
 

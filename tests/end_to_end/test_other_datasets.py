@@ -10,9 +10,9 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from .conftest import Workspace
+from ..helpers.model_commands import Workspace
 
-TRAINER = "nnUNetTrainerSpineSegDiff_1epochs_2iters_width25"
+TRAINER = "nnUNetTrainerSpineSegDiff_1epochs_2iters_width10"
 
 
 def write_dataset(folder: Path, rng: np.random.Generator, cases: int = 6) -> None:
@@ -42,7 +42,7 @@ def write_dataset(folder: Path, rng: np.random.Generator, cases: int = 6) -> Non
 def regions(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = Workspace(tmp_path_factory.mktemp("regions"))
     write_dataset(workspace.root / "raw" / "Dataset600_Regions", np.random.default_rng(0))
-    workspace.run("nnUNetv2_plan_and_preprocess -d 600 -c 2d --verify_dataset_integrity -npfp 2 -np 2")
+    workspace.run("nnUNetv2_plan_and_preprocess -d 600 -c 2d --verify_dataset_integrity -npfp 1 -np 1")
     workspace.run(f"nnUNetv2_train 600 2d 0 -tr {TRAINER} -device cpu")
     return workspace
 
@@ -58,7 +58,7 @@ def test_regions_and_ignore_label_train_and_predict(regions: Workspace) -> None:
     output = regions.root / "predicted"
     regions.run(
         f"nnUNetv2_predict -i {images} -o {output} -d 600 -c 2d -f 0 -tr {TRAINER} -device cpu --refine "
-        "-npp 1 -nps 1"
+        "-npp 0 -nps 0"
     )
     masks = [sitk.GetArrayFromImage(sitk.ReadImage(str(path))) for path in sorted(output.glob("*.nii.gz"))]
     assert len(masks) == 6

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from nnunetv2_spinesegdiff.training import trainers
 from nnunetv2_spinesegdiff.training.diffusion_trainer import scale_features
 
-from .conftest import Workspace
+from ..helpers.model_commands import Workspace
 
 BUDGETS = {
     "nnUNetTrainerStage1": 400,
@@ -38,6 +38,9 @@ EPOCHS = 100
 CPU = torch.device("cpu")
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module", autouse=True)
 def all_cores() -> Iterator[None]:
     """These networks are large enough to gain by them."""
@@ -48,9 +51,9 @@ def all_cores() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def four_slices(planned: Workspace) -> tuple[Tensor, Tensor]:
+def four_slices(planned_finely: Workspace) -> tuple[Tensor, Tensor]:
     """Preprocessed images (4, 1, H, W) and labels (4, 1, H, W), padded to what the network halves."""
-    folder = str(planned.preprocessed / "nnUNetPlans_2d")
+    folder = str(planned_finely.preprocessed / "nnUNetPlans_2d")
     kind = infer_dataset_class(folder)
     loaded = [kind(folder, [case]).load_case(case) for case in sorted(kind.get_identifiers(folder))[:4]]
     images = [torch.from_numpy(np.asarray(data[:])[:, 0, ::2, ::2]) for data, *_ in loaded]
@@ -66,14 +69,14 @@ def four_slices(planned: Workspace) -> tuple[Tensor, Tensor]:
 
 
 @pytest.fixture
-def make_trainer(planned: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
-    monkeypatch.setenv("nnUNet_preprocessed", str(planned.root / "preprocessed"))
+def make_trainer(planned_finely: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
+    monkeypatch.setenv("nnUNet_preprocessed", str(planned_finely.root / "preprocessed"))
     monkeypatch.setenv("nnUNet_results", str(tmp_path))
     monkeypatch.delenv("spinesegdiff_stage1", raising=False)
-    plans = json.loads((planned.preprocessed / "nnUNetPlans.json").read_text())
+    plans = json.loads((planned_finely.preprocessed / "nnUNetPlans.json").read_text())
     architecture = plans["configurations"]["2d"]["architecture"]
     architecture["arch_kwargs"] = scale_features(architecture["arch_kwargs"], 0.5)
-    dataset_json = json.loads((planned.preprocessed / "dataset.json").read_text())
+    dataset_json = json.loads((planned_finely.preprocessed / "dataset.json").read_text())
 
     def make(system: str, budget: int) -> Any:
         torch.manual_seed(0)

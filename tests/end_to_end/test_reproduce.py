@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from .conftest import DATASET, Workspace
+from ..helpers.model_commands import DATASET, Workspace
 
 TRAINER = "nnUNetTrainerDiffUNet_1epochs_1iters_width10_n1_S1"
 DESCRIPTION = f"""\
@@ -28,6 +28,8 @@ systems:
   - {{name: Two chains, trainer: {TRAINER}, predict: {{num_samples: 2}}}}
   - {{name: Stock prediction, trainer: {TRAINER}}}
 """
+pytestmark = pytest.mark.slow
+
 NO_WORKERS = {"nnUNet_npp": "0", "nnUNet_nps": "0", "nnUNet_n_proc_DA": "0", "nnUNet_def_n_proc": "1"}
 """Every worker would be a process that imports torch."""
 
@@ -54,7 +56,7 @@ class Table:
         return in_shell(self.workspace, f"spinesegdiff {self.words}")
 
     def finished(self) -> set[str]:
-        listed = self.workspace.run(f"spinesegdiff {self.words} --dry_run").splitlines()
+        listed = self.workspace.shell(f"spinesegdiff {self.words} --dry_run").splitlines()
         return {line.split()[1] for line in listed if line.startswith("finished")}
 
     def run_until_killed(self, happened: Callable[[], bool]) -> None:
@@ -98,15 +100,15 @@ class Table:
 
 def in_shell(workspace: Workspace, line: str) -> str:
     exports = " ".join(f"{name}={value}" for name, value in NO_WORKERS.items())
-    return workspace.run(f"export {exports} && {line}")
+    return workspace.shell(f"export {exports} && {line}")
 
 
 @pytest.fixture(scope="module")
-def killed(planned: Workspace) -> Table:
+def killed(planned_finely: Workspace) -> Table:
     """Killed in a training, in a prediction of ours and in a stock one; then run to the end."""
-    description = planned.root / "small.yaml"
+    description = planned_finely.root / "small.yaml"
     description.write_text(DESCRIPTION)
-    table = Table(planned, description, planned.root / "killed")
+    table = Table(planned_finely, description, planned_finely.root / "killed")
     table.run_until_killed(lambda: table.log_says(f"train-d501-{TRAINER}-f1", "Epoch 0"))
     assert table.finished() == {f"train-d501-{TRAINER}-f0"}
 
@@ -139,7 +141,9 @@ def test_a_table_that_was_killed_equals_one_that_was_not(killed: Table) -> None:
 
 def test_the_finished_table_can_be_evaluated(killed: Table) -> None:
     """Its Dice is nnU-Net's, and its geometry and distances come along."""
-    told = killed.workspace.run(f"spinesegdiff evaluate --reproduced {killed.out} -o {killed.out}/evaluation")
+    told = killed.workspace.shell(
+        f"spinesegdiff evaluate --reproduced {killed.out} -o {killed.out}/evaluation"
+    )
     table = (killed.out / "table.md").read_text().splitlines()
     assert table[:6] == told.splitlines()[:6]
     scores = pd.read_csv(killed.out / "evaluation" / "scores.csv", dtype={"fold": str})

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import json
-import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-import torch
 
-from . import one_process
-from .conftest import DATASET, Workspace
+from ..helpers.model_commands import DATASET, Workspace, load, log_of, masks_of, shared
+from .conftest import SYSTEMS
 
-SYSTEMS = {
-    "nnUNetTrainerStage1": "",
-    "nnUNetTrainerSpineSegDiff": "_T100_n1_width25",
-    "nnUNetTrainerSpineSegDiffFromNoise": "_n2_S1_width25",
-    "nnUNetTrainerSpineSegDiffNoIE": "_n2_S1_width25",
-    "nnUNetTrainerDiffUNet": "_n2_S2_width25",
-    "nnUNetTrainerIISDM": "_n2_S2_width25",
-}
 IN_3D = ("nnUNetTrainerStage1", "nnUNetTrainerDiffUNet", "nnUNetTrainerSpineSegDiff")
 DATASET_3D = "503"
-IN_TEST_COMMANDS = "nnUNetTrainerSpineSegDiff"
-"""In 2D every one of these steps, and more, is a test of `test_commands`."""
 
 
 def train_resume_predict_and_install(
@@ -38,43 +27,46 @@ def train_resume_predict_and_install(
     def fold(trainer: str) -> Path:
         return workspace.root / "results" / name / f"{trainer}__nnUNetPlans__{configuration}" / "fold_0"
 
+    train = f"nnUNetv2_train {dataset} {configuration} 0 -device cpu -tr"
     model = f"-d {dataset} -c {configuration} -f 0 -tr {three}"
     predict = f"nnUNetv2_predict -i {images} {model} -device cpu -npp 0 -nps 0 -o"
-    archive, elsewhere = out / "model.zip", out / "elsewhere"
+    elsewhere = out / "elsewhere"
     elsewhere.mkdir(parents=True)
+    workspace.run(f"{train} {two}")
     fold(three).mkdir(parents=True)
-    commands = [
-        f"nnUNetv2_train {dataset} {configuration} 0 -tr {two} -device cpu",
-        f"cp {fold(two) / 'checkpoint_final.pth'} {fold(three) / 'checkpoint_latest.pth'}",
-        f"nnUNetv2_train {dataset} {configuration} 0 -tr {three} -device cpu --c",
-        f"{predict} {out / 'here'}",
-        f"nnUNetv2_export_model_to_zip {model} -o {archive}",
-        f"nnUNet_results={elsewhere} nnUNetv2_install_pretrained_model_from_zip {archive}",
-        f"{predict} {out / 'there'}",
-    ]
-    words = " ".join(shlex.quote(command) for command in commands)
-    workspace.run(f"nnUNet_n_proc_DA=0 python {one_process.__file__} {words}")
+    shutil.copy(fold(two) / "checkpoint_final.pth", fold(three) / "checkpoint_latest.pth")
+    workspace.run(f"{train} {three} --c")
+    workspace.run(f"{predict} {out / 'here'}")
+    workspace.run(f"nnUNetv2_export_model_to_zip {model} -o {out / 'model.zip'}")
+    install = f"nnUNetv2_install_pretrained_model_from_zip {out / 'model.zip'}"
+    workspace.run(install, nnUNet_results=str(elsewhere))
+    workspace.run(f"{predict} {out / 'there'}", nnUNet_results=str(elsewhere))
 
     assert (elsewhere / name / fold(three).parent.name / "plans.json").is_file()
-    log = "".join(path.read_text() for path in fold(three).glob("training_log*.txt"))
+    log = log_of(fold(three))
     assert "Epoch 2" in log
     assert "Epoch 1" not in log
-    checkpoint = torch.load(fold(three) / "checkpoint_final.pth", map_location="cpu", weights_only=False)
-    assert checkpoint["current_epoch"] == 3
-    assert checkpoint["trainer_name"] == three
+    checkpoint = load(fold(three) / "checkpoint_final.pth")
+    assert (checkpoint["current_epoch"], checkpoint["trainer_name"]) == (3, three)
     summary = json.loads((fold(three) / "validation" / "summary.json").read_text())
     assert len(summary["metric_per_case"]) >= 1
     assert np.isfinite(summary["foreground_mean"]["Dice"])
-    names = sorted(image.name.replace("_0000", "") for image in images.iterdir())
-    for mask in names:
-        assert (out / "here" / mask).read_bytes() == (out / "there" / mask).read_bytes()
+    assert len(masks_of(out / "here")) == len(list(images.iterdir()))
+    assert masks_of(out / "here") == masks_of(out / "there")
+    for mask in masks_of(out / "here"):
         found = sitk.ReadImage(str(out / "here" / mask))
         scan = sitk.ReadImage(str(images / mask.replace(".nii.gz", "_0000.nii.gz")))
         assert found.GetSize() == scan.GetSize()
         assert set(np.unique(sitk.GetArrayFromImage(found))) <= {0, 1, 2, 3}
 
 
-@pytest.mark.parametrize("system", [system for system in SYSTEMS if system != IN_TEST_COMMANDS])
+@pytest.mark.parametrize(
+    "system",
+    [
+        "nnUNetTrainerDiffUNet",
+        *(pytest.param(s, marks=pytest.mark.slow) for s in SYSTEMS if s != "nnUNetTrainerDiffUNet"),
+    ],
+)
 def test_in_2d(system: str, planned: Workspace, two_cases: Path, tmp_path: Path) -> None:
     train_resume_predict_and_install(planned, system, DATASET, "2d", two_cases, tmp_path)
 
@@ -82,25 +74,26 @@ def test_in_2d(system: str, planned: Workspace, two_cases: Path, tmp_path: Path)
 @pytest.fixture(scope="module")
 def planned_3d(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """Whole volumes of a phantom cohort, at 8 mm."""
-    workspace = Workspace(tmp_path_factory.mktemp("end_to_end_3d"))
-    workspace.run("spinesegdiff phantom -o cohort --patients 5 --seed 4 -np 2")
-    workspace.run(f"spinesegdiff convert -i cohort -d {DATASET_3D} --contrast t2 --dim 3d -np 2")
-    workspace.run(
-        f"nnUNetv2_plan_and_preprocess -d {DATASET_3D} -c 3d_fullres -npfp 2 -np 2 "
-        "-overwrite_target_spacing 8 8 8"
-    )
-    return workspace
+
+    def build(root: Path) -> None:
+        workspace = Workspace(root)
+        workspace.run(f"spinesegdiff phantom -o {root / 'cohort'} --patients 5 --seed 4 -np 1")
+        workspace.run(
+            f"spinesegdiff convert -i {root / 'cohort'} -d {DATASET_3D} --contrast t2 --dim 3d -np 1"
+        )
+        workspace.run(
+            f"nnUNetv2_plan_and_preprocess -d {DATASET_3D} -c 3d_fullres -npfp 1 -np 1 "
+            "-overwrite_target_spacing 8 8 8"
+        )
+
+    return Workspace(shared(tmp_path_factory, "planned_3d", build))
 
 
-@pytest.fixture(scope="module")
-def one_volume(planned_3d: Workspace) -> Path:
-    folder = planned_3d.root / "one_volume"
-    folder.mkdir()
-    image = min((planned_3d.root / "raw").glob("*/imagesTr/*"))
-    (folder / image.name).write_bytes(image.read_bytes())
-    return folder
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("system", IN_3D)
-def test_in_3d(system: str, planned_3d: Workspace, one_volume: Path, tmp_path: Path) -> None:
-    train_resume_predict_and_install(planned_3d, system, DATASET_3D, "3d_fullres", one_volume, tmp_path)
+def test_in_3d(system: str, planned_3d: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "one_volume").mkdir()
+    shutil.copy(min((planned_3d.root / "raw").glob("*/imagesTr/*")), tmp_path / "one_volume")
+    train_resume_predict_and_install(
+        planned_3d, system, DATASET_3D, "3d_fullres", tmp_path / "one_volume", tmp_path / "out"
+    )

@@ -110,17 +110,22 @@ def run(model: Path, cases: HeldOutCases, folds: tuple[int, ...] = (0, 1, 2)) ->
     return calibrate(model, folds, cases, PredictionSettings(), device=torch.device("cpu"))
 
 
-def test_every_case_is_predicted_by_the_fold_that_did_not_see_it(model, cases, predicted):
-    run(model, cases)
-    assert predicted["asked"] == [((i // 4,), f"case{i:02d}") for i in range(12)]
-
-
-def test_temperatures_undo_what_made_the_model_too_sure(model, cases, predicted):
+def test_held_out_cases_undo_what_made_the_model_too_sure(model, cases, predicted):
     fitted = run(model, cases)
+    assert predicted["asked"] == [((i // 4,), f"case{i:02d}") for i in range(12)]
     assert np.allclose(fitted.stored["temperatures"], SHARPENED, rtol=0.1)
     errors = fitted.stored["expected_calibration_error"]
     assert list(errors) == ["stage 1", "refined", "calibrated"]
     assert errors["calibrated"] < 0.02 < errors["refined"] < errors["stage 1"]
+    for word in ("12 validation cases", "background", "calibrated", "ivd", "factor"):
+        assert word in report(fitted)
+    plans = json.loads((model / "plans.json").read_text())
+    assert {**plans, "spinesegdiff": None} == {**PLANS, "spinesegdiff": None}
+    assert plans["spinesegdiff"]["sampler"] == PLANS["spinesegdiff"]["sampler"]
+    found = stored_calibration(plans, RECORD)
+    assert found is not None
+    assert found.temperatures == fitted.stored["temperatures"]
+    assert found.area_quantiles["ivd"] == fitted.stored["areas"]["ivd"]["quantile"]
 
 
 def test_a_model_without_a_stage_1_is_calibrated_too(model, cases, predicted):
@@ -160,16 +165,6 @@ def test_areas_are_split_conformal(model, cases, predicted):
     assert list(fitted.stored["areas"]) == ["spinal_canal", "vertebrae", "ivd"]
 
 
-def test_cases_that_are_not_labelled_completely_tell_nothing_about_areas(model, cases, predicted):
-    def made(case: str, seed: int) -> Measured:
-        m = measured(case, seed)
-        return replace(m, true=np.full(3, np.nan)) if seed < 4 else m
-
-    predicted["made"] = made
-    assert all(area["quantile"] is None for area in run(model, cases).stored["areas"].values())
-    assert "no bounds: too few cases" in report(run(model, cases))
-
-
 def test_one_fold_is_held_against_itself_in_blocks(model, cases, predicted):
     """Else a user who trained one fold would not learn what calibrating did."""
     fitted = run(model, cases, (1,))
@@ -177,41 +172,25 @@ def test_one_fold_is_held_against_itself_in_blocks(model, cases, predicted):
     assert fitted.stored["expected_calibration_error"]["calibrated"] < 0.03
 
 
-def test_what_is_stored_is_what_prediction_finds(model, cases, predicted):
-    fitted = run(model, cases)
-    plans = json.loads((model / "plans.json").read_text())
-    assert {**plans, "spinesegdiff": None} == {**PLANS, "spinesegdiff": None}
-    assert plans["spinesegdiff"]["sampler"] == PLANS["spinesegdiff"]["sampler"]
-    found = stored_calibration(plans, RECORD)
-    assert found is not None
-    assert found.temperatures == fitted.stored["temperatures"]
-    assert found.area_quantiles["ivd"] == fitted.stored["areas"]["ivd"]["quantile"]
-
-
-@pytest.mark.parametrize("name", ["checkpoint", "refine", "mirroring", "mirror_refinement"])
-def test_other_predictions_are_not_calibrated_and_say_so(model, cases, predicted, capsys, name):
-    run(model, cases)
-    plans = json.loads((model / "plans.json").read_text())
-    assert stored_calibration(plans, {**RECORD, name: "other"}) is None
-    assert "calibrated for other settings" in capsys.readouterr().out
-
-
-def test_the_seed_of_the_noise_and_the_precision_do_not_matter_the_depth_does(model, cases, predicted):
-    run(model, cases)
-    plans = json.loads((model / "plans.json").read_text())
-    same = {**RECORD, "precision": "bfloat16", "sampler": {"t_start": 30, "seed": 5}}
-    assert stored_calibration(plans, same) is not None
-    assert stored_calibration(plans, {**RECORD, "sampler": {"t_start": 10, "seed": 0}}) is None
-
-
-def test_a_calibration_of_an_earlier_version_fits_the_same_prediction(model, cases, predicted):
+@pytest.mark.parametrize(
+    ("changes", "fits"),
+    [
+        *(({name: "other"}, False) for name in ("checkpoint", "refine", "mirroring", "mirror_refinement")),
+        ({"precision": "bfloat16", "sampler": {"t_start": 30, "seed": 5}}, True),
+        ({"sampler": {"t_start": 10, "seed": 0}}, False),
+        # A calibration of an earlier version has no stage1_weight.
+        ({"sampler": {"t_start": 30, "seed": 5, "stage1_weight": 0.0}}, True),
+        ({"sampler": {"t_start": 30, "seed": 5, "stage1_weight": 0.5}}, False),
+    ],
+)
+def test_a_calibration_is_for_predictions_of_its_kind(model, cases, predicted, capsys, changes, fits):
     run(model, cases)
     plans = json.loads((model / "plans.json").read_text())
     for calibration in plans["spinesegdiff"]["calibrations"]:
-        del calibration["kind"]["sampler"]["stage1_weight"]
-    sampler = {"t_start": 30, "seed": 5, "stage1_weight": 0.0}
-    assert stored_calibration(plans, {**RECORD, "sampler": sampler}) is not None
-    assert stored_calibration(plans, {**RECORD, "sampler": {**sampler, "stage1_weight": 0.5}}) is None
+        if "stage1_weight" in changes.get("sampler", ()):
+            del calibration["kind"]["sampler"]["stage1_weight"]
+    assert (stored_calibration(plans, {**RECORD, **changes}) is not None) == fits
+    assert ("calibrated for other settings" in capsys.readouterr().out) == (not fits)
 
 
 def test_a_model_keeps_one_calibration_a_kind(model, cases, predicted):
@@ -224,15 +203,14 @@ def test_a_model_keeps_one_calibration_a_kind(model, cases, predicted):
     assert stored[1]["folds"] == [0, 1]
 
 
-def test_without_any_case_nothing_is_stored(model, cases, predicted):
+def test_cases_that_cannot_be_predicted_are_reported_and_without_any_nothing_is_stored(
+    model, cases, predicted
+):
     before = (model / "plans.json").read_text()
     predicted["made"] = lambda case, seed: None
-    with pytest.raises(UserError, match=r"no validation case could be predicted.*case00: is constant"):
+    with pytest.raises(UserError, match=r"no validation case.*case00: is constant"):
         run(model, cases)
     assert (model / "plans.json").read_text() == before
-
-
-def test_a_case_that_was_left_out_is_told(model, cases, predicted):
     predicted["made"] = lambda case, seed: None if seed == 5 else measured(case, seed)
     fitted = run(model, cases)
     assert fitted.failures == ["case05: is constant"]
@@ -240,14 +218,14 @@ def test_a_case_that_was_left_out_is_told(model, cases, predicted):
 
 
 def test_folds_and_cases_that_are_not_there_are_refused(model, cases, predicted, tmp_path):
-    with pytest.raises(UserError, match="holds 3 folds, no fold 7"):
+    with pytest.raises(UserError, match="no fold 7"):
         run(model, cases, (7,))
-    with pytest.raises(UserError, match="case00: a validation case of fold 0 without image"):
+    with pytest.raises(UserError, match=r"case00: .*fold 0"):
         run(model, replace(cases, images={}), (0,))
     Path(cases.labels["case06"]).unlink()
-    with pytest.raises(UserError, match="case06: a validation case of fold 1 without image or label"):
+    with pytest.raises(UserError, match=r"case06: .*fold 1"):
         run(model, cases)
-    with pytest.raises(UserError, match=r"nothing\.json: there is no such file"):
+    with pytest.raises(UserError, match=r"nothing\.json: "):
         run(model, replace(cases, splits=tmp_path / "nothing.json"), (0,))
 
 
@@ -259,9 +237,3 @@ def test_all_finished_folds_are_taken_but_the_one_that_holds_nothing_out(tmp_pat
     assert trained_folds(tmp_path, "checkpoint_final.pth") == [0, 3]
     with pytest.raises(UserError, match="no trained fold with checkpoint_best"):
         trained_folds(tmp_path, "checkpoint_best.pth")
-
-
-def test_the_report_names_heads_systems_and_structures(model, cases, predicted):
-    told = report(run(model, cases))
-    for word in ("12 validation cases of fold(s) 0, 1, 2", "background", "calibrated", "ivd", "factor"):
-        assert word in told

@@ -9,12 +9,11 @@ from functools import partialmethod
 import numpy as np
 import pytest
 import torch
-from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
 
-from ..small_plans import image
+from ..helpers.model_plans import image
 
 
 @pytest.fixture(autouse=True)
@@ -51,26 +50,3 @@ def test_nnunet_compile_changes_no_mask_and_no_map(make_model, monkeypatch, back
     for name in ("uncertainty", "stage1"):
         before, after = (getattr(made._current, name) for made in (plain, compiled))
         assert np.allclose(before, after, atol=5e-3)
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_its_parts_are_compiled_and_its_numbers_stay(make_model, monkeypatch):
-    model, scan = make_model(), image(1, 1, 20, 30)
-    settings = PredictionSettings(save_uncertainty=True)
-    expected = model.predictor(SpineSegDiffPredictor, settings=settings)
-    logits = expected.predict_logits_from_preprocessed_data(scan)
-    plain, compiled = nnUNetPredictor.initialize_from_trained_model_folder, []
-
-    def compiling(self, *args):
-        """As nnU-Net does it with nnUNet_compile on CUDA."""
-        plain(self, *args)
-        self.network = torch.compile(self.network)
-
-    monkeypatch.setattr(nnUNetPredictor, "initialize_from_trained_model_folder", compiling)
-    monkeypatch.setattr(
-        torch.nn.Module, "compile", lambda part: compiled.append(type(part).__name__)
-    )  # no compiler is asked for: what it makes of each part is torch's own concern
-    predictor = model.predictor(SpineSegDiffPredictor, settings=settings)
-    found = predictor.predict_logits_from_preprocessed_data(scan)
-    assert compiled == ["PlainConvUNet", "DenoisingUNet"]
-    assert torch.equal(found, logits)

@@ -22,7 +22,7 @@ from nnunetv2_spinesegdiff.uncertainty.conformal import area_bounds
 from nnunetv2_spinesegdiff.uncertainty.stored import Calibration
 from nnunetv2_spinesegdiff.uncertainty.temperature import temperature_scaled
 
-from ..small_plans import image
+from ..helpers.model_plans import image
 
 REGIONS = {"background": 0, "whole": [1, 2], "core": [2]}
 
@@ -175,24 +175,6 @@ def _unsure_where_bright(network, image, axes, **kwargs) -> Predicted:
     return Predicted(logits, logits, Sampled([logits], False))
 
 
-def test_a_file_of_two_axes_gets_maps_of_two_axes_and_areas(make_model, tmp_path):
-    pixels = np.random.default_rng(0).normal(100, 20, (25, 40)).astype(np.float32)
-    scan = sitk.GetImageFromArray(pixels)
-    scan.SetSpacing((1.0, 1.25))
-    (tmp_path / "scans").mkdir()
-    sitk.WriteImage(scan, str(tmp_path / "scans" / "a_0000.nii.gz"))
-    predictor = ours(make_model())
-    predictor.calibration = Calibration([1.0] * 4, {"spinal_canal": 0.1, "vertebrae": 0.1, "ivd": 0.1})
-    found = predicted(predictor, tmp_path / "scans", tmp_path / "out")
-    heatmap = sitk.ReadImage(str(found / "uncertainty" / "a_uncertainty.nii.gz"))
-    assert (heatmap.GetSize(), heatmap.GetSpacing()) == ((40, 25), (1.0, 1.25))
-    rows, mask = pd.read_csv(found / "uncertainty" / "confidence.csv"), array(found / "a.nii.gz")
-    assert rows["volume_mm3"].isna().all()
-    assert np.allclose(rows["area_mm2"], [(mask == label).sum() * 1.25 for label in (1, 2, 3)])
-    low, high = area_bounds(rows["area_mm2"].to_numpy(), 0.1, 1.25)
-    assert np.allclose(rows[["area_low", "area_high"]], np.stack([low, high], 1), rtol=1e-5)
-
-
 @pytest.mark.parametrize("temperatures", [None, [2.0, 0.5, 1.5, 1.0]])
 def test_maps_over_folds_are_their_mean_or_what_they_say_together_where_that_is_less_sure(
     make_model, temperatures
@@ -216,50 +198,26 @@ def test_maps_over_folds_are_their_mean_or_what_they_say_together_where_that_is_
     assert np.allclose(maps[2][1], (maps[0][1] + maps[1][1]) / 2, atol=1e-5)
 
 
-def test_folds_that_contradict_each_other_are_unsure_together(make_model, monkeypatch):
-    """Each fold is sure, of another class: no mean of their maps would tell."""
-    predictor = make_model().predictor(
-        SpineSegDiffPredictor, (0, 1), settings=PredictionSettings(save_uncertainty=True)
-    )
-    ways = iter([0, 1])
-
-    def sure(network, x, axes, **kwargs):
-        logits = torch.zeros(1, 4, *x.shape[2:])
-        logits[:, next(ways)] = 12.0
-        return Predicted(logits, logits, Sampled([logits], False))
-
-    monkeypatch.setattr(predictor_module, "predict_mirrored", sure)
-    predictor.predict_logits_from_preprocessed_data(image(1, 1, 16, 24))
-    assert predictor._current.uncertainty.max(0).min() > 0.3
-
-
-def test_an_array_in_memory_is_segmented_as_by_the_stock_predictor(make_model):
+def test_an_array_in_memory_is_segmented_as_by_the_stock_predictor_and_gets_maps(make_model, tmp_path):
     """nnU-Net's way of predicting from Python, without files."""
     model, pixels = make_model(), image(1, 1, 25, 40).numpy()
+    stock, predictor = model.predictor(nnUNetPredictor), ours(model)
     masks = [
         made.predict_single_npy_array(pixels, {"spacing": [1.0, 1.0, 1.0]})
-        for made in (model.predictor(nnUNetPredictor), model.predictor(SpineSegDiffPredictor))
+        for made in (stock, model.predictor(SpineSegDiffPredictor))
     ]
     assert masks[0].any()
     assert np.array_equal(*masks)
-
-
-def test_an_array_in_memory_gets_maps_and_rows_and_no_overlay(make_model, tmp_path):
-    predictor = ours(make_model())
-    arrays = [image(1, 1, 25, 40).numpy()] * 2
     properties = [{**ITK_PLACE, "spacing": [4.0, 1.25, 1.0]}] * 2
     (tmp_path / "out").mkdir()
     outputs = [str(tmp_path / "out" / name) for name in "ab"]
     predictor.predict_from_list_of_npy_arrays(
-        arrays, None, properties, outputs, 1, num_processes_segmentation_export=1
+        [pixels] * 2, None, properties, outputs, 1, num_processes_segmentation_export=1
     )
-    found = {path.name for path in (tmp_path / "out" / "uncertainty").iterdir()}
-    assert found == {
-        ".rows",
-        "confidence.csv",
-        *(f"{name}_uncertainty{kind}.nii.gz" for name in "ab" for kind in ("", "_per_class")),
-    }
-    assert set(pd.read_csv(tmp_path / "out" / "uncertainty" / "confidence.csv")["case"]) == {"a", "b"}
+    folder = tmp_path / "out" / "uncertainty"
+    maps = {f"{name}_uncertainty{kind}.nii.gz" for name in "ab" for kind in ("", "_per_class")}
+    assert {path.name for path in folder.iterdir()} == {".rows", "confidence.csv", *maps}
+    assert set(pd.read_csv(folder / "confidence.csv")["case"]) == {"a", "b"}
 
 
 def test_going_on_predicts_again_what_is_truncated_and_nothing_else(make_model, two_scans, tmp_path):
@@ -277,68 +235,20 @@ def test_going_on_predicts_again_what_is_truncated_and_nothing_else(make_model, 
     assert {path for path in output.rglob("*") if path.is_file()} == set(wanted)
 
 
-def test_nothing_of_an_earlier_prediction_stays_beside_a_new_mask(make_model, two_scans, tmp_path):
+def test_nothing_of_an_earlier_prediction_stays_with_a_new_mask(make_model, two_scans, tmp_path):
     model = make_model()
     output = predicted(ours(model), two_scans, tmp_path / "out")
-    again = model.predictor(SpineSegDiffPredictor, settings=PredictionSettings())
-    again.predict_from_files_sequential(str(two_scans), str(output), False, True)
+
+    def predict_without_maps() -> None:
+        again = model.predictor(SpineSegDiffPredictor, settings=PredictionSettings())
+        again.predict_from_files_sequential(str(two_scans), str(output), False, True)
+
+    away = tmp_path / "b_0000.nii.gz"
+    (two_scans / away.name).rename(away)
+    predict_without_maps()
+    assert set(pd.read_csv(output / "uncertainty" / "confidence.csv")["case"]) == {"b"}
+    away.rename(two_scans / away.name)
+    predict_without_maps()
     assert not (output / "uncertainty").exists()
     assert not list(output.glob("*.npz"))
     assert len(list(output.glob("*.nii.gz"))) == 2
-
-
-def test_a_table_loses_the_rows_of_cases_that_have_no_maps_now(make_model, two_scans, tmp_path):
-    model = make_model()
-    output = predicted(ours(model), two_scans, tmp_path / "out")
-    (two_scans / "b_0000.nii.gz").unlink()
-    again = model.predictor(SpineSegDiffPredictor, settings=PredictionSettings())
-    again.predict_from_files_sequential(str(two_scans), str(output), False, True)
-    assert set(pd.read_csv(output / "uncertainty" / "confidence.csv")["case"]) == {"b"}
-
-
-def test_a_run_in_another_way_that_is_stopped_and_gone_on_with_mixes_no_masks(
-    make_model, two_scans, tmp_path, monkeypatch
-):
-    model = make_model()
-    unrefined = PredictionSettings(refine=False, save_uncertainty=True)
-    expected = predicted(
-        model.predictor(SpineSegDiffPredictor, settings=unrefined), two_scans, tmp_path / "expected"
-    )
-    output = predicted(ours(model), two_scans, tmp_path / "out")
-    assert (output / "b.nii.gz").read_bytes() != (expected / "b.nii.gz").read_bytes()
-
-    class Killed(SpineSegDiffPredictor):
-        def export(self, logits, properties, configuration, plans, dataset_json, truncated, *rest):
-            if Path(truncated).name == "b":
-                raise KeyboardInterrupt
-            SpineSegDiffPredictor.export(
-                logits, properties, configuration, plans, dataset_json, truncated, *rest
-            )
-
-    with pytest.raises(KeyboardInterrupt):
-        predicted(model.predictor(Killed, settings=unrefined), two_scans, output)
-    predicted(model.predictor(SpineSegDiffPredictor, settings=unrefined), two_scans, output, overwrite=False)
-    for name in ("a.nii.gz", "b.nii.gz", "b.npz", "uncertainty/b_uncertainty.nii.gz"):
-        assert (output / name).read_bytes() == (expected / name).read_bytes(), name
-
-
-def test_a_scan_that_became_unfit_loses_its_files_and_its_rows(make_model, two_scans, tmp_path):
-    model = make_model()
-    output = predicted(ours(model), two_scans, tmp_path / "out")
-    blank = sitk.ReadImage(str(two_scans / "a_0000.nii.gz")) * 0
-    sitk.WriteImage(blank, str(two_scans / "a_0000.nii.gz"))
-    predictor = ours(model)
-    predicted(predictor, two_scans, output)
-    assert "a_0000.nii.gz: is constant" in predictor.failures[0]
-    assert not [path for path in output.rglob("*") if path.name.startswith("a")]
-    assert set(pd.read_csv(output / "uncertainty" / "confidence.csv")["case"]) == {"b"}
-
-
-def test_a_case_whose_export_fails_leaves_no_mask(make_model, two_scans, tmp_path, monkeypatch):
-    def fails(*args, **kwargs):
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr("nnunetv2_spinesegdiff.inference.export.write_maps", fails)
-    with pytest.raises(OSError, match="no space"):
-        predicted(ours(make_model()), two_scans, tmp_path / "out")
-    assert not list((tmp_path / "out").glob("a.nii.gz"))

@@ -12,7 +12,6 @@ import SimpleITK as sitk
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-from nnunetv2_spinesegdiff.calibration.held_out import HeldOutPredictor
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
@@ -69,7 +68,6 @@ def test_folds_of_an_ensemble_of_masks_are_averaged_and_no_entropy_is_mixed_in(m
     np.testing.assert_allclose(maps[2], (maps[0] + maps[1]) / 2, atol=1e-6)
 
 
-@pytest.mark.parametrize("trainer", MODELS)
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
@@ -78,37 +76,10 @@ def test_folds_of_an_ensemble_of_masks_are_averaged_and_no_entropy_is_mixed_in(m
         ({"changes": {"t_start": 5}}, "^t_start 5: "),
     ],
 )
-def test_what_belongs_to_a_refiner_is_refused_in_one_line(trainer, settings, named, make_model):
+def test_what_belongs_to_a_refiner_is_refused_in_one_line(settings, named, make_model):
     with pytest.raises(UserError, match=named) as refused:
-        make_model(trainer=trainer).predictor(SpineSegDiffPredictor, settings=PredictionSettings(**settings))
+        make_model(trainer=MODELS[0]).predictor(
+            SpineSegDiffPredictor, settings=PredictionSettings(**settings)
+        )
     assert "\n" not in str(refused.value)
     assert "from noise" in str(refused.value)
-
-
-def test_steps_and_chains_are_choices(make_model):
-    model = make_model(trainer="nnUNetTrainerIISDM")
-    changes = {"ddim_steps": 20, "num_samples": 2}
-    sampler = model.predictor(
-        SpineSegDiffPredictor, settings=PredictionSettings(changes=changes)
-    ).network.sampler
-    assert (sampler.ddim_steps, sampler.num_samples, sampler.fusion_steps) == (20, 2, 1)
-    assert sampler.eta == 1
-
-
-def test_held_out_cases_are_measured_without_a_stage_1(make_model, two_scans, tmp_path):
-    model = make_model(trainer="nnUNetTrainerDiffUNet_n2_S1")
-    truths = {}
-    for case in "ab":
-        labels = np.zeros((3, 25, 40), np.uint8)
-        labels[:, 5:15, 8:20] = 2
-        image = sitk.GetImageFromArray(labels)
-        image.CopyInformation(sitk.ReadImage(str(two_scans / f"{case}_0000.nii.gz")))
-        truths[case] = str(tmp_path / f"{case}.nii.gz")
-        sitk.WriteImage(image, truths[case])
-    images = {case: [str(two_scans / f"{case}_0000.nii.gz")] for case in "ab"}
-    measured = model.predictor(HeldOutPredictor).measure(images, truths)
-    assert [m.case for m in measured] == ["a", "b"]
-    for m in measured:
-        assert m.stage1 is None
-        assert m.probabilities.shape == (4, len(m.truth))
-        assert set(np.unique(m.truth)) == {0, 2}

@@ -7,9 +7,9 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from nnunetv2_spinesegdiff.diffusion.masks import hard_masks
-from nnunetv2_spinesegdiff.inference.mirrored import mirrorings, predict_mirrored
+from nnunetv2_spinesegdiff.inference.mirrored import predict_mirrored
 
-from ..small_plans import build, image
+from ..helpers.model_plans import build, image
 
 SHAPES = {2: (1, 1, 20, 27), 3: (1, 1, 9, 12, 18)}
 AXES: dict[int, list] = {2: [None, (0,), (1,), (0, 1)], 3: [None, (1,), (0, 1, 2)]}
@@ -65,22 +65,16 @@ def test_stage1_and_the_steps_are_means_over_copies_turned_back():
         assert torch.allclose(total, logits, atol=1e-5)
 
 
-def test_without_mirrored_refinement_the_mean_presegmentation_is_refined_once():
+@pytest.mark.parametrize("weight", [0.0, 0.25])
+def test_without_mirrored_refinement_the_mean_presegmentation_is_refined_once(weight):
     network, scan = build(), image(*SHAPES[2])
+    network.configure_sampler(stage1_weight=weight)
     found = predicted(network, scan, (0, 1), mirror_refinement=False)
-    expected = network.refine(scan, hard_masks(found.stage1, False))
-    assert torch.allclose(found.logits, expected.logits, atol=1e-5)
-    assert not torch.allclose(found.logits, predicted(network, scan, (0, 1)).logits, atol=1e-3)
-
-
-def test_without_mirrored_refinement_the_mean_of_both_stages_is_taken_once():
-    network, scan = build(), image(*SHAPES[2])
-    refined = predicted(network, scan, (0, 1), mirror_refinement=False)
-    network.configure_sampler(stage1_weight=0.25)
-    found = predicted(network, scan, (0, 1), mirror_refinement=False)
-    expected = 0.25 * refined.stage1.softmax(1) + 0.75 * refined.logits.softmax(1)
+    refined = network.refine(scan, hard_masks(found.stage1, False)).logits
+    expected = weight * found.stage1.softmax(1) + (1 - weight) * refined.softmax(1)
     assert torch.allclose(found.logits.softmax(1), expected, atol=1e-5)
-    assert torch.equal(found.stage1, refined.stage1)
+    mirrored = predicted(network, scan, (0, 1)).logits.softmax(1)
+    assert not torch.allclose(found.logits.softmax(1), mirrored, atol=1e-3)
 
 
 def test_stage1_alone_is_unsure_where_its_softmax_is():
@@ -111,46 +105,3 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing(fits, monkeypatch):
     found = predicted(network, scan, (0, 1), side_by_side=True)
     assert max(sizes) <= fits
     assert torch.allclose(found.logits, expected.logits, atol=1e-5)
-
-
-def test_a_batch_that_ran_out_of_memory_behind_its_first_copy_counts_once(monkeypatch):
-    """Turning the results back takes memory, too: what a batch had added by then must not stay."""
-    network, scan = build(), image(*SHAPES[2])
-    expected = predicted(network, scan, (0, 1), side_by_side=True)
-    plain, batches = network.refine, []
-
-    def refine(x, *rest, **kwargs):
-        found = plain(x, *rest, **kwargs)
-        batches.append(len(x))
-        return found
-
-    turned: list[int] = []
-    flip = torch.flip
-
-    def failing_flip(x, dims):
-        turned.append(1)
-        if len(batches) == 1 and len(turned) == 4 + 4 * 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return flip(x, dims)
-
-    monkeypatch.setattr(network, "refine", refine)
-    monkeypatch.setattr(torch, "flip", failing_flip)
-    found = predicted(network, scan, (0, 1), side_by_side=True)
-    assert len(batches) > 1
-    assert torch.allclose(found.logits, expected.logits, atol=1e-5)
-
-
-def test_an_error_that_is_none_of_memory_is_not_swallowed(monkeypatch):
-    network, scan = build(), image(*SHAPES[2])
-
-    def forward(*args):
-        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
-
-    monkeypatch.setattr(network.denoiser, "forward", forward)
-    with pytest.raises(RuntimeError, match="mat1 and mat2"):
-        predicted(network, scan, (0, 1), side_by_side=True)
-
-
-def test_mirrorings_come_in_nnunets_order():
-    assert mirrorings((0, 1)) == [(), (2,), (3,), (2, 3)]
-    assert mirrorings(None) == [()]

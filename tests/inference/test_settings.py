@@ -1,4 +1,4 @@
-"""What a user may choose about a prediction, and the one line that refuses what cannot be."""
+"""What a user may choose about a prediction, by flags, and what is refused by name."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ import torch
 from nnunetv2_spinesegdiff.diffusion.settings import PRESETS, SamplerSettings
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.inference import settings as module
-from nnunetv2_spinesegdiff.inference.flags import add_sampling_flags, sampling_choices
+from nnunetv2_spinesegdiff.inference.flags import SAMPLER, add_sampling_flags, sampling_choices
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings, autocast, check_precision
 
-CPU = torch.device("cpu")
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 TRAINED = SamplerSettings(t_start=30, ddim_steps=2, fusion_steps=2, eta=0.25, seed=4)
+
+
+def choices(words: str) -> dict:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    add_sampling_flags(parser)
+    return sampling_choices(parser.parse_args(words.split()))
 
 
 def sampler(words: str) -> SamplerSettings:
     """The sampler that flags make of the one that a model was trained with."""
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    add_sampling_flags(parser)
-    return PredictionSettings(**sampling_choices(parser.parse_args(words.split()))).sampler(TRAINED)
-
-
-def test_without_flags_it_is_the_models_own():
-    assert sampler("") == TRAINED
+    return PredictionSettings(**choices(words)).sampler(TRAINED)
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
+        ("", {}),
         ("--num_samples 5", {"num_samples": 5}),
         ("--t_start 10", {"t_start": 10}),
         ("--t_start 1", {"t_start": 1, "ddim_steps": 1, "fusion_steps": 1}),  # n and T_s follow T down
-        ("--ddim_steps 10", {"ddim_steps": 10}),
         ("--ddim_steps 10 --fusion_steps 10", {"ddim_steps": 10, "fusion_steps": 10}),
         ("--ddim_steps 1", {"ddim_steps": 1, "fusion_steps": 1}),
         ("--fusion_steps 1", {"fusion_steps": 1}),
@@ -42,7 +42,6 @@ def test_without_flags_it_is_the_models_own():
         ("--eta 0", {"eta": 0.0}),  # 0 is a value, not an absence
         ("--preset fast", {"num_samples": 1, "ddim_steps": 1, "fusion_steps": 1}),
         ("--preset balanced", {"num_samples": 1, "ddim_steps": 2, "fusion_steps": 2}),
-        ("--preset paper", {"num_samples": 15, "ddim_steps": 10, "fusion_steps": 10}),
         ("--preset paper --num_samples 2", {"num_samples": 2, "ddim_steps": 10, "fusion_steps": 10}),
         (
             "--preset paper --t_start 4",
@@ -55,27 +54,34 @@ def test_flags_change_what_they_name(words, expected):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "named"),
     [
-        ("--t_start 31", r"t_start 31 is deeper than 30, .*choose 1 to 30, or train with .*_T31"),
-        ("--t_start 31 --preset paper", r"t_start 31 is deeper than 30"),
-        ("--t_start 0", r"t_start = 0 is outside 1\.\."),
-        ("--ddim_steps 31", r"ddim_steps = 31 is outside 1\.\.t_start = 1\.\.30"),
-        ("--t_start 5 --ddim_steps 6", r"ddim_steps = 6 is outside 1\.\.t_start = 1\.\.5"),
-        ("--ddim_steps 0", r"ddim_steps = 0 is outside"),
-        ("--fusion_steps 3", r"fusion_steps = 3 is outside 1\.\.ddim_steps = 1\.\.2"),
-        ("--preset fast --fusion_steps 2", r"fusion_steps = 2 is outside 1\.\.ddim_steps = 1\.\.1"),
-        ("--fusion_steps 0", r"fusion_steps = 0 is outside"),
-        ("--num_samples 0", r"num_samples = 0 is outside 1, 2"),
-        ("--eta -0.1", r"eta = -0\.1 is outside \[0, 1\]"),
-        ("--eta 1.5", r"eta = 1\.5 is outside"),
-        ("--eta nan", r"eta = nan is outside"),
+        ("--t_start 31", "t_start 31.*_T31"),
+        ("--t_start 31 --preset paper", "t_start 31"),
+        ("--t_start 0", "t_start = 0"),
+        ("--ddim_steps 31", "ddim_steps = 31"),
+        ("--t_start 5 --ddim_steps 6", "ddim_steps = 6"),
+        ("--fusion_steps 3", "fusion_steps = 3"),
+        ("--preset fast --fusion_steps 2", "fusion_steps = 2"),
+        ("--num_samples 0", "num_samples = 0"),
+        ("--eta -0.1", r"eta = -0\.1"),
+        ("--eta nan", "eta = nan"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(words, told):
-    with pytest.raises(UserError, match=told) as refused:
+def test_impossible_values_are_refused_by_name_in_one_line(words, named):
+    with pytest.raises(UserError, match=named) as refused:
         sampler(words)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", [*SAMPLER, "preset"])
+def test_without_refinement_a_flag_of_the_sampler_is_refused_by_name(name):
+    given = choices(f"--{name} {'fast' if name == 'preset' else 0}")
+    with pytest.raises(UserError, match=rf"^--{name}: .*--no_refine") as refused:
+        PredictionSettings(refine=False, **given)
+    assert "\n" not in str(refused.value)
+    PredictionSettings(refine=True, **given)
+    assert PredictionSettings(refine=False, **choices("--precision bfloat16")).precision == "bfloat16"
 
 
 def test_only_the_fast_preset_refines_once_for_all_mirrored_copies():
@@ -84,14 +90,38 @@ def test_only_the_fast_preset_refines_once_for_all_mirrored_copies():
     assert refines == {"fast": False, "balanced": True, "paper": True}
 
 
-def test_bfloat16_is_refused_where_it_would_be_emulated(monkeypatch):
-    monkeypatch.setattr(module, "_cpu_has_bfloat16", lambda: False)
-    with pytest.raises(UserError, match="this CPU has no bfloat16"):
+# --- precision -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("capability", "avx512_bf16", "amx", "has_it"),
+    [
+        ("AVX2", False, False, False),
+        ("AVX512", False, False, False),  # has AVX512, but would emulate bfloat16
+        ("AVX512", True, False, True),
+        ("AVX512", False, True, True),
+    ],
+)
+def test_bfloat16_needs_a_cpu_that_multiplies_in_it(monkeypatch, capability, avx512_bf16, amx, has_it):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    assert module._cpu_has_bfloat16() is has_it
+    check_precision("float32", CPU)
+    if has_it:
         check_precision("bfloat16", CPU)
-    for precision in ("auto", "float32"):
-        check_precision(precision, CPU)
-    monkeypatch.setattr(module, "_cpu_has_bfloat16", lambda: True)
-    check_precision("bfloat16", CPU)
+    else:
+        with pytest.raises(UserError, match=r"^--precision bfloat16: .*CPU"):
+            check_precision("bfloat16", CPU)
+
+
+def test_bfloat16_needs_a_gpu_that_has_it(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
+    with pytest.raises(UserError, match=r"^--precision bfloat16: .*GPU"):
+        check_precision("bfloat16", CUDA)
+    check_precision("auto", CUDA)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    check_precision("bfloat16", CUDA)
 
 
 @pytest.mark.parametrize(

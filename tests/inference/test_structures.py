@@ -9,7 +9,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunetv2_spinesegdiff.inference.structures import channels_of, structures_of
 
-from ..small_plans import small_plans
+from ..helpers.model_plans import small_plans
 
 
 @pytest.mark.parametrize(

@@ -8,34 +8,10 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 
-from nnunetv2_spinesegdiff.inference import predictor as predictor_module
-from nnunetv2_spinesegdiff.inference.mirrored import predict_mirrored
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
-from nnunetv2_spinesegdiff.inference.tiles import TileMaps
 
-from ..small_plans import image
-
-
-def test_it_is_a_weighted_mean_of_the_tiles_over_every_voxel():
-    rng = np.random.default_rng(0)
-    size, patch = (2, 9, 11), (5, 6)
-    places = [(z, y, x) for z in range(2) for y in (0, 2, 4) for x in (0, 3, 5)]
-    tiles = [(slice(None), z, slice(y, y + 5), slice(x, x + 6)) for z, y, x in places]
-    weights = torch.from_numpy(rng.uniform(0.1, 1, patch).astype(np.float32))
-    maps = torch.from_numpy(rng.normal(0, 1, (len(tiles), 3, *patch)).astype(np.float32))
-    tile_maps = TileMaps(tiles, torch.Size(size), weights, torch.device("cpu"))
-    for of_tile in maps:
-        tile_maps.add([of_tile])
-    (found,) = tile_maps.means()
-    for z, y, x in np.ndindex(size):
-        inside = [
-            (weights[y - b, x - a], maps[i, :, y - b, x - a])
-            for i, (c, b, a) in enumerate(places)
-            if c == z and 0 <= y - b < 5 and 0 <= x - a < 6
-        ]
-        expected = torch.stack([w * m for w, m in inside]).sum(0) / sum(w for w, _ in inside)
-        assert torch.allclose(found[:, z, y, x], expected, atol=1e-5)
+from ..helpers.model_plans import image
 
 
 @pytest.mark.parametrize(
@@ -63,33 +39,6 @@ def test_through_the_predictor_maps_lie_under_their_logits(make_model, axes, sha
     apart = np.abs(maps.stage1 - logits.float().numpy())
     assert np.median(apart) < 0.002
     assert (apart < 0.03).mean() > 0.97
-
-
-def test_a_window_that_ran_out_of_memory_leaves_nothing_in_the_maps(make_model, monkeypatch):
-    """nnU-Net begins again with results on the CPU where a GPU is full."""
-    predictor = make_model().predictor(
-        SpineSegDiffPredictor, settings=PredictionSettings(save_uncertainty=True)
-    )
-    scan = image(1, 1, 16, 50)
-    predictor.predict_logits_from_preprocessed_data(scan)
-    expected, slicers = (
-        predictor._current.uncertainty,
-        predictor._internal_get_sliding_window_slicers((1, 16, 50)),
-    )
-    assert len(slicers) > 2
-    calls: list[int] = []
-
-    def third_fails(*args, **kwargs):
-        calls.append(1)
-        if len(calls) == 3:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return predict_mirrored(*args, **kwargs)
-
-    monkeypatch.setattr(predictor_module, "predict_mirrored", third_fails)
-    with pytest.raises(torch.OutOfMemoryError):
-        predictor._internal_predict_sliding_window_return_logits(scan, slicers, False)
-    predictor._internal_predict_sliding_window_return_logits(scan, slicers, False)
-    assert np.array_equal(predictor._tile_maps.means()[0], expected)
 
 
 @pytest.mark.parametrize("use_gaussian", [True, False])

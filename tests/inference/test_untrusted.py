@@ -5,28 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from nnunetv2.inference import predict_from_raw_data as stock
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
-from nnunetv2_spinesegdiff.inference.untrusted import load_safely, read_json
-from nnunetv2_spinesegdiff.nnunet_hooks import checkpoint_loader
+from nnunetv2_spinesegdiff.inference.untrusted import load_safely
+
+from ..helpers.model_folder import Malicious
 
 IMAGE = torch.randn(1, 1, 16, 24, generator=torch.Generator().manual_seed(0))
-
-
-class Malicious:
-    """Pickled code that leaves a file behind where it is executed."""
-
-    def __init__(self, trace: Path):
-        self.trace = trace
-
-    def __reduce__(self):
-        return Path.touch, (self.trace,)
 
 
 def changed_checkpoint(folder: Path, **changes: object) -> Path:
@@ -46,26 +35,6 @@ def test_code_in_a_checkpoint_is_executed_by_stock_and_refused_by_us(make_model,
     assert not trace.exists()
     model.predictor(nnUNetPredictor)
     assert trace.exists()
-
-
-def test_numpy_numbers_of_a_log_are_read(make_model):
-    model = make_model()
-    path = changed_checkpoint(model.folder, logging={"dice": [np.float32(0.5), np.float64(0.25)]})
-    assert load_safely(path)["logging"] == {"dice": [0.5, 0.25]}
-    model.predictor(SpineSegDiffPredictor)
-
-
-def test_only_the_loading_of_checkpoints_is_another_one_and_only_inside(make_model):
-    path = make_model().folder / "fold_0" / "checkpoint_final.pth"
-    with checkpoint_loader(load_safely):
-        assert stock.torch.load is not torch.load
-        assert stock.torch.device is torch.device
-        assert stock.torch.inference_mode is torch.inference_mode
-        assert torch.load(path, weights_only=False)["trainer_name"] == "nnUNetTrainerSpineSegDiff"
-    assert stock.torch is torch
-    with pytest.raises(UserError), checkpoint_loader(load_safely):
-        stock.torch.load("nowhere.pth", weights_only=False)
-    assert stock.torch is torch
 
 
 def test_weights_do_not_change_with_the_file_and_keep_their_two_names(make_model):
@@ -110,6 +79,7 @@ def test_no_class_is_imported_by_a_name_that_is_not_known(
         (b"{", r"cannot be read \(JSONDecodeError\)"),
         (b"\xff", r"cannot be read \(UnicodeDecodeError\)"),
         (b"[" * 100_000, r"cannot be read \(RecursionError\)"),
+        (None, ""),
         (b"[]", "holds a list"),
         (b"{}", "no plans of nnU-Net"),
         (b'{"configurations": {"small": 3}}', "no plans of nnU-Net"),
@@ -119,23 +89,11 @@ def test_no_class_is_imported_by_a_name_that_is_not_known(
 )
 def test_plans_that_are_none_are_one_line(make_model, content, told):
     model = make_model()
-    (model.folder / "plans.json").write_bytes(content)
+    if content is None:
+        (model.folder / "plans.json").unlink()
+    else:
+        (model.folder / "plans.json").write_bytes(content)
     with pytest.raises(UserError, match=told) as refused:
         model.predictor(SpineSegDiffPredictor)
     assert str(refused.value).startswith(f"{model.folder / 'plans.json'}: ")
     assert len(str(refused.value).splitlines()) == 1
-
-
-def test_a_file_that_is_not_there_is_one_line(tmp_path):
-    with pytest.raises(UserError, match=r"plans\.json: there is no such file"):
-        read_json(tmp_path / "plans.json")
-
-
-def test_the_logits_are_those_of_the_stock_predictor(make_model):
-    """For several folds, whose weights are exchanged one after the other."""
-    model = make_model()
-    ours, theirs = (
-        model.predictor(kind, (0, 1)).predict_logits_from_preprocessed_data(IMAGE)
-        for kind in (SpineSegDiffPredictor, nnUNetPredictor)
-    )
-    assert torch.equal(ours, theirs)

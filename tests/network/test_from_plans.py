@@ -17,7 +17,7 @@ from nnunetv2_spinesegdiff.network.from_plans import check_architecture, is_desc
 from nnunetv2_spinesegdiff.network.two_stage import TwoStageNetwork
 from nnunetv2_spinesegdiff.training import trainers
 
-from ..small_plans import build_any, image, small_plans
+from ..helpers.model_plans import build_any, image, small_plans
 
 NAMES = (
     *("nnUNetTrainerSpineSegDiff", "nnUNetTrainerSpineSegDiff_T100_n3_width50"),
@@ -68,11 +68,6 @@ def test_deep_supervision_is_as_nnunet_asks_for(name):
             assert trained.decoder.deep_supervision is asked
 
 
-def test_nnunets_initialisation_leaves_our_networks_alone():
-    """It is applied to networks that have `initialize`, and draws all convolutions anew."""
-    assert not hasattr(by_stock(described()), "initialize")
-
-
 def test_a_network_of_another_class_is_not_described():
     class Other(TwoStageNetwork):
         pass
@@ -88,43 +83,6 @@ def test_a_network_of_another_class_is_not_described():
 # --- known classes ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize("axes", [2, 3])
-def test_what_nnunet_plans_is_known(axes, residual):
-    architecture = small_plans(axes, residual=residual)["configurations"]["small"]["architecture"]
-    check_architecture(architecture)
-    assert not is_described(architecture)
-    check_architecture(described(axes=axes, residual=residual))
-    assert is_described(described(axes=axes, residual=residual))
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-        "dynamic_network_architectures.architectures.residual_unet.ResidualEncoderUNet",
-        "dynamic_network_architectures.architectures.unet.ResidualUNet",
-    ],
-)
-def test_u_nets_are_known_where_older_versions_had_them_too(name):
-    assert planned.architecture_class(name).__name__ == name.split(".")[-1]
-
-
-@pytest.mark.parametrize(
-    ("name", "cls"),
-    [
-        ("torch.nn.modules.conv.Conv3d", torch.nn.Conv3d),
-        ("torch.nn.modules.instancenorm.InstanceNorm2d", torch.nn.InstanceNorm2d),
-        ("torch.nn.BatchNorm2d", torch.nn.BatchNorm2d),
-        ("torch.nn.modules.dropout.Dropout3d", torch.nn.Dropout3d),
-        ("torch.nn.LeakyReLU", torch.nn.LeakyReLU),
-        ("torch.nn.modules.activation.GELU", torch.nn.GELU),
-    ],
-)
-def test_layers_are_known(name, cls):
-    assert planned.part_class(name) is cls
-
-
 OTHERS = [
     *("os.system", "builtins.eval", "subprocess.Popen", "torch.load", "torch.hub.load", "", None, 3, ["x"]),
     *("torch.nn.os.system", "torch.nn.Module", "torch.nn.modules.conv.torch.load", "torch.nn.LeakyReLU.x"),
@@ -136,6 +94,33 @@ OTHERS = [
     *("dynamic_network_architectures.architectures.primus.Primus", "antigravity.PlainConvUNet"),
     *("nnunetv2_spinesegdiff.network.two_stage.TwoStageNetwork", "torch.nn..LeakyReLU", "torchXnn.LeakyReLU"),
 ]
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize("residual", [False, True])
+def test_what_nnunet_plans_is_known(axes, residual):
+    architecture = small_plans(axes, residual=residual)["configurations"]["small"]["architecture"]
+    check_architecture(architecture)
+    assert not is_described(architecture)
+    check_architecture(described(axes=axes, residual=residual))
+    assert is_described(described(axes=axes, residual=residual))
+    for name in ("unet.PlainConvUNet", "residual_unet.ResidualEncoderUNet", "unet.ResidualUNet"):
+        found = planned.architecture_class(f"dynamic_network_architectures.architectures.{name}")
+        assert found.__name__ == name.split(".")[-1]
+    for layer in (f"modules.conv.Conv{axes}d", f"BatchNorm{axes}d", "modules.activation.GELU"):
+        assert planned.part_class(f"torch.nn.{layer}") is getattr(torch.nn, layer.split(".")[-1])
+
+
+def test_nothing_is_imported_by_the_names_that_are_refused(tmp_path, monkeypatch):
+    trace = tmp_path / "trace"
+    (tmp_path / "leaves_a_trace.py").write_text(f"open({str(trace)!r}, 'w')\nPlainConvUNet = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    architecture = described()
+    architecture["arch_kwargs"]["planned"]["arch_kwargs"]["nonlin"] = "leaves_a_trace.PlainConvUNet"
+    for use in (check_architecture, by_stock):
+        with pytest.raises(ValueError, match="leaves_a_trace"):
+            use(architecture)
+    assert not trace.exists()
 
 
 @pytest.mark.parametrize("name", OTHERS, ids=repr)
@@ -159,28 +144,13 @@ def _with(whole: dict[str, Any], part: dict[str, Any], key: str, value: Any) -> 
     return changed
 
 
-def test_nothing_is_imported_by_the_names_that_are_refused(tmp_path, monkeypatch):
-    (tmp_path / "leaves_a_trace.py").write_text(
-        f"open({str(tmp_path / 'trace')!r}, 'w')\nPlainConvUNet = 1\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    architecture = described()
-    architecture["arch_kwargs"]["planned"]["arch_kwargs"]["nonlin"] = "leaves_a_trace.PlainConvUNet"
-    with pytest.raises(ValueError, match="leaves_a_trace"):
-        check_architecture(architecture)
-    with pytest.raises(ValueError, match="leaves_a_trace"):  # the network itself, too
-        by_stock(architecture)
-    assert not (tmp_path / "trace").exists()
-
-
-@pytest.mark.parametrize("nested", [{}, None, "x"], ids=repr)
-def test_what_describes_no_network_is_refused(nested):
-    with pytest.raises(ValueError, match=r"describes no|none of those"):
-        check_architecture(nested)
-    architecture = described()
-    architecture["arch_kwargs"]["planned"] = nested
-    with pytest.raises(ValueError, match=r"describes no|none of those"):
-        check_architecture(architecture)
+def test_what_describes_no_network_is_refused():
+    for nested in ({}, None, "x"):
+        for architecture in (nested, {**described(), "arch_kwargs": {"planned": nested}}):
+            with pytest.raises(ValueError, match=r"describes no|none of those"):
+                check_architecture(architecture)
+    with pytest.raises(ValueError, match="no network of ours"):
+        check_architecture({**described(), "_kw_requires_import": ["width"]})
 
 
 @pytest.mark.parametrize(
@@ -193,11 +163,5 @@ def test_what_describes_no_network_is_refused(nested):
 def test_ours_is_described_by_possible_values(key, value):
     architecture = described()
     architecture["arch_kwargs"][key] = value
-    with pytest.raises(ValueError, match=r"describes no|none of those|outside|no whole number"):
-        check_architecture(architecture)
-
-
-def test_a_network_of_ours_names_no_class_for_nnunet_to_import():
-    architecture = {**described(), "_kw_requires_import": ["width"]}
-    with pytest.raises(ValueError, match="no network of ours"):
+    with pytest.raises(ValueError, match=r"describes no|none of those|outside|number"):
         check_architecture(architecture)

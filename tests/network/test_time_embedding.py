@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from nnunetv2_spinesegdiff.network.time_embedding import TimeEmbedding, TimeModulation, sinusoidal_embedding
+from nnunetv2_spinesegdiff.network.time_embedding import TimeEmbedding, TimeModulation
 
-from ..small_plans import build, image
+from ..helpers.model_plans import build, image
 
 
 def conv_block(modulate) -> nn.Module:
@@ -56,21 +56,3 @@ def test_logits_depend_on_the_step(axes, residual):
         features = network.denoiser.encode_image(scan)
         early, late = (network.denoiser(x_t, torch.tensor([t]), scan, features) for t in (1, 30))
     assert (early - late).abs().max() > 0.01 * early.std()
-
-
-def test_nearby_and_far_steps_have_different_embeddings():
-    embeddings = sinusoidal_embedding(torch.arange(1, 1001), 128)
-    assert embeddings.shape == (1000, 128)
-    assert embeddings.dtype == torch.float32
-    distances = torch.cdist(embeddings, embeddings).fill_diagonal_(torch.inf)
-    assert distances.min() > 0.1
-
-
-def test_modulation_scales_and_shifts_every_channel_by_its_own_numbers():
-    modulation = TimeModulation(4, 3)
-    h, embedding = image(2, 3, 5, 6, 7), image(2, 4, seed=1)
-    both = modulation.to_scale_and_shift(embedding)
-    out = modulation(h, embedding)
-    for b in range(2):
-        for c in range(3):
-            torch.testing.assert_close(out[b, c], h[b, c] * (1 + both[b, c]) + both[b, 3 + c])

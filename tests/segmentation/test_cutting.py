@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from nnunetv2_spinesegdiff.images.intensities import scale_intensities
 from nnunetv2_spinesegdiff.segmentation.cutting import segment_slices
 
-from .made_up import reading_model, spine, spine_labels
+from ..helpers.model_spine import reading_model, spine, spine_labels
 
 VERSIONS: dict[str, Callable[[sitk.Image], sitk.Image]] = {
     "as it is": sitk.Image,
@@ -92,14 +92,6 @@ def test_one_slice_is_that_of_the_whole_and_the_others_are_empty(version, slices
     assert one.mask.shape == one.image.shape == one.uncertainty.shape == (1, 320, 320)
     assert np.array_equal(one.mask[0], whole.mask[number])
     assert one.view.first_slice == number
-
-
-def test_the_middle_slice_is_the_measured_one():
-    image = scale_intensities(spine())
-    assert segment_slices(image, "middle", reading_model()).measured == 0
-    assert segment_slices(image, "all", reading_model()).measured == 3
-
-
-def test_a_slice_that_is_not_there_is_named():
-    with pytest.raises(ValueError, match="no slice 7, only 0 \\(leftmost\\) to 6"):
-        segment_slices(scale_intensities(spine()), 7, reading_model())
+    assert (one.measured, whole.measured) == (0, 3)
+    with pytest.raises(ValueError, match="no slice 7"):
+        segment_slices(scale_intensities(image), 7, model)

@@ -28,9 +28,3 @@ def test_a_lowest_structure_at_the_edge_of_the_scan_is_told(rows, mm, structure,
     said = edge_warnings(mask, view)
     assert len(said) == (gap < 2)
     assert all("begin at another level than L5/S1" in line for line in said)
-
-
-def test_nothing_found_is_nothing_at_the_edge():
-    image = sitk.Image([180, 200, 3], sitk.sitkFloat32)
-    image.SetDirection((0, 0, -1, 1, 0, 0, 0, -1, 0))
-    assert edge_warnings(np.zeros((320, 320), np.uint8), extract_slice(image)) == []

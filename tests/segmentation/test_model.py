@@ -16,10 +16,6 @@ from nnunetv2_spinesegdiff.segmentation.model import SliceModel
 from nnunetv2_spinesegdiff.segmentation.settings import SegmentationSettings
 from nnunetv2_spinesegdiff.sharing.opening import open_model
 
-from ..inference.conftest import make_model
-
-__all__ = ["make_model"]
-
 CONVERTED = {"converted_by": "nnunetv2_spinesegdiff", "conversion": {"slices": "middle", "dim": "2d"}}
 
 

@@ -16,13 +16,6 @@ def temporary(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_it_is_private_and_gone_afterwards(temporary):
-    with scratch_folder() as folder:
-        (folder / "scan").write_text("")
-        assert (folder.parent.stat().st_mode & 0o77) == 0
-    assert list(temporary.iterdir()) == []
-
-
 def test_what_a_kill_left_is_removed_and_what_runs_is_not(temporary):
     with scratch_folder() as running:
         left = temporary / "spinesegdiff_left"
@@ -42,14 +35,12 @@ def test_a_run_that_is_about_to_take_its_lock_is_left_alone(temporary):
         assert made.is_dir()
 
 
-def test_where_no_locks_are_known_it_works_and_removes_nothing_of_others(temporary, no_locks):
+def test_where_no_locks_are_known_it_works_and_removes_nothing_of_others(temporary, no_locks, monkeypatch):
     with scratch_folder() as first, scratch_folder() as second:
         assert first.is_dir()
         assert second.is_dir()
+        assert (first.parent.stat().st_mode & 0o77) == 0
     assert list(temporary.iterdir()) == []
-
-
-def test_where_none_can_be_made_it_is_one_line(temporary, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(temporary / "nowhere"))
-    with pytest.raises(UserError, match=r"No such file or directory\); .* TMPDIR"), scratch_folder():
+    with pytest.raises(UserError, match="TMPDIR"), scratch_folder():
         pass

@@ -21,7 +21,7 @@ from nnunetv2_spinesegdiff.sharing.card import CardDetails
 from nnunetv2_spinesegdiff.sharing.export import export_model
 from nnunetv2_spinesegdiff.sharing.opening import open_model
 
-from .conftest import Contents, Zip
+from ..helpers.model_zips import Contents, Zip
 
 SPIDER = {"reference": "SPIDER, doi 1", "licence": "CC BY 4.0"}
 
@@ -85,13 +85,6 @@ def test_a_name_is_the_bundled_model_and_a_path_is_a_path(default, other, tmp_pa
     assert model_path(Path(DEFAULT)) == Path(DEFAULT)
 
 
-def test_an_unknown_name_is_refused(default):
-    with pytest.raises(UserError, match=r"^spider_thoracic: "):
-        model_path("spider_thoracic")
-    with pytest.raises(UserError, match=rf"spider_thoracic\.zip: .*{DEFAULT}"):
-        bundled_model("spider_thoracic")
-
-
 def test_where_none_is_installed_the_advice_is_to_install_or_give_one(models, capsys):
     Path(DEFAULT).mkdir()  # is not taken for the model that is missing
     for words in (["models"], ["models", DEFAULT], ["segment", "-i", "a", "-o", "b", "-device", "cpu"]):
@@ -107,7 +100,7 @@ def test_a_damaged_description_is_refused(default, models):
         contents["MODEL_CARD.md"] = contents["MODEL_CARD.md"].replace(b"MIT", b"BSD")
 
     Zip(default).changed(change, listed=False).path.replace(default)
-    with pytest.raises(UserError, match=f"^{default}: .*MODEL_CARD"):
+    with pytest.raises(UserError, match=rf"^{default}: .*MODEL_CARD"):
         bundled_models()
 
 

@@ -10,11 +10,10 @@ import pytest
 import torch
 import yaml
 
-from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.sharing.card import CardDetails
 from nnunetv2_spinesegdiff.sharing.export import export_model
 
-from .conftest import Zip
+from ..helpers.model_zips import Zip
 
 TRAINER = "nnUNetTrainerSpineSegDiff"
 DICE = {
@@ -114,19 +113,6 @@ def test_scores_of_another_training_or_checkpoint_are_not_told(make_model, tmp_p
     )
 
 
-def test_splits_made_after_the_training_are_not_told(make_model, tmp_path, monkeypatch):
-    model = make_model()
-    trained(model.folder, 0, cases=2)
-    split(tmp_path, monkeypatch, ["SPIDER_1_t1"], ["SPIDER_2_t1"])
-    assert "trained on |" not in card(model, tmp_path, folds=["0"])
-
-
-def test_cases_without_patients_in_their_names_are_counted(make_model, tmp_path, monkeypatch):
-    model = make_model()
-    split(tmp_path, monkeypatch, ["liver_1"], ["liver_2", "liver_3"])
-    assert "| 0 | 2 cases | 1 cases |" in card(model, tmp_path)  # fold 1 is in no splits
-
-
 def test_models_from_noise_tell_their_validation(make_model, tmp_path):
     model = make_model(trainer="nnUNetTrainerDiffUNet_n2_S2")
     (model.folder / "fold_0" / "validation").mkdir()
@@ -140,11 +126,3 @@ def test_models_from_noise_tell_their_validation(make_model, tmp_path):
     for line in ("| 0 | 3 | mean | 0.5000 |", "| 0 | 3 | spinal_canal | 0.2500 |", "| 0 | 3 | ivd | n/a |"):
         assert line in text.splitlines()
     assert "begin with nothing but noise" in text
-
-
-def test_a_comparison_that_is_cut_off_is_one_line(make_model, tmp_path):
-    model = make_model()
-    (model.folder / "fold_1" / "refinement.json").write_text("{")
-    with pytest.raises(UserError, match=r"refinement\.json: cannot be read, is it truncated"):
-        export_model(model.folder, tmp_path / "model.zip")
-    assert not list(tmp_path.glob("*.zip"))

@@ -5,9 +5,6 @@ from __future__ import annotations
 import getpass
 import json
 import platform
-import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_STORED, ZipFile
@@ -27,9 +24,9 @@ from nnunetv2_spinesegdiff.sharing.export import export_model
 from nnunetv2_spinesegdiff.sharing.opening import open_model
 from nnunetv2_spinesegdiff.uncertainty.stored import kind_of
 
-from ..inference.conftest import Model
-from ..small_plans import image
-from .conftest import Zip
+from ..helpers.model_folder import Model
+from ..helpers.model_plans import image
+from ..helpers.model_zips import Zip
 
 REGIONS = {"background": 0, "spine": [1, 2, 3], "column": [2, 3], "ivd": 3}
 MODELS: dict[str, dict[str, Any]] = {
@@ -95,25 +92,10 @@ def test_logits_and_masks_are_those_of_the_model_itself(name, make_model, scan, 
     assert sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "expected.nii.gz"))).any()
 
 
-def test_our_flags_work_on_an_exported_model(make_model, tmp_path, monkeypatch):
-    model = make_model()
-    exported = installed(export_model(model.folder, tmp_path / "model.zip"), tmp_path, monkeypatch)
-    for settings in (PredictionSettings(refine=False), PredictionSettings(preset="fast")):
-        first, second = (
-            m.predictor(SpineSegDiffPredictor, settings=settings).predict_logits_from_preprocessed_data(
-                image(1, 1, 16, 24)
-            )
-            for m in (model, exported)
-        )
-        assert torch.equal(first, second)
-    with pytest.raises(UserError, match=r"deeper than 30"):
-        exported.predictor(SpineSegDiffPredictor, settings=PredictionSettings(changes={"t_start": 31}))
-
-
 # --- what is in the zip ----------------------------------------------------------------------------------
 
 
-def test_files_and_names(zipped, tmp_path):
+def test_files_names_and_manifest(zipped, tmp_path):
     assert zipped.folder == "Dataset501_Toy/nnUNetTrainerSpineSegDiff__smallPlans__small"
     checkpoints = [f"fold_{fold}/checkpoint_final.pth" for fold in (0, 1)]
     expected = ["MODEL_CARD.md", "dataset.json", *checkpoints, "manifest.json", "plans.json"]
@@ -123,6 +105,13 @@ def test_files_and_names(zipped, tmp_path):
             assert entry.date_time == (1980, 1, 1, 0, 0, 0)
             assert (entry.compress_type == ZIP_STORED) is entry.filename.endswith(".pth")
     assert [path.name for path in tmp_path.glob("*.zip*")] == ["model.zip"]
+    manifest = zipped.json("manifest.json")
+    assert manifest["format"] == 1  # older versions open it
+    assert manifest["folds"] == ["0", "1"]
+    assert manifest["configuration"] == "small"
+    assert manifest["network_class"] == "nnunetv2_spinesegdiff.network.from_plans.PlannedTwoStageNetwork"
+    assert {"nnunetv2_spinesegdiff", "nnunetv2", "torch"} <= set(manifest["versions"])
+    assert set(manifest["files"]) == {*expected} - {"manifest.json"}
 
 
 def test_checkpoints_hold_weights_and_plain_values_only(make_model, tmp_path):
@@ -144,28 +133,6 @@ def test_checkpoints_hold_weights_and_plain_values_only(make_model, tmp_path):
     assert all(torch.equal(weights[name], values) for name, values in trained["network_weights"].items())
     assert (tmp_path / "out.pth").stat().st_size < path.stat().st_size - 390_000
     assert zipped.json("manifest.json")["training"]["0"]["epochs"] == 7
-
-
-def test_the_manifest_lists_everything(zipped):
-    manifest = zipped.json("manifest.json")
-    assert manifest["format"] == 1
-    assert manifest["folds"] == ["0", "1"]
-    assert manifest["configuration"] == "small"
-    assert manifest["network_class"] == "nnunetv2_spinesegdiff.network.from_plans.PlannedTwoStageNetwork"
-    assert {"nnunetv2_spinesegdiff", "nnunetv2", "torch"} <= set(manifest["versions"])
-    assert set(manifest["files"]) == set(zipped.read()) - {"manifest.json"}
-
-
-def test_the_manifest_and_the_card_state_how_weights_are_stored(make_model, tmp_path):
-    model = make_model()
-    for half, dtype in ((False, "float32"), (True, "float16")):
-        zipped = Zip(export_model(model.folder, tmp_path / f"{dtype}.zip", half=half))
-        manifest = zipped.json("manifest.json")
-        dtypes = {name: known["dtype"] for name, known in manifest["files"].items() if "dtype" in known}
-        assert dtypes == {f"fold_{fold}/checkpoint_final.pth": dtype for fold in (0, 1)}
-        assert manifest["format"] == 1  # older versions open it
-        card = zipped.read()["MODEL_CARD.md"].decode()
-        assert f"- Weights: stored as {dtype}, converted to float32 for prediction" in card.splitlines()
 
 
 def test_only_the_exported_configuration_is_in_the_plans(make_model, tmp_path):
@@ -240,35 +207,19 @@ def test_half_weights_are_loaded_and_used_in_float32(name, make_model, tmp_path,
     expected = logits(model, nnUNetPredictor)
     assert not torch.equal(expected, exact)
     elsewhere = installed(archive, tmp_path, monkeypatch)
+    exported = Zip(archive)
+    dtypes = [known.get("dtype") for known in exported.json("manifest.json")["files"].values()]
+    assert dtypes.count("float16") == 2
+    assert "stored as float16" in exported.read()["MODEL_CARD.md"].decode()
+    for half in (False, True):  # they stay so in another export
+        again = export_model(elsewhere.folder, tmp_path / "again.zip", half=half)
+        assert again.read_bytes() == archive.read_bytes()
     stored = weights_of(elsewhere.folder / "fold_1" / "checkpoint_final.pth")
     assert {weights.dtype for weights in stored.values()} == {torch.float16, torch.bool}
     for kind in PREDICTORS:
         assert torch.equal(logits(elsewhere, kind), expected)
         network = elsewhere.predictor(kind).network
         assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
-
-
-def test_half_weights_take_half_of_the_space(make_model, tmp_path):
-    """What nnU-Net's blocks have under two names is stored once, too."""
-    model = make_model()
-    full, half = (
-        Zip(export_model(model.folder, tmp_path / f"{half}.zip", folds=["0"], half=half))
-        for half in (False, True)
-    )
-    name = "fold_0/checkpoint_final.pth"
-    (tmp_path / "full.pth").write_bytes(full.read()[name])
-    storages = [weights.untyped_storage() for weights in weights_of(tmp_path / "full.pth").values()]
-    sizes = {storage.data_ptr(): storage.nbytes() for storage in storages}
-    saved = len(full.read()[name]) - len(half.read()[name])
-    assert saved == pytest.approx(sum(sizes.values()) / 2, rel=0.1)
-
-
-def test_half_weights_stay_so_in_another_export(make_model, tmp_path, monkeypatch):
-    first = export_model(make_model().folder, tmp_path / "half.zip", half=True)
-    elsewhere = installed(first, tmp_path, monkeypatch)
-    for half in (False, True):
-        again = export_model(elsewhere.folder, tmp_path / "again.zip", half=half)
-        assert again.read_bytes() == first.read_bytes()
 
 
 @pytest.mark.parametrize(("value", "fits"), [(-65504, True), (65519, True), (65520, False), (-1e6, False)])
@@ -309,15 +260,9 @@ def test_the_same_model_gives_the_same_bytes_installed_too(make_model, tmp_path,
     again = export_model(elsewhere.folder, tmp_path / "again.zip")
     assert first.read_bytes() == again.read_bytes()
     assert "A. Author" in (elsewhere.folder / "MODEL_CARD.md").read_text()
-
-
-def test_a_re_export_may_have_fewer_folds_and_other_details(zipped, tmp_path, monkeypatch):
-    elsewhere = installed(zipped.path, tmp_path, monkeypatch)
     details = CardDetails(contact="someone@example.org")
     other = Zip(export_model(elsewhere.folder, tmp_path / "other.zip", folds=["1"], details=details))
     assert "Contact: someone@example.org" in other.read()["MODEL_CARD.md"].decode()
-    name = "fold_1/checkpoint_final.pth"
-    assert other.read()[name] == zipped.read()[name]
     assert other.json("manifest.json")["folds"] == ["1"]
 
 
@@ -388,7 +333,7 @@ def test_a_stock_training_is_refused(make_model, tmp_path, trainer):
     for fold in (0, 1):
         path = model.folder / f"fold_{fold}" / "checkpoint_final.pth"
         torch.save({**torch.load(path, weights_only=True), "trainer_name": trainer}, path)
-    with pytest.raises(UserError, match=f"trained with {trainer}, which trains no diffusion network"):
+    with pytest.raises(UserError, match=rf"trained with {trainer}, which trains no diffusion network"):
         export_model(model.folder, tmp_path / "model.zip")
 
 
@@ -416,34 +361,3 @@ def test_a_fold_that_does_not_fit_is_refused_and_nothing_is_left(make_model, tmp
     assert len(str(refused.value).splitlines()) == 1
     assert [p.name for p in tmp_path.iterdir() if "zip" in p.name] == []
     assert export_model(model.folder, tmp_path / "model.zip", folds=["0"]).is_file()
-
-
-def test_a_model_that_was_trained_anew_over_an_installed_one_is_refused(
-    make_model, zipped, tmp_path, monkeypatch
-):
-    elsewhere = installed(zipped.path, tmp_path, monkeypatch)
-    (elsewhere.folder / "plans.json").write_text((make_model().folder / "plans.json").read_text())
-    with pytest.raises(UserError, match="trained with nnUNetTrainer, which trains no diffusion network"):
-        export_model(elsewhere.folder, tmp_path / "other.zip")
-
-
-# --- on the screen ---------------------------------------------------------------------------------------
-
-
-def test_nothing_is_said_but_the_zips_name(make_model, tmp_path):
-    """In a process of its own: nnU-Net imports its trainers, and torch warns of them, only once."""
-    out = tmp_path / "model.zip"
-    words = ["export", "-m", str(make_model().folder), "-o", str(out), "--half"]
-    done = subprocess.run(
-        [sys.executable, "-m", "nnunetv2_spinesegdiff", *words], capture_output=True, text=True, timeout=240
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert re.fullmatch(rf"{re.escape(str(out))}: \d+ MB\n", done.stdout)
-    dtypes = [known.get("dtype") for known in Zip(out).json("manifest.json")["files"].values()]
-    assert dtypes.count("float16") == 2
-
-
-# --- what is in the way -----------------------------------------------------------------------------------
-
-
-# --- where nothing can be written ------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from zipfile import ZipFile
@@ -11,22 +10,10 @@ import pytest
 
 from nnunetv2_spinesegdiff.cli import main, segmenting
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.sharing.card import CardDetails
 from nnunetv2_spinesegdiff.sharing.export import export_model
 from nnunetv2_spinesegdiff.sharing.unpacking import is_export
 
 from ..full_disk import says_that_the_disk_is_full
-
-
-def test_names_of_zips_and_trainers_that_cannot_be_are_refused(make_model, tmp_path):
-    model = make_model()
-    for out in (tmp_path / "model", tmp_path / "model.tar"):
-        with pytest.raises(UserError, match=r"ends in \.zip"):
-            export_model(model.folder, out)
-    plans = json.loads((model.folder / "plans.json").read_text())
-    (model.folder / "plans.json").write_text(json.dumps({**plans, "dataset_name": "../../Dataset501_Toy"}))
-    with pytest.raises(UserError, match="is no name that nnU-Net gives"):
-        export_model(model.folder, tmp_path / "model.zip")
 
 
 @pytest.fixture
@@ -47,26 +34,26 @@ TRAINED, BEGUN = (
 )
 
 
-def test_the_folder_of_a_dataset_will_do_where_it_holds_one_model(dataset, tmp_path):
-    archive = export_model(dataset, tmp_path / "a.zip")
-    assert archive.read_bytes() == export_model(dataset / TRAINED, tmp_path / "b.zip").read_bytes()
-
-
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("gone", f"there is no such folder; train the model first, or name one that is trained: {TRAINED}"),
-        (BEGUN, f"no fold has a .*; train it to the end first, or name one that is trained: {TRAINED}"),
-        (f"{TRAINED}/fold_0", r"there is no trained model; give a results folder \([^ ]*\)$"),
-        ("../../model.zip", "is a zip already, hand it on as it is; to export it anew, install it"),
-        (f"{TRAINED}/plans.json", "is a file; give a results folder"),
+        ("gone", TRAINED),
+        (BEGUN, f"no fold has a .*{TRAINED}"),
+        (f"{TRAINED}/fold_0", "results folder"),
+        ("../../model.zip", "zip already"),
+        (f"{TRAINED}/plans.json", "is a file"),
     ],
 )
-def test_what_is_no_trained_model_is_told_as_what_it_is(dataset, zipped, tmp_path, name, told):
+def test_what_is_no_trained_model_is_refused_and_the_dataset_of_one_will_do(
+    dataset, zipped, tmp_path, name, told
+):
     with pytest.raises(UserError, match=told) as refused:
         export_model(dataset / name, tmp_path / "out.zip")
+    assert str(refused.value).startswith(f"{dataset / name}: ")
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "out.zip").exists()
+    archive = export_model(dataset, tmp_path / "a.zip")
+    assert archive.read_bytes() == export_model(dataset / TRAINED, tmp_path / "b.zip").read_bytes()
 
 
 def test_a_trainer_that_was_not_trained_is_told_with_those_that_were(dataset, tmp_path, monkeypatch, capsys):
@@ -75,8 +62,8 @@ def test_a_trainer_that_was_not_trained_is_told_with_those_that_were(dataset, tm
     monkeypatch.setattr(segmenting, "name_of_dataset", lambda *_: dataset.name)
     assert main(["export", "-d", "501", "-o", str(tmp_path / "out.zip")]) == 1
     told = capsys.readouterr().err
-    assert "nnUNetTrainerSpineSegDiff__nnUNetPlans__2d: there is no such folder" in told
-    assert told.endswith(f"name one that is trained: {TRAINED}\n")
+    assert "nnUNetTrainerSpineSegDiff__nnUNetPlans__2d: " in told
+    assert TRAINED in told
 
 
 def of_scans(path: Path) -> None:
@@ -93,27 +80,17 @@ IN_THE_WAY = {
 
 
 @pytest.mark.parametrize("what", IN_THE_WAY)
-def test_a_file_that_is_no_export_is_not_replaced(make_model, zipped, tmp_path, what):
+def test_a_file_that_is_no_export_is_not_replaced(make_model, zipped, what, capsys):
     IN_THE_WAY[what](zipped.path)
     before = zipped.path.read_bytes()
     words = ["export", "-m", str(make_model().folder), "-o", str(zipped.path)]
     assert main(words) == 1
+    assert f"error: {zipped.path}: " in capsys.readouterr().err
     assert zipped.path.read_bytes() == before
     assert main([*words, "--force"]) == 0
     assert is_export(zipped.path)
-
-
-def test_what_is_in_the_way_is_told_in_one_line(tmp_path):
-    (tmp_path / "mine.zip").write_text("mine")
-    with pytest.raises(UserError, match=r"mine\.zip: is there already, and is no .*--force") as refused:
-        export_model(tmp_path / "model", tmp_path / "mine.zip")
-    assert "\n" not in str(refused.value)
-
-
-def test_an_earlier_export_is_replaced(make_model, zipped):
-    details = CardDetails(notes="made anew")
-    export_model(make_model().folder, zipped.path, details=details)
-    assert zipped.json("manifest.json")["details"] == {"notes": "made anew"}
+    assert main([*words, "--notes", "an earlier export is replaced"]) == 0
+    assert "notes" in zipped.json("manifest.json")["details"]
 
 
 @pytest.mark.parametrize("name", ["file.zip/x.zip", "file.zip/below/x.zip", f"{'x' * 300}.zip"])
@@ -121,17 +98,11 @@ def test_a_zip_that_cannot_be_written_is_one_line_and_nothing_is_left(make_model
     model = make_model()
     (tmp_path / "file.zip").write_text("no folder")
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(UserError, match=r"cannot be written \(.+\); make room, or choose another") as refused:
+    with pytest.raises(UserError, match="cannot be written") as refused:
         export_model(model.folder, tmp_path / name)
     assert str(refused.value).startswith(f"{tmp_path / name}: ")
     assert "\n" not in str(refused.value)
     assert sorted(tmp_path.rglob("*")) == before
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
-def test_a_folder_that_takes_no_files_is_one_line(make_model):
-    with pytest.raises(UserError, match=r"/proc/e\.zip: cannot be written"):
-        export_model(make_model().folder, Path("/proc/e.zip"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has threads")
@@ -140,6 +111,6 @@ def test_a_full_disk_is_one_line_and_nothing_is_left(make_model, tmp_path, most)
     model = make_model()
     before = sorted(tmp_path.rglob("*"))
     out = tmp_path / "new" / "folder" / "model.zip"
-    told = f"{out}: cannot be written (File too large); make room"
+    told = f"{out}: cannot be written (File too large)"
     assert says_that_the_disk_is_full(lambda: export_model(model.folder, out), most, told)
     assert sorted(tmp_path.rglob("*")) == before

@@ -12,9 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from torch import Tensor
-from torch.nn import functional as F
 
-from nnunetv2_spinesegdiff.diffusion.masks import one_hot_channels
 from nnunetv2_spinesegdiff.training.corruption import (
     AddBlob,
     Damage,
@@ -61,12 +59,10 @@ def test_dilation_and_erosion_move_the_border_by_their_size(axes, size):
     )
     assert torch.equal(grown[0], masks[0])
     assert torch.equal(shrunk[0], masks[0])
-
-
-def test_erosion_does_not_eat_a_structure_from_the_edge_of_the_picture():
-    masks = torch.zeros(1, 10, 10)
-    masks[0, :5] = 1
-    assert Erode(0, (0.0, 0.0), (2, 2)).apply(masks)[0].sum(1).tolist() == [10.0] * 3 + [0.0] * 7
+    to_the_edge = torch.ones(1, *[10] * axes)
+    to_the_edge[0, 5:] = 0
+    rows = Erode(0, where, radius).apply(to_the_edge)[0].flatten(1).any(1)
+    assert rows.tolist() == [row < 5 - size for row in range(10)]
 
 
 @pytest.mark.parametrize("axes", [2, 3])
@@ -80,11 +76,7 @@ def test_exactly_one_component_is_dropped(axes, choice):
     assert first_is_left == (choice >= 0.5)
     assert ((dropped[0] == 1) <= (masks[0] == 1)).all()
     assert torch.equal(dropped[1], masks[1])
-
-
-def test_dropping_from_an_empty_structure_leaves_it_empty():
-    masks = torch.zeros(2, 8, 8)
-    assert torch.equal(DropComponent(0, (0.5, 0.5), (1, 1)).apply(masks), masks)
+    assert torch.equal(DropComponent(0, (choice,) * axes, (1,) * axes).apply(masks * 0), masks * 0)
 
 
 @pytest.mark.parametrize("axes", [2, 3])
@@ -100,11 +92,6 @@ def test_a_blob_is_a_ball_at_its_place(axes):
     assert not blob[0].any()
 
 
-def test_a_blob_leaves_what_was_there():
-    masks = squares()
-    assert (AddBlob(0, (0.9, 0.9), (4, 4)).apply(masks) >= masks).all()
-
-
 @pytest.mark.parametrize("axes", [2, 3])
 def test_a_shift_moves_everything_together(axes):
     masks = squares(axes)
@@ -115,29 +102,6 @@ def test_a_shift_moves_everything_together(axes):
         still = np.array(ndimage.center_of_mass(masks[channel].numpy()))
         np.testing.assert_allclose(moved - still, offsets, atol=1e-5)
     assert shifted.sum() == masks.sum()
-
-
-def test_what_a_shift_moves_out_of_the_picture_is_gone():
-    masks = torch.ones(1, 6, 6)
-    shifted = Shift(0, (0.999, 0.0), (2, 4)).apply(masks)
-    assert torch.equal(shifted[0], F.pad(torch.ones(4, 2), (0, 4, 2, 0)))
-    assert not Shift(0, (0.999, 0.5), (9, 9)).apply(masks).any()
-    assert masks.all()
-
-
-@pytest.mark.parametrize("damage", [Dilate, AddBlob])
-@pytest.mark.parametrize("channel", [0, 1, 2])
-def test_what_is_added_covers_what_was_there_whatever_its_number(damage, channel):
-    labels = torch.zeros(1, 30, 30, dtype=torch.long)
-    for c in range(3):
-        labels[:, :, 10 * c : 10 * c + 10] = c + 1
-    border = (channel + 1) / 3 % 1
-    damaged = corrupt(
-        one_hot_channels(labels, 4), False, lambda: [damage(channel, (0.5, border), (3, 3))]
-    ).argmax(1)
-    changed = damaged != labels
-    assert changed.any()
-    assert (damaged[changed] == channel + 1).all()
 
 
 def test_damage_is_as_large_along_thick_slices_as_in_plane():
@@ -154,27 +118,12 @@ def test_damage_is_as_large_along_thick_slices_as_in_plane():
     assert blob[0].any(dim=(0, 2)).sum() == 7  # the centre lies between two slices
 
 
-def test_swapped_structures_have_each_others_name():
+def test_swapped_structures_have_each_others_name_and_empty_is_empty():
     masks = squares()
     for channel in (0, 1):
         assert torch.equal(SwapWithNext(channel, (0.0, 0.0), (1, 1)).apply(masks), masks.flip(0))
     assert torch.equal(SwapWithNext(0, (0.0, 0.0), (1, 1)).apply(masks[:1]), masks[:1])
-
-
-def test_empty_is_empty():
-    assert not Empty(0, (0.0, 0.0), (1, 1)).apply(squares()).any()
-
-
-@pytest.mark.parametrize("kind", [Dilate, Erode, DropComponent, AddBlob, Shift, SwapWithNext, Empty])
-@pytest.mark.parametrize("axes", [2, 3])
-def test_damage_changes_a_copy(kind, axes):
-    masks = squares(axes)
-    before = masks.clone()
-    damaged = kind(1, (0.3,) * axes, (2,) * axes).apply(masks)
-    assert torch.equal(masks, before)
-    assert damaged.shape == before.shape
-    assert not torch.equal(damaged, before)
-    assert set(damaged.unique().tolist()) <= {0.0, 1.0}
+    assert not Empty(0, (0.0, 0.0), (1, 1)).apply(masks).any()
 
 
 @given(st.integers(0, 2**31), st.integers(2, 3), st.booleans(), st.floats(0.1, 3))
@@ -193,12 +142,6 @@ def test_whatever_is_drawn_the_result_is_a_presegmentation(seed, axes, regions, 
         assert (damaged.sum(1) == 1).all()
 
 
-@pytest.mark.parametrize("regions", [False, True])
-def test_undamaged_cases_come_back_as_they_were(regions):
-    batch = torch.stack([squares() if regions else one_hot(squares())] * 3)
-    assert torch.equal(corrupt(batch, regions, list), batch)
-
-
 def test_cases_of_a_batch_are_damaged_apart():
     batch = torch.stack([one_hot(squares())] * 3)
     draws: Iterator[list[Damage]] = iter([[], [Empty(0, (0.0, 0.0), (1, 1))], []])
@@ -206,12 +149,6 @@ def test_cases_of_a_batch_are_damaged_apart():
     assert torch.equal(damaged[[0, 2]], batch[[0, 2]])
     assert not damaged[1, 1:].any()
     assert damaged[1, 0].all()
-
-
-def test_nothing_is_drawn_at_strength_0_or_where_all_stay_clean():
-    rng = np.random.default_rng(0)
-    assert not any(draw_damage(rng, 3, (1.0, 1.0), strength=0.0, clean_share=0.0) for _ in range(200))
-    assert not any(draw_damage(rng, 3, (1.0, 1.0), strength=1.0, clean_share=1.0) for _ in range(200))
 
 
 def test_draws_keep_their_shares_channels_and_sizes():
@@ -233,8 +170,5 @@ def test_draws_keep_their_shares_channels_and_sizes():
     ]
     assert max(doubled) == 6
     assert min(doubled) == 1
-
-
-def test_the_same_generator_draws_the_same():
-    first, second = (draw_damage(np.random.default_rng(5), 3, (1.0, 1.0), 1.0, 0.0) for _ in range(2))
-    assert first == second
+    for strength, clean_share in ((0.0, 0.0), (1.0, 1.0)):
+        assert not any(draw_damage(rng, 3, (1.0, 1.0), strength, clean_share) for _ in range(200))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,40 +18,20 @@ from torch.nn.parallel import DistributedDataParallel
 
 from nnunetv2_spinesegdiff.diffusion.masks import hard_masks
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.training import trainers
 from nnunetv2_spinesegdiff.training.out_of_fold import heads_of
 from nnunetv2_spinesegdiff.training.presegment import collect
 
-from ..small_dataset import TRAINER, Small, as_in_truth, confused, make_small
-from .test_ddp import one_process
-from .test_trainer import KINDS, changed, weights_of
+from ..helpers.model_dataset import TRAINER, Small, as_in_truth, confused, make_small
+from ..helpers.model_trainers import KINDS, changed, log_of, one_process, weights_of
 
-CPU = torch.device("cpu")
+REFINER = "nnUNetTrainerSpineSegDiff"
 SMALLER_THAN_THE_PATCH = (1, 14, 22)
 """A scan of 10 x 18 pixels without its margin, for a patch of 16 x 24."""
 
 
-@pytest.fixture(autouse=True)
-def nnunet_folders(tmp_path, monkeypatch) -> Path:
-    for name in ("raw", "preprocessed", "results"):
-        monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / f"nnUNet_{name}"))
-    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
-    monkeypatch.delenv("spinesegdiff_stage1", raising=False)
-    return tmp_path
-
-
-def made(small: Small, name: str = "nnUNetTrainerSpineSegDiff", fold: Any = 0) -> Any:
-    """A trainer as `nnUNetv2_train` makes it from the files of the preprocessed dataset."""
-    plans, dataset_json = (
-        json.loads((small.preprocessed / f"{part}.json").read_text()) for part in ("smallPlans", "dataset")
-    )
-    torch.manual_seed(0)
-    return getattr(trainers, name)({**plans, "continue_training": False}, "small", fold, dataset_json, CPU)
-
-
 def finished(small: Small, fold: int, path: Path) -> None:
     """A stage 1 that a refiner of this fold may be trained on."""
-    trainer = made(small, TRAINER, fold)
+    trainer = small.trainer(TRAINER, fold)
     trainer.initialize()
     trainer.save_checkpoint(str(path))
 
@@ -63,19 +43,15 @@ def small_with_stage1(root: Path, kind: str = "classes", **kwargs: Any) -> Small
     return make_small(root, **{**defaults, **kwargs})
 
 
-def ready(small: Small, name: str = "nnUNetTrainerSpineSegDiff", fold: Any = 0) -> Any:
-    """A trainer with its loaders, before the first iteration."""
-    trainer = made(small, name, fold)
+def ready(small: Small, fold: Any = 0) -> Any:
+    """A refiner's trainer with its loaders, before the first iteration."""
+    trainer = small.trainer(REFINER, fold)
     trainer.initialize()
     trainer.rng = np.random.default_rng(0)
     trainer.dataloader_train, trainer.dataloader_val = trainer.get_dataloaders()
     trainer.set_deep_supervision_enabled(True)
     trainer.network.train()
     return trainer
-
-
-def log_of(trainer: Any) -> str:
-    return Path(trainer.log_file).read_text()
 
 
 @pytest.fixture
@@ -198,27 +174,6 @@ def test_presegmentations_are_augmented_like_the_truth(tmp_path, axes, kind):
     assert different == 0 if ignore is None else different < 0.01
 
 
-def test_our_damage_is_done_to_them_and_not_nnunets(tmp_path, monkeypatch):
-    small = small_with_stage1(tmp_path)
-    collect(small.stock())
-    trainer = ready(small)
-    composed = trainer.dataloader_train.data_loader.transforms
-    names = [type(getattr(t, "transform", t)).__name__ for t in composed.transforms]
-    assert "MoveSegAsOneHotToDataTransform" in names
-    assert "SpatialTransform" in names
-    assert not [name for name in names if "BinaryOperator" in name or "ConnectedComponent" in name]
-    drawn = []
-
-    def draw_damage(*args: Any) -> list:
-        drawn.append(args[1:])
-        return []
-
-    monkeypatch.setattr("nnunetv2_spinesegdiff.training.trainer.draw_damage", draw_damage)
-    trainer.corruption_strength, trainer.clean_share = 2.0, 0.5
-    trainer.train_step(next(trainer.dataloader_train))
-    assert drawn == [(3, [1.0, 1.0], 2.0, 0.5)] * 2
-
-
 @pytest.mark.parametrize("kind", ["classes", "regions and ignore"])
 def test_what_was_never_held_out_is_segmented_by_stage_1(tmp_path, without_augmentation, kind):
     splits = [{"train": ["b", "c"], "val": ["a"]}, {"train": ["a", "b"], "val": ["c"]}]
@@ -243,57 +198,29 @@ def test_what_was_never_held_out_is_segmented_by_stage_1(tmp_path, without_augme
     assert not torch.equal(own, collected)
 
 
-def test_validation_begins_with_stage_1(tmp_path):
-    small = small_with_stage1(tmp_path)
-    collect(small.stock())
-    trainer = ready(small)
-    batch = next(trainer.dataloader_val)
-    assert batch["data"].shape[1] == 1
-    trainer.network.eval()
-    with torch.no_grad(), calls_of_stage1(trainer) as calls:
-        assert np.isfinite(trainer.validation_step(batch)["loss"])
-    assert calls == [2]
-    assert not trainer.is_cascaded
-    assert trainer.folder_with_segs_from_previous_stage is None
-
-
-def test_the_step_works_in_ddp_and_leaves_stage_1_alone(tmp_path):
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("how", ["ddp", "compiled"])
+def test_the_step_works_as_nnunet_wraps_the_network_and_leaves_stage_1_alone(tmp_path, how, fresh_compiler):
     small = small_with_stage1(tmp_path)
     collect(small.stock())
     trainer = ready(small)
     network = trainer.two_stage
     before = weights_of(network.denoiser), weights_of(network.stage1)
-    with one_process():
-        trainer.is_ddp = True
+    with one_process() if how == "ddp" else nullcontext():
+        trainer.is_ddp = how == "ddp"
         trainer.loss = trainer._build_loss()
-        trainer.network = DistributedDataParallel(network)
+        trainer.network = (
+            DistributedDataParallel(network)
+            if trainer.is_ddp
+            else torch.compile(network, backend="aot_eager")
+        )
         for _ in range(2):
             assert np.isfinite(trainer.train_step(next(trainer.dataloader_train))["loss"])
     assert changed(before[0], network.denoiser)
     assert not changed(before[1], network.stage1)
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_the_step_can_be_compiled(tmp_path):
-    small = small_with_stage1(tmp_path)
-    collect(small.stock())
-    trainer = ready(small)
-    torch._dynamo.reset()
-    trainer.network = torch.compile(trainer.network, backend="aot_eager")
-    for _ in range(2):
-        assert np.isfinite(trainer.train_step(next(trainer.dataloader_train))["loss"])
-    torch._dynamo.reset()
-
-
 # --- when they are used ----------------------------------------------------------------------------------
-
-
-def test_the_log_says_which_presegmentations_are_used(tmp_path):
-    small = small_with_stage1(tmp_path)
-    assert "Presegmentations: stage 1's own, though it has seen these cases" in log_of(ready(small))
-    folder = collect(small.stock()).folder
-    for fold in (0, 1):
-        assert f"Presegmentations: out of fold, 4 cases from {folder}." in log_of(ready(small, fold=fold))
 
 
 def test_a_joint_training_does_not_use_them(tmp_path, monkeypatch):
@@ -321,6 +248,7 @@ def test_another_stage_1_does_not_use_them(tmp_path, monkeypatch):
     assert ready(small).out_of_fold is None
     monkeypatch.setenv("spinesegdiff_stage1", str(checkpoint))
     assert ready(small).out_of_fold is not None
+    (small.model / "fold_1" / "checkpoint_final.pth").unlink()  # a fold that was cleared away is not stale
     monkeypatch.setenv("spinesegdiff_stage1", TRAINER)
     assert ready(small).out_of_fold is not None
 
@@ -341,32 +269,27 @@ def add_collection_of_another_stage1(small: Small) -> None:
 
 
 def continued(small: Small, checkpoint: Path) -> Any:
-    trainer = made(small)
+    trainer = small.trainer(REFINER)
     trainer.load_checkpoint(str(checkpoint))
     trainer.get_dataloaders()
     return trainer
 
 
-@pytest.mark.parametrize("another", [False, True])
-def test_a_continued_training_goes_on_with_those_it_began_with(tmp_path, another):
-    """Whatever stage 1 would be found now: the variable may not be set in the shell that goes on."""
+@pytest.mark.parametrize("later", ["nothing", "another collection", "the first collection"])
+def test_a_continued_training_goes_on_with_those_it_began_with(tmp_path, later):
+    """Whatever would be found now: the variable may not be set in the shell that continues."""
     small = small_with_stage1(tmp_path)
-    collect(small.stock())
+    if later != "the first collection":
+        collect(small.stock())
     first = ready(small)
     stopped = tmp_path / "checkpoint_latest.pth"
     first.save_checkpoint(str(stopped))
-    if another:
+    if later == "the first collection":
+        collect(small.stock())
+    elif later == "another collection":
         add_collection_of_another_stage1(small)
+    assert (first.out_of_fold is None) == (later == "the first collection")
     assert continued(small, stopped).out_of_fold == first.out_of_fold
-
-
-def test_a_continued_training_does_not_change_to_masks_that_came_later(tmp_path):
-    small = small_with_stage1(tmp_path)
-    first = ready(small)
-    stopped = tmp_path / "checkpoint_latest.pth"
-    first.save_checkpoint(str(stopped))
-    collect(small.stock())
-    assert continued(small, stopped).out_of_fold is None
 
 
 def test_a_continued_training_is_refused_where_its_masks_are_gone_or_stale(tmp_path):
@@ -386,10 +309,6 @@ def test_a_continued_training_is_refused_where_its_masks_are_gone_or_stale(tmp_p
 # --- refused ---------------------------------------------------------------------------------------------
 
 
-def rewrite(path: Path, **changes: Any) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
 def train_fold_again(small: Small, folder: Path) -> None:
     with (small.model / "fold_1" / "checkpoint_final.pth").open("ab") as stream:
         stream.write(b"more")
@@ -400,36 +319,23 @@ def change_folds(small: Small, folder: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text())[::-1]))
 
 
-def change_fingerprint(small: Small, folder: Path) -> None:
-    rewrite(small.preprocessed / "dataset_fingerprint.json", spacings=[[1, 1, 1]])
+def change_plans(small: Small, folder: Path) -> None:
+    plans = json.loads((small.preprocessed / "smallPlans.json").read_text())
+    plans["configurations"]["small"]["spacing"] = [2.0, 1.0]
+    (small.preprocessed / "smallPlans.json").write_text(json.dumps(plans))
+    finished(small, 0, small.model / "fold_0" / "checkpoint_final.pth")
 
 
-def lose_label_map(small: Small, folder: Path) -> None:
-    (folder / "c.b2nd").unlink()
+def cut(name: str, length: int) -> Callable[[Small, Path], None]:
+    def damage(small: Small, folder: Path) -> None:
+        (folder / name).write_bytes((folder / name).read_bytes()[:length])
 
-
-def cut_label_map(small: Small, folder: Path) -> None:
-    path = folder / "c.b2nd"
-    path.write_bytes(path.read_bytes()[:20])
-
-
-def lose_manifest(small: Small, folder: Path) -> None:
-    (folder / "manifest.json").unlink()
-
-
-def cut_manifest(small: Small, folder: Path) -> None:
-    path = folder / "manifest.json"
-    path.write_text(path.read_text()[:40])
-
-
-def foreign_manifest(small: Small, folder: Path) -> None:
-    (folder / "manifest.json").write_text('{"sources": {"checkpoints": {}}}')
+    return damage
 
 
 def add_case(small: Small, folder: Path) -> None:
     for ending in (".b2nd", "_seg.b2nd", ".pkl"):
-        source = small.cases_folder / f"a{ending}"
-        (small.cases_folder / f"new{ending}").write_bytes(source.read_bytes())
+        shutil.copy(small.cases_folder / f"a{ending}", small.cases_folder / f"new{ending}")
 
 
 def change_shape(small: Small, folder: Path) -> None:
@@ -441,57 +347,34 @@ def change_shape(small: Small, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (train_fold_again, "stale, fold 1 of stage 1 was trained again"),
-        (change_folds, r"stale, splits_final\.json is another one now"),
-        (change_fingerprint, "stale, the dataset was planned or preprocessed in another way"),
-        (lose_label_map, "stale, the label map of case c cannot be read"),
-        (cut_label_map, "stale, the label map of case c cannot be read"),
-        (lose_manifest, r"incomplete, there is no manifest\.json"),
-        (cut_manifest, r"manifest\.json: cannot be read"),
-        (foreign_manifest, r"manifest\.json: cannot be read"),
-        (add_case, "stale, case new was added"),
-        (change_shape, "stale, case c has another shape now"),
+        (train_fold_again, "stale.*fold 1"),
+        (change_folds, r"stale.*splits_final\.json"),
+        (
+            lambda small, folder: (small.preprocessed / "dataset_fingerprint.json").write_text("{}"),
+            "stale.*planned",
+        ),
+        (change_plans, "stale.*planned"),
+        (lambda small, folder: (folder / "c.b2nd").unlink(), "stale.*case c"),
+        (cut("c.b2nd", 20), "stale.*case c"),
+        (lambda small, folder: (folder / "manifest.json").unlink(), r"incomplete.*manifest\.json"),
+        (cut("manifest.json", 40), r"manifest\.json: cannot be read"),
+        (
+            lambda small, folder: (folder / "manifest.json").write_text('{"sources": {"checkpoints": {}}}'),
+            r"manifest\.json: cannot be read",
+        ),
+        (add_case, "stale.*case new"),
+        (change_shape, "stale.*case c.*shape"),
     ],
 )
-def test_stale_and_partial_collections_are_refused(
-    tmp_path, damage: Callable[[Small, Path], None], reason: str
-):
+def test_stale_and_partial_collections_are_refused(tmp_path, damage, reason):
     small = small_with_stage1(tmp_path)
     folder = collect(small.stock()).folder
     damage(small, folder)
-    trainer = made(small)
-    trainer.initialize()  # which validation alone does, too: that is not refused
+    trainer = small.trainer(REFINER)
+    trainer.initialize()  # validation alone needs no collection
     with pytest.raises(UserError, match=reason) as refused:
         trainer.get_dataloaders()
     message = str(refused.value)
     assert len(message.splitlines()) == 1
     assert message.startswith(str(folder))
-    assert "`spinesegdiff presegment -d 501 -c small -tr nnUNetTrainerStage1 -p smallPlans` again" in message
-
-
-def test_other_plans_of_the_same_name_are_refused(tmp_path):
-    small = small_with_stage1(tmp_path)
-    collect(small.stock())
-    plans = json.loads((small.preprocessed / "smallPlans.json").read_text())
-    plans["configurations"]["small"]["spacing"] = [2.0, 1.0]
-    (small.preprocessed / "smallPlans.json").write_text(json.dumps(plans))
-    finished(small, 0, small.model / "fold_0" / "checkpoint_final.pth")
-    trainer = made(small)
-    trainer.initialize()
-    with pytest.raises(UserError, match="planned or preprocessed in another way"):
-        trainer.get_dataloaders()
-
-
-def test_folds_that_were_cleared_away_are_no_sign_of_new_ones(tmp_path):
-    small = small_with_stage1(tmp_path)
-    collect(small.stock())
-    (small.model / "fold_1" / "checkpoint_final.pth").unlink()
-    assert ready(small).out_of_fold is not None
-
-
-def test_masks_are_left_as_they_are_where_logits_become_masks():
-    """Collected masks take the way of stage 1's logits."""
-    labels = torch.randint(4, (2, 16, 24), generator=torch.Generator().manual_seed(0))
-    masks = torch.nn.functional.one_hot(labels, 4).movedim(-1, 1).float()
-    assert torch.equal(hard_masks(masks, False), masks)
-    assert torch.equal(hard_masks(masks, True), masks)
+    assert "spinesegdiff presegment -d 501 -c small -tr nnUNetTrainerStage1 -p smallPlans" in message

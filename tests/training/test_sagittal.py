@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from types import SimpleNamespace
 
@@ -14,35 +13,23 @@ from hypothesis import strategies as st
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-from nnunetv2_spinesegdiff.training import trainers
 from nnunetv2_spinesegdiff.training.random_contrast import RandomContrastTransform, mapped
 from nnunetv2_spinesegdiff.training.sagittal import MAX_ROTATION, repeat_by_series
 
-from ..small_dataset import make_small
+from ..helpers.model_dataset import make_small
 
-CPU = torch.device("cpu")
 NAMES = ("nnUNetTrainerStage1Sagittal", "nnUNetTrainerSpineSegDiffSagittal")
 
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-    for name in ("raw", "preprocessed", "results"):
-        monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / f"nnUNet_{name}"))
-    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
     monkeypatch.setenv("spinesegdiff_stage1", "joint")
     return make_small(tmp_path)
 
 
-def made(small, name: str):
-    plans, dataset_json = (
-        json.loads((small.preprocessed / f"{part}.json").read_text()) for part in ("smallPlans", "dataset")
-    )
-    return getattr(trainers, name)({**plans, "continue_training": False}, "small", 0, dataset_json, CPU)
-
-
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_is_mirrored_and_rotations_are_small(small, name):
-    trainer = made(small, f"{name}_1epochs_2iters")
+def test_nothing_is_mirrored_rotations_are_small_and_a_step_changes_the_weights(small, name):
+    trainer = small.trainer(f"{name}_1epochs_2iters")
     trainer.initialize()
     rotation, _, _, axes = trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
     assert rotation == (-MAX_ROTATION, MAX_ROTATION)
@@ -54,12 +41,6 @@ def test_nothing_is_mirrored_and_rotations_are_small(small, name):
     kinds = [type(getattr(one, "transform", one)).__name__ for one in transforms]
     assert "MirrorTransform" not in kinds
     assert kinds.index("RandomContrastTransform") == kinds.index("SpatialTransform") + 1
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_training_steps_change_the_weights(small, name):
-    trainer = made(small, f"{name}_1epochs_2iters")
-    trainer.initialize()
     before = {key: value.clone() for key, value in trainer.network.state_dict().items()}
     trainer.on_train_start()
     trainer.on_train_epoch_start()
@@ -69,7 +50,7 @@ def test_training_steps_change_the_weights(small, name):
 
 
 def test_stage_1_learns_with_adamw_and_ends_at_a_rate_near_zero(small):
-    trainer = made(small, "nnUNetTrainerStage1Sagittal_20epochs")
+    trainer = small.trainer("nnUNetTrainerStage1Sagittal_20epochs")
     trainer.initialize()
     assert isinstance(trainer.optimizer, torch.optim.AdamW)
     rates = []
@@ -123,9 +104,3 @@ def test_a_falling_curve_inverts_and_a_rising_one_changes_nothing():
     torch.testing.assert_close(mapped(image, torch.tensor([0.0, 1.0])), image)
     inverted = mapped(image, torch.tensor([1.0, 0.0]))
     assert (inverted.flatten().diff() < 0).all()
-
-
-@pytest.mark.parametrize("knots", [[0.5, 0.5, 0.5], [0.1, 0.9]])
-def test_a_constant_image_or_curve_changes_nothing(knots):
-    flat = torch.full((4, 4), 7.0)
-    torch.testing.assert_close(mapped(flat, torch.tensor(knots)), flat)

@@ -1,137 +1,57 @@
-"""The trainer between nnU-Net's hooks: what it freezes, how it steps, what it saves. Loads no data."""
+"""The two-stage trainer between nnU-Net's hooks: what it freezes, how it steps, what it saves."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import numpy as np
 import pytest
 import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from nnunetv2_spinesegdiff.diffusion.masks import encode_masks, hard_masks
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.training import trainers
 from nnunetv2_spinesegdiff.training.corruption import Empty
-from nnunetv2_spinesegdiff.training.diffusion_trainer import scale_features
-from nnunetv2_spinesegdiff.training.trainer import nnUNetTrainerSpineSegDiff
 
-from ..small_plans import LABELS, image, small_plans
+from ..helpers.model_plans import image
+from ..helpers.model_trainers import (
+    KINDS,
+    batch_of,
+    changed,
+    finished_stage1,
+    learnable_batch,
+    log_of,
+    made,
+    one_process,
+    ready,
+    weights_of,
+)
 
-CPU = torch.device("cpu")
-KINDS: dict[str, dict[str, Any]] = {
-    "classes": {"labels": LABELS},
-    "ignore": {"labels": {**LABELS, "ignore": 4}},
-    "regions": {
-        "labels": {"background": 0, "spine": [1, 2, 3], "column": [2, 3], "ivd": 3},
-        "regions_class_order": [1, 2, 3],
-    },
-    "regions and ignore": {
-        "labels": {"background": 0, "spine": [1, 2, 3], "column": [2, 3], "ivd": 3, "ignore": 4},
-        "regions_class_order": [1, 2, 3],
-    },
-}
-
-
-@pytest.fixture(autouse=True)
-def nnunet_folders(tmp_path, monkeypatch) -> Path:
-    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        monkeypatch.setenv(variable, str(tmp_path / variable))
-    monkeypatch.delenv("spinesegdiff_stage1", raising=False)
-    data = tmp_path / "nnUNet_preprocessed" / "Dataset501_Toy" / "smallPlans_small"
-    data.mkdir(parents=True)
-    (data / "case.npz").touch()
-    return tmp_path
-
-
-def made(
-    name: str = "nnUNetTrainerSpineSegDiff", kind: str = "classes", axes: int = 2, **plans_changes
-) -> Any:
-    """A trainer, not initialised."""
-    plans = {**small_plans(axes), "continue_training": False}
-    plans["configurations"]["small"]["architecture"]["arch_kwargs"].update(plans_changes)
-    dataset_json = {"channel_names": {"0": "MRI"}, "numTraining": 2, "file_ending": ".nii.gz", **KINDS[kind]}
-    torch.manual_seed(0)
-    trainer = getattr(trainers, name)(plans, "small", 0, dataset_json, CPU)
-    return trainer
-
-
-def ready(*args, **kwargs) -> Any:
-    """A trainer as nnU-Net has it before the first iteration."""
-    trainer = made(*args, **kwargs)
-    trainer.initialize()
-    trainer.rng = np.random.default_rng(0)
-    trainer.set_deep_supervision_enabled(True)
-    trainer.network.train()
-    return trainer
-
-
-def batch_of(trainer: Any, seed: int = 0) -> dict[str, Any]:
-    """What nnU-Net's loader gives: images and a target for every resolution of deep supervision."""
-    patch = list(trainer.configuration_manager.patch_size)
-    generator = torch.Generator().manual_seed(seed)
-    targets = []
-    for scale in trainer._get_deep_supervision_scales():
-        spatial = [round(n * s) for n, s in zip(patch, scale, strict=True)]
-        manager = trainer.label_manager
-        if manager.has_regions:
-            channels = len(manager.foreground_regions) + (manager.ignore_label is not None)
-            targets.append((torch.rand((2, channels, *spatial), generator=generator) < 0.4).float())
-        else:
-            classes = 4 + (manager.ignore_label is not None)
-            targets.append(torch.randint(classes, (2, 1, *spatial), generator=generator))
-    return {"data": torch.randn((2, 1, *patch), generator=generator), "target": targets}
-
-
-def weights_of(module: nn.Module) -> dict[str, torch.Tensor]:
-    return {key: value.clone() for key, value in module.state_dict().items()}
-
-
-def changed(before: dict[str, torch.Tensor], module: nn.Module) -> bool:
-    after = module.state_dict()
-    assert set(after) == set(before)
-    return any(not torch.equal(after[key], value) for key, value in before.items())
-
-
-def finished_stage1(**plans_changes) -> tuple[Path, dict[str, torch.Tensor]]:
-    """The checkpoint of a stock training where it is found by convention, and its weights."""
-    trainer = made("nnUNetTrainerStage1", **plans_changes)
-    trainer.initialize()
-    trainer.save_checkpoint(str(Path(trainer.output_folder) / "checkpoint_final.pth"))
-    return Path(trainer.output_folder) / "checkpoint_final.pth", weights_of(trainer.network)
-
+DRAW_DAMAGE = "nnunetv2_spinesegdiff.training.trainer.draw_damage"
 
 # --- frozen or joint -------------------------------------------------------------------------------------
 
 
-def test_a_finished_stage_1_is_loaded_and_never_changes():
-    checkpoint, weights = finished_stage1()
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_finished_stage_1_is_frozen_and_without_one_both_are_trained(frozen):
+    weights, told = {}, "trained together with the refiner"
+    if frozen:
+        checkpoint, weights = finished_stage1()
+        told = f"Stage 1: frozen, weights from {checkpoint}"
     trainer = ready()
-    assert trainer.two_stage.stage1_frozen
-    assert set(trainer.optimizer.stages) == {"denoiser"}
-    before = weights_of(trainer.two_stage.denoiser)
-    for seed in range(3):
-        trainer.train_step(batch_of(trainer, seed))
-    assert not changed(weights, trainer.two_stage.stage1)
-    assert changed(before, trainer.two_stage.denoiser)
-    log = Path(trainer.log_file).read_text()
-    assert f"Stage 1: frozen, weights from {checkpoint}" in log
-
-
-def test_without_one_both_stages_are_trained_together():
-    trainer = ready()
-    assert not trainer.two_stage.stage1_frozen
-    assert set(trainer.optimizer.stages) == {"denoiser", "stage1"}
+    assert trainer.two_stage.stage1_frozen == frozen
+    assert set(trainer.optimizer.stages) == ({"denoiser"} if frozen else {"denoiser", "stage1"})
     before = weights_of(trainer.two_stage.stage1), weights_of(trainer.two_stage.denoiser)
-    trainer.train_step(batch_of(trainer))
-    assert changed(before[0], trainer.two_stage.stage1)
+    for seed in range(2):
+        trainer.train_step(batch_of(trainer, seed))
+    assert changed(weights or before[0], trainer.two_stage.stage1) != frozen
     assert changed(before[1], trainer.two_stage.denoiser)
-    assert "trained together with the refiner" in Path(trainer.log_file).read_text()
+    assert told in log_of(trainer)
 
 
 def test_stage_1_trained_together_learns_what_it_would_learn_alone():
@@ -168,7 +88,7 @@ def test_pretrained_weights_are_for_the_refiner_where_stage_1_is_frozen(tmp_path
 
 def test_a_stage_1_of_another_architecture_is_refused():
     finished_stage1(features_per_stage=[8, 8, 8])
-    with pytest.raises(UserError, match="its network is not the one that the plans now describe"):
+    with pytest.raises(UserError, match="network"):
         made().initialize()
 
 
@@ -177,26 +97,26 @@ def test_a_stage_1_of_another_architecture_is_refused():
 
 @pytest.mark.parametrize("axes", [2, 3])
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_dataset_trains_and_validates(kind, axes):
+def test_every_kind_of_dataset_trains_and_is_validated_with_the_loss_of_training(kind, axes):
     trainer = ready(kind=kind, axes=axes)
     assert bool(trainer.two_stage.heads_are_regions) == kind.startswith("regions")
-    batch = batch_of(trainer)
+    batch, stage1_loss = batch_of(trainer), trainer.loss
+    target = batch["target"][0].clone()
     assert np.isfinite(trainer.train_step(batch)["loss"])
     trainer.network.eval()
+    trainer.two_stage.configure_sampler(num_samples=1, ddim_steps=1, fusion_steps=1)
     with torch.no_grad():
+        expected = trainer.mask_loss(trainer.two_stage.refine(batch["data"]).logits, target)
         result = trainer.validation_step(batch)
-    assert np.isfinite(result["loss"])
+    assert result["loss"] == pytest.approx(float(expected), rel=1e-5)
     assert len(result["tp_hard"]) == 3
+    assert trainer.loss is stage1_loss
 
 
 def test_the_loss_falls_on_one_batch():
     finished_stage1()
     trainer = ready()
-    batch = batch_of(trainer)
-    squares = torch.zeros(2, 1, 16, 24, dtype=torch.long)
-    squares[:, :, 4:10, 5:15] = 2
-    batch["target"][0] = squares
-    batch["data"] = batch["data"] * 0.1 + squares
+    batch = learnable_batch(trainer)
     losses = [float(trainer.train_step(batch)["loss"]) for _ in range(60)]
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.3
 
@@ -218,31 +138,22 @@ def test_presegmentations_are_noised_to_a_uniform_step(kind):
     assert float(noise.std()) == pytest.approx(1, abs=0.02)
 
 
-def test_presegmentations_are_damaged_before_they_are_noised(monkeypatch):
-    trainer = ready()
-    monkeypatch.setattr(
-        "nnunetv2_spinesegdiff.training.trainer.draw_damage", lambda *args: [Empty(0, (0.0, 0.0), (1, 1))]
-    )
-    x_t, _, _ = trainer.make_noised_mask(torch.zeros(4, 1, 8, 8), image(4, 4, 8, 8))
-    assert float(x_t[:, 0].mean()) == pytest.approx(1, abs=0.1)
-    assert float(x_t[:, 1:].mean()) == pytest.approx(-1, abs=0.1)
-
-
-def test_damage_is_drawn_for_the_foreground_with_the_trainers_settings(monkeypatch):
+@pytest.mark.parametrize("kind", ["classes", "regions"])
+def test_presegmentations_are_damaged_as_the_trainer_is_set_before_they_are_noised(kind, monkeypatch):
     drawn = []
 
     def draw_damage(*args):
         drawn.append(args[1:])
-        return []
+        return [Empty(0, (0.0, 0.0), (1, 1))]
 
-    monkeypatch.setattr("nnunetv2_spinesegdiff.training.trainer.draw_damage", draw_damage)
-    for kind, foreground in (("classes", 3), ("regions", 3)):
-        trainer = ready(kind=kind)
-        trainer.corruption_strength, trainer.clean_share = 2.0, 0.5
-        heads = trainer.label_manager.num_segmentation_heads
-        trainer.make_noised_mask(torch.zeros(2, 1, 8, 8), image(2, heads, 8, 8))
-        assert drawn == [(foreground, trainer.configuration_manager.spacing, 2.0, 0.5)] * 2
-        drawn.clear()
+    monkeypatch.setattr(DRAW_DAMAGE, draw_damage)
+    trainer = ready(kind=kind)
+    trainer.corruption_strength, trainer.clean_share = 2.0, 0.5
+    heads = trainer.label_manager.num_segmentation_heads
+    x_t, _, _ = trainer.make_noised_mask(torch.zeros(2, 1, 8, 8), image(2, heads, 8, 8))
+    assert drawn == [(3, trainer.configuration_manager.spacing, 2.0, 0.5)] * 2
+    foreground = x_t if kind == "regions" else x_t[:, 1:]
+    assert float(foreground.mean()) == pytest.approx(-1, abs=0.1)
 
 
 def test_validation_denoises_once_and_leaves_the_sampler_as_it_was():
@@ -256,39 +167,68 @@ def test_validation_denoises_once_and_leaves_the_sampler_as_it_was():
     with torch.no_grad():
         trainer.validation_step(batch_of(trainer))
     assert batches == [2]
-    assert trainer.two_stage.sampler == wanted
     with pytest.raises(KeyError):
         trainer.validation_step({"data": torch.zeros(1, 1, 16, 24)})
     assert trainer.two_stage.sampler == wanted
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_validation_has_the_loss_that_the_refiner_is_trained_on(kind):
-    trainer = ready(kind=kind)
-    batch, stage1_loss = batch_of(trainer), trainer.loss
-    target = batch["target"][0].clone()
-    trainer.network.eval()
-    trainer.two_stage.configure_sampler(num_samples=1, ddim_steps=1, fusion_steps=1)
-    with torch.no_grad():
-        expected = trainer.mask_loss(trainer.two_stage.refine(batch["data"]).logits, target)
-        assert trainer.validation_step(batch)["loss"] == pytest.approx(float(expected), rel=1e-5)
-    assert trainer.loss is stage1_loss
+# --- as nnU-Net wraps the network ------------------------------------------------------------------------
 
 
-def test_validation_of_stage_1_alone_is_undone_on_errors(tmp_path):
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("frozen", [True, False])
+def test_compiled_it_trains_validates_and_predicts(frozen, fresh_compiler):
+    """nnU-Net's final validation predicts in inference mode with the network compiled for training."""
+    if frozen:
+        finished_stage1()
     trainer = ready()
-    folder = trainer.output_folder
+    batch, scan = batch_of(trainer), image(1, 2, 40, 50)
+    trainer.network = torch.compile(trainer.network, backend="aot_eager")
+    for _ in range(2):
+        trainer.network.train()
+        trainer.train_step(batch)
+        trainer.network.eval()
+        with torch.no_grad():
+            trainer.validation_step(batch)
+    trainer.set_deep_supervision_enabled(False)
 
-    def validate_and_fail():
-        with trainer._stage1_alone():
-            assert trainer.output_folder == str(Path(folder) / "stage1")
-            assert not trainer.two_stage.refine_predictions
-            raise ZeroDivisionError
+    def predicted(network: torch.nn.Module) -> torch.Tensor:
+        predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
+        plans, configuration = trainer.plans_manager, trainer.configuration_manager
+        name = type(trainer).__name__
+        predictor.manual_initialization(
+            network, plans, configuration, None, trainer.dataset_json, name, (0, 1)
+        )
+        return predictor.predict_sliding_window_return_logits(scan).float()
 
-    with pytest.raises(ZeroDivisionError):
-        validate_and_fail()
-    assert trainer.output_folder == folder
-    assert trainer.two_stage.refine_predictions
+    with trainer._stage1_alone():
+        unrefined = predicted(trainer.network)
+    compiled = predicted(trainer.network)
+    assert not torch.equal(compiled, unrefined)
+    torch.testing.assert_close(compiled, predicted(trainer.two_stage), atol=0.02, rtol=0.02)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_ddp_finds_a_gradient_for_every_weight_and_validates(frozen):
+    """DDP reports weights that the first loss did not reach at the second step."""
+    if frozen:
+        finished_stage1()
+    trainer = ready()
+    network, batch = trainer.two_stage, batch_of(trainer)
+    before = weights_of(network.denoiser), weights_of(network.stage1)
+    with one_process():
+        trainer.is_ddp = True
+        trainer.loss = trainer._build_loss()  # nnU-Net weights deep supervision differently under DDP
+        trainer.network = DistributedDataParallel(network)
+        # A rank without a case to validate takes part in no forward, so nothing may be sent around in one.
+        assert not trainer.network.modules_buffers
+        for _ in range(2):
+            trainer.train_step(batch)
+        assert changed(before[0], network.denoiser)
+        assert changed(before[1], network.stage1) != frozen
+        trainer.network.eval()
+        with torch.no_grad():
+            assert trainer.validation_step(batch)["tp_hard"].shape == (3,)
 
 
 # --- settings that the name states -----------------------------------------------------------------------
@@ -305,23 +245,11 @@ def test_the_name_states_length_depth_and_width():
     assert made().num_epochs == 1000
 
 
-@pytest.mark.parametrize(("name", "rate"), [("", 1e-4), ("_100epochs", 1e-4), ("_99epochs", 1e-3)])
+@pytest.mark.parametrize(("name", "rate"), [("_100epochs", 1e-4), ("_99epochs", 1e-3)])
 def test_short_trainings_have_the_higher_rate(name, rate):
     trainer = ready("nnUNetTrainerSpineSegDiff" + name)
     assert trainer.optimizer.stages["denoiser"].optimizer.param_groups[0]["lr"] == rate
     assert trainer.optimizer.stages["stage1"].optimizer.param_groups[0]["lr"] == 1e-2
-
-
-def test_scaled_features_keep_their_structure():
-    planned = {
-        "features_per_stage": [32, 64],
-        "stem_channels": None,
-        "n_stages": 2,
-        "strides": [[1, 1], [2, 2]],
-    }
-    assert scale_features(planned, 0.5) == {**planned, "features_per_stage": [16, 32]}
-    assert scale_features(planned, 0.01)["features_per_stage"] == [4, 4]
-    assert planned["features_per_stage"] == [32, 64]
 
 
 # --- checkpoints -----------------------------------------------------------------------------------------
@@ -358,6 +286,10 @@ def test_a_continued_training_goes_on_as_if_it_had_not_stopped(frozen, tmp_path)
 def test_an_interrupted_checkpoint_leaves_the_last_one(tmp_path, monkeypatch):
     trainer = ready()
     checkpoint = tmp_path / "checkpoint_latest.pth"
+    trainer.disable_checkpointing = True
+    trainer.save_checkpoint(str(checkpoint))
+    assert not checkpoint.exists()
+    trainer.disable_checkpointing = False
     trainer.save_checkpoint(str(checkpoint))
     whole = checkpoint.read_bytes()
 
@@ -369,18 +301,10 @@ def test_an_interrupted_checkpoint_leaves_the_last_one(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         trainer.save_checkpoint(str(checkpoint))
     assert checkpoint.read_bytes() == whole
-    assert [p.name for p in tmp_path.glob("*.pth")] == [checkpoint.name]
-    assert not [p for p in tmp_path.iterdir() if "part" in p.name]
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [checkpoint.name]
 
 
-def test_disabled_checkpoints_are_not_written(tmp_path):
-    trainer = ready()
-    trainer.disable_checkpointing = True
-    trainer.save_checkpoint(str(tmp_path / "checkpoint.pth"))
-    assert not list(tmp_path.glob("*.pth"))
-
-
-def test_refinement_is_reported_beside_the_checkpoint(tmp_path):
+def test_refinement_is_reported_next_to_the_checkpoint(tmp_path):
     trainer = ready()
     trainer.output_folder = str(tmp_path)
     for folder, dice in (("stage1", 0.5), (".", 0.75)):
@@ -394,13 +318,4 @@ def test_refinement_is_reported_beside_the_checkpoint(tmp_path):
     assert report["dice"]["ivd"] == {"stage1": 0.5, "refined": 0.75, "difference": 0.25}
     assert report["sampler"]["t_start"] == 30
     assert report["stage1_frozen"] is False
-    assert "ivd" in Path(trainer.log_file).read_text()
-
-
-def test_wrappers_around_the_network_are_seen_through():
-    trainer = nnUNetTrainerSpineSegDiff.__new__(nnUNetTrainerSpineSegDiff)
-    network = ready().network
-    trainer.network = torch.compile(network, backend="eager")
-    assert trainer.two_stage is network
-    trainer.network = network
-    assert trainer.two_stage is network
+    assert "ivd" in log_of(trainer)

@@ -1,9 +1,10 @@
-"""Plans as nnU-Net writes them, of networks so small that a test has its answer in a moment."""
+"""Plans as nnU-Net writes them, of very small networks."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
@@ -13,6 +14,11 @@ from nnunetv2_spinesegdiff.training.trainer import nnUNetTrainerSpineSegDiff
 
 STRIDES = {2: [[1, 1], [2, 2], [2, 4]], 3: [[1, 1, 1], [1, 2, 2], [2, 2, 4]]}
 LABELS = {"background": 0, "spinal_canal": 1, "vertebrae": 2, "ivd": 3}
+RESAMPLING = {
+    "data": {"is_seg": False, "order": 3, "order_z": 0, "force_separate_z": None},
+    "seg": {"is_seg": True, "order": 1, "order_z": 0, "force_separate_z": None},
+    "probabilities": {"is_seg": False, "order": 1, "order_z": 0, "force_separate_z": None},
+}
 
 
 def small_plans(axes: int = 2, *, residual: bool = False) -> dict[str, Any]:
@@ -59,8 +65,26 @@ def small_plans(axes: int = 2, *, residual: bool = False) -> dict[str, Any]:
     }
 
 
+def whole_plans(
+    reader: str = "SimpleITKIO", axes: int = 2, transpose: tuple[int, ...] = (0, 1, 2), residual: bool = False
+) -> dict[str, Any]:
+    """Small plans with everything that preprocessing and export read."""
+    plans = small_plans(axes, residual=residual)
+    configuration = plans["configurations"]["small"]
+    for name, kwargs in RESAMPLING.items():
+        configuration[f"resampling_fn_{name}"] = "resample_data_or_seg_to_shape"
+        configuration[f"resampling_fn_{name}_kwargs"] = kwargs
+    return {
+        **plans,
+        "image_reader_writer": reader,
+        "transpose_forward": list(transpose),
+        "transpose_backward": np.argsort(transpose).tolist(),
+        "foreground_intensity_properties_per_channel": {"0": {}},
+    }
+
+
 def build(*args: Any, **kwargs: Any) -> TwoStageNetwork:
-    """`build_any` of a trainer of two stages."""
+    """`build_any` for a two-stage trainer."""
     network = build_any(*args, **kwargs)
     assert isinstance(network, TwoStageNetwork)
     return network
@@ -75,7 +99,7 @@ def build_any(
     heads: int = 4,
     seed: int = 0,
 ) -> Any:
-    """The network that a trainer of ours builds from small plans, one image channel, in eval mode."""
+    """The network that one of our trainers builds from small plans: one image channel, eval mode."""
     plans = PlansManager(small_plans(axes, residual=residual))
     torch.manual_seed(seed)
     network = trainer.build_network_architecture(

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from nnunetv2.inference.export_prediction import export_prediction_from_logits
 from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from scipy import ndimage
 
+from nnunetv2_spinesegdiff.training import trainers
 from nnunetv2_spinesegdiff.training.presegment import Stock, find_stock
 
-from .inference.conftest import whole_plans
-from .small_plans import LABELS
+from .model_plans import LABELS, whole_plans
 
 TRAINER = "nnUNetTrainerStage1"
 CASES = ("a", "b", "c", "d")
@@ -66,22 +67,31 @@ class Small:
     def stock(self, trainer: str | None = None) -> Stock:
         return find_stock(self.results, self.preprocessed, "small", "smallPlans", trainer)
 
+    def trainer(self, name: str, fold: Any = 0) -> Any:
+        """A trainer as `nnUNetv2_train` makes it from the files of the preprocessed dataset."""
+        plans, dataset_json = (
+            json.loads((self.preprocessed / f"{part}.json").read_text()) for part in ("smallPlans", "dataset")
+        )
+        torch.manual_seed(0)
+        plans["continue_training"] = False
+        return getattr(trainers, name)(plans, "small", fold, dataset_json, torch.device("cpu"))
+
     def load(self, case: str, presegmentations: Path | None = None) -> tuple[Any, Any, Any, dict[str, Any]]:
-        """As nnU-Net's loader has it: image, truth, presegmentation and properties."""
+        """Image, truth, presegmentation and properties, from nnU-Net's loader."""
         segmentations = None if presegmentations is None else str(presegmentations)
         dataset = nnUNetDatasetBlosc2(str(self.cases_folder), [case], segmentations)
         return dataset.load_case(case)
 
 
 def confused(truth: np.ndarray, rng: np.random.Generator, heads: int = 4) -> np.ndarray:
-    """Smooth logits that have nothing to do with the truth."""
+    """Smooth logits, independent of the truth."""
     noise = rng.normal(size=(heads, *truth.shape))
     smooth = ndimage.gaussian_filter(noise, (0, *[min(4, n / 4) for n in truth.shape]), mode="nearest")
     return (6 * smooth / smooth.std()).astype(np.float32)
 
 
 def as_in_truth(truth: np.ndarray, rng: np.random.Generator, heads: int = 4) -> np.ndarray:
-    """Logits of the truth itself; of the background where it is not known (-1, or an ignore label)."""
+    """Logits of the truth itself; of the background where it is unknown (-1, or an ignore label)."""
     return np.stack([20.0 * (np.where(truth >= heads, 0, truth).clip(0) == k) for k in range(heads)]).astype(
         np.float32
     )
