@@ -56,7 +56,8 @@ def held(path: Path, busy: Exception) -> Iterator[int | None]:
 @contextmanager
 def _acquired(path: Path, wait: bool) -> Iterator[tuple[bool | None, int | None]]:
     """Yield whether the lock is held (None on a file system without locks), and its file descriptor."""
-    file_lock = FileLock(path)  # creates the file; on ENOSYS it takes a file that exists for a lock
+    path.parent.stat()  # a missing folder is an error; FileLock would create it
+    file_lock = FileLock(path)  # creates the file; without flock it takes a file that exists for a lock
     holds: bool | None = True
     try:
         file_lock.acquire(timeout=-1 if wait else 0)
