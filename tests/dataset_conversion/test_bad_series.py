@@ -296,7 +296,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_any_work(cohort, tmp_pat
     assert not (tmp_path / "raw" / "Dataset501_SPIDER").is_dir()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(getattr(os, "geteuid", int)() == 0, reason="root may write everywhere")
 @pytest.mark.parametrize(
     "folder", ["raw", "raw/Dataset501_SPIDER/imagesTr", "preprocessed/Dataset501_SPIDER"]
 )
