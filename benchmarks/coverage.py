@@ -19,6 +19,7 @@ import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.environment import COMMANDS, external_trainers
 from nnunetv2_spinesegdiff.labels import CLASSES
+from nnunetv2_spinesegdiff.text import markdown_table
 from nnunetv2_spinesegdiff.uncertainty.confidence import structure_mask
 
 TRAINER = "nnUNetTrainerSpineSegDiff_6epochs_40iters_width25"
@@ -82,18 +83,21 @@ def true_area(path: Path, label: int) -> float:
 
 
 def table(folder: Path) -> str:
-    lines = [
-        "| predicted with | structure | unseen cases | true area within the 90 % bounds | median error | "
-        "median width of the bounds |",
-        "| --- | --- | --- | --- | --- | --- |",
+    headings = ("predicted with", "structure", "unseen cases", "true area within the 90 % bounds")
+    headings += ("median error", "median width of the bounds")
+    rows = [
+        (
+            name,
+            structure,
+            f"{row['cases']:.0f}",
+            f"{row['held']:.1%}",
+            f"{row['error']:.1%}",
+            f"{row['width']:.0%} of the area",
+        )
+        for number, name in enumerate(PREDICTIONS)
+        for structure, row in coverage(folder, number).iterrows()
     ]
-    for number, name in enumerate(PREDICTIONS):
-        for structure, row in coverage(folder, number).iterrows():
-            lines.append(
-                f"| {name} | {structure} | {row['cases']:.0f} | {row['held']:.1%} | {row['error']:.1%} "
-                f"| {row['width']:.0%} of the area |"
-            )
-    return "\n".join(lines)
+    return markdown_table(headings, rows)
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ from nnunetv2_spinesegdiff.inference.memory import keep_freed_memory
 from nnunetv2_spinesegdiff.inference.scan_grid import ScanGrid
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
 from nnunetv2_spinesegdiff.preflight import name_of_dataset
+from nnunetv2_spinesegdiff.text import markdown_table
 from nnunetv2_spinesegdiff.uncertainty.ranking import error_auroc, near_foreground
 from nnunetv2_spinesegdiff.uncertainty.temperature import fit_temperatures, reliability, temperature_scaled
 
@@ -224,38 +225,36 @@ def _predict_and_judge(predictor: TimedPredictor, case: Case, row: Row, fold: in
 
 def table(rows: Sequence[Row], told: str) -> str:
     stage1 = np.median(rows[0].seconds)
-    lines = [
-        told,
-        "",
-        NOTE,
-        "",
-        "| | s a case | stage 1 = 1 | peak MB | Dice | AUROC of errors | ECE | ECE calibrated |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in rows:
-        lines.append(
-            f"| {row.name} | {np.median(row.seconds):.2f} | {np.median(row.seconds) / stage1:.1f} "
-            f"| {np.max(row.megabytes):.0f} | {np.nanmean(row.dice):.3f} | {np.nanmean(row.auroc):.3f} "
-            f"| {error_of(row):.4f} | {error_of(row, temperatures_of_others=True):.4f} |"
-        )
-    return "\n".join([*lines, "", *folds_table(rows[0], next(r for r in rows[2:] if "n 2" in r.name))])
+    columns = {
+        "": lambda row: row.name,
+        "s a case": lambda row: f"{np.median(row.seconds):.2f}",
+        "stage 1 = 1": lambda row: f"{np.median(row.seconds) / stage1:.1f}",
+        "peak MB": lambda row: f"{np.max(row.megabytes):.0f}",
+        "Dice": lambda row: f"{np.nanmean(row.dice):.3f}",
+        "AUROC of errors": lambda row: f"{np.nanmean(row.auroc):.3f}",
+        "ECE": lambda row: f"{error_of(row):.4f}",
+        "ECE calibrated": lambda row: f"{error_of(row, temperatures_of_others=True):.4f}",
+    }
+    shown = markdown_table(columns, [[column(row) for column in columns.values()] for row in rows])
+    by_fold = folds_table(rows[0], next(r for r in rows[2:] if "n 2" in r.name))
+    return "\n".join([told, "", NOTE, "", shown, "", *by_fold])
 
 
 def folds_table(stage1: Row, refined: Row) -> list[str]:
-    lines = [
-        f"Fold by fold, stage 1's softmax against {refined.name}:",
-        "",
-        "| fold | AUROC stage 1 | AUROC refined | ECE stage 1 | ECE refined | refined is better |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = []
     for fold in sorted(set(stage1.folds)):
         first, second = (_mean_of_fold(row, fold) for row in (stage1, refined))
         before, after = (error_of(row, fold) for row in (stage1, refined))
         ranks, calibrated = second > first, after < before
         verdict = {(True, True): "in both", (True, False): "AUROC only", (False, True): "ECE only"}
         better = verdict.get((ranks, calibrated), "in neither")
-        lines.append(f"| {fold} | {first:.3f} | {second:.3f} | {before:.4f} | {after:.4f} | {better} |")
-    return lines
+        rows.append((fold, f"{first:.3f}", f"{second:.3f}", f"{before:.4f}", f"{after:.4f}", better))
+    headings = ("fold", "AUROC stage 1", "AUROC refined", "ECE stage 1", "ECE refined", "refined is better")
+    return [
+        f"Fold by fold, stage 1's softmax against {refined.name}:",
+        "",
+        markdown_table(headings, rows),
+    ]
 
 
 def _mean_of_fold(row: Row, fold: int) -> float:

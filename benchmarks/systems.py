@@ -25,6 +25,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.environment import COMMANDS, external_trainers
+from nnunetv2_spinesegdiff.text import markdown_table
 
 CONTROLS = Path(__file__).resolve().parent / "control_trainers"
 EPOCHS, ITERS = 8, 40
@@ -247,24 +248,20 @@ def table(folder: Path, data: Data, times: dict[str, dict[str, float]]) -> str:
     described = json.loads((folder / "raw" / data.name / "dataset.json").read_text())["labels"]
     labels = {name: value for name, value in described.items() if value > 0}
     splits = json.loads((folder / "pre" / data.name / "splits_final.json").read_text())[0]
-    lines = [
-        f"## {data.title}\n",
-        f"{len(splits['train'])} cases to train on, {len(splits['val'])} to validate on.\n",
-        f"| system | million parameters | s an iteration | s a case | {' | '.join(labels)} | mean |",
-        "| --- " * (len(labels) + 5) + "|",
-    ]
+    rows = []
     for system in SYSTEMS:
         fold = folder / fold_of(data, system)
         scores = dice_of_summary(fold / "validation/summary.json", labels)
         costs = [parameters(fold), *(times[kind][system.name] for kind in ("iteration", "case"))]
-        lines.append(_row(system.name, [f"{costs[0]:.1f}", *(f"{c:.2f}" for c in costs[1:])], scores))
-    lines.append(_row(MEAN, ["", "", ""], dice_of_means(folder, data, labels)))
-    return "\n".join(lines)
+        rows.append(_row(system.name, [f"{costs[0]:.1f}", *(f"{c:.2f}" for c in costs[1:])], scores))
+    rows.append(_row(MEAN, ["", "", ""], dice_of_means(folder, data, labels)))
+    headings = ["system", "million parameters", "s an iteration", "s a case", *labels, "mean"]
+    cases = f"{len(splits['train'])} cases to train on, {len(splits['val'])} to validate on."
+    return "\n\n".join([f"## {data.title}", cases, markdown_table(headings, rows)])
 
 
-def _row(name: str, costs: list[str], scores: list[float]) -> str:
-    dice = [f"{score:.3f}" for score in [*scores, float(np.mean(scores))]]
-    return f"| {' | '.join([name, *costs, *dice])} |"
+def _row(name: str, costs: list[str], scores: list[float]) -> list[str]:
+    return [name, *costs, *(f"{score:.3f}" for score in [*scores, float(np.mean(scores))])]
 
 
 NOTE = f"""Fold 0, {EPOCHS * ITERS} iterations (the control of stage 1: {2 * EPOCHS * ITERS}), all networks

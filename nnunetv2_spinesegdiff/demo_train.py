@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .environment import command_environment
+from .environment import command_environment, found_command
 from .errors import UserError
 from .preflight import check_new_folder
 
@@ -128,16 +128,17 @@ def _run(command: str, folders: DemoFolders) -> None:
     shown = command.replace(str(folders.root) + os.sep, "")
     print(f"$ {shown}", flush=True)
     started = time.time()
-    with log.open("w") as stream:
+    environment = _environment(folders)
+    with log.open("w", encoding="utf-8") as stream:
         status = subprocess.run(
-            shlex.split(command),
-            env=_environment(folders),
+            found_command(shlex.split(command), environment),
+            env=environment,
             stdout=stream,
             stderr=subprocess.STDOUT,
             check=False,
         ).returncode
     if status != 0:
-        tail = log.read_text().strip().splitlines()[-1:] or ["no output"]
+        tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or ["no output"]
         raise UserError(log, f"`{shown}` ended with status {status} ({tail[0]})")
     print(f"  {time.time() - started:.0f} s", flush=True)
 

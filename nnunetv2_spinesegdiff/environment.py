@@ -6,9 +6,10 @@ import contextlib
 import io
 import os
 import shlex
+import shutil
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from .errors import UserError
@@ -51,13 +52,24 @@ def let_waiting_threads_sleep() -> None:
 
 
 def shell_lines() -> str:
-    """Lines for `eval "$(spinesegdiff env)"` in sh, bash and zsh; running it twice changes nothing."""
+    """Lines for `eval "$(spinesegdiff env)"` in sh, bash and zsh; running it twice changes nothing.
+
+    On Windows they are for PowerShell: `spinesegdiff env | Out-String | Invoke-Expression`.
+    """
     path = os.environ.get("PATH", "").split(os.pathsep)
-    commands = "" if path[:1] == [str(COMMANDS)] else f'export PATH={shlex.quote(str(COMMANDS))}:"$PATH"\n'
-    return (
-        f"export nnUNet_extTrainer={shlex.quote(external_trainers())}\n"
-        f"export spinesegdiff_python={shlex.quote(sys.executable)}\n{commands}"
-    )
+    variables = {"nnUNet_extTrainer": external_trainers(), "spinesegdiff_python": sys.executable}
+    commands = str(COMMANDS)
+    if sys.platform == "win32":
+        lines = [f"$env:{name} = {_quoted_for_powershell(value)}" for name, value in variables.items()]
+        to_path = f"$env:PATH = {_quoted_for_powershell(commands + os.pathsep)} + $env:PATH"
+    else:
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+        to_path = f'export PATH={shlex.quote(commands)}:"$PATH"'
+    return "".join(f"{line}\n" for line in [*lines, *([] if path[:1] == [commands] else [to_path])])
+
+
+def _quoted_for_powershell(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def command_environment(**changes: str) -> dict[str, str]:
@@ -65,16 +77,25 @@ def command_environment(**changes: str) -> dict[str, str]:
 
     The user's own `spinesegdiff_stage1` is left out: it belongs to another training.
     """
-    users = {name: value for name, value in os.environ.items() if name != "spinesegdiff_stage1"}
-    return {
-        **users,
+    path = [str(COMMANDS), str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    ours = {
         "nnUNet_extTrainer": external_trainers(),
         "spinesegdiff_python": sys.executable,
-        "PATH": os.pathsep.join(
-            [str(COMMANDS), str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-        ),
+        "PATH": os.pathsep.join(path),
         **changes,
     }
+    # Windows has all names in capitals and takes only one of two that differ in nothing else.
+    replaced = {name.upper() for name in (*ours, "spinesegdiff_stage1")}
+    return {**{name: v for name, v in os.environ.items() if name.upper() not in replaced}, **ours}
+
+
+def found_command(words: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """The words of a command with the path of its program, as a shell with this environment would find it.
+
+    Windows searches the PATH of this process instead, and there for `.exe` only.
+    """
+    program = shutil.which(words[0], path=environment.get("PATH"))
+    return [program or words[0], *words[1:]]
 
 
 def folder_of(variable: str) -> Path:

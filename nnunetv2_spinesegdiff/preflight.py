@@ -66,7 +66,7 @@ def check_planned(dataset: str, configuration: str, plans: str) -> None:
     advice = f"run `nnUNetv2_plan_and_preprocess -d {dataset} -c {configuration}` first"
     if not plans_file.is_file():
         raise UserError(plans_file, "there is no such file", advice)
-    content = json.loads(plans_file.read_text())
+    content = json.loads(plans_file.read_text(encoding="utf-8"))
     known = content["configurations"]
     if configuration not in known:
         raise UserError(plans_file, f"has no configuration {configuration}, only {', '.join(known)}")

@@ -14,6 +14,9 @@ import SimpleITK as sitk
 
 from .errors import UserError
 
+_MOST_ON_WINDOWS = 61
+"""Processes that Python can wait for there."""
+
 
 @contextmanager
 def worker_processes(count: int, kept: str = "") -> Iterator[ProcessPoolExecutor]:
@@ -25,6 +28,7 @@ def worker_processes(count: int, kept: str = "") -> Iterator[ProcessPoolExecutor
     Raises:
         UserError: a worker was killed.
     """
+    count = min(count, _MOST_ON_WINDOWS) if sys.platform == "win32" else count
     with ProcessPoolExecutor(count, get_context("spawn"), initializer=_use_one_thread) as pool:
         try:
             yield pool

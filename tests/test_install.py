@@ -39,6 +39,7 @@ def test_installed_package_is_complete_and_takes_no_generic_name(tmp_path: Path)
     assert moved == {str(p.relative_to(target)) for p in target.rglob("*.py")}
     assert not (target / "dataset_conversion").exists()
     assert os.access(target / "nnunetv2_spinesegdiff" / "bin" / "nnUNetv2_predict", os.X_OK)
+    assert (target / "nnunetv2_spinesegdiff" / "bin" / "nnUNetv2_predict.cmd").is_file()
     assert (target / "nnunetv2_spinesegdiff" / "experiments" / "table1.yaml").is_file()
     for name in ("81_t1.mha", "81_t2.mha", "README.txt"):
         assert (target / "nnunetv2_spinesegdiff" / "examples" / name).is_file()

@@ -16,6 +16,8 @@ from typing import Any
 import pandas as pd
 from nnunetv2_spinesegdiff.dataset_conversion.names import patient_of
 
+from nnunetv2_spinesegdiff.text import markdown_table
+
 STRUCTURES = ("spinal_canal", "vertebrae", "ivd")
 COUNTED = {"vertebrae": "num_vertebrae", "ivd": "num_discs"}
 WORST = 10
@@ -76,14 +78,23 @@ def main() -> None:
         f"{len(scans)} series of {patients.nunique()} patients. The numbers in overview.csv count what "
         "SPIDER's readers labeled in the whole series, of which `segment` saw the middle slice.",
         "",
-        "| series | n | all structures found | vertebrae: equal | within 1 | discs: equal | within 1 |",
-        "|" + " --- |" * 7,
     ]
+    headings = (
+        "series",
+        "n",
+        "all structures found",
+        "vertebrae: equal",
+        "within 1",
+        "discs: equal",
+        "within 1",
+    )
+    rows = []
     for name, chosen in groups.items():
         shares = [complete[chosen].mean()]
         for differences in off.values():
             shares += [(differences[chosen] == 0).mean(), (differences[chosen] <= 1).mean()]
-        lines.append(f"| {name} | {chosen.sum()} | {' | '.join(f'{share:.1%}' for share in shares)} |")
+        rows.append([name, chosen.sum(), *(f"{share:.1%}" for share in shares)])
+    lines.append(markdown_table(headings, rows))
     failures = {name: scan["failure"] for name, scan in scans.items() if "failure" in scan}
     problems = {
         "no mask": table.index.isin(failures),
@@ -94,14 +105,14 @@ def main() -> None:
         "discs off by 2 or more": off["ivd"] >= 2,
         "with a warning that not every series has": table.index.isin(warned(scans)),
     }
-    lines += ["", "| problem | series |", "| --- | --- |"]
-    lines += [f"| {problem} | {sum(where)} |" for problem, where in problems.items()]
-    lines += ["", "Series that differ most:", "", "| series | vertebrae | of | discs | of |"]
-    lines.append("|" + " --- |" * 5)
+    counts = [(problem, sum(where)) for problem, where in problems.items()]
+    lines += ["", markdown_table(["problem", "series"], counts), "", "Series that differ most:", ""]
+    worst = []
     for name in sum(off.values()).sort_values(ascending=False, kind="stable").index[:WORST]:
         row = table.loc[name]
         values = [row.count_vertebrae, row.num_vertebrae, row.count_ivd, row.num_discs]
-        lines.append(f"| {name} | {' | '.join('-' if pd.isna(v) else f'{v:.0f}' for v in values)} |")
+        worst.append([name, *("-" if pd.isna(value) else f"{value:.0f}" for value in values)])
+    lines.append(markdown_table(["series", "vertebrae", "of", "discs", "of"], worst))
     options.o.parent.mkdir(parents=True, exist_ok=True)
     options.o.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))

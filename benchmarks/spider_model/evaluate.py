@@ -37,6 +37,7 @@ from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
 from nnunetv2_spinesegdiff.labels import BACKGROUND, CLASSES, IGNORE
 from nnunetv2_spinesegdiff.segmentation.measuring.plausible import check_plausibility, without_parts
+from nnunetv2_spinesegdiff.text import markdown_table
 
 STRUCTURES = {name: label for name, label in CLASSES.items() if label != BACKGROUND}
 METRICS = ("dice", "hd95_mm", "assd_mm")
@@ -157,8 +158,8 @@ def interval(by_patient: pd.Series) -> str:
     return f"{values.mean():.3f} ({low:.3f} to {high:.3f})"
 
 
-def table(scores: pd.DataFrame, metric: str) -> list[str]:
-    lines = [f"| cases | n | patients | system | {' | '.join(STRUCTURES)} |", "|" + " --- |" * 7]
+def table(scores: pd.DataFrame, metric: str) -> str:
+    lines = []
     for group in GROUPS:
         of_group = scores[scores.group == group]
         for system in scores.system.unique():
@@ -169,9 +170,8 @@ def table(scores: pd.DataFrame, metric: str) -> list[str]:
                 interval(rows[rows.structure == structure].groupby("patient")[metric].mean())
                 for structure in STRUCTURES
             ]
-            cells = [group, str(rows.case.nunique()), str(rows.patient.nunique()), system, *means]
-            lines.append(f"| {' | '.join(cells)} |")
-    return lines
+            lines.append([group, rows.case.nunique(), rows.patient.nunique(), system, *means])
+    return markdown_table(["cases", "n", "patients", "system", *STRUCTURES], lines)
 
 
 def main() -> None:
@@ -207,7 +207,7 @@ def main() -> None:
     scores = pd.DataFrame(rows)
     text = ["# Cross-validated scores", "", *__doc__.splitlines()[2:6], ""]
     for metric, title in zip(METRICS, ("Dice", "HD95 in mm", "ASSD in mm"), strict=True):
-        text += [f"## {title}", "", *table(scores, metric), ""]
+        text += [f"## {title}", "", table(scores, metric), ""]
     (options.o / "cross_validation.md").write_text("\n".join(text), encoding="utf-8")
 
 

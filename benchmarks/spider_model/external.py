@@ -21,6 +21,7 @@ from nnunetv2_spinesegdiff.dataset_conversion.geometry import extract_slice
 from tqdm import tqdm
 
 from nnunetv2_spinesegdiff import SpineSegmenter, UserError
+from nnunetv2_spinesegdiff.text import markdown_table
 
 CANAL, VERTEBRAE, DISCS = 1, 2, 3
 # SimpleITK direction of slices stored head up and front left.
@@ -110,16 +111,12 @@ def main() -> None:
     table = pd.DataFrame(rows)
     columns = [column for column in table.columns if "," in column]
     lines = ["# Scans from other sources", "", *__doc__.splitlines()[2:5], ""]
-    lines += [
-        f"| source | scans | without a mask | {' | '.join(columns)} |",
-        "|" + " --- |" * (3 + len(columns)),
-    ]
+    means = []
     failed = table.get("failure", pd.Series(index=table.index, dtype=object)).notna()
     for source, of_source in table.groupby("source", sort=False):
         cells = ["-" if np.isnan(value) else f"{value:.3f}" for value in of_source[columns].mean()]
-        lines.append(
-            f"| {source} | {len(of_source)} | {failed[of_source.index].sum()} | {' | '.join(cells)} |"
-        )
+        means.append([source, len(of_source), failed[of_source.index].sum(), *cells])
+    lines.append(markdown_table(["source", "scans", "without a mask", *columns], means))
     options.o.parent.mkdir(parents=True, exist_ok=True)
     options.o.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))

@@ -163,7 +163,7 @@ def _or_none(value: float) -> float | None:
 
 
 def _store(fitted: Mapping[str, Any], plans_file: Path) -> None:
-    plans = json.loads(plans_file.read_text())
+    plans = json.loads(plans_file.read_text(encoding="utf-8"))
     stored = stored_in(plans)
     others = [c for c in stored.get("calibrations", []) if kind_of(c["kind"]) != fitted["kind"]]
     save_json(with_stored(plans, **{**stored, "calibrations": [*others, fitted]}), plans_file)

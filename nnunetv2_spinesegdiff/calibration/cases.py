@@ -39,7 +39,7 @@ class HeldOutCases:
             raise UserError(
                 raw, "there is no such dataset", "images and labels of its validation cases are needed"
             )
-        dataset_json = json.loads((raw / "dataset.json").read_text())
+        dataset_json = json.loads((raw / "dataset.json").read_text(encoding="utf-8"))
         found = get_filenames_of_train_images_and_targets(str(raw), dataset_json)
         return cls(
             folder_of("nnUNet_preprocessed") / name / "splits_final.json",
@@ -57,7 +57,7 @@ class HeldOutCases:
             raise UserError(
                 self.splits, "there is no such file", "it tells which cases a fold was not trained on"
             )
-        splits = json.loads(self.splits.read_text())
+        splits = json.loads(self.splits.read_text(encoding="utf-8"))
         if fold >= len(splits):
             raise UserError(
                 self.splits, f"holds {len(splits)} folds, no fold {fold}", "choose others with -f"

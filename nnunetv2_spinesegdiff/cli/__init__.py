@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ from .words import check_extra
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; exit status 0, 1 for a user's mistake (told in one line), or 2 for wrong words."""
+    _print_every_character()
     parser = build_parser()
     options, rest = parser.parse_known_args(arguments)
     if rest and not getattr(options, "passes_on", False):
@@ -31,6 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _print_every_character() -> None:
+    """Escape what the terminal has no sign for, as that of Windows for many, instead of failing on it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -36,5 +36,5 @@ def _rows_by_file(folder: Path) -> dict[str, list[dict]]:
     # Hidden files are not whole yet, or never will be.
     for path in sorted(folder.glob("[!.]*.json")):
         with suppress(FileNotFoundError):  # another part is just predicting that case anew
-            rows[path.name] = json.loads(path.read_text())
+            rows[path.name] = json.loads(path.read_text(encoding="utf-8"))
     return rows

@@ -104,7 +104,7 @@ def is_whole(path: Path) -> bool:
             with zipfile.ZipFile(path) as archive:
                 return archive.testzip() is None
         if path.suffix == ".json":
-            return bool(json.loads(path.read_text()))
+            return bool(json.loads(path.read_text(encoding="utf-8")))
         if path.suffix == ".png":
             return path.read_bytes().endswith(b"IEND\xaeB`\x82")
         if path.suffix == ".pkl":
@@ -160,7 +160,7 @@ def are_of_this_kind(folder: Path, record: Mapping[str, Any]) -> bool:
 def _differing(path: Path, record: Mapping[str, Any]) -> str:
     """What differs from the record in a file, in words; nothing where they agree."""
     try:
-        earlier = json.loads(path.read_text())
+        earlier = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         raise UserError(path, "cannot be read, is it truncated? Choose another folder") from None
     differing = [k for k in {**earlier, **record} if earlier.get(k) != record.get(k)]

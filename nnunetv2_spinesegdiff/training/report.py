@@ -22,7 +22,7 @@ def compare(
         {"fold": .., "cases": n, "dice": {class name: {"stage1": .., "refined": .., "difference": ..}}}.
         NaN becomes None: a class that occurs in no case has no Dice. "mean" is over those that have one.
     """
-    summaries = [json.loads(path.read_text()) for path in (stage1_summary, refined_summary)]
+    summaries = [json.loads(path.read_text(encoding="utf-8")) for path in (stage1_summary, refined_summary)]
     names = {_key(value): name for name, value in labels.items()}
     pairs = {key: [summary["mean"][key]["Dice"] for summary in summaries] for key in summaries[0]["mean"]}
     known = [pair for pair in pairs.values() if not np.isnan(pair).any()]

@@ -35,9 +35,10 @@ def find_stage1_checkpoint(plans: PlansManager, configuration: str, fold: int | 
         candidates = [_checkpoint_of(trainer, plans, configuration, fold) for trainer in STOCK_TRAINERS]
         return next((c for c in candidates if c.is_file()), None)
     path = Path(named)
-    if path.is_dir() and os.sep in named:
+    is_path = os.sep in named or (os.altsep is not None and os.altsep in named)
+    if path.is_dir() and is_path:
         path = path / CHECKPOINT
-    elif not path.is_file() and os.sep not in named:
+    elif not path.is_file() and not is_path:
         path = _checkpoint_of(named, plans, configuration, fold)
     if not path.is_file():
         raise UserError(

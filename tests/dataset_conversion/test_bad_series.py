@@ -195,7 +195,7 @@ def test_an_unwritable_folder_is_named_before_any_work(cohort, tmp_path, root, w
     assert not (tmp_path / "raw" / "Dataset501_SPIDER").is_dir()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(getattr(os, "geteuid", int)() == 0, reason="root may write everywhere")
 @pytest.mark.parametrize(
     "folder", ["raw", "raw/Dataset501_SPIDER/imagesTr", "preprocessed/Dataset501_SPIDER"]
 )
