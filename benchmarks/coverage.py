@@ -83,8 +83,10 @@ def true_area(path: Path, label: int) -> float:
 
 
 def table(folder: Path) -> str:
-    headings = ("predicted with", "structure", "unseen cases", "true area within the 90 % bounds")
-    headings += ("median error", "median width of the bounds")
+    headings = (
+        *("predicted with", "structure", "unseen cases", "true area within the 90 % bounds"),
+        *("median error", "median width of the bounds"),
+    )
     rows = [
         (
             name,

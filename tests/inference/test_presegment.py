@@ -122,13 +122,13 @@ def test_only_what_changed_is_done_again(tmp_path):
     assert again == {"c.b2nd", "c.npz", "d.b2nd", "d.npz", "a.b2nd", "a.npz"}
     assert (label_map(small, folder, "c") == small.logits["c"].argmax(0)).all()
 
-    before = (folder / "a.b2nd").stat().st_mtime_ns
+    time = (folder / "a.b2nd").stat().st_mtime_ns
     plans = small.preprocessed / "smallPlans.json"
     content = json.loads(plans.read_text())
     content["configurations"]["small"]["normalization_schemes"] = ["NoNormalization"]
     plans.write_text(json.dumps(content))
     assert not collect(small.stock()).failures
-    assert (folder / "a.b2nd").stat().st_mtime_ns != before
+    assert (folder / "a.b2nd").stat().st_mtime_ns != time
     assert Manifest.load(folder).sources.preprocessing["normalization_schemes"] == ["NoNormalization"]
 
 

@@ -145,7 +145,8 @@ def _with(whole: dict[str, Any], part: dict[str, Any], key: str, value: Any) -> 
 
 
 def test_what_describes_no_network_is_refused():
-    for nested in ({}, None, "x"):
+    refused: tuple[Any, ...] = ({}, None, "x")
+    for nested in refused:
         for architecture in (nested, {**described(), "arch_kwargs": {"planned": nested}}):
             with pytest.raises(ValueError, match=r"describes no|none of those"):
                 check_architecture(architecture)

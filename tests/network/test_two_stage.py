@@ -227,14 +227,14 @@ def test_the_refiners_loss_reaches_every_weight_of_the_refiner_and_none_of_stage
         network.train()
         assert network.denoiser.training
         assert not any(m.training for m in network.stage1.modules())
-    output = network(image(2, 1, 16, 24), noised, TARGET)
+    output: Any = network(image(2, 1, 16, 24), noised, TARGET)
     assert isinstance(output, TrainingOutput)
     assert any(s.requires_grad for s in output.stage1) != frozen
     output.model_output.square().mean().backward()
     assert all(p.grad is not None for p in network.denoiser.parameters() if p.requires_grad)
     assert all(p.grad is None for p in network.stage1.parameters())
     if not frozen:
-        sum(s.square().mean() for s in output.stage1).backward()
+        torch.stack([s.square().mean() for s in output.stage1]).sum().backward()
         assert all(p.grad is not None for p in network.stage1.parameters())
 
 

@@ -119,7 +119,7 @@ def test_a_zipped_exam_is_there_until_the_next_scan_is_asked_for(tmp_path, tempo
         with pytest.raises(UserError):
             segmenter.segment(tmp_path / "bad.mha")
         assert not there(one)
-        seen: list[Segmentation] = []
+        seen: list[Segmentation | Failure] = []
         for another in segmenter.segment_each(tmp_path / "zips"):
             segmenter.segment(paths[0])  # leaves the files of those on their way alone
             assert there(another)

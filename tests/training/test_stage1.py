@@ -6,6 +6,7 @@ import copy
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,7 +184,7 @@ def test_a_two_stage_training_is_refused(tmp_path):
         load(file)
 
 
-NOT_CHECKPOINTS = [
+NOT_CHECKPOINTS: list[Any] = [
     {"state_dict": {}},
     [1, 2],
     torch.zeros(3),

@@ -39,7 +39,8 @@ DRAW_DAMAGE = "nnunetv2_spinesegdiff.training.trainer.draw_damage"
 
 @pytest.mark.parametrize("frozen", [True, False])
 def test_a_finished_stage_1_is_frozen_and_without_one_both_are_trained(frozen):
-    weights, told = {}, "trained together with the refiner"
+    weights: dict[str, torch.Tensor] = {}
+    told = "trained together with the refiner"
     if frozen:
         checkpoint, weights = finished_stage1()
         told = f"Stage 1: frozen, weights from {checkpoint}"
