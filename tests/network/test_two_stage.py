@@ -228,13 +228,14 @@ def test_the_refiners_loss_reaches_every_weight_of_the_refiner_and_none_of_stage
         assert network.denoiser.training
         assert not any(m.training for m in network.stage1.modules())
     output: Any = network(image(2, 1, 16, 24), noised, TARGET)
-    assert isinstance(output, TrainingOutput)
-    assert any(s.requires_grad for s in output.stage1) != frozen
+    assert type(output) is TrainingOutput
+    stage1: Any = output.stage1
+    assert any(s.requires_grad for s in stage1) != frozen
     output.model_output.square().mean().backward()
     assert all(p.grad is not None for p in network.denoiser.parameters() if p.requires_grad)
     assert all(p.grad is None for p in network.stage1.parameters())
     if not frozen:
-        torch.stack([s.square().mean() for s in output.stage1]).sum().backward()
+        torch.stack([s.square().mean() for s in stage1]).sum().backward()
         assert all(p.grad is not None for p in network.stage1.parameters())
 
 
