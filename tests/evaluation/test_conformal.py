@@ -130,3 +130,26 @@ def test_coverage_that_cannot_be_computed_is_nan(groups):
 def test_what_makes_no_sense_is_refused(true, predicted, unit, level):
     with pytest.raises(ValueError, match=r"fit|finite|least|level"):
         area_quantile(np.array(true), np.array(predicted), np.array(unit), level)
+
+
+@given(PAIRS)
+def test_bounds_hold_the_calibration_cases_up_to_the_quantile(pair):
+    true, predicted = pair
+    quantile = area_quantile(true, predicted, 0.5, 0.5)
+    low, high = area_bounds(predicted, quantile, 0.5)
+    if np.isinf(quantile):
+        assert np.isnan(low).all()
+        assert np.isnan(high).all()
+    else:
+        assert (
+            (low >= 0) & (low <= predicted * (1 + 1e-9) + 1e-9) & (high >= predicted * (1 - 1e-9) - 1e-9)
+        ).all()
+        slack = 1e-9 * (high + 1)
+        assert ((low - slack <= true) & (true <= high + slack)).sum() >= (len(true) + 1) / 2
+
+
+def test_ties_count_as_covered():
+    true = np.full(20, 100.0)
+    predicted = np.where(np.arange(20) % 2, 100.0, 50.0)
+    assert area_quantile(true, predicted, 1.0) == pytest.approx(math.log(101 / 51))
+    assert cross_validated_coverage(true, predicted, 1.0, np.arange(20) // 5) == 1

@@ -190,3 +190,27 @@ def test_correction_is_benjamini_and_hochbergs_over_the_tests_that_were_made(see
     assert found[made] == pytest.approx(multipletests(p[made], method="fdr_bh")[1])
     assert len(corrected(np.array([]))) == 0
     assert np.isnan(corrected(p[~made])).all()
+
+
+def test_welch_of_six_against_many_keeps_its_level_where_scores_are_normal():
+    """And not where they are skewed, which is why small groups are pointed out to the reader."""
+    rng = np.random.default_rng(0)
+    rates = {}
+    for name, draw in (("normal", rng.normal), ("skewed", lambda *a: -rng.exponential(1, a[-1]))):
+        p = np.array([welch(draw(0, 1, 6), draw(0, 1, 74))["p"] for _ in range(600)])
+        rates[name] = (p < 0.05).mean()
+    assert 0.03 < rates["normal"] < 0.08
+    assert rates["skewed"] > 0.08
+
+
+def test_tiny_groups_would_err_far_more_often_than_their_p_values_say():
+    """Why there is a smallest size: the p-values that survive a correction are the ones that are wrong."""
+    rng = np.random.default_rng(0)
+    rates = {}
+    for size in (2, 5, 20):
+        scores = rng.normal(size=(20000, 80))
+        p = stats.ttest_ind(scores[:, :size], scores[:, size:], axis=1, equal_var=False).pvalue
+        rates[size] = (p < 0.002).mean()
+    assert rates[2] > 0.04
+    assert rates[5] < 0.01
+    assert rates[20] < 0.004
