@@ -328,7 +328,7 @@ def usable_cores() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     with suppress(OSError, ValueError):
-        quota, period = (CGROUP / "cpu.max").read_text().split()
+        quota, period = (CGROUP / "cpu.max").read_text(encoding="utf-8").split()
         if quota != "max":
             cores = min(cores, math.ceil(int(quota) / int(period)))
     return max(cores, 1)
@@ -338,10 +338,12 @@ def free_memory() -> float | None:
     """Return the free main memory of the machine or container in bytes; None if it is unknown."""
     free = []
     with suppress(OSError, ValueError, IndexError):
-        lines = [line.split() for line in MEMINFO.read_text().splitlines()]
+        lines = [line.split() for line in MEMINFO.read_text(encoding="utf-8").splitlines()]
         free += [float(line[1]) * 1024 for line in lines if line and line[0] == "MemAvailable:"]
     with suppress(OSError, ValueError):
-        limit, used = ((CGROUP / f"memory.{name}").read_text().strip() for name in ("max", "current"))
+        limit, used = (
+            (CGROUP / f"memory.{name}").read_text(encoding="utf-8").strip() for name in ("max", "current")
+        )
         if limit != "max":
             free.append(float(limit) - float(used))
     if not free:
@@ -445,7 +447,7 @@ def check_cpu() -> Iterator[Seen]:
 
     cores, threads = usable_cores(), torch.get_num_threads()
     try:
-        names = re.findall(r"^model name\s*:\s*(.+)$", CPUINFO.read_text(), re.MULTILINE)
+        names = re.findall(r"^model name\s*:\s*(.+)$", CPUINFO.read_text(encoding="utf-8"), re.MULTILINE)
     except OSError:
         names = []
     name = " ".join(names[0].split()) if names else platform.processor() or platform.machine()

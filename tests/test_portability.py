@@ -14,14 +14,9 @@ from nnunetv2_spinesegdiff.cli import main
 from nnunetv2_spinesegdiff.environment import COMMANDS, command_environment, found_command, shell_lines
 
 ROOT = Path(__file__).resolve().parents[1]
-LATER = ("doctor", "downloads", "experiments", "locks.py")
-"""Folders and modules of the package that are not portable yet."""
-PACKAGES = ("nnunetv2_spinesegdiff", "dataset_conversion")
-SOURCES = [
-    path
-    for path in sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
-    if path.relative_to(ROOT).parts[1] not in LATER
-]
+SOURCES = sorted(
+    path for name in ("nnunetv2_spinesegdiff", "dataset_conversion") for path in (ROOT / name).rglob("*.py")
+)
 POSIX_MODULES = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
 POSIX_FUNCTIONS = {"chown", "fork", "forkpty", "geteuid", "getuid", "mkfifo", "uname"}
 TEXT = {"read_text", "write_text"}
@@ -38,7 +33,9 @@ def findings(source: str) -> list[str]:
         elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
             found += [f"os.{node.attr}"] if node.attr in POSIX_FUNCTIONS else []
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in TEXT:
-            if not any(keyword.arg == "encoding" for keyword in node.keywords):
+            # A package's metadata has a `read_text`, too, which takes a name and reads UTF-8.
+            of_metadata = node.func.attr == "read_text" and node.args
+            if not of_metadata and not any(keyword.arg == "encoding" for keyword in node.keywords):
                 found.append(f"{node.func.attr} without encoding")
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("get_context"):
             found += [ast.unparse(node)] if ast.unparse(node.args[0]) != "'spawn'" else []

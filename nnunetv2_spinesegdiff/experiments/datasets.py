@@ -53,7 +53,9 @@ def validation_cases(dataset: int, fold: int) -> ValidationCases:
     if name is None:
         raise UserError(f"dataset {dataset}", "not found in nnU-Net's folders", "convert it first")
     held_out = HeldOutCases.of_dataset(name)
-    ending = json.loads((folder_of("nnUNet_raw") / name / "dataset.json").read_text())["file_ending"]
+    ending = json.loads((folder_of("nnUNet_raw") / name / "dataset.json").read_text(encoding="utf-8"))[
+        "file_ending"
+    ]
     cases = held_out.of_fold(fold)
     images = {
         f"{case}_{channel:04d}{ending}": Path(file)
@@ -86,7 +88,9 @@ def _check(description: Description, contrast: Contrast, number: int) -> None:
         raise UserError(dataset, "is not in nnUNet_raw", f"run {convert} and {plan}")
     folder = folder_of("nnUNet_preprocessed") / name
     plans_file = folder / f"{description.plans}.json"
-    known = json.loads(plans_file.read_text())["configurations"] if plans_file.is_file() else {}
+    known = (
+        json.loads(plans_file.read_text(encoding="utf-8"))["configurations"] if plans_file.is_file() else {}
+    )
     identifier = known.get(configuration, {}).get("data_identifier", f"{description.plans}_{configuration}")
     if configuration not in known or not (folder / identifier).is_dir():
         raise UserError(

@@ -322,7 +322,7 @@ def link_all(folder: Path, targets: Mapping[str, Path]) -> None:
 def read_json(file: Path) -> dict[str, Any]:
     """Return the content of a JSON file; empty if it is missing or damaged."""
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -95,7 +95,7 @@ def summarize(rows: tuple[Row, ...]) -> pd.DataFrame:
     for system, contrast, evaluations in rows:
         names = structures(evaluations[0].dataset_json)
         for path in (evaluation.summary for evaluation in evaluations):
-            for number, case in enumerate(json.loads(path.read_text())["metric_per_case"]):
+            for number, case in enumerate(json.loads(path.read_text(encoding="utf-8"))["metric_per_case"]):
                 missing = [key for key in names.values() if key not in case["metrics"]]
                 if missing:
                     raise UserError(path, f"has no structure {missing[0]!r}", "evaluate again")
@@ -110,6 +110,6 @@ def summarize(rows: tuple[Row, ...]) -> pd.DataFrame:
 
 def structures(dataset_json: Path) -> dict[str, str]:
     """Return name of a structure to its key in a summary, without background and ignored pixels."""
-    labels = json.loads(dataset_json.read_text())["labels"]
+    labels = json.loads(dataset_json.read_text(encoding="utf-8"))["labels"]
     keys = {name: str(tuple(v) if isinstance(v, list) else v) for name, v in labels.items()}
     return {name: key for name, key in keys.items() if key != "0" and name not in ("background", "ignore")}
