@@ -53,7 +53,7 @@ def check_extra(extra: str | None) -> None:
     missing = [module for module in EXTRAS.get(extra or "", ()) if find_spec(module) is None]
     if missing:
         advice = f"pip install 'nnunetv2_spinesegdiff[{extra}]'"
-        raise UserError(f"{', '.join(missing)}: not installed, but needed by this command; {advice}")
+        raise UserError(", ".join(missing), "not installed, but needed by this command", advice)
 
 
 def add_processes(parser: argparse.ArgumentParser) -> None:

@@ -45,7 +45,7 @@ _EMPTY_IF_UNKNOWN = (
 def check_highdicom() -> None:
     """Raise a UserError if the packages that write DICOM-SEG are missing."""
     if importlib.util.find_spec("highdicom") is None:
-        raise UserError(f"DICOM-SEG is written by highdicom, which is not installed; {ADVICE}")
+        raise UserError(None, "DICOM-SEG is written by highdicom, which is not installed", ADVICE)
 
 
 def write_dicom_seg(
@@ -80,12 +80,13 @@ def write_dicom_seg(
     names = {label: name for name, label in labels.items()}
     present = [int(label) for label in np.unique(array) if label]
     if not present:
-        raise UserError(f"{path}: the mask holds no structure; a DICOM-SEG needs one")
+        raise UserError(path, "the mask holds no structure", "a DICOM-SEG needs one")
     unknown = [f"{n} ({names.get(n, 'no name')})" for n in present if names.get(n) not in CODES]
     if unknown:
         raise UserError(
-            f"{path}: no SNOMED CT code is known for label {', '.join(unknown)}, only for {', '.join(CODES)}"
-            "; write this mask in another format"
+            path,
+            f"no SNOMED CT code is known for label {', '.join(unknown)}, only for {', '.join(CODES)}",
+            "write this mask in another format",
         )
     images = [_read_header(file) for file in scan.dicom_files]
     segments = np.searchsorted([0, *present], array).astype(np.uint8)
@@ -94,7 +95,7 @@ def write_dicom_seg(
         content = _segmentation(images, segments, [names[n] for n in present], description, software_versions)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         cause = " ".join(str(error).split())
-        raise UserError(f"{scan.dicom_files[0]}: no DICOM-SEG can be made of this series: {cause}") from error
+        raise UserError(scan.dicom_files[0], f"no DICOM-SEG can be made of this series: {cause}") from error
     _refer_to_frames(content, scan.slices)
     with written_whole(path) as temporary:
         content.save_as(temporary)
@@ -105,7 +106,7 @@ def _read_header(file: Path) -> Dataset:
     try:
         image = dcmread(file, stop_before_pixels=True)
     except (InvalidDicomError, OSError) as error:
-        raise UserError(f"{file}: cannot be read as DICOM ({error}); read the scan again") from None
+        raise UserError(file, f"cannot be read as DICOM ({error})", "read the scan again") from None
     for keyword in _EMPTY_IF_UNKNOWN:
         try:
             validate_value(image[keyword].VR, str(image[keyword].value), RAISE)
@@ -131,8 +132,9 @@ def _prepare(images: Sequence[Dataset], slices: Sequence[Any], thickness: float)
         return
     if len(images) > 1:
         raise UserError(
-            f"{first.path}: one of several enhanced images; DICOM-SEG needs classic images or one "
-            "enhanced file"
+            first.path,
+            "one of several enhanced images",
+            "DICOM-SEG needs classic images or one enhanced file",
         )
     shared = Dataset()
     shared.PixelMeasuresSequence = PixelMeasuresSequence(first.spacing[::-1], first.thickness or thickness)

@@ -72,18 +72,18 @@ def look_for_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> FoundScan
         folders = [_look_into(place, files, results) for place, files, results in listed]
         found = list(_in_folders(folders))
         if not found and any(file.name in results for _, files, results in listed for file in files):
-            raise UserError(f"{path}: holds no scan, only results {_RESULTS}")
+            raise UserError(path, f"holds no scan, only results {_RESULTS}")
         exams = {place for place, kind in found if kind == "dicom"}
         outside = (one for one in folders if exams.isdisjoint((one.path, *one.path.parents)))
         others = sorted(str(file.relative_to(path)) for one in outside for file in one.others)
         return FoundScans(_named(path, found), others)
     if not path.exists():
-        raise UserError(f"{path}: no such file or folder")
+        raise UserError(path, "no such file or folder")
     if path.name in made_in(path.parent):
-        raise UserError(f"{path}: is a result {_RESULTS}")
+        raise UserError(path, f"is a result {_RESULTS}")
     kind = _kind(path) or ("dicom" if _may_be_dicom(path) else None)
     if kind is None:
-        raise UserError(f"{path}: is not a scan; {_READ}")
+        raise UserError(path, "is not a scan", _READ)
     return FoundScans(_named(path.parent, [(path, kind)]))
 
 
@@ -126,8 +126,9 @@ def _in_folders(folders: Sequence[_Folder]) -> Iterator[tuple[Path, Kind]]:
             continue
         if one.scans and one.first_image:
             raise UserError(
-                f"{one.path}: holds scan files ({one.scans[0][0].name}) and DICOM images "
-                f"({one.first_image.name}); move the DICOM images into a folder of their own"
+                one.path,
+                f"holds scan files ({one.scans[0][0].name}) and DICOM images ({one.first_image.name})",
+                "move the DICOM images into a folder of their own",
             )
         if one.first_image or (one.path not in with_scans and len(studies[one.path]) == 1):
             in_exam.add(one.path)
@@ -154,7 +155,7 @@ def _may_be_dicom(path: Path) -> bool:
 
 def _named(root: Path, found: list[tuple[Path, Kind]]) -> list[ScanSource]:
     if not found:
-        raise UserError(f"{root}: holds no scan; {_READ}")
+        raise UserError(root, "holds no scan", _READ)
     relative = [path.relative_to(root) if path != root else Path(path.resolve().name) for path, _ in found]
     names = unique_names(relative)
     sources = [ScanSource(name, path, kind) for name, (path, kind) in zip(names, found, strict=True)]
@@ -186,7 +187,9 @@ def unique_names(paths: Sequence[PurePath]) -> list[str]:
         with_ending.update(equal)
     if equal:
         first, second, *_ = (paths[k] for k in equal if folded[k] == folded[equal[0]])
-        raise UserError(f"{first} and {second}: their results would have the same name; rename one of them")
+        raise UserError(
+            f"{first} and {second}", "their results would have the same name", "rename one of them"
+        )
     return names
 
 

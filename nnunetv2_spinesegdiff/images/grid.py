@@ -144,4 +144,4 @@ def check_same_grid(path: Path, image: sitk.Image, other_path: Path, other: sitk
     else:
         sizes = (" x ".join(map(str, one.size)) for one in (grid, expected))
         difference = " voxels instead of ".join(sizes)
-    raise UserError(f"{path}: is not on the grid of {other_path} ({difference}); resample it to that grid")
+    raise UserError(path, f"is not on the grid of {other_path} ({difference})", "resample it to that grid")

@@ -111,7 +111,7 @@ def _errors_name(path: Path, hint: str = "") -> Iterator[None]:
     try:
         yield
     except Refusal as refusal:
-        raise UserError(f"{path}: {refusal}") from refusal
+        raise UserError(path, f"{refusal}") from refusal
     except OSError as error:
         cause = error.strerror or error
-        raise UserError(f"{path}: cannot be read ({cause}); is it a readable file{hint}?") from error
+        raise UserError(path, f"cannot be read ({cause})", f"is it a readable file{hint}?") from error

@@ -98,7 +98,7 @@ def folders_below(root: Path) -> Iterator[tuple[Path, list[Path]]]:
     """
 
     def fail(error: OSError) -> None:
-        raise UserError(f"{error.filename}: cannot be listed ({error.strerror}); make it readable") from error
+        raise UserError(error.filename, f"cannot be listed ({error.strerror})", "make it readable") from error
 
     seen, waiting = set[str](), [root]
     while waiting:

@@ -24,7 +24,7 @@ def write_image(image: sitk.Image, path: Path, over: Scan | None = None) -> None
         UserError: the disk is full, or ITK cannot open a file of this name.
     """
     if not is_utf8(path):
-        raise UserError(f"{str(path)!a}: this name is not UTF-8; choose another folder with -o")
+        raise UserError(f"{str(path)!a}", "this name is not UTF-8", "choose another folder with -o")
     if over is not None and over.direction:
         image = sitk.Image(image)
         image.SetDirection(over.direction)
@@ -37,5 +37,5 @@ def write_image(image: sitk.Image, path: Path, over: Scan | None = None) -> None
                 check_bytes(temporary)
         except (OSError, RuntimeError, Refusal) as error:
             raise UserError(
-                f"{path}: cannot be written completely, is the disk full? Make room and run again"
+                path, "cannot be written completely, is the disk full? Make room and run again"
             ) from error

@@ -36,13 +36,13 @@ def opened(path: Path, *, by_name: bool = True) -> Iterator[ZipFile]:
         with ZipFile(path) as archive:
             check_entries(archive.infolist(), path, by_name=by_name)
             if sum(entry.compress_size for entry in archive.infolist()) > path.stat().st_size:
-                raise BadArchive(f"{path}: zip entries overlap; refusing to open")
+                raise BadArchive(path, "zip entries overlap", "refusing to open")
             yield archive
     except NotImplementedError as error:
-        raise BadArchive(f"{path}: cannot be unpacked ({error}); make the zip again") from error
+        raise BadArchive(path, f"cannot be unpacked ({error})", "make the zip again") from error
     except (BadZipFile, zlib.error, EOFError, UnicodeDecodeError) as error:
         raise BadArchive(
-            f"{path}: is not a zip, or is truncated or damaged ({error}): copy or download it again"
+            path, f"is not a zip, or is truncated or damaged ({error}): copy or download it again"
         ) from error
 
 
@@ -56,10 +56,10 @@ def check_entries(entries: Iterable[ZipInfo], path: Path | str, *, by_name: bool
     names: Counter[str] = Counter()
     for entry in entries:
         if cause := _why_unsafe(entry):
-            raise BadArchive(f"{path}: {entry.orig_filename[:200]!a} {cause}; refusing to open")
+            raise BadArchive(path, f"{entry.orig_filename[:200]!a} {cause}", "refusing to open")
         names[entry.filename.casefold() if by_name else entry.filename] += 1
     if repeated := [name for name, count in names.items() if count > 1]:
-        raise BadArchive(f"{path}: holds {repeated[0]} more than once; refusing to open")
+        raise BadArchive(path, f"holds {repeated[0]} more than once", "refusing to open")
 
 
 def _why_unsafe(entry: ZipInfo) -> str:
