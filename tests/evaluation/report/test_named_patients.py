@@ -12,9 +12,9 @@ import pytest
 
 from nnunetv2_spinesegdiff.cli import main
 
-from ..helpers.converting import run
-from ..helpers.spider_series import write_series
-from ..helpers.synthetic_scores import synthetic_gradings
+from ...helpers.converting import run
+from ...helpers.spider_series import write_series
+from ...helpers.synthetic_scores import synthetic_gradings
 
 PATIENTS = {"A12": "A12", "sub-04": "sub-04", "007": "7", "153": "153", "NA": "NA", "t1": "t1"}
 """As in the names of files, and as in tables."""

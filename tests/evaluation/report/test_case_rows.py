@@ -12,9 +12,9 @@ from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.evaluation.report.case_rows import case_row, cases_of, worst_cases
 from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import Evaluation, System
 
-from ..helpers.evaluations import rising_evaluation
-from ..helpers.masks import write_volume
-from ..helpers.spider_series import ALL_48, rotation
+from ...helpers.evaluations import rising_evaluation
+from ...helpers.masks import write_volume
+from ...helpers.spider_series import ALL_48, rotation
 
 
 def with_files(evaluation: Evaluation, case: str, **files: Path | None) -> Evaluation:

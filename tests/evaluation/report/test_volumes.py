@@ -15,8 +15,8 @@ from nnunetv2_spinesegdiff.evaluation.report.volumes import read_volume
 from nnunetv2_spinesegdiff.images.grid import TOLERANCE_MM, check_same_grid
 from nnunetv2_spinesegdiff.images.reading import read_scalar_volume
 
-from ..helpers.masks import ORIGIN, SPACING, label_map, write_volume
-from ..helpers.spider_series import rotation
+from ...helpers.masks import ORIGIN, SPACING, label_map, write_volume
+from ...helpers.spider_series import rotation
 
 VALUES = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
 TURN = rotation((0, 0, 90))

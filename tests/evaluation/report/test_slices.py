@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from nnunetv2_spinesegdiff.evaluation.report.slices import NoPicture, SystemFiles, read_slices
 from nnunetv2_spinesegdiff.images.orientation import view_of
 
-from ..helpers.masks import PIR, SPACING, write_volume
+from ...helpers.masks import PIR, SPACING, write_volume
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import System
 from nnunetv2_spinesegdiff.evaluation.report.sources import check_together, gather, parse_system, reproduced
 
-from ..helpers.masks import predictions, raw_dataset, summary
+from ...helpers.masks import predictions, raw_dataset, summary
 
 CASES = [f"SPIDER_{patient:03d}_{contrast}" for patient in (1, 2) for contrast in ("t1", "t2")]
 

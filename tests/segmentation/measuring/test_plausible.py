@@ -21,9 +21,9 @@ from nnunetv2_spinesegdiff.segmentation.measuring.plausible import (
     without_parts,
 )
 
-from ..helpers.drawn_spine import MM, DrawnSpine
-from ..helpers.phantom_truth import Series, series_of
-from ..helpers.spider_series import SHARED_DATA
+from ...helpers.drawn_spine import MM, DrawnSpine
+from ...helpers.phantom_truth import Series, series_of
+from ...helpers.spider_series import SHARED_DATA
 
 NOTHING = Plausibility([], [])
 STRUCTURES = {SPINAL_CANAL: "spinal_canal", VERTEBRAE: "vertebrae", IVD: "ivd"}

@@ -14,7 +14,7 @@ from nnunetv2_spinesegdiff.cli import main
 from nnunetv2_spinesegdiff.evaluation.report import scoring
 from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import SCORE_COLUMNS, read_evaluation
 
-from ..helpers.masks import label_map, predictions, raw_dataset, summary, write_volume
+from ...helpers.masks import label_map, predictions, raw_dataset, summary, write_volume
 
 PATIENTS = range(1, 5)
 CASES = [f"SPIDER_{patient:03d}_{contrast}" for patient in PATIENTS for contrast in ("t1", "t2")]

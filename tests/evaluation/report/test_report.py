@@ -18,7 +18,7 @@ from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import System, wr
 from nnunetv2_spinesegdiff.evaluation.report.figures_folder import FigureEntry
 from nnunetv2_spinesegdiff.evaluation.report.report import run_report
 
-from ..helpers.evaluations import (
+from ...helpers.evaluations import (
     SYSTEMS,
     comparison,
     everything,

@@ -30,7 +30,7 @@ from nnunetv2_spinesegdiff.evaluation.report.study_sections import (
 )
 from nnunetv2_spinesegdiff.text import MINUS
 
-from ..helpers.evaluations import make_evaluation, pathology_row, png
+from ...helpers.evaluations import make_evaluation, pathology_row, png
 
 
 def texts(block) -> list[list[str]]:

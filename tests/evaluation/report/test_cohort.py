@@ -12,7 +12,7 @@ from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.evaluation.report.cohort import CONTRASTS, FINDINGS, SPACINGS, run_cohort
 from nnunetv2_spinesegdiff.files import save_json
 
-from ..helpers.synthetic_scores import synthetic_gradings
+from ...helpers.synthetic_scores import synthetic_gradings
 
 
 @pytest.fixture

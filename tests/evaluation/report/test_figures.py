@@ -25,7 +25,7 @@ from nnunetv2_spinesegdiff.evaluation.report.figures_folder import (
 from nnunetv2_spinesegdiff.evaluation.report.findings_figure import findings_of
 from nnunetv2_spinesegdiff.evaluation.report.pathology import Pathology
 
-from ..helpers.evaluations import STRUCTURES, rising_evaluation
+from ...helpers.evaluations import STRUCTURES, rising_evaluation
 
 DEPTHS = (System("T = 0", seconds_a_case=0.5), System("T = 30"), System("T = 100", seconds_a_case=4))
 

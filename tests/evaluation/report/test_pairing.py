@@ -12,7 +12,7 @@ from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import System
 from nnunetv2_spinesegdiff.evaluation.report.pairing import by_data, mean_over_folds, paired_dice, pairs_of
 
-from ..helpers.evaluations import STRUCTURES, rising_evaluation
+from ...helpers.evaluations import STRUCTURES, rising_evaluation
 
 SYSTEMS = [
     System("twice as long", "T1w", control=True),

@@ -11,8 +11,8 @@ from nnunetv2_spinesegdiff.segmentation.measuring.found import Found, find
 from nnunetv2_spinesegdiff.segmentation.measuring.measure import measure_slice
 from nnunetv2_spinesegdiff.segmentation.measuring.parts import Part
 
-from ..helpers.drawn_spine import MM, rows_of
-from ..helpers.phantom_truth import Series, body_heights, canal_widths, disc_height, disc_length, series_of
+from ...helpers.drawn_spine import MM, rows_of
+from ...helpers.phantom_truth import Series, body_heights, canal_widths, disc_height, disc_length, series_of
 
 FEW = [(1, 2), (1, 3), (3, 11)]
 ALL = [

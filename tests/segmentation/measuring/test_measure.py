@@ -15,7 +15,7 @@ from nnunetv2_spinesegdiff.labels import IVD, SPINAL_CANAL, VERTEBRAE
 from nnunetv2_spinesegdiff.segmentation.measuring import remarks
 from nnunetv2_spinesegdiff.segmentation.measuring.measure import COLUMNS, measure_slice
 
-from ..helpers.drawn_spine import MM, DrawnSpine, image_of, measured, rows_of
+from ...helpers.drawn_spine import MM, DrawnSpine, image_of, measured, rows_of
 
 SIZES = ("height_mm", "anterior_height_mm", "posterior_height_mm", "width_mm", "canal_width_mm")
 ANGLES = st.floats(-25, 25)

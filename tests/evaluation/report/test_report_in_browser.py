@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ..helpers.browser import CHROMIUM, look
-from ..helpers.evaluations import comparison, everything, make_evaluation, pathology_row, write_report
+from ...helpers.browser import CHROMIUM, look
+from ...helpers.evaluations import comparison, everything, make_evaluation, pathology_row, write_report
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, and there is none on the PATH")
 

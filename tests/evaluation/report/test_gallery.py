@@ -15,7 +15,7 @@ from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import System
 from nnunetv2_spinesegdiff.evaluation.report.gallery import chosen_system, gallery_section
 from nnunetv2_spinesegdiff.evaluation.report.page import CaseCard, Legend, Table
 
-from ..helpers.evaluations import STRUCTURES, SYSTEMS, make_evaluation
+from ...helpers.evaluations import STRUCTURES, SYSTEMS, make_evaluation
 
 TITLES = ["Label", "Stage 1", "Twice as long", "Refined", "Uncertainty of Refined"]
 

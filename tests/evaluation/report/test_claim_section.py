@@ -10,7 +10,7 @@ from nnunetv2_spinesegdiff.evaluation.report.claim_section import NO_CONTROL, cl
 from nnunetv2_spinesegdiff.evaluation.report.page import Section, Table
 from nnunetv2_spinesegdiff.text import MINUS
 
-from ..helpers.evaluations import comparison
+from ...helpers.evaluations import comparison
 
 CLAIM = comparison("A", "B", 0.2, 0.01)
 CONTROL = [("C", "")]

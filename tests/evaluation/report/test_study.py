@@ -13,8 +13,8 @@ import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.cli import main
 
-from ..helpers.masks import label_map, raw_dataset, worsened, write_volume
-from ..helpers.synthetic_scores import synthetic_gradings
+from ...helpers.masks import label_map, raw_dataset, worsened, write_volume
+from ...helpers.synthetic_scores import synthetic_gradings
 
 PATIENTS = 40
 

@@ -9,7 +9,7 @@ from nnunetv2_spinesegdiff.labels import SPINAL_CANAL
 from nnunetv2_spinesegdiff.segmentation.measuring import remarks
 from nnunetv2_spinesegdiff.segmentation.measuring.measure import measure_slice
 
-from ..helpers.drawn_spine import MM, DrawnSpine, image_of, measured, rows_of
+from ...helpers.drawn_spine import MM, DrawnSpine, image_of, measured, rows_of
 
 FINE = (0.5, 0.5)
 

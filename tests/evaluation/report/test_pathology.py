@@ -20,7 +20,7 @@ from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import (
 )
 from nnunetv2_spinesegdiff.evaluation.report.pathology import read_pathology, run_pathology
 
-from ..helpers.synthetic_scores import (
+from ...helpers.synthetic_scores import (
     STRUCTURES,
     synthetic_gradings,
     synthetic_level_scores,
