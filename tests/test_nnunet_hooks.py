@@ -49,7 +49,7 @@ def test_nnunet_calls_what_a_hook_replaces(hook, name, caller):
     assert name in caller.__code__.co_names
 
 
-@pytest.mark.parametrize(("hook", "name"), {(hook, name) for hook, name, _ in HOOKS})
+@pytest.mark.parametrize(("hook", "name"), [(hook, name) for hook, name, _ in HOOKS])
 def test_a_version_without_the_target_is_named(hook, name, monkeypatch):
     monkeypatch.delattr(stock, name)
     with pytest.raises(UserError, match=rf"nnunetv2 {version('nnunetv2')}: .*{name}"), hook(object):
