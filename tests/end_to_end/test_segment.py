@@ -42,7 +42,8 @@ def volume() -> sitk.Image:
     """Five slices of a real scan, all the same one."""
     real = sitk.ReadImage(str(example_scans()[1]))
     axis = int(np.argmin(real.GetSize()))
-    image = sitk.GetImageFromArray(np.repeat(sitk.GetArrayFromImage(real), 5, axis=2 - axis))
+    values = np.repeat(sitk.GetArrayFromImage(real), 5, axis=2 - axis)
+    image = sitk.GetImageFromArray(values.astype(np.int16))
     image.SetSpacing(real.GetSpacing())
     image.SetOrigin(real.GetOrigin())
     image.SetDirection(real.GetDirection())

@@ -79,7 +79,7 @@ class Workspace:
                 status = end.code
             except UserError as error:
                 status = f"error: {error}"
-        told = output.getvalue() + (status if isinstance(status, str) else "")
+        told = output.getvalue() + (f"\n{status}" if isinstance(status, str) else "")
         assert bool(status) == fails, f"{line} ended with status {status}:\n{told[-3000:]}"
         return told
 
