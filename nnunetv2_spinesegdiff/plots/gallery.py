@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from ..uncertainty.confidence import Structures
-from .layers import SHOWN_FROM, draw_contour, draw_letters
+from .layers import draw_contour, draw_letters, opacity
 from .style import looks_of
 
 SIZE = 320
@@ -74,11 +74,10 @@ def draw_heatmap(
 ) -> Drawing:
     """The slice under its heatmap (0 to 1/e), the mask outlined thinly in light blue.
 
-    What is below `SHOWN_FROM` is left transparent. The other arguments are those of `draw_mask`.
+    It is as opaque as `layers.opacity` states. The other arguments are those of `draw_mask`.
     """
     figure, axis = _slice(image, spacing)
-    shown = np.ma.masked_less(heatmap, SHOWN_FROM)
-    axis.imshow(shown, cmap="inferno", vmin=0, vmax=HIGHEST, aspect="auto", alpha=0.85)
+    axis.imshow(heatmap, cmap="inferno", vmin=0, vmax=HIGHEST, aspect="auto", alpha=opacity(heatmap))
     for labels in structures.values():
         draw_contour(axis, np.isin(mask, labels), "#56b4e9", "-", level=0.5, width=0.5)
     return _drawing(figure)

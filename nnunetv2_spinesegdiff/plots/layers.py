@@ -13,8 +13,8 @@ from matplotlib.patheffects import withStroke
 from ..uncertainty.confidence import Structures, structure_mask
 from .style import LineStyle, looks_of
 
-SHOWN_FROM = 0.02
-"""Entropy in nats (or variance) below which a heatmap lets the slice through."""
+SHOWN_FROM, OPAQUE_FROM = 0.02, 0.1
+"""Entropy in nats (or variance) below which a heatmap is transparent, and from which it is opaque."""
 
 
 def filled(mask: np.ndarray, structures: Structures, alpha: float = 0.55) -> np.ndarray:
@@ -32,7 +32,7 @@ def tinted(colour: str) -> str:
 
 
 def draw_heatmap(axis: Axes, uncertainty: np.ndarray, highest: float, aspect: float) -> Any:
-    """The heatmap over what is drawn there; what is below `SHOWN_FROM` is left transparent.
+    """The heatmap over what is drawn there, as opaque as `opacity` states.
 
     Args:
         uncertainty: 0 to `highest`.
@@ -41,8 +41,13 @@ def draw_heatmap(axis: Axes, uncertainty: np.ndarray, highest: float, aspect: fl
     Returns:
         what a colour bar is made of.
     """
-    shown = np.ma.masked_less(uncertainty, SHOWN_FROM)
-    return axis.imshow(shown, cmap="inferno", vmin=0, vmax=highest, aspect=aspect, alpha=0.85)
+    alpha = opacity(uncertainty)
+    return axis.imshow(uncertainty, cmap="inferno", vmin=0, vmax=highest, aspect=aspect, alpha=alpha)
+
+
+def opacity(uncertainty: np.ndarray) -> np.ndarray:
+    """0 below `SHOWN_FROM`, rising to 0.85 at `OPAQUE_FROM`: an edge would turn noise into dots."""
+    return 0.85 * np.clip((uncertainty - SHOWN_FROM) / (OPAQUE_FROM - SHOWN_FROM), 0, 1)
 
 
 def draw_contour(

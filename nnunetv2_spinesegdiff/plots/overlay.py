@@ -37,7 +37,7 @@ def draw_overlay(
         case: the title.
         image: intensities.
         mask: label map.
-        entropy: 0 to `highest`; what is below `layers.SHOWN_FROM` is left transparent.
+        entropy: 0 to `highest`; as opaque as `layers.opacity` states.
         spacing: mm between rows, and between columns.
         letters: of the patient's directions, at top, bottom, left and right.
         structures: name to label value, or to the values whose union is a region; gives the legend.
