@@ -84,10 +84,10 @@ def test_what_model_or_machine_cannot_do_is_refused_before_any_computing(model_f
         initialised(tmp_path / "nothing")
     with pytest.raises(UserError, match=r"fold_3/checkpoint_final\.pth: "):
         initialised(model_folder, fold=3)
-    with pytest.raises(UserError, match="--t_start 31"):
+    with pytest.raises(UserError, match="t_start 31"):
         initialised(model_folder, changes={"t_start": 31})
     monkeypatch.setattr(settings_module, "_cpu_has_bfloat16", lambda: False)
-    with pytest.raises(UserError, match="--precision bfloat16"):
+    with pytest.raises(UserError, match="precision bfloat16"):
         initialised(model_folder, precision="bfloat16")
     plans = json.loads((model_folder / "plans.json").read_text())
     (model_folder / "plans.json").write_text(json.dumps({**plans, "image_reader_writer": "NaturalImage2DIO"}))

@@ -79,7 +79,6 @@ def test_no_class_is_imported_by_a_name_that_is_not_known(
         (b"{", r"cannot be read \(JSONDecodeError\)"),
         (b"\xff", r"cannot be read \(UnicodeDecodeError\)"),
         (b"[" * 100_000, r"cannot be read \(RecursionError\)"),
-        (None, ""),
         (b"[]", "holds a list"),
         (b"{}", "no plans of nnU-Net"),
         (b'{"configurations": {"small": 3}}', "no plans of nnU-Net"),
@@ -89,10 +88,7 @@ def test_no_class_is_imported_by_a_name_that_is_not_known(
 )
 def test_plans_that_are_none_are_one_line(make_model, content, told):
     model = make_model()
-    if content is None:
-        (model.folder / "plans.json").unlink()
-    else:
-        (model.folder / "plans.json").write_bytes(content)
+    (model.folder / "plans.json").write_bytes(content)
     with pytest.raises(UserError, match=told) as refused:
         model.predictor(SpineSegDiffPredictor)
     assert str(refused.value).startswith(f"{model.folder / 'plans.json'}: ")

@@ -246,9 +246,9 @@ def test_numbers_and_folds_of_any_library_are_taken(folds, names, monkeypatch):
     assert json.dumps(settings.as_record())
 
 
-def test_errors_advise_arguments_not_flags(monkeypatch):
+def test_what_machine_or_model_cannot_do_is_refused_by_the_name_of_the_argument(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match='device="cpu"'):
+    with pytest.raises(UserError, match=r"CUDA device.*cpu"):
         SpineSegmenter("model.zip", device="cuda")
 
     def too_deep(opened, settings, device):
