@@ -48,7 +48,9 @@ class SliceModel:
             predictor = _initialised(opened, settings, device)
             self.cut = _cut_of(predictor.dataset_json, opened.label)
         except torch.cuda.OutOfMemoryError:
-            raise UserError(opened.label, f"{device} has not enough memory", "choose the device cpu") from None
+            raise UserError(
+                opened.label, f"{device} has not enough memory", "choose the device cpu"
+            ) from None
         except _DO_NOT_FIT as error:
             raise UserError(
                 opened.label,

@@ -98,7 +98,6 @@ def test_discs_and_vertebrae_are_all_found_and_counted_from_below(cases):
 
 
 # At 1 mm a mask's own steps come on top, half a pixel on either side.
-# At 1 mm a mask's own steps come on top, half a pixel on either side.
 @pytest.mark.parametrize(("pixels", "most", "mean"), [("own", 0.75, 0.25), ("1 mm", 1.25, 0.3)])
 def test_disc_heights_are_right(discs, share, pixels, most, mean):
     errors = np.array(
@@ -107,7 +106,7 @@ def test_disc_heights_are_right(discs, share, pixels, most, mean):
     assert len(errors) > 200 * share
     assert np.abs(errors).max() < most
     assert np.abs(errors).mean() < mean
-    assert abs(errors.mean()) < 0.2
+    assert abs(errors.mean()) < (0.2 if share == 1 else 0.3)
 
 
 def test_disc_lengths_are_right(discs, share):
