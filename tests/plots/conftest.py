@@ -33,7 +33,7 @@ def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Drawn:
 
 @pytest.fixture
 def check_print() -> Callable[[Figure], None]:
-    """Nothing is cut off by more than a millimeter, no text is below seven points, and the figure is no wider than a page."""
+    """At most a millimeter is cut off, text has seven points or more, and the figure fits on a page."""
 
     def check(figure: Figure, widest_mm: float = 170) -> None:
         width, height = figure.get_size_inches()
