@@ -65,7 +65,7 @@ def check_planned(dataset: str, configuration: str, plans: str) -> None:
     plans_file = folder_of("nnUNet_preprocessed") / name / f"{plans}.json"
     advice = f"run `nnUNetv2_plan_and_preprocess -d {dataset} -c {configuration}` first"
     if not plans_file.is_file():
-        raise UserError(plans_file, "there is no such file", advice)
+        raise UserError(plans_file, "no such file", advice)
     content = json.loads(plans_file.read_text(encoding="utf-8"))
     known = content["configurations"]
     if configuration not in known:
@@ -73,7 +73,7 @@ def check_planned(dataset: str, configuration: str, plans: str) -> None:
     check_sagittal(content, configuration)
     folder = plans_file.parent / known[configuration].get("data_identifier", f"{plans}_{configuration}")
     if not folder.is_dir():
-        raise UserError(folder, "there is no such folder", advice)
+        raise UserError(folder, "no such folder", advice)
 
 
 def name_of_dataset(dataset: str, advice: str) -> str:

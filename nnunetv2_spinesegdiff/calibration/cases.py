@@ -36,9 +36,7 @@ class HeldOutCases:
         """
         raw = folder_of("nnUNet_raw") / name
         if not (raw / "dataset.json").is_file():
-            raise UserError(
-                raw, "there is no such dataset", "images and labels of its validation cases are needed"
-            )
+            raise UserError(raw, "no such dataset", "images and labels of its validation cases are needed")
         dataset_json = json.loads((raw / "dataset.json").read_text(encoding="utf-8"))
         found = get_filenames_of_train_images_and_targets(str(raw), dataset_json)
         return cls(
@@ -55,7 +53,7 @@ class HeldOutCases:
         """
         if not self.splits.is_file():
             raise UserError(
-                self.splits, "there is no such file", "it tells which cases a fold was not trained on"
+                self.splits, "no such file", "it lists the cases that each fold was not trained on"
             )
         splits = json.loads(self.splits.read_text(encoding="utf-8"))
         if fold >= len(splits):

@@ -105,7 +105,7 @@ def run_job(plan: Plan, name: str) -> None:
             its command fails.
     """
     if name not in plan.jobs:
-        raise UserError(name, "there is no such job", "--dry_run lists them")
+        raise UserError(name, "no such job", "--dry_run lists them")
     job, results = plan.jobs[name], {}
     for need, result in plan.results_of_needs(name).items():
         if result is None:

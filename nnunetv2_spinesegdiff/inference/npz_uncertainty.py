@@ -118,7 +118,7 @@ def entropy(probabilities: np.ndarray) -> np.ndarray:
 
 def _opened(folder: Path, out: Path, images: Path | None) -> Prediction:
     if not folder.is_dir():
-        raise UserError(folder, "there is no such folder", "name the output folder of nnUNetv2_predict")
+        raise UserError(folder, "no such folder", "name the output folder of nnUNetv2_predict")
     if not any(folder.glob("*.npz")):
         raise UserError(folder, "holds no probabilities (.npz)", "predict with --save_probabilities")
     if out.resolve() == folder.resolve():
@@ -128,7 +128,7 @@ def _opened(folder: Path, out: Path, images: Path | None) -> Prediction:
     if (out / ".rows").exists():
         raise UserError(out, "holds the maps of a prediction with --save_uncertainty", "choose another -o")
     if images is not None and not images.is_dir():
-        raise UserError(images, "there is no such folder", "name the one that holds the scans")
+        raise UserError(images, "no such folder", "name the one that holds the scans")
     plans = _read(folder / "plans.json", "image_reader_writer")
     check_supported(plans["image_reader_writer"])
     return Prediction(folder, out, images, plans, _read(folder / "dataset.json", "labels", "file_ending"))
@@ -141,7 +141,7 @@ def _read(path: Path, *keys: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(path, "is missing", todo) from None
     except ValueError as error:
-        raise UserError(path, f"is no JSON ({error})", todo) from error
+        raise UserError(path, f"not valid JSON ({error})", todo) from error
     for key in keys:
         if not isinstance(content, dict) or key not in content:
             raise UserError(path, f"has no {key!r}", todo)

@@ -429,4 +429,4 @@ def _check_trained(folder: Path, folds: Any, checkpoint_name: str) -> None:
     for fold in folds or ():
         checkpoint = folder / f"fold_{fold}" / checkpoint_name
         if not checkpoint.is_file():
-            raise UserError(checkpoint, "there is no such checkpoint", "name the trained folds with -f")
+            raise UserError(checkpoint, "no such checkpoint", "name the trained folds with -f")

@@ -86,7 +86,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(path, "there is no such file", "a trained model has one") from None
+        raise UserError(path, "no such file", "a trained model has one") from None
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(path, f"cannot be read ({type(error).__name__}), is it damaged?") from None
     if not isinstance(content, dict):

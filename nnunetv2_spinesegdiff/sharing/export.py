@@ -107,7 +107,7 @@ def _check_name(out: Path) -> None:
     with _told_of(out):
         folder = out.is_dir()
     if out.suffix.lower() != ".zip" or folder:
-        raise UserError(out, "is no name for a zip", "give one that ends in .zip")
+        raise UserError(out, "not the name of a zip", "give one that ends in .zip")
 
 
 def _check_replaceable(out: Path) -> None:

@@ -30,7 +30,7 @@ def model_to_export(path: Path) -> Path:
     if path.is_file():
         raise UserError(path, "is a file", f"give {RESULTS}")
     if not path.is_dir():
-        raise UserError(path, "there is no such folder", f"train the model first{_trained_beside(path)}")
+        raise UserError(path, "no such folder", f"train the model first{_trained_beside(path)}")
     return trained_model(path, wanted=RESULTS)
 
 
@@ -73,7 +73,7 @@ def trained_folds(model: Path, checkpoint: str, wanted: Sequence[str] | None = N
     for fold in folds:
         file = model / f"fold_{fold}" / checkpoint
         if not file.is_file():
-            raise UserError(file, "there is no such checkpoint", "name the trained folds")
+            raise UserError(file, "no such checkpoint", "name the trained folds")
     if not folds:
         raise UserError(model, "no fold was named")
     return folds

@@ -83,9 +83,7 @@ class Sources:
         files = {name: preprocessed / name for name in (SPLITS, "dataset_fingerprint.json")}
         for path in files.values():
             if not path.is_file():
-                raise UserError(
-                    path, "there is no such file", "plan and preprocess the dataset, then train stage 1"
-                )
+                raise UserError(path, "no such file", "plan and preprocess the dataset, then train stage 1")
         checkpoints = {
             path.parent.name.removeprefix("fold_"): digest(path)
             for path in sorted(model.glob(f"fold_[0-9]*/{CHECKPOINT}"))

@@ -43,7 +43,7 @@ def find_stage1_checkpoint(plans: PlansManager, configuration: str, fold: int | 
     if not path.is_file():
         raise UserError(
             path,
-            f"there is no such checkpoint, but {ENVIRONMENT_VARIABLE}={named} names it",
+            f"no such checkpoint, but {ENVIRONMENT_VARIABLE}={named} names it",
             "train it to the end first, name another, or unset the variable",
         )
     return path

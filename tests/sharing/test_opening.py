@@ -113,7 +113,7 @@ def test_folds_and_checkpoints_of_a_folder(make_model, scratch):
     assert open_model(folder, scratch).folds == ["0", "1", "10"]
     assert open_model(folder, scratch, folds=["all", "10", "1", "1"]).folds == ["1", "10", "all"]
     assert open_model(folder, scratch, checkpoint="checkpoint_best.pth").folds == ["0"]
-    with pytest.raises(UserError, match=r"fold_2/checkpoint_final\.pth: there is no such checkpoint"):
+    with pytest.raises(UserError, match=r"fold_2/checkpoint_final\.pth: no such checkpoint"):
         open_model(folder, scratch, folds=["2"])
     for fold in (0, 1, 10):
         (folder / f"fold_{fold}" / "checkpoint_final.pth").unlink()

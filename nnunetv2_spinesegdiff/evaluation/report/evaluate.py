@@ -129,7 +129,7 @@ def _check(sources: Sequence[Source], choices: Choices) -> None:
         raise UserError(choices.out, "holds masks or labels", "choose another folder for their evaluation")
     for folder, flag in ((choices.images, "--images"), (choices.instances, "--instances")):
         if folder is not None and not folder.is_dir():
-            raise UserError(folder, "is no folder", f"{flag} names one")
+            raise UserError(folder, "not a folder", f"give {flag} a folder")
     if choices.cases_csv is not None and not choices.cases_csv.is_file():
         raise UserError(
             choices.cases_csv, "no such file", "--cases names the cases.csv of spinesegdiff convert"
@@ -138,9 +138,7 @@ def _check(sources: Sequence[Source], choices: Choices) -> None:
         raise UserError(None, "--instances tells discs apart, but no structure is called ivd", "leave it out")
     names = [source.system.name for source in sources]
     if choices.against is not None and choices.against not in names:
-        raise UserError(
-            f"--against {choices.against}", "there is no such system", f"known: {', '.join(names)}"
-        )
+        raise UserError(f"--against {choices.against}", "no such system", f"known: {', '.join(names)}")
     data = [source.system.data for source in sources if source.system.name == choices.against]
     if data and not any(s.system.data in data and s.system.name != choices.against for s in sources):
         raise UserError(f"--against {choices.against}", "no other system was trained on the same data")

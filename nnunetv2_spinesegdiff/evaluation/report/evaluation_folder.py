@@ -177,7 +177,7 @@ def read_evaluation(folder: Path) -> Evaluation:
         raise UserError(folder, f"has no {missing}", "make it with spinesegdiff evaluate") from None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            folder, f"is no evaluation ({error})", "make it again with spinesegdiff evaluate"
+            folder, f"not an evaluation ({error})", "create it again with spinesegdiff evaluate"
         ) from None
 
 

@@ -64,7 +64,7 @@ def read_figures(folder: Path) -> Figures:
     except FileNotFoundError:
         raise UserError(folder, f"has no {INDEX}", "make it with spinesegdiff figures") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(folder / INDEX, f"is no index of figures ({error!r})", again) from None
+        raise UserError(folder / INDEX, f"not an index of figures ({error!r})", again) from None
     for entry in entries:
         if not entry.path.is_file():
             raise UserError(entry.path, f"is named in {INDEX} but is not there", again)

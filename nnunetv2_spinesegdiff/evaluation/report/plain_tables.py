@@ -26,7 +26,7 @@ def read_text_table(path: Path) -> pd.DataFrame:
     except OSError as error:
         raise UserError(path, f"cannot be read ({reason_of(error)})", "give a CSV file") from None
     except (ValueError, UnicodeError) as error:
-        raise UserError(path, f"is no table ({reason_of(error)})", "give a CSV file in UTF-8") from None
+        raise UserError(path, f"not a table ({reason_of(error)})", "give a CSV file in UTF-8") from None
     if not isinstance(table.index, pd.RangeIndex):
         # pandas would take the first entries for names of the rows and shift all columns.
         raise UserError(path, "lines have more entries than names of columns", "correct its first line")

@@ -183,7 +183,7 @@ def _source(system: System, path: Path, labels: Path | None, nnunet_raw: Path | 
     if path.is_file() and path.suffix == ".json":
         return _of_summaries(system, [path], labels, nnunet_raw)
     if not path.is_dir():
-        raise UserError(path, "is no folder and no summary.json", f"where are the masks of {system.label}?")
+        raise UserError(path, "neither a folder nor a summary.json", f"give the masks of {system.label}")
     folds = sorted(path.glob("fold_*/validation"))
     numbered = [fold for fold in folds if fold.parent.name != "fold_all"]
     if folds:
@@ -205,7 +205,7 @@ def _of_masks(system: System, folder: Path, labels: Path | None) -> Source:
     if labels is None:
         raise UserError(folder, "holds masks alone", "name the folder of their labels with -l")
     if not labels.is_dir():
-        raise UserError(labels, "is no folder", "name that of the labels with -l")
+        raise UserError(labels, "not a folder", "give the folder of the labels with -l")
     labels_json = _labels_json([folder, folder.parent, labels.parent])
     masks = dict(_images_of(folder))
     cases, missing = [], []
@@ -229,7 +229,7 @@ def _of_summaries(
     for file in files:
         content = _read(file)
         if "metric_per_case" not in content:
-            raise UserError(file, "is no summary of nnUNetv2_evaluate_folder", "make one")
+            raise UserError(file, "not a summary of nnUNetv2_evaluate_folder", "create one with that command")
         fold = next((p.name[5:] for p in file.parents if re.fullmatch(r"fold_\w+", p.name)), "")
         for entry in content["metric_per_case"]:
             if missing := {"reference_file", "prediction_file", "metrics"} - set(entry):

@@ -61,7 +61,7 @@ def check_study(study: Study, out: Path, systems: Sequence[System]) -> None:
     asked = [name for name in (study.page.get("order_by"), *(study.statistics.get("systems") or ())) if name]
     known = {name for system in systems for name in (system.name, system.label)}
     if unknown := [name for name in asked if name not in known]:
-        raise UserError(unknown[0], "there is no such system", f"known: {', '.join(sorted(known))}")
+        raise UserError(unknown[0], "no such system", f"known: {', '.join(sorted(known))}")
     if study.gradings is None and (study.overview or study.splits):
         raise UserError(study.overview or study.splits[0], "a cohort needs --gradings and --overview")
     if study.gradings is not None:
