@@ -31,9 +31,9 @@ def test_through_the_predictor_maps_lie_under_their_logits(make_model, axes, sha
     stock.network.refine_predictions = False
     logits = unrefined.predict_logits_from_preprocessed_data(scan)
     assert torch.equal(logits, stock.predict_logits_from_preprocessed_data(scan))
-    assert unrefined._current.uncertainty.shape == logits.shape
+    assert unrefined.maps.uncertainty.shape == logits.shape
     predictor.predict_logits_from_preprocessed_data(scan)
-    maps = predictor._current
+    maps = predictor.maps
     assert maps.uncertainty.shape == maps.stage1.shape == logits.shape
     # nnU-Net adds up in float16, which is coarse where a Gaussian is nearly nothing.
     apart = np.abs(maps.stage1 - logits.float().numpy())
@@ -65,4 +65,4 @@ def test_the_uncertainty_of_overlapping_tiles_is_their_mean(make_model, use_gaus
             entropy = torch.stack([-p * p.log() for p in of_steps]).amax(0)[0]
             total[..., x : x + 24] += entropy * of_tile
             weights[..., x : x + 24] += of_tile
-    assert np.allclose(predictor._current.uncertainty[:, 0], total / weights, atol=1e-4)
+    assert np.allclose(predictor.maps.uncertainty[:, 0], total / weights, atol=1e-4)
