@@ -15,7 +15,7 @@ from ..network.two_stage import TwoStageNetwork
 from ..nnunet_hooks import checkpoint_loader
 from ..stored import stored_in
 from ..uncertainty.stored import Calibration, stored_calibration
-from .case_files import FilePredictor
+from .file_predictor import FilePredictor
 from .loading import check_trained, compile_parts, load_exported, share_weights
 from .maps import check_supported
 from .settings import check_precision

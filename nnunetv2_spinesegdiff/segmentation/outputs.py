@@ -106,13 +106,15 @@ class ScanOutputs:
             NO_DICOM_SEG: formats.dicom_seg and not done.scan.dicom_files,
             REPLACED: earlier["scan"] != made_from["scan"],
         }
-        record = {
-            "made_from": dict(made_from),
-            "files": {path.name: digest(path) for path in self.write_files(done, formats)},
-            "seconds": round(done.seconds, 2),
-            "warnings": [*done.warnings, *(warning for warning, applies in beside.items() if applies)],
-            "measurements": done.measurements,
-        }
+        record = as_stored(
+            {
+                "made_from": dict(made_from),
+                "files": {path.name: digest(path) for path in self.write_files(done, formats)},
+                "seconds": round(done.seconds, 2),
+                "warnings": [*done.warnings, *(warning for warning, applies in beside.items() if applies)],
+                "measurements": done.measurements,
+            }
+        )
         save_json(record, self.record)
         return record
 
@@ -125,21 +127,22 @@ class ScanOutputs:
             made_from: as for `write`; None where nobody could look at the scan.
         """
         earlier = self._earlier() or {}
-        if made_from and "files" in earlier and earlier["made_from"]["scan"] == _as_stored(made_from["scan"]):
+        if made_from and "files" in earlier and earlier["made_from"]["scan"] == as_stored(made_from["scan"]):
             return
         if not self._foreign():
             self._begin_anew()
         save_json({"failure": reason}, self.record)
 
-    def finished(self, made_from: Mapping[str, Any]) -> bool:
-        """Whether the scan was segmented from and in just this way, and its files are what was written."""
+    def finished(self, made_from: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The record, if the scan was segmented from and in just this way, and its files are unchanged."""
         try:
             record = json.loads(self.record.read_text(encoding="utf-8"))
             files = record["files"]
-            same = record["made_from"] == _as_stored(dict(made_from))
-            return same and all(digest(self.folder / name) == expected for name, expected in files.items())
+            same = record["made_from"] == as_stored(dict(made_from))
+            whole = same and all(digest(self.folder / name) == expected for name, expected in files.items())
+            return record if whole else None
         except (OSError, ValueError, KeyError, TypeError):
-            return False
+            return None
 
     def made(self) -> set[str]:
         """Names under which what lies there is from here; none before there is a record without a failure."""
@@ -180,13 +183,17 @@ class ScanOutputs:
         return self.folder / f"{self.name}{ending}"
 
 
-def records_in(folder: Path) -> dict[str, dict[str, Any]]:
-    """Every whole record of an output folder by the name of its scan, sorted."""
+def records_in(folder: Path, known: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Every whole record of an output folder by the name of its scan, sorted.
+
+    Args:
+        known: those that need not be read.
+    """
     found: dict[str, dict[str, Any]] = {}
     # Hidden files are not whole yet, or never will be.
     for path in sorted((folder / RECORDS).glob("[!.]*.json")):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = known.get(path.stem) or json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             continue  # another part is just making that scan anew
         if "unfinished" not in record:
@@ -203,7 +210,8 @@ def made_in(folder: Path) -> set[str]:
     return names
 
 
-def _as_stored(value: Any) -> Any:
+def as_stored(value: Any) -> Any:
+    """A value as it is read from JSON."""
     return json.loads(json.dumps(value))
 
 
