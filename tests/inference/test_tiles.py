@@ -81,8 +81,8 @@ def test_a_sliding_window_that_starts_again_counts_no_tile_twice():
 
 
 def test_maps_are_made_again_where_the_prediction_is(make_model, monkeypatch):
-    scan, settings = image(1, 1, 16, 36), PredictionSettings(save_uncertainty=True)
-    expected, predictor = (make_model().predictor(SpineSegDiffPredictor, settings=settings) for _ in range(2))
+    model, scan, settings = make_model(), image(1, 1, 16, 36), PredictionSettings(save_uncertainty=True)
+    expected, predictor = (model.predictor(SpineSegDiffPredictor, settings=settings) for _ in range(2))
     expected.predict_logits_from_preprocessed_data(scan)
     predict, tiles = predictor._internal_maybe_mirror_and_predict, []
 
