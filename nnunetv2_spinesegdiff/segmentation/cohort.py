@@ -116,11 +116,11 @@ def segment_cohort(
                 made_from[source.name] = {"scan": contents_of(source), **made_by}
             return made_from[source.name]
 
-        begun = [source for source in sources if ScanOutputs(out, source.name).record.exists()]
+        begun = [source for source in sources if ScanOutputs(out, source.name).record.path.exists()]
         for source in tqdm(begun, "Comparing", unit="scan", disable=not (progress and begun)):
-            if record := ScanOutputs(out, source.name).finished(look(source)):
+            if kept := ScanOutputs(out, source.name).record.content_if_current(look(source)):
                 done.kept.append(source.name)
-                done.records[source.name] = record
+                done.records[source.name] = kept
         todo = [source for source in sources if source.name not in done.kept]
         run = {
             "command": list(command),

@@ -12,8 +12,9 @@ from typing import Any
 from .. import __version__
 from ..files import half_written, save_json
 from ..locks import locked
+from ..records import as_stored
 from .measurements import USE, write_measurements
-from .outputs import RECORDS, as_stored, records_in
+from .outputs import RECORDS, records_in
 
 _PACKAGES = ("nnunetv2", "torch", "numpy", "SimpleITK", "nibabel", "highdicom")
 
