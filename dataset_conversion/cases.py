@@ -134,7 +134,11 @@ class CaseFiles:
 
 def finished_case(source: SpiderSeries, dataset: Path, settings: CaseSettings) -> CaseFacts | None:
     """The facts of a case that is whole and was made from these very files with these settings, or None."""
-    record = CaseFiles(dataset, source.series.case).record.content_if_current(_made_from(source, settings))
+    try:
+        made_from = _made_from(source, settings)
+    except OSError:  # a file is missing: converting the case reports it
+        return None
+    record = CaseFiles(dataset, source.series.case).record.content_if_current(made_from)
     return CaseFacts(**record["facts"]) if record else None
 
 

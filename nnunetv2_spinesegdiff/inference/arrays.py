@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..network.two_stage import TwoStageNetwork
 from .export import CaseMaps
 from .predictor import SpineSegDiffPredictor
 from .scan_grid import ScanGrid
@@ -38,10 +36,6 @@ class ArrayPredictor:
         self.predictor = predictor
         self._preprocessor = predictor.configuration_manager.preprocessor_class(verbose=False)
 
-    @property
-    def has_stage1(self) -> bool:
-        return isinstance(self.predictor.network, TwoStageNetwork)
-
     def predict(self, image: np.ndarray, spacing: Sequence[float]) -> PredictedArray:
         """Predict one image.
 
@@ -57,10 +51,6 @@ class ArrayPredictor:
         logits = model.predict_logits_from_preprocessed_data(torch.from_numpy(data))
         grid = ScanGrid(*managers, properties, torch.get_num_threads())
         return self._on_image(logits.numpy(), model.maps, grid)
-
-    def first_look(self) -> AbstractContextManager[None]:
-        """Within it, masks are those of stage 1 of the first fold alone, without mirrored copies."""
-        return self.predictor.stage1_of_first_fold()
 
     def _on_image(self, logits: np.ndarray, maps: CaseMaps, grid: ScanGrid) -> PredictedArray:
         assert maps.uncertainty is not None

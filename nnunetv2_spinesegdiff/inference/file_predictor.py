@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from ..errors import UserError
-from ..nnunet_hooks import export_function
+from ..nnunet_hooks import export_function, stock
 from ..uncertainty.confidence import agreement_limit
 from .confidence_table import collect_confidence
 from .export import CASE, CaseMaps, PredictedCase, export_case, export_with
@@ -132,15 +132,9 @@ class FilePredictor(MapPredictor):
             outputs += [output] if output else []
             yield case
 
-    def predict_from_files_sequential(
-        self,
-        list_of_lists_or_source_folder: Any,
-        output_folder_or_list_of_truncated_output_files: Any,
-        save_probabilities: bool = False,
-        overwrite: bool = True,
-        folder_with_segs_from_prev_stage: str | None = None,
-    ) -> list:
-        """Stock (`-npp 0 -nps 0`), with an export of ours. Its parameters must have the stock names."""
+    @wraps(stock.nnUNetPredictor.predict_from_files_sequential)
+    def predict_from_files_sequential(self, *args: Any, **kwargs: Any) -> list:
+        """Stock (`-npp 0 -nps 0`), with an export of ours; nnU-Net asks for the names of its parameters."""
 
         def export(logits: Any, properties: dict[str, Any], *rest: Any) -> None:
             maps = self._maps_of(rest[3])
@@ -148,13 +142,7 @@ class FilePredictor(MapPredictor):
             export_with(self.export, logits, properties, *rest)
 
         with export_function(export):
-            returned = super().predict_from_files_sequential(
-                list_of_lists_or_source_folder,
-                output_folder_or_list_of_truncated_output_files,
-                save_probabilities,
-                overwrite,
-                folder_with_segs_from_prev_stage,
-            )
+            returned = super().predict_from_files_sequential(*args, **kwargs)
         self._collect_confidence(list(self._inputs))
         return returned
 

@@ -154,8 +154,7 @@ def keep_record(folder: Path, record: Mapping[str, Any], overwrite: bool, ending
 
 def are_of_this_kind(folder: Path, record: Mapping[str, Any]) -> bool:
     """Whether the masks of an output folder, if there are any, were predicted in this way."""
-    earlier = Record(folder / RECORD, folder).content()
-    return bool(earlier) and not _differing(earlier, record)
+    return not _differing(Record(folder / RECORD, folder).content() or {}, record)
 
 
 def _differing(earlier: Mapping[str, Any], record: Mapping[str, Any]) -> str:

@@ -40,8 +40,7 @@ class SegmentedSlices:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """(slice, row, column) in mm."""
-        x, y, z = self.view.image.GetSpacing()
-        return z, y, x
+        return self.view.spacing
 
     @property
     def measured(self) -> int:
@@ -71,8 +70,7 @@ def views_for(
 
 def network_input(view: SliceView) -> tuple[np.ndarray, tuple[float, float, float]]:
     """Intensities (slices, rows, columns), and spacing (slice, row, column) in mm."""
-    x, y, z = view.image.GetSpacing()
-    return sitk.GetArrayFromImage(view.image), (z, y, x)
+    return sitk.GetArrayFromImage(view.image), view.spacing
 
 
 def put_together(

@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..inference.arrays import ArrayPredictor
 from ..inference.predictor import SpineSegDiffPredictor
 from ..labels import BACKGROUND, CLASSES
+from ..network.two_stage import TwoStageNetwork
 from ..sharing.opening import OpenedModel
 from ..stored import stored_in
 from ..text import reason_of
@@ -34,7 +35,8 @@ class SliceModel:
         cut: how the converter cut its training cases: `slices` and `dim` of `extract_slice`.
         notes: what a user of the results should know, a line each.
         predictor: of its slices.
-        finds_midsagittal: whether it can find the midsagittal slice.
+        finds_midsagittal: whether it can find the midsagittal slice, with what stage 1 alone predicts within
+            `first_look()`.
         device: where it predicts.
         calibration: what `spinesegdiff calibrate` stored for these settings, or None.
         agreement_limit: Dice of stage 1 and the mask below which they disagree.
@@ -66,7 +68,9 @@ class SliceModel:
         self.notes = _notes(predictor)
         self.predictor = ArrayPredictor(predictor)
         # A model of single slices can look at some without the cost of a refinement.
-        self.finds_midsagittal = self.cut == SINGLE_SLICES and self.predictor.has_stage1
+        has_stage1 = isinstance(predictor.network, TwoStageNetwork)
+        self.finds_midsagittal = self.cut == SINGLE_SLICES and has_stage1
+        self.first_look = predictor.stage1_of_first_fold
         self.device = predictor.device
         self.calibration = predictor.calibration
         self.agreement_limit = agreement_limit(predictor.network.sampler.stage1_weight)

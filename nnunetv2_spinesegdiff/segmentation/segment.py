@@ -38,7 +38,7 @@ def segment_scan(scan: Scan, slices: Slices, model: SliceModel) -> Segmentation:
             slices = "middle"
             if model.finds_midsagittal and whole.num_slices > 1:
                 search = MidsagittalSearch(whole)
-                with model.predictor.first_look():
+                with model.first_look():
                     for number in search:
                         seen = model.predictor.predict(*network_input(whole.part(number)))
                         search.see(number, seen.mask)

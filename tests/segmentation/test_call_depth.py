@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import pytest
@@ -14,13 +15,14 @@ import nnunetv2_spinesegdiff
 from nnunetv2_spinesegdiff import dataset_conversion, example_scans
 from nnunetv2_spinesegdiff.cli import main
 
-OURS = tuple(str(Path(package.__file__).parent) for package in (nnunetv2_spinesegdiff, dataset_conversion))
+OURS = (*nnunetv2_spinesegdiff.__path__, *dataset_conversion.__path__)
 MOST = 10
 
 
 def our_functions() -> list[str]:
     """The functions of the package that are being called, the command first."""
-    frame, names = sys._getframe(), []
+    frame: FrameType | None = sys._getframe()
+    names = []
     while frame is not None:
         if frame.f_code.co_filename.startswith(OURS):
             names.append(f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}")
