@@ -55,6 +55,7 @@ class MapPredictor(stock.nnUNetPredictor):
             self._keep_maps(data, logits)
         return logits
 
+    @torch.inference_mode()
     def _keep_maps(self, data: Tensor, logits: Tensor) -> None:
         """Average the maps over the folds, as nnU-Net does with the logits."""
         # nnU-Net pads to the patch size and cuts the padding off again without telling where it was.

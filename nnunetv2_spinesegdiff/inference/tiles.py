@@ -42,5 +42,5 @@ class TileMaps:
         self._total[tile[1:]] += self._weights
 
     def means(self) -> list[Tensor]:
-        """The maps (K, *size), float32."""
-        return [total / self._total for total in self._sums]
+        """The maps (K, *size), float32; to be asked for once, for they take the place of the sums."""
+        return [total.div_(self._total) for total in self._sums]
