@@ -65,7 +65,7 @@ from nnunetv2_spinesegdiff import SpineSegmenter, cli
 from nnunetv2_spinesegdiff.calibration import command
 from nnunetv2_spinesegdiff.dataset_conversion import convert
 from nnunetv2_spinesegdiff.inference import command
-from nnunetv2_spinesegdiff.segmentation import command
+from nnunetv2_spinesegdiff.segmentation import cohort
 from nnunetv2_spinesegdiff.sharing import export
 from nnunetv2_spinesegdiff.training import presegment, trainers
 cli.build_parser()

@@ -33,7 +33,7 @@ HOOKS = [
 WITHOUT_COMPILER = """
 import sys
 from nnunetv2_spinesegdiff.nnunet_hooks import OptimizedModule, stock
-from nnunetv2_spinesegdiff.segmentation import command, segment
+from nnunetv2_spinesegdiff.segmentation import cohort, segment
 assert "torch._dynamo" not in sys.modules
 """
 
