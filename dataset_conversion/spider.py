@@ -172,16 +172,10 @@ def read_image_and_mask(files: SpiderSeries) -> tuple[sitk.Image, sitk.Image]:
     Raises:
         UserError: a file is missing, damaged or not a scalar 3D volume, or the mask is on another grid.
     """
-    if not files.image.is_file():
-        raise UserError(
-            files.image, "no such file, though its mask is there: add the image or remove the mask"
-        )
-    if not files.mask.is_file():
-        raise UserError(
-            files.mask,
-            "no such file",
-            "every image needs a mask of the same name: add it or remove the image",
-        )
+    lost = {files.image: "its mask is there", files.mask: "every image needs a mask of the same name"}
+    for path, cause in lost.items():
+        if not path.is_file():
+            raise UserError(path, f"no such file, though {cause}", "add it, or remove the other one")
     image, mask = _straight(files.image), _straight(files.mask)
     check_same_grid(files.mask, mask, files.image, image)
     return image, mask
@@ -194,10 +188,7 @@ def _straight(path: Path) -> sitk.Image:
     straight = grid.orthonormal()
     skew = grids_differ_by_mm(grid, straight)
     if not skew <= MAX_SKEW_MM:
-        raise UserError(
-            path,
-            f"its axes are not at right angles, voxels would move by {skew:.1f} mm: resample it to a grid "
-            "without skew",
-        )
+        cause = f"its axes are not at right angles, voxels would move by {skew:.1f} mm"
+        raise UserError(path, cause, "resample it to a grid without skew")
     image.SetDirection(straight.direction)
     return image

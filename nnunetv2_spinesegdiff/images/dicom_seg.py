@@ -13,6 +13,7 @@ from pydicom import dcmread
 from pydicom.config import RAISE
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import generate_uid
 from pydicom.valuerep import validate_value
 
 from ..errors import UserError
@@ -67,8 +68,7 @@ def write_dicom_seg(
         scan: of a DICOM series, whose files are still there.
         path: of the DICOM-SEG; written completely or not at all.
         labels: of nnU-Net's dataset, name to label.
-        description: of the series, at most 64 characters.
-        software_versions: of the program and its model, at most 64 characters.
+        description, software_versions: of the series, and of program and model; at most 64 characters each.
 
     Raises:
         UserError: highdicom is missing, the mask is on another grid, holds no structure or one without a code
@@ -81,13 +81,9 @@ def write_dicom_seg(
     present = [int(label) for label in np.unique(array) if label]
     if not present:
         raise UserError(path, "the mask holds no structure", "a DICOM-SEG needs one")
-    unknown = [f"{n} ({names.get(n, 'no name')})" for n in present if names.get(n) not in CODES]
-    if unknown:
-        raise UserError(
-            path,
-            f"no SNOMED CT code is known for label {', '.join(unknown)}, only for {', '.join(CODES)}",
-            "write this mask in another format",
-        )
+    if unknown := [f"{n} ({names.get(n, 'no name')})" for n in present if names.get(n) not in CODES]:
+        cause = f"no SNOMED CT code is known for label {', '.join(unknown)}, only for {', '.join(CODES)}"
+        raise UserError(path, cause, "write this mask in another format")
     images = [_read_header(file) for file in scan.dicom_files]
     segments = np.searchsorted([0, *present], array).astype(np.uint8)
     try:
@@ -121,27 +117,23 @@ def _prepare(images: Sequence[Dataset], slices: Sequence[Any], thickness: float)
     Raises:
         UserError: the slices are in several enhanced files.
     """
-    from highdicom import PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
+    import highdicom
 
     first = slices[0]
     if first.frame is None:
         for image in images:
             image.ImageOrientationPatient = images[0].ImageOrientationPatient
-            if not image.get("SliceThickness"):
-                image.SliceThickness = thickness
+            image.SliceThickness = image.get("SliceThickness") or thickness
         return
     if len(images) > 1:
-        raise UserError(
-            first.path,
-            "one of several enhanced images",
-            "DICOM-SEG needs classic images or one enhanced file",
-        )
-    shared = Dataset()
-    shared.PixelMeasuresSequence = PixelMeasuresSequence(first.spacing[::-1], first.thickness or thickness)
-    shared.PlaneOrientationSequence = PlaneOrientationSequence("PATIENT", first.orientation)
-    frames = [Dataset() for _ in slices]
+        advice = "DICOM-SEG needs classic images or one enhanced file"
+        raise UserError(first.path, "one of several enhanced images", advice)
+    shared, frames = Dataset(), [Dataset() for _ in slices]
+    measures = highdicom.PixelMeasuresSequence(first.spacing[::-1], first.thickness or thickness)
+    shared.PixelMeasuresSequence = measures
+    shared.PlaneOrientationSequence = highdicom.PlaneOrientationSequence("PATIENT", first.orientation)
     for frame, one in zip(frames, slices, strict=True):
-        frame.PlanePositionSequence = PlanePositionSequence("PATIENT", one.position)
+        frame.PlanePositionSequence = highdicom.PlanePositionSequence("PATIENT", one.position)
     (image,) = images
     image.SharedFunctionalGroupsSequence, image.PerFrameFunctionalGroupsSequence = [shared], frames
     image.NumberOfFrames = len(frames)
@@ -149,15 +141,14 @@ def _prepare(images: Sequence[Dataset], slices: Sequence[Any], thickness: float)
 
 def _refer_to_frames(content: Dataset, slices: Sequence[Any]) -> None:
     """Give references to frames the numbers that these have in the file."""
-    references = (
-        source
+    references = {
+        id(source): source  # segments share these items
         for group in content.PerFrameFunctionalGroupsSequence
         for derivation in group.DerivationImageSequence
         for source in derivation.SourceImageSequence
         if "ReferencedFrameNumber" in source
-    )
-    # Segments share these items.
-    for source in {id(source): source for source in references}.values():
+    }
+    for source in references.values():
         source.ReferencedFrameNumber = slices[source.ReferencedFrameNumber - 1].frame + 1
 
 
@@ -165,26 +156,24 @@ def _segmentation(
     images: list[Dataset], segments: np.ndarray, names: list[str], description: str, software_versions: str
 ) -> Any:
     """The DICOM-SEG; `segments` (frames, rows, columns) numbers the structures `names` from 1."""
-    from highdicom import AlgorithmIdentificationSequence
-    from highdicom.seg import Segmentation, SegmentDescription
-    from pydicom.sr.codedict import codes
-    from pydicom.sr.coding import Code
-    from pydicom.uid import generate_uid
+    import highdicom
+    from pydicom.sr.codedict import Code, codes
 
-    algorithm = AlgorithmIdentificationSequence(
-        name="SpineSegDiff", family=codes.DCM.ArtificialIntelligence, version=software_versions
+    algorithm = highdicom.AlgorithmIdentificationSequence(
+        "SpineSegDiff", codes.DCM.ArtificialIntelligence, software_versions
     )
-    descriptions = [
-        SegmentDescription(number, SHOWN[name], Code(*CATEGORY), Code(*CODES[name]), "AUTOMATIC", algorithm)
-        for number, name in enumerate(names, start=1)
-    ]
     # 1000 above that of the images, if that is still a number of DICOM (IS, below 2^31).
     series_number = 1000 + int(images[0].get("SeriesNumber") or 0)
-    return Segmentation(
+    return highdicom.seg.Segmentation(
         source_images=images,
         pixel_array=segments,
         segmentation_type="BINARY",
-        segment_descriptions=descriptions,
+        segment_descriptions=[
+            highdicom.seg.SegmentDescription(
+                k, SHOWN[name], Code(*CATEGORY), Code(*CODES[name]), "AUTOMATIC", algorithm
+            )
+            for k, name in enumerate(names, start=1)
+        ],
         series_instance_uid=generate_uid(),
         series_number=series_number if 0 < series_number < 2**31 else 1000,
         sop_instance_uid=generate_uid(),

@@ -49,13 +49,13 @@ def examine(image: sitk.Image, any_plane: bool) -> tuple[str, ...]:
     if kind.startswith("complex"):
         raise Refusal("its voxels are complex numbers: give the magnitude image")
     grid = Grid.of(image)
-    check_sizes(grid, slice_plane(grid)[0])
+    axis, plane = slice_plane(grid)
+    check_sizes(grid, axis)
     grid, warnings = straightened(grid)
     image.SetDirection(grid.direction)
     count = grid.size[patient_axes(grid.cosines)[0][2]]
     if count > MOST_SLICES:
         raise Refusal(f"has {count} sagittal slices, at most {MOST_SLICES} are read: crop or resample it")
-    axis, plane = slice_plane(grid)
     if plane != "sagittal":
         if not any_plane:
             raise Refusal(
@@ -65,15 +65,13 @@ def examine(image: sitk.Image, any_plane: bool) -> tuple[str, ...]:
         warnings += (f"reformatted from thick {plane} slices: models are trained on sagittal ones",)
     voxels = sitk.GetArrayViewFromImage(image)
     _refuse_mask(voxels)
-    if count == 1:
-        warnings += ("a single sagittal slice: it may not be the middle one",)
-    elif count < FEW_SLICES:
-        warnings += (f"only {count} sagittal slices",)
+    if count < FEW_SLICES:
+        single = "a single sagittal slice: it may not be the middle one"
+        warnings += (single if count == 1 else f"only {count} sagittal slices",)
     degrees = obliquity_deg(grid.cosines)
     if degrees > OBLIQUE_DEG:
-        warnings += (
-            f"the slices are oblique by {degrees:.0f} degrees: not validated above {OBLIQUE_DEG:.0f}",
-        )
+        not_validated = f"not validated above {OBLIQUE_DEG:.0f}"
+        warnings += (f"the slices are oblique by {degrees:.0f} degrees: {not_validated}",)
     try:
         return (*warnings, *signal_range(voxels).warnings())
     except ValueError as error:
@@ -102,44 +100,33 @@ def check_sizes(grid: Grid, slices: int) -> None:
     check_spacing(grid.spacing)
     for axis, (count, size) in enumerate(zip(grid.size, grid.spacing, strict=True)):
         if axis == slices:
-            _check_range(f"its voxels are {size:g} mm between slices", size, BETWEEN_SLICES_MM)
+            checks = [(f"its voxels are {size:g} mm between slices", size, BETWEEN_SLICES_MM)]
         else:
-            _check_range(f"its voxels are {size:g} mm in plane", size, IN_PLANE_MM)
-            extent = count * size
-            what = f"its field of view is {extent:.0f} mm ({count} voxels of {size:g} mm)"
-            _check_range(what, extent, FIELD_OF_VIEW_MM)
-
-
-def _check_range(what: str, value: float, limits: tuple[float, float]) -> None:
-    low, high = limits
-    if not low * (1 - 1e-6) <= value <= high * (1 + 1e-6):  # headers hold float32
-        advice = "are its units mm? Correct the header or export it again"
-        raise Refusal(f"{what}, outside {low:g} to {high:g} mm: {advice}")
+            extent = f"its field of view is {count * size:.0f} mm ({count} voxels of {size:g} mm)"
+            in_plane = (f"its voxels are {size:g} mm in plane", size, IN_PLANE_MM)
+            checks = [in_plane, (extent, count * size, FIELD_OF_VIEW_MM)]
+        for what, value, (low, high) in checks:
+            if not low * (1 - 1e-6) <= value <= high * (1 + 1e-6):  # headers hold float32
+                advice = "are its units mm? Correct the header or export it again"
+                raise Refusal(f"{what}, outside {low:g} to {high:g} mm: {advice}")
 
 
 def straightened(grid: Grid) -> tuple[Grid, tuple[str, ...]]:
     """Return the nearest grid with axes at right angles, up to a degree away, and warnings."""
     degrees = shear_deg(grid.cosines)
     if not degrees <= MAX_SHEAR_DEG:
-        raise Refusal(
-            f"its axes miss right angles by {degrees:.1f} degrees: resample it to a grid without shear"
-        )
+        sheared = f"its axes miss right angles by {degrees:.1f} degrees"
+        raise Refusal(f"{sheared}: resample it to a grid without shear")
     straight = grid.orthonormal()
     if degrees <= ROUNDING_DEG:
         return straight, ()
-    moved = grids_differ_by_mm(grid, straight)
-    return straight, (
-        f"the axes miss right angles by {degrees:.2f} degrees; they were corrected, which moves voxels by "
-        f"up to {moved:.1f} mm",
-    )
+    sheared = f"the axes miss right angles by {degrees:.2f} degrees"
+    moved = f"which moves voxels by up to {grids_differ_by_mm(grid, straight):.1f} mm"
+    return straight, (f"{sheared}; they were corrected, {moved}",)
 
 
 def shear_deg(axes: np.ndarray) -> float:
-    """Return the largest angle in degrees by which two axes miss a right angle, 0..90.
-
-    Args:
-        axes: (3, 3), one column per axis, of any length above 0.
-    """
+    """Return the largest angle in degrees by which two axes, columns (3, 3), miss a right angle, 0..90."""
     unit = axes / np.linalg.norm(axes, axis=0)
     worst = max(abs(float(unit[:, a] @ unit[:, b])) for a, b in combinations(range(3), 2))
     return float(np.degrees(np.arcsin(min(worst, 1.0))))

@@ -9,14 +9,13 @@ import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from ..errors import UserError
 from ..files import digest
 from .dicom import in_zip
-from .dicom_files import holds_dicom, image_class, slices_in
+from .dicom_files import image_class, study_of
 from .itk import read_header
 from .scan import ENDINGS, ZIP, Kind, Refusal, ScanSource, ending_of, files_below, folders_below
 
@@ -37,30 +36,21 @@ _RESULTS = "of an earlier run; give the scan that it was made from"
 _DIGITS = 10
 
 
-@dataclass(frozen=True)
-class FoundScans:
-    """The scans at a path.
+class FoundScans(NamedTuple):
+    """The scans at a path, and paths in it of what could be scans in other formats, and zips without one."""
 
-    Attributes:
-        scans: sources with different names (see `unique_names`), sorted by name.
-        passed_over: files outside of exams that could be scans in other formats, and zips without a DICOM
-            image, as paths in the folder, sorted.
-    """
-
-    scans: list[ScanSource]
-    passed_over: list[str] = field(default_factory=list)
+    scans: list[ScanSource]  # with different names (see `unique_names`), sorted by name
+    passed_over: list[str]  # sorted; none in exams
 
 
 def look_for_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> FoundScans:
-    """List the scans at a path. Headers are read only as far as needed for the list.
+    """List the scans at a path: a file, a DICOM exam, a zip of one, or a folder of any of these.
 
     A folder that holds DICOM images at any depth and no scan file or zip of DICOM images is one exam. If its
     subfolders hold different studies (StudyInstanceUID), each study is one. Hidden files and folders are
     skipped, links are followed, and every folder is listed once.
 
     Args:
-        path: a scan file (any case of its ending), a DICOM image, an exam, a zip of an exam, or a folder of
-            any of these.
         made_in: called for every folder; the files that it names are skipped, too.
 
     Raises:
@@ -81,10 +71,10 @@ def look_for_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> FoundScan
         raise UserError(path, "no such file or folder")
     if path.name in made_in(path.parent):
         raise UserError(path, f"is a result {_RESULTS}")
-    kind = _kind(path) or ("dicom" if _may_be_dicom(path) else None)
+    kind = _kind(path) or ("dicom" if study_of(path) is not None else None)
     if kind is None:
         raise UserError(path, "is not a scan", _READ)
-    return FoundScans(_named(path.parent, [(path, kind)]))
+    return FoundScans(_named(path.parent, [(path, kind)]), [])
 
 
 def find_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> list[ScanSource]:
@@ -99,17 +89,18 @@ class _Folder(NamedTuple):
     scans: list[tuple[Path, Kind]]
     first_image: Path | None
     study: str
-    others: list[Path]
+    others: set[Path]
 
 
 def _look_into(path: Path, all_files: Sequence[Path], results: Collection[str]) -> _Folder:
     files = [file for file in all_files if file.name not in results]
-    scans = [(file, kind) for file in files if (kind := _kind(file)) is not None]
-    first_image = next(filter(_may_be_dicom, files), None)
-    readable = (slices for slices in map(slices_in, files if first_image else ()) if slices)
-    study = next((slices[0].study for slices in readable), "")
-    likely = {file for file in files if file.name.lower().endswith((*_OTHER_IMAGES, ZIP))}
-    return _Folder(path, scans, first_image, study, [*likely.difference(file for file, _ in scans)])
+    scans = {file: kind for file in files if (kind := _kind(file))}
+    plain = (file for file in files if not ending_of(file.name))
+    images = ((file, study) for file in plain if (study := study_of(file)) is not None)
+    first_image, study = next(images, (None, ""))
+    study = study or next((other for _, other in images if other), "")
+    others = {file for file in files if file.name.lower().endswith((*_OTHER_IMAGES, ZIP))} - set(scans)
+    return _Folder(path, list(scans.items()), first_image, study, others)
 
 
 def _in_folders(folders: Sequence[_Folder]) -> Iterator[tuple[Path, Kind]]:
@@ -125,11 +116,8 @@ def _in_folders(folders: Sequence[_Folder]) -> Iterator[tuple[Path, Kind]]:
             in_exam.add(one.path)  # below DICOM images, further ones are of the same exam
             continue
         if one.scans and one.first_image:
-            raise UserError(
-                one.path,
-                f"holds scan files ({one.scans[0][0].name}) and DICOM images ({one.first_image.name})",
-                "move the DICOM images into a folder of their own",
-            )
+            cause = f"holds scan files ({one.scans[0][0].name}) and DICOM images ({one.first_image.name})"
+            raise UserError(one.path, cause, "move the DICOM images into a folder of their own")
         if one.first_image or (one.path not in with_scans and len(studies[one.path]) == 1):
             in_exam.add(one.path)
             yield one.path, "dicom"
@@ -149,10 +137,6 @@ def _kind(path: Path) -> Kind | None:
         return "dicom_zip"  # is listed, and reported when it is read
 
 
-def _may_be_dicom(path: Path) -> bool:
-    return not ending_of(path.name) and holds_dicom(path)
-
-
 def _named(root: Path, found: list[tuple[Path, Kind]]) -> list[ScanSource]:
     if not found:
         raise UserError(root, "holds no scan", _READ)
@@ -170,9 +154,6 @@ def unique_names(paths: Sequence[PurePath]) -> list[str]:
     distinguish them. Leading dots, which would hide the results, are removed, bytes that are not UTF-8 are
     replaced, and the end of a name above `MOST_BYTES` is replaced by digits of the whole name's SHA-256.
 
-    Args:
-        paths: relative to a common folder.
-
     Raises:
         UserError: two paths have the same name even with their endings.
     """
@@ -182,15 +163,13 @@ def unique_names(paths: Sequence[PurePath]) -> list[str]:
         folded = [unicodedata.normalize("NFC", name).casefold() for name in names]
         counts = Counter(folded)
         equal = [number for number, name in enumerate(folded) if counts[name] > 1]
+        if not equal:
+            return names
         if with_ending.issuperset(equal):
-            break
+            first, second, *_ = (paths[k] for k in equal if folded[k] == folded[equal[0]])
+            same = "their results would have the same name"
+            raise UserError(f"{first} and {second}", same, "rename one of them")
         with_ending.update(equal)
-    if equal:
-        first, second, *_ = (paths[k] for k in equal if folded[k] == folded[equal[0]])
-        raise UserError(
-            f"{first} and {second}", "their results would have the same name", "rename one of them"
-        )
-    return names
 
 
 def _name(path: PurePath, with_ending: bool) -> str:

@@ -18,18 +18,15 @@ from .scan import Refusal, Scan, ScanSource, ending_of_results
 
 
 def read_image(path: Path, placed: bool = True) -> sitk.Image:
-    """Read an image, a mask or a map from a file.
+    """Read an image, a mask or a map from a file in any format of SimpleITK.
 
     NIfTI is read by nibabel, with its axes corrected if they miss right angles by less than a degree.
-    Everything else is read by SimpleITK.
 
     Args:
-        path: of a NIfTI, MetaImage or NRRD file, or of any other format of SimpleITK, such as PNG.
         placed: False also reads files that do not state how their axes run in the patient, as ITK does.
 
     Raises:
-        UserError: it is missing, truncated, damaged, or has an invalid header; one line that names the file,
-            the cause and what to do.
+        UserError: it is missing, truncated, damaged, or has an invalid header.
     """
     with _errors_name(path):
         return _read_file(path, placed=placed)[0]
@@ -37,17 +34,17 @@ def read_image(path: Path, placed: bool = True) -> sitk.Image:
 
 def read_scalar_volume(path: Path, placed: bool = True) -> sitk.Image:
     """Read an image as `read_image`, which must have three dimensions and one value per voxel."""
-    image = read_image(path, placed)
     with _errors_name(path):
+        image = _read_file(path, placed=placed)[0]
         check_kind(image.GetDimension(), image.GetNumberOfComponentsPerPixel())
-    return image
+        return image
 
 
 def check_file(path: Path) -> None:
     """Raise a UserError if a file with one or more images is missing, truncated or damaged."""
     with _errors_name(path):
         if ending_of_results(path.name).startswith(".nii"):
-            nifti.check_bytes(path)
+            nifti.read_stored(path)
         else:
             itk.check_bytes(path)
             itk.read_image(path)
@@ -56,9 +53,7 @@ def check_file(path: Path) -> None:
 def read_scan(
     source: ScanSource, scratch: Path, *, series: str | None = None, any_plane: bool = False
 ) -> Scan:
-    """Read a scan and examine whether it can be segmented.
-
-    Nothing is written next to the scan, and nothing is redirected or printed.
+    """Read a scan and examine whether it can be segmented. Nothing is written next to the scan, or printed.
 
     Args:
         source: from `find_scans`.
@@ -69,7 +64,7 @@ def read_scan(
 
     Raises:
         UserError: the file is missing or damaged, no series or several series match, or it is not a scan
-            that can be segmented; one line that names the file, the cause and what to do.
+            that can be segmented.
     """
     with _errors_name(source.path, f", and is there room in {scratch}"):
         if source.kind != "file":
@@ -80,11 +75,7 @@ def read_scan(
 
 
 def scan_of(image: sitk.Image, name: str = "scan", *, any_plane: bool = False) -> Scan:
-    """Examine an image in memory as `read_scan` examines one from a file; the caller's image is not changed.
-
-    Raises:
-        UserError: it is not a scan that can be segmented; one line.
-    """
+    """Examine an image in memory as `read_scan` does one from a file; the caller's image is not changed."""
     with _errors_name(Path(name)):
         return _examined(Scan(ScanSource(name, Path(name), "file"), sitk.Image(image), ".nii.gz"), any_plane)
 

@@ -36,6 +36,5 @@ def write_image(image: sitk.Image, path: Path, over: Scan | None = None) -> None
                 sitk.WriteImage(image, str(temporary), useCompression=True)
                 check_bytes(temporary)
         except (OSError, RuntimeError, Refusal) as error:
-            raise UserError(
-                path, "cannot be written completely, is the disk full? Make room and run again"
-            ) from error
+            advice = "is the disk full? Make room and run again"
+            raise UserError(path, "cannot be written completely", advice) from error

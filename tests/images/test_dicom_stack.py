@@ -56,7 +56,7 @@ MIXED = {
     "out of line": (set_on(3, ImagePositionPatient=[14 - 3 * 4.4, -58, 55]), "not in one line"),
     "leaning": (
         lambda d, k: setattr(d, "ImagePositionPatient", [14 - 4.4 * k, -60 + 0.3 * k, 55]),
-        "the slice stack is sheared by 3.9 degrees (gantry tilt)",
+        "the slice stack is sheared by 3.90 degrees (gantry tilt)",
     ),
     "nowhere": (
         lambda dataset, k: delattr(dataset, "ImagePositionPatient") if k == 3 else None,

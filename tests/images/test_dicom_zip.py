@@ -50,10 +50,10 @@ def test_zips_that_lead_elsewhere_are_refused(name, mode, said, tmp_path, refuse
 
 
 def test_a_zip_of_more_than_8_gib_is_refused(tmp_path, refused, monkeypatch):
-    assert dicom.MOST_BYTES == 8 * 1024**3
+    assert dicom.MOST_GIB == 8
     write_series(tmp_path / "exam", scan())
     path = zipped(tmp_path / "exam", tmp_path / "exam.zip")
-    monkeypatch.setattr(dicom, "MOST_BYTES", 7 * 70 * 64 * 2)
+    monkeypatch.setattr(dicom, "MOST_GIB", 7 * 70 * 64 * 2 / 1024**3)
     assert "GiB unpacked" in refused(path)
 
 

@@ -285,12 +285,12 @@ def test_listing_reads_no_more_than_the_beginnings(tmp_path, monkeypatch):
         write_series(tmp_path / "cohort" / f"p{k}", scan(), study=f"1.2.{k}")
         touch(tmp_path / "cohort" / "files" / f"{k}.nii.gz")
     asked = []
-    holds_dicom = finding.holds_dicom
+    study_of = finding.study_of
 
-    def asked_of(path: Path) -> bool:
+    def asked_of(path: Path) -> str | None:
         asked.append(path)
-        return holds_dicom(path)
+        return study_of(path)
 
-    monkeypatch.setattr(finding, "holds_dicom", asked_of)
+    monkeypatch.setattr(finding, "study_of", asked_of)
     assert len(find_scans(tmp_path / "cohort")) == 6
     assert len(asked) == 3
