@@ -16,8 +16,7 @@ from tqdm import tqdm
 from ..files import save_json
 from ..images import zips
 
-RECORD = ".spinesegdiff_download.json"
-"""Hidden file in an unpacked folder that lists its files."""
+RECORD = ".spinesegdiff_download.json"  # hidden file in an unpacked folder that lists its files
 
 
 class Members(NamedTuple):

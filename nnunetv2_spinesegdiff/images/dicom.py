@@ -23,18 +23,10 @@ from .grid import TOLERANCE_MM
 from .itk import read_image
 from .scan import DAMAGED, Refusal, Scan, ScanSource, files_below, is_utf8
 
-MOST_GIB = 8
-"""Of an unpacked zip."""
-
-_MR_IMAGES = (
-    *(uid.MRImageStorage, uid.EnhancedMRImageStorage),
-    uid.LegacyConvertedEnhancedMRImageStorage,
-)
+MOST_GIB = 8  # of an unpacked zip
 _ROUNDING = 1e-3
 _START_OF_JPEG2000 = b"\xff\x4f\xff\x51"
-
-_OpenFile = tuple[str, Path, BinaryIO]
-"""The name that the user knows, the path, and the content."""
+_OpenFile = tuple[str, Path, BinaryIO]  # the name that the user knows, the path, and the content
 
 
 def read_exam(source: ScanSource, scratch: Path, series: str | None, any_plane: bool) -> Scan:
@@ -49,20 +41,18 @@ def read_exam(source: ScanSource, scratch: Path, series: str | None, any_plane: 
         UserError: the zip is damaged or unsafe.
     """
     if source.kind == "dicom":
-        slices, warnings = _slices(_in_folder(source.path))
-        return _read_volume(source, choose(slices, series, any_plane), warnings)
+        return _read_volume(source, _chosen(_in_folder(source.path), series, any_plane))
     with zips.opened(source.path, by_name=False) as archive:
         total = sum(entry.file_size for entry in archive.infolist()) / (1 << 30)
         if total > MOST_GIB:
             raise Refusal(f"holds {total:.1f} GiB unpacked, more than {MOST_GIB}; zip one series")
-        slices, warnings = _slices(in_zip(archive))
-        volume = choose(slices, series, any_plane)
+        volume = _chosen(in_zip(archive), series, any_plane)
         folder = Path(tempfile.mkdtemp(prefix="series-", dir=scratch))
         names = dict.fromkeys(one.file for one in volume.slices)
         unpacked = {name: folder / f"{number:05d}.dcm" for number, name in enumerate(names)}
         zips.unpack(archive, ((archive.getinfo(name), path) for name, path in unpacked.items()), folder)
     placed = tuple(replace(one, path=unpacked[one.file]) for one in volume.slices)
-    return _read_volume(source, replace(volume, slices=placed), warnings)
+    return _read_volume(source, replace(volume, slices=placed))
 
 
 def _in_folder(path: Path) -> Iterator[_OpenFile]:
@@ -81,33 +71,33 @@ def in_zip(archive: ZipFile) -> Iterator[_OpenFile]:
                 yield entry.filename, Path(path), cast(BinaryIO, stream)
 
 
-def _slices(files: Iterable[_OpenFile]) -> tuple[list[DicomSlice], tuple[str, ...]]:
-    """Slices of the DICOM images among files, and a warning of unreadable images.
-
-    Raises:
-        Refusal: there are no images, or an MR image is unreadable, which may be a slice of the volume.
-    """
+def _chosen(files: Iterable[_OpenFile], series: str | None, any_plane: bool) -> DicomVolume:
+    """The volume of the DICOM images among files, with warnings; unreadable MR images are an error."""
     slices: list[DicomSlice] = []
     unread = []
     for name, path, stream in files:
         found = read_slices(stream, path, name)
         slices += found
         if not found and (kind := image_class(stream)):
-            if kind in _MR_IMAGES:
+            if "MR Image" in kind:  # it may be a slice of the volume
                 raise Refusal(f"its image {name} {DAMAGED}")
             unread.append(name)
     if not slices:
         raise Refusal("holds no DICOM image; give the folder with the images of an exam")
-    skipped = f"{len(unread)} DICOM files hold no readable image and were skipped: {', '.join(unread)}"
-    return slices, (skipped,) if unread else ()
+    volume = choose(slices, series, any_plane)
+    warnings = volume.warnings
+    if volume.first.modality != "MR":
+        modality = volume.first.modality or "unknown"
+        warnings = (f"the modality is {modality}, not MR: models are trained on MR", *warnings)
+    if unread:
+        skipped = f"{len(unread)} DICOM files hold no readable image and were skipped: {', '.join(unread)}"
+        warnings = (skipped, *warnings)
+    return replace(volume, warnings=warnings)
 
 
-def _read_volume(source: ScanSource, volume: DicomVolume, warnings: tuple[str, ...]) -> Scan:
+def _read_volume(source: ScanSource, volume: DicomVolume) -> Scan:
     """Read voxels with GDCM, and place every slice at its own ImagePositionPatient."""
-    first = volume.slices[0]
-    if first.modality != "MR":
-        modality = first.modality or "unknown"
-        warnings += (f"the modality is {modality}, not MR: models are trained on MR",)
+    first = volume.first
     for one in volume.slices:
         if one.orientation is None or one.position is None:
             cause = "no position or orientation in the patient"
@@ -123,7 +113,7 @@ def _read_volume(source: ScanSource, volume: DicomVolume, warnings: tuple[str, .
     slices = tuple(volume.slices[k] for k in order)
     grid = volume.grid(distance if len(slices) > 1 else first.thickness or 1.0, slices[0].position)
     image = grid.image(np.stack(list(_voxels(slices))))
-    return Scan(source, image, ".nii.gz", (*warnings, *volume.warnings, *moved), slices)
+    return Scan(source, image, ".nii.gz", (*volume.warnings, *moved), slices)
 
 
 def stack(
@@ -159,10 +149,10 @@ def stack(
             f"its slices are not evenly spaced, {steps[k]:.2f} mm after slice {k + 1} ({names[k]}) and "
             f"{usual:.2f} mm elsewhere: is one missing? Export the series again"
         )
-    if np.linalg.norm(off - np.outer(off @ normal, normal), axis=1).max() > TOLERANCE_MM:
+    if np.linalg.norm(np.cross(off, normal), axis=1).max() > TOLERANCE_MM:
         raise Refusal("its slices are not in one line: export the series again")
     whole = positions[-1] - positions[0]
-    degrees = float(np.degrees(np.arccos(np.clip(whole @ normal / np.linalg.norm(whole), -1, 1))))
+    degrees = np.degrees(np.arctan2(np.linalg.norm(np.cross(whole, normal)), whole @ normal))
     sheared = f"the slice stack is sheared by {degrees:.2f} degrees"
     if degrees > MAX_SHEAR_DEG:
         raise Refusal(f"{sheared} (gantry tilt): resample it to a grid without shear")
@@ -200,7 +190,7 @@ def _decoded(one: DicomSlice) -> np.ndarray:
 
 
 def _contradiction(one: DicomSlice, values: np.ndarray) -> str:
-    """Why the pixel data of a file contradict its header, although GDCM decodes them to `values`, rescaled."""
+    """Why the pixel data of a file contradict its header, although GDCM decodes them (to `values`)."""
     try:
         image = dcmread(one.path, force=True)
         encoded = bytes(image.PixelData)
@@ -216,8 +206,8 @@ def _contradiction(one: DicomSlice, values: np.ndarray) -> str:
         signed = image.get("PixelRepresentation") == 1
         depends = min(stored) < -0.5 or max(stored) > 2.0 ** (stream.get("precision", 99) - 1) - 0.5
         if stream.get("is_signed", signed) != signed and depends:
-            sign = "signed" if signed else "unsigned"
-            return f"has {sign} values by its header, but not by its JPEG 2000 data: export it uncompressed"
+            sign = f"{'' if signed else 'un'}signed values by PixelRepresentation"
+            return f"has {sign}, but not by its JPEG 2000 data: export the series again, uncompressed"
     elif syntax is None or syntax in uid.UncompressedTransferSyntaxes:
         if 8 * len(encoded) < values.size * image.BitsAllocated:  # GDCM takes 0 for pixels that are missing
             return DAMAGED

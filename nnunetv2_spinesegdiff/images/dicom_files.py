@@ -17,8 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 from pydicom.uid import UID
 
-_WITHOUT_PREAMBLE = (b"\x08\x00", b"\x02\x00", b"\x00\x08")
-"""The first bytes of files by scanners of the nineties."""
+_WITHOUT_PREAMBLE = (b"\x08\x00", b"\x02\x00", b"\x00\x08")  # first bytes of files of the nineties
 _OF_SERIES = ("SeriesInstanceUID", "StudyInstanceUID", "SeriesNumber", "SeriesDescription", "Modality")
 
 
@@ -60,10 +59,10 @@ class DicomSlice:
 
 
 def image_class(stream: BinaryIO) -> str | None:
-    """Return the SOP class of what may be a DICOM image by its first bytes.
+    """Return the kind of a DICOM image by its first bytes, such as "Enhanced MR Image Storage".
 
     Returns:
-        MediaStorageSOPClassUID, or "unknown"; empty if there is no preamble, None if it is not an image.
+        The name of its SOP class, or "unknown"; empty if there is no preamble, None if it is not an image.
     """
     stream.seek(0)
     start = stream.read(132)
@@ -74,11 +73,10 @@ def image_class(stream: BinaryIO) -> str | None:
         warnings.simplefilter("ignore")  # of values that violate the standard
         try:
             meta = read_partial(stream, stop_when=lambda *_: True).file_meta
-            found = UID(meta.get("MediaStorageSOPClassUID", "unknown"), validation_mode=IGNORE)
+            name = UID(meta.get("MediaStorageSOPClassUID", "unknown"), validation_mode=IGNORE).name
         except Exception:  # pydicom raises many for damaged files
             return "unknown"
-    # Names such as "Enhanced MR Image Storage" and "Basic Text SR Storage".
-    return str(found) if "Image" in found.name or not found.name.endswith("Storage") else None
+    return name if "Image" in name or not name.endswith("Storage") else None  # "Basic Text SR Storage"
 
 
 def study_of(path: Path) -> str | None:

@@ -21,7 +21,7 @@ from ..files import written_whole
 from .grid import check_same_grid
 from .scan import Scan
 
-ADVICE = "pip install 'nnunetv2_spinesegdiff[dicom]'"
+DESCRIPTION = "Lumbar spine, research use only"
 CATEGORY = ("91723000", "SCT", "Anatomical Structure")
 CODES: dict[str, tuple[str, str, str]] = {
     "spinal_canal": ("61853006", "SCT", "Vertebral canal"),
@@ -33,31 +33,23 @@ CODES: dict[str, tuple[str, str, str]] = {
 Category, canal and vertebra are in DICOM's own context groups (PS3.16: CID 7150, 6115 and 7151). These have
 discs of single levels only (CID 7604), so discs of any level are SNOMED CT's concept above them.
 """
+# Names of the segments in viewers.
 SHOWN = {"spinal_canal": "Spinal canal", "vertebrae": "Vertebrae", "ivd": "Intervertebral discs"}
-"""Names of the segments in viewers."""
-
+# Attributes that every DICOM image must have, even if empty, and that careless anonymization removes.
 _EMPTY_IF_UNKNOWN = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
     *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
 )
-"""Attributes that every DICOM image must have, even if empty, and that careless anonymization removes."""
 
 
 def check_highdicom() -> None:
     """Raise a UserError if the packages that write DICOM-SEG are missing."""
     if importlib.util.find_spec("highdicom") is None:
-        raise UserError(None, "DICOM-SEG is written by highdicom, which is not installed", ADVICE)
+        advice = "pip install 'nnunetv2_spinesegdiff[dicom]'"
+        raise UserError(None, "DICOM-SEG is written by highdicom, which is not installed", advice)
 
 
-def write_dicom_seg(
-    mask: sitk.Image,
-    scan: Scan,
-    path: Path,
-    labels: Mapping[str, int],
-    *,
-    description: str,
-    software_versions: str,
-) -> None:
+def write_dicom_seg(mask: sitk.Image, scan: Scan, path: Path, labels: Mapping[str, int]) -> None:
     """Write a mask as a binary DICOM-SEG whose frames refer to the images of the series.
 
     Every structure in the mask becomes a segment, in the order of their labels. Patient and study are those
@@ -68,7 +60,6 @@ def write_dicom_seg(
         scan: of a DICOM series, whose files are still there.
         path: of the DICOM-SEG; written completely or not at all.
         labels: of nnU-Net's dataset, name to label.
-        description, software_versions: of the series, and of program and model; at most 64 characters each.
 
     Raises:
         UserError: highdicom is missing, the mask is on another grid, holds no structure or one without a code
@@ -88,7 +79,7 @@ def write_dicom_seg(
     segments = np.searchsorted([0, *present], array).astype(np.uint8)
     try:
         _prepare(images, scan.slices, float(f"{mask.GetSpacing()[2]:.6g}"))
-        content = _segmentation(images, segments, [names[n] for n in present], description, software_versions)
+        content = _segmentation(images, segments, [names[n] for n in present])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         cause = " ".join(str(error).split())
         raise UserError(scan.dicom_files[0], f"no DICOM-SEG can be made of this series: {cause}") from error
@@ -141,27 +132,20 @@ def _prepare(images: Sequence[Dataset], slices: Sequence[Any], thickness: float)
 
 def _refer_to_frames(content: Dataset, slices: Sequence[Any]) -> None:
     """Give references to frames the numbers that these have in the file."""
-    references = {
-        id(source): source  # segments share these items
-        for group in content.PerFrameFunctionalGroupsSequence
-        for derivation in group.DerivationImageSequence
-        for source in derivation.SourceImageSequence
-        if "ReferencedFrameNumber" in source
-    }
-    for source in references.values():
-        source.ReferencedFrameNumber = slices[source.ReferencedFrameNumber - 1].frame + 1
+    elements = (one for one in content.iterall() if one.keyword == "ReferencedFrameNumber")
+    for element in {id(one): one for one in elements}.values():  # segments share them
+        element.value = slices[element.value - 1].frame + 1
 
 
-def _segmentation(
-    images: list[Dataset], segments: np.ndarray, names: list[str], description: str, software_versions: str
-) -> Any:
+def _segmentation(images: list[Dataset], segments: np.ndarray, names: list[str]) -> Any:
     """The DICOM-SEG; `segments` (frames, rows, columns) numbers the structures `names` from 1."""
     import highdicom
     from pydicom.sr.codedict import Code, codes
 
-    algorithm = highdicom.AlgorithmIdentificationSequence(
-        "SpineSegDiff", codes.DCM.ArtificialIntelligence, software_versions
-    )
+    from .. import __version__
+
+    family = codes.DCM.ArtificialIntelligence
+    algorithm = highdicom.AlgorithmIdentificationSequence("SpineSegDiff", family, __version__)
     # 1000 above that of the images, if that is still a number of DICOM (IS, below 2^31).
     series_number = 1000 + int(images[0].get("SeriesNumber") or 0)
     return highdicom.seg.Segmentation(
@@ -180,9 +164,9 @@ def _segmentation(
         instance_number=1,
         manufacturer="nnunetv2_spinesegdiff",
         manufacturer_model_name="SpineSegDiff",
-        software_versions=software_versions,
+        software_versions=__version__,
         device_serial_number="none",  # DICOM requires one, and that of the machine would be private
         content_label="SPINE",
-        content_description=description,
-        series_description=description,
+        content_description=DESCRIPTION,
+        series_description=DESCRIPTION,
     )

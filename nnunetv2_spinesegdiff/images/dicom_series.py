@@ -18,8 +18,8 @@ from .grid import Grid
 from .scan import Refusal
 
 _ROUNDING = 1e-3
+# Abbreviations of vendors in ImageType.
 _DIXON = {"w": "water", "f": "fat", "ip": "in-phase", "op": "opposed-phase", "oop": "opposed-phase"}
-"""Abbreviations of vendors in ImageType."""
 _GEOMETRY = ("orientation", "size", "spacing", "values_per_pixel")
 _CONTRAST = ("echo", "kind")
 
@@ -91,7 +91,7 @@ def choose(slices: Sequence[DicomSlice], wanted: str | None, any_plane: bool) ->
         Refusal: none or several; it lists them.
     """
     volumes = [volume for series in _grouped(slices, ("uid",)) for volume in _volumes(series)]
-    volumes.sort(key=_order)
+    volumes.sort(key=lambda one: (one.first.number.zfill(12), one.first.description, one.first.uid))
     if wanted is not None:
         return _called(volumes, wanted.strip())
     fitting = [volume for volume in volumes if volume.fits(any_plane)]
@@ -139,12 +139,6 @@ def _choices(offered: Sequence[DicomVolume], volumes: Sequence[DicomVolume]) -> 
             name, what = f"{name}:{volume.part}", f"{what}, {(first.kind + echo).strip()}"
         choices.append(f"{name} {what} ({count} slice{'' if count == 1 else 's'})")
     return f"choose with --series one of: {'; '.join(choices)}"
-
-
-def _order(volume: DicomVolume) -> tuple[int, str, str, int]:
-    first = volume.first
-    number = int(first.number) if first.number.lstrip("-").isdecimal() else 10**9
-    return number, first.description, first.uid, volume.number
 
 
 def _volumes(slices: list[DicomSlice]) -> list[DicomVolume]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 
 import numpy as np
 import SimpleITK as sitk
@@ -18,14 +17,10 @@ FIELD_OF_VIEW_MM = (100.0, 600.0)
 MOST_SLICES = 512
 FEW_SLICES = 5
 OBLIQUE_DEG = 10.0
-THICK = 1.5
-"""Slices are thick if they are this many times further apart than the finest voxels of their plane."""
+THICK = 1.5  # times the finest voxels of their plane are thick slices apart
 MAX_SHEAR_DEG = 1.0
-ROUNDING_DEG = 0.01
-"""Headers round; at the edge of the field of view this is less than 0.05 mm and not reported."""
-MOST_LABELS = 32
-"""Distinct values that a mask may have; SPIDER's have about 20, scans hundreds."""
-
+ROUNDING_DEG = 0.01  # of headers; less than 0.05 mm at the edge of the field of view, and not reported
+MOST_LABELS = 32  # distinct values of a mask; SPIDER's have about 20, scans hundreds
 _SAMPLE = 50_000
 _PLANES = ("coronal", "axial", "sagittal")
 
@@ -128,26 +123,21 @@ def straightened(grid: Grid) -> tuple[Grid, tuple[str, ...]]:
 def shear_deg(axes: np.ndarray) -> float:
     """Return the largest angle in degrees by which two axes, columns (3, 3), miss a right angle, 0..90."""
     unit = axes / np.linalg.norm(axes, axis=0)
-    worst = max(abs(float(unit[:, a] @ unit[:, b])) for a, b in combinations(range(3), 2))
+    worst = np.abs(np.triu(unit.T @ unit, k=1)).max()
     return float(np.degrees(np.arcsin(min(worst, 1.0))))
 
 
-def thick_axis(grid: Grid) -> int | None:
-    """Return the array axis of thick or single slices; None for nearly isotropic voxels (every plane)."""
-    if grid.size.count(1) == 1:
-        return grid.size.index(1)
-    largest = int(np.argmax(grid.spacing))
-    return largest if grid.spacing[largest] > THICK * min(grid.spacing) else None
-
-
 def slice_plane(grid: Grid) -> tuple[int, str]:
-    """Return the array axis along which slices follow each other, and their plane.
+    """Return the array axis along which single or thick slices follow each other, and their plane.
 
-    For nearly isotropic voxels the plane is sagittal.
+    Nearly isotropic voxels have sagittal slices, too.
     """
     axes, _ = patient_axes(grid.cosines)
-    thick = thick_axis(grid)
-    axis = axes[2] if thick is None else thick
+    axis = int(np.argmax(grid.spacing))
+    if grid.size.count(1) == 1:
+        axis = grid.size.index(1)
+    elif not grid.spacing[axis] > THICK * min(grid.spacing):
+        axis = axes[2]
     return axis, _PLANES[axes.index(axis)]
 
 

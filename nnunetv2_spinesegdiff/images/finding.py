@@ -22,15 +22,13 @@ from .scan import ENDINGS, ZIP, Kind, Refusal, ScanSource, ending_of, files_belo
 MadeIn = Callable[[Path], Collection[str]]
 """Names of the files in a folder that are results, not scans."""
 
-MOST_BYTES = 150
-"""Of a scan's name, so that a file system takes it with any ending and the suffix of an unfinished file."""
-
+MOST_BYTES = 150  # of a name: file systems take it with any ending and the suffix of an unfinished file
+# Endings of volumes in formats that are not read. Files such as `.raw` are parts of scans that are.
 _OTHER_IMAGES = (
     *(".hdr", ".img", ".hdr.gz", ".img.gz"),  # Analyze, and NIfTI in two files
     *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.lz4", ".mnc", ".mgz", ".mgh", ".par", ".rec"),
     *(".head", ".brik", ".brik.gz", ".mif", ".mif.gz", ".mih", ".gipl", ".gipl.gz", ".vti", ".vtk"),
 )
-"""Of volumes in formats that are not read. Files such as `.raw` are parts of scans that are."""
 _READ = f"supported are {', '.join(ENDINGS)} files, DICOM exams (folders) and zips of them"
 _RESULTS = "of an earlier run; give the scan that it was made from"
 _DIGITS = 10
@@ -58,10 +56,9 @@ def look_for_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> FoundScan
             folder, or two scans have the same name.
     """
     if path.is_dir():
-        listed = [(place, files, made_in(place)) for place, files in folders_below(path)]
-        folders = [_look_into(place, files, results) for place, files, results in listed]
+        folders = [_look_into(place, files, made_in(place)) for place, files in folders_below(path)]
         found = list(_in_folders(folders))
-        if not found and any(file.name in results for _, files, results in listed for file in files):
+        if not found and any(one.has_results for one in folders):
             raise UserError(path, f"holds no scan, only results {_RESULTS}")
         exams = {place for place, kind in found if kind == "dicom"}
         outside = (one for one in folders if exams.isdisjoint((one.path, *one.path.parents)))
@@ -90,6 +87,7 @@ class _Folder(NamedTuple):
     first_image: Path | None
     study: str
     others: set[Path]
+    has_results: bool
 
 
 def _look_into(path: Path, all_files: Sequence[Path], results: Collection[str]) -> _Folder:
@@ -100,7 +98,7 @@ def _look_into(path: Path, all_files: Sequence[Path], results: Collection[str]) 
     first_image, study = next(images, (None, ""))
     study = study or next((other for _, other in images if other), "")
     others = {file for file in files if file.name.lower().endswith((*_OTHER_IMAGES, ZIP))} - set(scans)
-    return _Folder(path, list(scans.items()), first_image, study, others)
+    return _Folder(path, list(scans.items()), first_image, study, others, len(files) < len(all_files))
 
 
 def _in_folders(folders: Sequence[_Folder]) -> Iterator[tuple[Path, Kind]]:

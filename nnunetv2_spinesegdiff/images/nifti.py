@@ -21,12 +21,8 @@ from .grid import TOLERANCE_MM, Grid, grids_differ_by_mm
 from .itk import GZIP, inflate, read_image
 from .scan import DAMAGED, NO_DIRECTIONS, PLACELESS, Refusal
 
-MAX_DISAGREEMENT_MM = 1.0
-"""Between voxels by the sform and by the qform."""
-
+MAX_DISAGREEMENT_MM = 1.0  # between voxels by the sform and by the qform
 _MM = {1: 1000.0, 3: 0.001}  # meters and micrometers
-_BYTES_OF_NIFTI1, _BYTES_OF_NIFTI2 = 348, 540
-_FIRST_VOXEL = 352  # the header comes first in the file
 _GEOMETRY = (
     *("pixdim", "qform_code", "sform_code", "xyzt_units", "srow_x", "srow_y", "srow_z"),
     *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
@@ -84,7 +80,15 @@ def read_stored(path: Path) -> tuple[Any, np.ndarray, list[str]]:
             raise Refusal("is named .gz but is not a gzip file, or is truncated: rename it")
         content, trailing = inflate(content)
         warnings = ["bytes after the end of the compressed image were ignored"] * trailing
-    header = _header(content)
+    kinds = (nib.Nifti2Header, nib.Nifti1Header)
+    kind = next((kind for kind in kinds if kind.may_contain_header(content[: kind.sizeof_hdr])), None)
+    if kind is None:
+        raise Refusal(f"is not a NIfTI file, or {DAMAGED}")
+    header: Any = kind(content[: kind.sizeof_hdr], check=False)  # as it is: nibabel's own reader corrects it
+    if not header["magic"].item().startswith(b"n+"):
+        raise Refusal("is the header of a pair of files: convert it to one .nii or .nii.gz")
+    # The direction of the quaternion's third axis: 1 unless -1; nibabel needs one of them.
+    header["pixdim"][0] = -1 if header["pixdim"][0] < 0 else 1
     shape = tuple(int(count) for count in header.get_data_shape())
     if min(shape, default=0) < 1:
         raise Refusal("has no voxels according to its header: copy or download it again")
@@ -93,26 +97,12 @@ def read_stored(path: Path) -> tuple[Any, np.ndarray, list[str]]:
     code = int(header["datatype"])
     if code not in nib.nifti1.data_type_codes.code or not header.get_data_dtype().itemsize:
         raise Refusal(f"the type of its voxels ({code}) is unknown: convert it again")
-    offset = max(header.get_data_offset(), _FIRST_VOXEL)
+    offset = max(header.get_data_offset(), kind.single_vox_offset)
     try:
         voxels = np.ndarray(shape, header.get_data_dtype(), content, offset, order="F")
     except (TypeError, ValueError) as error:  # fewer bytes than voxels
         raise Refusal(DAMAGED) from error
     return header, voxels, warnings
-
-
-def _header(content: bytes) -> Any:
-    """The header as it is stored: nibabel's own reader corrects it."""
-    if nib.Nifti2Header.may_contain_header(content[:_BYTES_OF_NIFTI2]):
-        return nib.Nifti2Header(content[:_BYTES_OF_NIFTI2], check=False)
-    if not nib.Nifti1Header.may_contain_header(content[:_BYTES_OF_NIFTI2]):
-        raise Refusal(f"is not a NIfTI file, or {DAMAGED}")
-    header: Any = nib.Nifti1Header(content[:_BYTES_OF_NIFTI1], check=False)
-    if header["magic"].item() != b"n+1":
-        raise Refusal("is the header of a pair of files: convert it to one .nii or .nii.gz")
-    # The direction of the quaternion's third axis: 1 unless -1; nibabel needs one of them.
-    header["pixdim"][0] = -1 if header["pixdim"][0] < 0 else 1
-    return header
 
 
 def _grid(header: Any, warnings: list[str], placed: bool) -> Grid:

@@ -28,7 +28,7 @@ def opened(path: Path, *, by_name: bool = True) -> Iterator[ZipFile]:
         by_name: whether entries are unpacked under their own names, which must then differ in any case.
 
     Raises:
-        BadArchive: it is not a zip, is damaged (also while it is read), or holds unsafe or overlapping entries.
+        BadArchive: it is not a zip, is damaged (also while it is read), or has unsafe or overlapping entries.
         OSError: it cannot be opened.
     """
     try:

@@ -226,17 +226,9 @@ def _draw(done: Segmentation, path: Path) -> None:
 
 
 def _write_dicom_seg(done: Segmentation, path: Path) -> None:
-    from .. import __version__
     from ..images.dicom_seg import write_dicom_seg
 
-    write_dicom_seg(
-        done.mask,
-        done.scan,
-        path,
-        _structures(),
-        description="Lumbar spine, research use only",
-        software_versions=__version__,
-    )
+    write_dicom_seg(done.mask, done.scan, path, _structures())
 
 
 def _structures() -> dict[str, int]:

@@ -14,12 +14,11 @@ from ..images import zips
 from ..text import reason_of
 from .manifest import MANIFEST, PLANS, Manifest
 
-MOST_TEXT = 16 * 2**20
-"""Bytes of a manifest, a card or a JSON file; ours have a thousandth of that."""
+MOST_TEXT = 16 * 2**20  # bytes of a manifest, a card or a JSON file; ours have a thousandth of that
 
 
 def unpack(path: Path, target: Path) -> tuple[Path, Manifest]:
-    """Write the files of an exported model to `target`, an empty folder; of a rejected zip, it may hold a part.
+    """Write the files of an exported model to an empty folder, which may hold a part of a rejected zip.
 
     Returns:
         The model's folder, `<dataset>/<trainer>__<plans>__<configuration>` in `target`, and the manifest.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from nnunetv2_spinesegdiff import __version__
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.images import dicom_seg
 from nnunetv2_spinesegdiff.images.dicom import read_exam
@@ -32,7 +32,6 @@ SAGITTAL = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, -1.0], [-1.0, 0.0, 0.0]])
 """Rows of the matrix: along the columns of a slice, along its rows, and from slice to slice."""
 SPACING = (0.7, 0.9, 4.4)
 SIZE = (7, 5, 4)
-SAID: dict[str, Any] = {"description": "Lumbar spine", "software_versions": "0.1.0"}
 
 
 def turned(x: float, y: float, z: float) -> np.ndarray:
@@ -94,7 +93,7 @@ def test_what_the_series_is_made_of(tmp_path):
 def test_every_image_has_its_slice_of_the_mask(tmp_path, axes, backwards, slices):
     source = made_up_scan(tmp_path / "scan", along(axes, backwards), slices)
     mask = mask_on(source, seed=slices)
-    write_dicom_seg(mask, source, tmp_path / "mask.dcm", CLASSES, **SAID)
+    write_dicom_seg(mask, source, tmp_path / "mask.dcm", CLASSES)
     seg = highdicom.seg.segread(tmp_path / "mask.dcm")
     uids = instances(source)
     array = sitk.GetArrayFromImage(mask)
@@ -122,7 +121,7 @@ def test_every_image_has_its_slice_of_the_mask(tmp_path, axes, backwards, slices
 def test_what_careless_software_left_in_the_series_is_no_obstacle(changes, tmp_path):
     with pydicom.config.disable_value_validation():
         source = made_up_scan(tmp_path / "scan", SAGITTAL, **changes)
-    write_dicom_seg(mask_on(source), source, tmp_path / "mask.dcm", CLASSES, **SAID)
+    write_dicom_seg(mask_on(source), source, tmp_path / "mask.dcm", CLASSES)
     seg = dcmread(tmp_path / "mask.dcm")
     for keyword in ("PatientBirthDate", "StudyDate", "StudyTime", "SeriesNumber", "PatientName"):
         element = seg[keyword]
@@ -139,7 +138,7 @@ def test_every_voxel_is_where_it_is_in_the_mask(tmp_path, axes, backwards):
     """Frames by their own plane positions, without asking which image they name."""
     source = made_up_scan(tmp_path / "scan", along(axes, backwards))
     mask = mask_on(source)
-    write_dicom_seg(mask, source, tmp_path / "mask.dcm", CLASSES, **SAID)
+    write_dicom_seg(mask, source, tmp_path / "mask.dcm", CLASSES)
     seg = dcmread(tmp_path / "mask.dcm")
     shared = seg.SharedFunctionalGroupsSequence[0]
     orientation = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, dtype=float)
@@ -158,7 +157,7 @@ def test_every_voxel_is_where_it_is_in_the_mask(tmp_path, axes, backwards):
 
 def test_only_structures_that_are_there_are_segments(tmp_path):
     source = made_up_scan(tmp_path / "scan", SAGITTAL)
-    write_dicom_seg(mask_on(source, (0, 1, 3)), source, tmp_path / "mask.dcm", CLASSES, **SAID)
+    write_dicom_seg(mask_on(source, (0, 1, 3)), source, tmp_path / "mask.dcm", CLASSES)
     seg = highdicom.seg.segread(tmp_path / "mask.dcm")
     assert [segment.SegmentLabel for segment in seg.SegmentSequence] == [
         "Spinal canal",
@@ -167,13 +166,13 @@ def test_only_structures_that_are_there_are_segments(tmp_path):
     assert [segment.SegmentNumber for segment in seg.SegmentSequence] == [1, 2]
     assert {segment.SegmentAlgorithmType for segment in seg.SegmentSequence} == {"AUTOMATIC"}
     algorithm = seg.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
-    assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("SpineSegDiff", "0.1.0")
+    assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("SpineSegDiff", __version__)
 
 
 def test_labels_of_another_order(tmp_path):
     source = made_up_scan(tmp_path / "scan", SAGITTAL)
     mask = mask_on(source, (0, 9, 4))
-    write_dicom_seg(mask, source, tmp_path / "mask.dcm", {"ivd": 4, "background": 0, "vertebrae": 9}, **SAID)
+    write_dicom_seg(mask, source, tmp_path / "mask.dcm", {"ivd": 4, "background": 0, "vertebrae": 9})
     seg = highdicom.seg.segread(tmp_path / "mask.dcm")
     pixels = seg.get_pixels_by_source_instance(instances(source), assert_missing_frames_are_empty=True)
     array = sitk.GetArrayFromImage(mask)
@@ -184,20 +183,20 @@ def test_labels_of_another_order(tmp_path):
 
 def test_patient_and_study_are_carried_over_and_the_series_is_new(tmp_path):
     source = made_up_scan(tmp_path / "scan", SAGITTAL)
-    write_dicom_seg(mask_on(source), source, tmp_path / "mask.dcm", CLASSES, **SAID)
+    write_dicom_seg(mask_on(source), source, tmp_path / "mask.dcm", CLASSES)
     first, seg = dcmread(source.dicom_files[0]), dcmread(tmp_path / "mask.dcm")
     for keyword in ("PatientName", "PatientID", "PatientSex", "StudyInstanceUID", "FrameOfReferenceUID"):
         assert seg[keyword].value == first[keyword].value
     assert seg.SeriesInstanceUID != first.SeriesInstanceUID
     assert (seg.Modality, seg.SegmentationType) == ("SEG", "BINARY")
-    assert seg.SeriesDescription == "Lumbar spine"
-    assert seg.SoftwareVersions == "0.1.0"
+    assert seg.SeriesDescription == "Lumbar spine, research use only"
+    assert seg.SoftwareVersions == __version__
 
 
 def test_anonymized_series_without_empty_attributes(tmp_path):
     gone = dict.fromkeys(("PatientName", "PatientBirthDate", "PatientSex", "StudyID", "AccessionNumber"), "")
     source = made_up_scan(tmp_path / "scan", SAGITTAL, SIZE[2], **gone)
-    write_dicom_seg(mask_on(source), source, tmp_path / "mask.dcm", CLASSES, **SAID)
+    write_dicom_seg(mask_on(source), source, tmp_path / "mask.dcm", CLASSES)
     assert str(dcmread(tmp_path / "mask.dcm").PatientName) == ""
 
 
@@ -205,7 +204,7 @@ def refused(tmp_path: Path, mask: sitk.Image, source: Scan, says: str, labels=CL
     """Refused in one line, and nothing is left behind."""
     folder = tmp_path / "results"
     with pytest.raises(UserError, match=says) as error:
-        write_dicom_seg(mask, source, folder / "mask.dcm", labels, **SAID)
+        write_dicom_seg(mask, source, folder / "mask.dcm", labels)
     assert "\n" not in str(error.value)
     assert not folder.exists() or not list(folder.iterdir())
 
@@ -251,7 +250,7 @@ def test_nothing_is_left_where_writing_fails(tmp_path, monkeypatch):
     monkeypatch.setattr(highdicom.seg.Segmentation, "save_as", full)
     (tmp_path / "results").mkdir()
     with pytest.raises(OSError, match="disk full"):
-        write_dicom_seg(mask_on(source), source, tmp_path / "results" / "mask.dcm", CLASSES, **SAID)
+        write_dicom_seg(mask_on(source), source, tmp_path / "results" / "mask.dcm", CLASSES)
     assert not list((tmp_path / "results").iterdir())
 
 

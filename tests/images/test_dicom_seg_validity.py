@@ -64,11 +64,7 @@ def errors_of(path: Path) -> list[str]:
 def assert_valid_and_in_place(scan: Scan, folder: Path) -> None:
     """Write the mask of a scan as DICOM segmentation and as NIfTI, and compare them."""
     mask = mask_of(scan)
-    write_dicom_seg(
-        *(mask, scan, folder / "seg.dcm", STRUCTURES),
-        description="Lumbar spine, research use only",
-        software_versions="0.1.0",
-    )
+    write_dicom_seg(mask, scan, folder / "seg.dcm", STRUCTURES)
     write_image(mask, folder / "mask.nii.gz", scan)
     assert errors_of(folder / "seg.dcm") == []
     by_nibabel: Any = nib.load(folder / "mask.nii.gz")

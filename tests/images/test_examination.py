@@ -11,13 +11,7 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnunetv2_spinesegdiff.images.examination import (
-    check_sizes,
-    examine,
-    shear_deg,
-    slice_plane,
-    thick_axis,
-)
+from nnunetv2_spinesegdiff.images.examination import check_sizes, examine, shear_deg, slice_plane
 from nnunetv2_spinesegdiff.images.grid import Grid
 from nnunetv2_spinesegdiff.images.scan import Refusal
 
@@ -258,10 +252,10 @@ def test_the_plane_does_not_depend_on_the_order_of_axes(order, signs, turn, thic
 
 
 @pytest.mark.parametrize(
-    ("spacing", "thick"), [((1, 1, 1.5), None), ((1, 1, 1.51), 2), ((2, 1.4, 1.3), 0), ((0.5, 0.8, 0.6), 1)]
+    ("spacing", "axis"), [((1.5, 1, 1), 2), ((1.51, 1, 1), 0), ((2, 1.4, 1.3), 0), ((0.5, 0.8, 0.6), 1)]
 )
-def test_slices_are_thick_beyond_one_and_a_half_times_the_finest(spacing, thick):
-    assert thick_axis(grid((9, 9, 9), spacing)) == thick
+def test_slices_are_thick_beyond_one_and_a_half_times_the_finest(spacing, axis):
+    assert slice_plane(grid((9, 9, 9), spacing))[0] == axis
 
 
 @given(st.floats(0, 80), st.tuples(*[st.floats(0.5, 9)] * 3), st.tuples(*[st.floats(-90, 90)] * 3))
