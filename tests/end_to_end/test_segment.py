@@ -17,7 +17,7 @@ from nnunetv2_spinesegdiff.dataset_conversion.geometry import extract_slice
 from nnunetv2_spinesegdiff import Failure, Segmentation, SpineSegmenter, example_scans
 from nnunetv2_spinesegdiff.cli import main
 
-from ..images.made_up import write_series, zipped
+from ..helpers.scan_files import write_series, zipped
 
 SAME = ("compressed", "dicom", "header", "metaimage", "nrrd", "zipped")
 MOVED = ("flipped", "oblique", "turned")

@@ -14,7 +14,7 @@ from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.images import finding
 from nnunetv2_spinesegdiff.images.finding import MOST_BYTES, find_scans, look_for_scans, unique_names
 
-from .made_up import AXIAL, scan, write, write_enhanced, write_report, write_series, zipped
+from ..helpers.scan_files import AXIAL, scan, write, write_enhanced, write_report, write_series, zipped
 
 
 def touch(*paths: Path) -> None:

@@ -14,6 +14,7 @@ from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.images.dicom import read_exam
 from nnunetv2_spinesegdiff.images.scan import ScanSource
 
+from ..helpers.scan_files import values
 from ..helpers.spider_series import SHARED_DATA
 from .independent import (
     Volume,
@@ -21,7 +22,6 @@ from .independent import (
     read_with_nibabel,
     read_with_pydicom,
 )
-from .made_up import values
 
 pytestmark = pytest.mark.skipif(not SHARED_DATA.is_dir(), reason=f"the real data is not in {SHARED_DATA}")
 
