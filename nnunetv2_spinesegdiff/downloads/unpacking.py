@@ -96,11 +96,10 @@ def find_fault(folder: Path, sha256: str) -> str:
 
 
 def unpacked_size(size: int, end: bytes) -> int | None:
-    """Return the unpacked size of a zip in bytes; None if the list of its files is not in its last bytes.
+    """Return the unpacked size of a zip in bytes; None if the list of its files is not in its `end`.
 
     Args:
-        size: of the whole zip in bytes.
-        end: its last bytes. 128 KiB hold the list of more than 1000 files.
+        size: of the whole zip in bytes. The last 128 KiB hold the list of more than 1000 files.
     """
     try:
         with ZipFile(_EndOfFile(size, end)) as archive:

@@ -24,17 +24,12 @@ from .itk import read_image
 from .scan import DAMAGED, Refusal, Scan, ScanSource, files_below, is_utf8
 
 MOST_GIB = 8  # of an unpacked zip
-_ROUNDING = 1e-3
 _START_OF_JPEG2000 = b"\xff\x4f\xff\x51"
 _OpenFile = tuple[str, Path, BinaryIO]  # the name that the user knows, the path, and the content
 
 
 def read_exam(source: ScanSource, scratch: Path, series: str | None, any_plane: bool) -> Scan:
-    """Read the volume of an exam that `series` names, or the only one that fits; see `choose`.
-
-    Args:
-        source: folder that holds DICOM images at any depth, one DICOM image, or a zip.
-        scratch: where the files of the volume are unpacked from a zip.
+    """Read the volume of a DICOM image, or a folder or zip of them (unpacked to `scratch`); see `choose`.
 
     Raises:
         Refusal: the series does not exist, is not a volume, or a file is damaged; or the zip is too large.
@@ -85,14 +80,11 @@ def _chosen(files: Iterable[_OpenFile], series: str | None, any_plane: bool) -> 
     if not slices:
         raise Refusal("holds no DICOM image; give the folder with the images of an exam")
     volume = choose(slices, series, any_plane)
-    warnings = volume.warnings
-    if volume.first.modality != "MR":
-        modality = volume.first.modality or "unknown"
-        warnings = (f"the modality is {modality}, not MR: models are trained on MR", *warnings)
-    if unread:
-        skipped = f"{len(unread)} DICOM files hold no readable image and were skipped: {', '.join(unread)}"
-        warnings = (skipped, *warnings)
-    return replace(volume, warnings=warnings)
+    skipped = f"{len(unread)} DICOM files hold no readable image and were skipped: {', '.join(unread)}"
+    warnings = [skipped] if unread else []
+    if (modality := volume.first.modality) != "MR":
+        warnings.append(f"the modality is {modality or 'unknown'}, not MR: models are trained on MR")
+    return replace(volume, warnings=(*warnings, *volume.warnings))
 
 
 def _read_volume(source: ScanSource, volume: DicomVolume) -> Scan:
@@ -100,8 +92,7 @@ def _read_volume(source: ScanSource, volume: DicomVolume) -> Scan:
     first = volume.first
     for one in volume.slices:
         if one.orientation is None or one.position is None:
-            cause = "no position or orientation in the patient"
-            raise Refusal(f"{cause} for {one.name}; use the original images")
+            raise Refusal(f"no position or orientation in the patient for {one.name}; use the originals")
         if one.spacing is None:  # ImagerPixelSpacing is that of the detector
             raise Refusal(f"no PixelSpacing for {one.name}, so its size in mm is unknown: use the originals")
     check_kind(3, first.values_per_pixel)
@@ -116,9 +107,7 @@ def _read_volume(source: ScanSource, volume: DicomVolume) -> Scan:
     return Scan(source, image, ".nii.gz", (*volume.warnings, *moved), slices)
 
 
-def stack(
-    positions: np.ndarray, normal: np.ndarray, names: Sequence[str]
-) -> tuple[list[int], float, tuple[str, ...]]:
+def stack(positions: np.ndarray, normal: np.ndarray, names: list[str]) -> tuple[list[int], float, list[str]]:
     """Order parallel slices along their normal, and reject what is not an even and straight stack.
 
     Args:
@@ -131,24 +120,20 @@ def stack(
     """
     order = np.argsort(positions @ normal, kind="stable")
     if len(order) < 2:
-        return [0], float("nan"), ()
+        return [0], float("nan"), []
     positions, names = positions[order], [names[k] for k in order]
     steps = np.diff(positions @ normal)
     usual = float(np.median(steps))
-    same = np.flatnonzero(steps <= _ROUNDING * max(1, usual))
+    same = np.flatnonzero(steps <= 1e-3 * max(1, usual))
     if same.size:
         k = int(same[0])
-        raise Refusal(
-            f"its slices {names[k]} and {names[k + 1]} are at the same position, one of {same.size} such "
-            "pairs (duplicates, several echoes or time points): export each volume as a series of its own"
-        )
+        pair = f"its slices {names[k]} and {names[k + 1]} are at the same position, one of {same.size} pairs"
+        raise Refusal(f"{pair} (copies, echoes or time points): export each volume as a series of its own")
     off = positions - np.linspace(positions[0], positions[-1], len(positions))
     if np.abs(off @ normal).max() > TOLERANCE_MM:
         k = int(steps.argmax() if steps.max() - usual >= usual - steps.min() else steps.argmin())
-        raise Refusal(
-            f"its slices are not evenly spaced, {steps[k]:.2f} mm after slice {k + 1} ({names[k]}) and "
-            f"{usual:.2f} mm elsewhere: is one missing? Export the series again"
-        )
+        uneven = f"{steps[k]:.2f} mm after slice {k + 1} ({names[k]}) and {usual:.2f} mm elsewhere"
+        raise Refusal(f"its slices are not evenly spaced, {uneven}: is one missing? Export the series again")
     if np.linalg.norm(np.cross(off, normal), axis=1).max() > TOLERANCE_MM:
         raise Refusal("its slices are not in one line: export the series again")
     whole = positions[-1] - positions[0]
@@ -156,7 +141,7 @@ def stack(
     sheared = f"the slice stack is sheared by {degrees:.2f} degrees"
     if degrees > MAX_SHEAR_DEG:
         raise Refusal(f"{sheared} (gantry tilt): resample it to a grid without shear")
-    warnings = (f"{sheared}; this was ignored",) if degrees > ROUNDING_DEG else ()
+    warnings = [f"{sheared}; this was ignored"] if degrees > ROUNDING_DEG else []
     return order.tolist(), float(steps.mean()), warnings
 
 

@@ -83,7 +83,10 @@ def write_dicom_seg(mask: sitk.Image, scan: Scan, path: Path, labels: Mapping[st
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         cause = " ".join(str(error).split())
         raise UserError(scan.dicom_files[0], f"no DICOM-SEG can be made of this series: {cause}") from error
-    _refer_to_frames(content, scan.slices)
+    # References count the frames of the scan only. Segments share them, so each is changed once.
+    references = {id(one): one for one in content.iterall() if one.keyword == "ReferencedFrameNumber"}
+    for reference in references.values():
+        reference.value = scan.slices[reference.value - 1].frame + 1
     with written_whole(path) as temporary:
         content.save_as(temporary)
 
@@ -103,11 +106,7 @@ def _read_header(file: Path) -> Dataset:
 
 
 def _prepare(images: Sequence[Dataset], slices: Sequence[Any], thickness: float) -> None:
-    """Change headers to what highdicom needs: one orientation, SliceThickness, only frames of the scan.
-
-    Raises:
-        UserError: the slices are in several enhanced files.
-    """
+    """Change headers to what highdicom needs: one orientation, SliceThickness, only frames of the scan."""
     import highdicom
 
     first = slices[0]
@@ -128,13 +127,6 @@ def _prepare(images: Sequence[Dataset], slices: Sequence[Any], thickness: float)
     (image,) = images
     image.SharedFunctionalGroupsSequence, image.PerFrameFunctionalGroupsSequence = [shared], frames
     image.NumberOfFrames = len(frames)
-
-
-def _refer_to_frames(content: Dataset, slices: Sequence[Any]) -> None:
-    """Give references to frames the numbers that these have in the file."""
-    elements = (one for one in content.iterall() if one.keyword == "ReferencedFrameNumber")
-    for element in {id(one): one for one in elements}.values():  # segments share them
-        element.value = slices[element.value - 1].frame + 1
 
 
 def _segmentation(images: list[Dataset], segments: np.ndarray, names: list[str]) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,6 @@ from .examination import slice_plane
 from .grid import Grid
 from .scan import Refusal
 
-_ROUNDING = 1e-3
 # Abbreviations of vendors in ImageType.
 _DIXON = {"w": "water", "f": "fat", "ip": "in-phase", "op": "opposed-phase", "oop": "opposed-phase"}
 _GEOMETRY = ("orientation", "size", "spacing", "values_per_pixel")
@@ -35,7 +35,6 @@ class DicomVolume:
     slices: tuple[DicomSlice, ...]  # at least one
     warnings: tuple[str, ...] = ()  # of slices of the series that belong to no volume
     mixed: str = ""
-    number: int = 1  # among the volumes of the series, from 1
     part: str = ""  # name in `--series` after that of the series, as in 3:water; empty for the only volume
 
     @property
@@ -58,11 +57,11 @@ class DicomVolume:
         distance = float(np.ptp(places)) / (len(places) - 1) if len(places) > 1 else float("inf")
         return any_plane or slice_plane(self.grid(distance))[1] == "sagittal"
 
-    def grid(self, distance: float, origin: Sequence[float] = (0.0, 0.0, 0.0)) -> Grid:
+    def grid(self, distance: float, origin: Any = (0.0, 0.0, 0.0)) -> Grid:
         """The grid of slices this far apart in mm, the first voxel of the first one at `origin` (LPS, mm)."""
         spacing = (*(self.first.spacing or (1.0, 1.0)), distance)
         direction = tuple(self.first.cosines.ravel().tolist())
-        return Grid((*self.first.size, len(self.slices)), spacing, tuple(origin), direction)
+        return Grid((*self.first.size, len(self.slices)), spacing, origin, direction)
 
     def is_of(self, series: str) -> bool:
         """Whether it belongs to a series of this number, UID or description."""
@@ -119,8 +118,9 @@ def _called(volumes: Sequence[DicomVolume], wanted: str) -> DicomVolume:
         raise Refusal(f"its slices differ in {named[0].mixed}; export each volume as a series of its own")
     found = named
     if part := part.strip().casefold():
+        found = [one for one in named if one.is_called(part)]
         # The number comes last: 3:2 is the echo of 2 ms if there is one.
-        found = [one for one in named if one.is_called(part)] or [v for v in named if part == str(v.number)]
+        found = found or [one for number, one in enumerate(named, 1) if part == str(number)]
     if len(found) != 1:
         raise Refusal(f"{len(found) or 'no'} volumes are called {wanted!r}; {_choices(named, volumes)}")
     return found[0]
@@ -150,14 +150,12 @@ def _volumes(slices: list[DicomSlice]) -> list[DicomVolume]:
         return [DicomVolume(tuple(slices), mixed=mixed)]
     aside = [one for group in others for one in group]
     causes = sorted({_difference(group[0], same_place[0], _GEOMETRY) for group in others})
-    warning = (
-        f"{len(aside)} images of the series differ from its {len(same_place)} others in {', '.join(causes)} "
-        f"and were set aside: {listed([one.name for one in aside], most=3)}"
+    differ = (
+        f"{len(aside)} images of the series differ from its {len(same_place)} others in {', '.join(causes)}"
     )
+    warning = f"{differ} and were set aside: {listed([one.name for one in aside], most=3)}"
     groups = sorted(_grouped(same_place, _CONTRAST), key=lambda group: (group[0].echo or 0.0, group[0].kind))
-    volumes = [
-        DicomVolume(tuple(group), (warning,) * bool(aside), number=k) for k, group in enumerate(groups, 1)
-    ]
+    volumes = [DicomVolume(tuple(group), (warning,) * bool(aside)) for group in groups]
     return volumes if len(volumes) == 1 else [replace(one, part=_part(one, volumes)) for one in volumes]
 
 
@@ -170,7 +168,7 @@ def _part(volume: DicomVolume, volumes: Sequence[DicomVolume]) -> str:
     echo = volume.first.echo
     if echo is not None and not any(_alike(one.first.echo, echo) for one in others):
         return f"TE{echo:g}"
-    return str(volume.number)
+    return str(volumes.index(volume) + 1)
 
 
 def _grouped(slices: Sequence[DicomSlice], fields: Sequence[str]) -> list[list[DicomSlice]]:
@@ -195,4 +193,4 @@ def _difference(a: DicomSlice, b: DicomSlice, fields: Sequence[str]) -> str:
 def _alike(a: object, b: object) -> bool:
     if a is None or b is None or isinstance(a, str) or isinstance(b, str):
         return a == b
-    return bool(np.allclose(np.asarray(a), np.asarray(b), rtol=_ROUNDING, atol=_ROUNDING))
+    return bool(np.allclose(np.asarray(a), np.asarray(b), rtol=1e-3, atol=1e-3))

@@ -28,9 +28,6 @@ _PLANES = ("coronal", "axial", "sagittal")
 def examine(image: sitk.Image, any_plane: bool) -> tuple[str, ...]:
     """Reject what cannot be segmented; axes that are nearly at right angles are corrected in place.
 
-    Args:
-        any_plane: accept thick slices in other planes than the sagittal one, too.
-
     Returns:
         What a reader of the results should know, one line each.
 
@@ -53,10 +50,10 @@ def examine(image: sitk.Image, any_plane: bool) -> tuple[str, ...]:
         raise Refusal(f"has {count} sagittal slices, at most {MOST_SLICES} are read: crop or resample it")
     if plane != "sagittal":
         if not any_plane:
-            raise Refusal(
-                f"its slices are {plane} ({grid.spacing[axis]:.1f} mm apart), models are trained on "
-                "sagittal ones: give the sagittal scan, or have it reformatted with --any_plane"
+            cause = (
+                f"its slices are {plane} ({grid.spacing[axis]:.1f} mm apart), models are trained on sagittal"
             )
+            raise Refusal(f"{cause} ones: give the sagittal scan, or have it reformatted with --any_plane")
         warnings += (f"reformatted from thick {plane} slices: models are trained on sagittal ones",)
     voxels = sitk.GetArrayViewFromImage(image)
     _refuse_mask(voxels)
@@ -128,10 +125,7 @@ def shear_deg(axes: np.ndarray) -> float:
 
 
 def slice_plane(grid: Grid) -> tuple[int, str]:
-    """Return the array axis along which single or thick slices follow each other, and their plane.
-
-    Nearly isotropic voxels have sagittal slices, too.
-    """
+    """Return the array axis and plane of single or thick slices; of near-isotropic voxels, sagittal ones."""
     axes, _ = patient_axes(grid.cosines)
     axis = int(np.argmax(grid.spacing))
     if grid.size.count(1) == 1:
@@ -149,7 +143,5 @@ def _refuse_mask(voxels: np.ndarray) -> None:
         return
     found = np.unique(flat)
     if 2 <= len(found) <= MOST_LABELS and np.isfinite(found).all() and (found == np.round(found)).all():
-        raise Refusal(
-            f"looks like a mask, not a scan: its voxels have only {len(found)} values, all whole numbers "
-            f"({found[0]:g} to {found[-1]:g}); give the scan that it belongs to"
-        )
+        what = f"only {len(found)} values, all whole numbers ({found[0]:g} to {found[-1]:g})"
+        raise Refusal(f"looks like a mask, not a scan: its voxels have {what}; give the scan of this mask")

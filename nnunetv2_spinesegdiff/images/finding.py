@@ -127,12 +127,13 @@ def _kind(path: Path) -> Kind | None:
     ending = ending_of(path.name).lower()
     if ending != ZIP:
         return "file" if ending else None
-    try:
-        with zipfile.ZipFile(path) as archive:
-            images = (image_class(stream) is not None for *_, stream in in_zip(archive))
-            return "dicom_zip" if any(images) else None
-    except Exception:  # zipfile raises many for damaged ones
-        return "dicom_zip"  # is listed, and reported when it is read
+    with (
+        suppress(Exception),
+        zipfile.ZipFile(path) as archive,
+    ):  # damaged ones are reported when they are read
+        if all(image_class(stream) is None for *_, stream in in_zip(archive)):
+            return None
+    return "dicom_zip"
 
 
 def _named(root: Path, found: list[tuple[Path, Kind]]) -> list[ScanSource]:

@@ -23,7 +23,6 @@ GZIP = b"\x1f\x8b"
 
 _CHUNK = 1 << 20
 _ZLIB_OR_GZIP = 47  # zlib's `wbits`
-_LONGEST_HEADER = 1 << 16
 _META, _NRRD = "MetaImageIO", "NrrdImageIO"
 _FORMATS = {".mha": _META, ".nrrd": _NRRD}
 _META_END = re.compile(r"^[ \t]*ElementDataFile[ \t]*[=:][ \t]*[^\s][^\r\n]*(?:\r?\n|\Z)", re.MULTILINE)
@@ -41,6 +40,12 @@ class Header(NamedTuple):
     data: Path | None  # file with the voxels; None if they are in several files
     offset: int  # of the voxels in that file, in bytes
     encoding: str  # "raw", "gzip" (or zlib), or "" for others, whose voxels ITK counts itself
+
+    def stored(self, data: Path) -> bytes:
+        """The voxels as they are in the file."""
+        if not data.is_file():
+            raise Refusal(f"its data file {data.name} is missing: put it next to the header")
+        return data.read_bytes()[self.offset :]
 
 
 def read_checked(path: Path, placed: bool = True) -> sitk.Image:
@@ -61,8 +66,8 @@ def read_checked(path: Path, placed: bool = True) -> sitk.Image:
             raise Refusal("a voxel size in its header is not a number: correct the header") from error
         if placed and not {"TransformMatrix", "Rotation", "Orientation"} & set(fields):
             raise Refusal(f"has no TransformMatrix, {PLACELESS}")
-        if header.encoding == "gzip" and header.data is not None and header.data.is_file():
-            return _read_compressed_meta(fields, inflate(header.data.read_bytes()[header.offset :])[0])
+        if header.encoding == "gzip" and header.data is not None:
+            return _read_compressed_meta(fields, inflate(header.stored(header.data))[0])
     elif _format(path) == _NRRD:
         # ITK takes time for a direction, an unknown space for LPS, and makes up missing directions.
         fields = read_header(path).fields
@@ -114,19 +119,16 @@ def check_bytes(path: Path) -> None:
     """Check that all voxels that the header of a MetaImage or NRRD file announces are there."""
     if not _format(path) or (header := read_header(path)).data is None:
         return
-    if not header.data.is_file():
-        raise Refusal(f"its data file {header.data.name} is missing: put it next to the header")
-    size = header.data.stat().st_size - header.offset
+    voxels = header.stored(header.data)
     if header.encoding == "gzip":
-        packed = header.data.read_bytes()[header.offset :]
         if _format(path) == _META:  # it takes as many bytes as its header states, and none by default
             stated = header.fields.get("CompressedDataSize", "0" if header.data == path else "")
-            packed = packed[: int(stated) if stated.isdecimal() else None]
-        size = len(inflate(packed)[0])
+            voxels = voxels[: int(stated) if stated.isdecimal() else None]
+        voxels = inflate(voxels)[0]
     if header.encoding:
         reader = open_image(path)
         announced = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID()).GetSizeOfPixelComponent()
-        if size < announced * prod((reader.GetNumberOfComponents(), *reader.GetSize())):
+        if len(voxels) < announced * prod((reader.GetNumberOfComponents(), *reader.GetSize())):
             raise Refusal(DAMAGED)
 
 
@@ -134,7 +136,7 @@ def read_header(path: Path) -> Header:
     """Read the header of a MetaImage or NRRD file."""
     is_nrrd = _format(path) == _NRRD
     with path.open("rb") as stream:
-        start = stream.read(_LONGEST_HEADER).decode("latin-1")
+        start = stream.read(1 << 16).decode("latin-1")
     end = (_NRRD_END if is_nrrd else _META_END).search(start)
     text = start[: end.end()] if end else ""
     if is_nrrd:  # a header in a file of its own need not end with an empty line

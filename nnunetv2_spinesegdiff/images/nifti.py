@@ -23,16 +23,11 @@ from .scan import DAMAGED, NO_DIRECTIONS, PLACELESS, Refusal
 
 MAX_DISAGREEMENT_MM = 1.0  # between voxels by the sform and by the qform
 _MM = {1: 1000.0, 3: 0.001}  # meters and micrometers
-_GEOMETRY = (
-    *("pixdim", "qform_code", "sform_code", "xyzt_units", "srow_x", "srow_y", "srow_z"),
-    *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
-)
+_GEOMETRY = ("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_", "qoffset_", "srow_")
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def read_nifti(
-    path: Path, volume: str | None = None, placed: bool = True
-) -> tuple[sitk.Image, tuple[str, ...], Any]:
+def read_nifti(path: Path, volume: str | None, placed: bool) -> tuple[sitk.Image, list[str], Any]:
     """Read a .nii or .nii.gz.
 
     Args:
@@ -48,7 +43,7 @@ def read_nifti(
     if isinstance(header, nib.Nifti2Header):
         raise Refusal("is NIfTI-2, which ITK does not read: convert it to NIfTI-1")
     if len(shape) == 2:
-        return read_image(path, "NiftiImageIO"), tuple(warnings), header
+        return read_image(path, "NiftiImageIO"), warnings, header
     if volume is not None and len(shape) == 4:
         if not (volume.strip().isdecimal() and 1 <= int(volume) <= shape[3]):
             what = f", none of which is {volume.strip()!r}" if volume else ""
@@ -65,7 +60,7 @@ def read_nifti(
     if np.isfinite([slope, intercept]).all() and slope != 0 and (slope, intercept) != (1, 0):
         with np.errstate(over="ignore"):
             values = (values * slope + intercept).astype(np.float32)
-    return upright.image(values), (*warnings, *moved), header
+    return upright.image(values), [*warnings, *moved], header
 
 
 def read_stored(path: Path) -> tuple[Any, np.ndarray, list[str]]:
@@ -174,6 +169,6 @@ def save_nifti(image: sitk.Image, path: Path, of_scan: Any = None) -> None:
         header.set_sform(_TO_LPS @ affine, code=1)
         header.set_xyzt_units("mm")
     else:
-        for name in _GEOMETRY:
+        for name in (name for name in header if name.startswith(_GEOMETRY)):
             header[name] = of_scan[name]
     nib.Nifti1Image(voxels, None, header).to_filename(path)

@@ -29,13 +29,13 @@ def read_image(path: Path, placed: bool = True) -> sitk.Image:
         UserError: it is missing, truncated, damaged, or has an invalid header.
     """
     with _errors_name(path):
-        return _read_file(path, placed=placed)[0]
+        return _read_file(path, None, placed)[0]
 
 
 def read_scalar_volume(path: Path, placed: bool = True) -> sitk.Image:
     """Read an image as `read_image`, which must have three dimensions and one value per voxel."""
     with _errors_name(path):
-        image = _read_file(path, placed=placed)[0]
+        image = _read_file(path, None, placed)[0]
         check_kind(image.GetDimension(), image.GetNumberOfComponentsPerPixel())
         return image
 
@@ -69,13 +69,13 @@ def read_scan(
     with _errors_name(source.path, f", and is there room in {scratch}"):
         if source.kind != "file":
             return _examined(read_exam(source, scratch, series, any_plane), any_plane)
-        image, warnings, header = _read_file(source.path, series or "")
-        scan = Scan(source, image, ending_of_results(source.path.name), warnings, nifti_header=header)
-        return _examined(scan, any_plane)
+        image, warnings, header = _read_file(source.path, series or "", True)
+        ending = ending_of_results(source.path.name)
+        return _examined(Scan(source, image, ending, tuple(warnings), nifti_header=header), any_plane)
 
 
 def scan_of(image: sitk.Image, name: str = "scan", *, any_plane: bool = False) -> Scan:
-    """Examine an image in memory as `read_scan` does one from a file; the caller's image is not changed."""
+    """Examine a copy of an image in memory as `read_scan` does one from a file."""
     with _errors_name(Path(name)):
         return _examined(Scan(ScanSource(name, Path(name), "file"), sitk.Image(image), ".nii.gz"), any_plane)
 
@@ -85,15 +85,13 @@ def _examined(scan: Scan, any_plane: bool) -> Scan:
     return replace(scan, warnings=scan.warnings + examine(scan.image, any_plane), direction=direction)
 
 
-def _read_file(
-    path: Path, volume: str | None = None, placed: bool = True
-) -> tuple[sitk.Image, tuple[str, ...], Any]:
+def _read_file(path: Path, volume: str | None, placed: bool) -> tuple[sitk.Image, list[str], Any]:
     """The image, warnings, and the header of a NIfTI file."""
     if not path.exists():
         raise Refusal("no such file, or a broken link")
     if ending_of_results(path.name).startswith(".nii"):
         return nifti.read_nifti(path, volume, placed)
-    return itk.read_checked(path, placed), (), None
+    return itk.read_checked(path, placed), [], None
 
 
 @contextmanager

@@ -12,9 +12,6 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from ..errors import UserError
 
-_BLOCK = 1 << 20
-_DAMAGED = (BadZipFile, zlib.error, EOFError, UnicodeDecodeError)
-
 
 class BadArchive(UserError):
     """A zip that no other attempt can unpack."""
@@ -39,7 +36,7 @@ def opened(path: Path, *, by_name: bool = True) -> Iterator[ZipFile]:
             yield archive
     except NotImplementedError as error:
         raise BadArchive(path, f"cannot be unpacked ({error})", "make the zip again") from error
-    except _DAMAGED as error:
+    except (BadZipFile, zlib.error, EOFError, UnicodeDecodeError) as error:
         cause = f"is not a zip, or is truncated or damaged ({error})"
         raise BadArchive(path, cause, "copy or download it again") from error
 
@@ -68,21 +65,17 @@ def check_entries(entries: Iterable[ZipInfo], path: Path | str, *, by_name: bool
 
 
 def unpack(archive: ZipFile, files: Iterable[tuple[ZipInfo, PurePath]], folder: Path) -> dict[str, str]:
-    """Write entries to new files in a folder, whatever the entries are called.
+    """Write entries of an opened zip to new files, and return the SHA-256 (hexadecimal) of each by its name.
 
     Args:
-        archive: from `opened`.
         files: entries with the paths of their files in `folder`.
-
-    Returns:
-        The SHA-256 of every content in hexadecimal, by the name of the entry.
     """
     digests = {}
     for entry, path in files:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         made = hashlib.sha256()
         with archive.open(entry) as packed, (folder / path).open("xb") as plain:
-            while block := packed.read(_BLOCK):
+            while block := packed.read(1 << 20):
                 made.update(block)
                 plain.write(block)
         digests[entry.filename] = made.hexdigest()

@@ -217,7 +217,7 @@ def test_a_full_disk_leaves_at_most_a_complete_zip(shelf, tmp_path, monkeypatch,
 @pytest.mark.parametrize(
     ("where", "call", "left"),
     [
-        (zips, "extract", {"images.zip"}),
+        (zips, "unpack", {"images.zip"}),
         ("pooch.core", "hash_matches", {"images.zip.part", "images.zip.part.json"}),
     ],
 )

@@ -140,7 +140,7 @@ def test_of_one_of_two_volumes_in_an_enhanced_file(tmp_path, read):
 
 
 def test_several_enhanced_files_are_rejected(tmp_path, read):
-    uids = dict.fromkeys(("SeriesInstanceUID", "StudyInstanceUID"), generate_uid())
+    uids: dict[str, Any] = dict.fromkeys(("SeriesInstanceUID", "StudyInstanceUID"), generate_uid())
     for k in range(scan().GetSize()[2]):
         write_enhanced(tmp_path / "exam" / str(k), scan(), [k], **COMPLETE, **uids)
     made = read(tmp_path / "exam")

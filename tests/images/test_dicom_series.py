@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def exam(tmp_path) -> Path:
     write_series(folder / "a", scan(), "1.5.1", STUDY, SeriesNumber=3, SeriesDescription="T2 Sag")
     write_series(folder / "a", scan(seed=1), "1.5.2", STUDY, SeriesNumber=4, SeriesDescription="T1 sag")
     write_series(folder / "b", scan(AXIAL), "1.5.3", STUDY, SeriesNumber=5, SeriesDescription="T2 ax")
-    localizer = {"SeriesNumber": 1, "SeriesDescription": "localizer"}
+    localizer: dict[str, Any] = {"SeriesNumber": 1, "SeriesDescription": "localizer"}
     for k, cosines in enumerate((SAGITTAL, AXIAL, CORONAL)):
         write_series(folder / str(k), scan(cosines, (70, 64, 3), (4, 4, 10)), "1.5.4", STUDY, **localizer)
     return folder

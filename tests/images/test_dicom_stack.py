@@ -115,7 +115,7 @@ def test_slices_are_put_in_order_along_their_normal(count, seed, apart, turn):
     positions = first + places[shuffled, None] * normal
     order, apart_mm, warnings = stack(positions, normal, [str(k) for k in shuffled])
     assert [int(shuffled[k]) for k in order] == list(range(count))
-    assert warnings == ()
+    assert warnings == []
     expected = places[0] + first @ normal + apart_mm * np.arange(count)
     assert np.allclose(positions[order] @ normal, expected, atol=0.1)
 
