@@ -172,10 +172,12 @@ def read_image_and_mask(files: SpiderSeries) -> tuple[sitk.Image, sitk.Image]:
     Raises:
         UserError: a file is missing, damaged or not a scalar 3D volume, or the mask is on another grid.
     """
-    lost = {files.image: "its mask is there", files.mask: "every image needs a mask of the same name"}
-    for path, cause in lost.items():
-        if not path.is_file():
-            raise UserError(path, f"no such file, though {cause}", "add it, or remove the other one")
+    if not files.image.is_file():
+        advice = "add the image or remove the mask"
+        raise UserError(files.image, "no such file, though its mask is there", advice)
+    if not files.mask.is_file():
+        advice = "every image needs a mask of the same name: add it or remove the image"
+        raise UserError(files.mask, "no such file", advice)
     image, mask = _straight(files.image), _straight(files.mask)
     check_same_grid(files.mask, mask, files.image, image)
     return image, mask

@@ -32,11 +32,7 @@ class Members(NamedTuple):
 
 
 def list_members(archive: ZipFile, name: str) -> Members:
-    """List the files of the zip `name`; `images/1_t1.mha` and `1_t1.mha` in `images.zip` become `1_t1.mha`.
-
-    Raises:
-        BadArchive: the zip holds no files, or two files of one name.
-    """
+    """List the files of a zip; both `images/1_t1.mha` and `1_t1.mha` in `images.zip` become `1_t1.mha`."""
     folder, members = name.removesuffix(".zip"), Members({}, [])
     for entry in (entry for entry in archive.infolist() if not entry.is_dir()):
         path = PurePosixPath(entry.filename)
@@ -59,7 +55,7 @@ def unpack(archive: Path, target: Path, room: Path, sha256: str) -> Members:
     Args:
         target: the folder; missing or empty.
         room: folder for temporary files, on the same disk.
-        sha256: of the zip, which has been checked; for the record.
+        sha256: of the zip, for the record.
 
     Raises:
         BadArchive: the zip is damaged or unsafe (see `zips.opened` and `list_members`).

@@ -22,17 +22,14 @@ from .grid import check_same_grid
 from .scan import Scan
 
 DESCRIPTION = "Lumbar spine, research use only"
+# SNOMED CT concepts. Category, canal and vertebra are in DICOM's context groups (PS3.16: CID 7150, 6115, 7151).
+# These have discs of single levels only (CID 7604), so `ivd` is SNOMED CT's concept above them.
 CATEGORY = ("91723000", "SCT", "Anatomical Structure")
 CODES: dict[str, tuple[str, str, str]] = {
     "spinal_canal": ("61853006", "SCT", "Vertebral canal"),
     "vertebrae": ("51282000", "SCT", "Vertebra"),
     "ivd": ("360499006", "SCT", "Intervertebral disc"),
 }
-"""SNOMED CT concept, scheme and meaning of every structure, by its name in nnU-Net's `labels`.
-
-Category, canal and vertebra are in DICOM's own context groups (PS3.16: CID 7150, 6115 and 7151). These have
-discs of single levels only (CID 7604), so discs of any level are SNOMED CT's concept above them.
-"""
 # Names of the segments in viewers.
 SHOWN = {"spinal_canal": "Spinal canal", "vertebrae": "Vertebrae", "ivd": "Intervertebral discs"}
 # Attributes that every DICOM image must have, even if empty, and that careless anonymization removes.

@@ -1,7 +1,7 @@
 """The series of an exam, the volumes in them, and the choice of one volume.
 
-Most series are one volume. Some hold several volumes of the same slices, such as echoes or the water and fat
-images of a Dixon sequence, and some hold a few slices of another plane or size in addition to the volume.
+Some series hold several volumes of the same slices, such as echoes or the water and fat images of a Dixon
+sequence, and some hold a few slices of another plane or size in addition to the volume.
 """
 
 from __future__ import annotations
@@ -79,15 +79,12 @@ class DicomVolume:
 def choose(slices: Sequence[DicomSlice], wanted: str | None, any_plane: bool) -> DicomVolume:
     """Choose the volume that `wanted` names, or the only one that fits.
 
-    Series of other modalities than MR count only if none of MR fits.
+    Series of other modalities than MR count only if none of MR fits. The error of none or several lists them.
 
     Args:
         slices: of the exam, at least one.
         wanted: series number, SeriesInstanceUID or description (in any case of letters), and after a colon,
             if the series holds several volumes, echo time, a word of ImageType or number of one of them.
-
-    Raises:
-        Refusal: none or several; it lists them.
     """
     volumes = [volume for series in _grouped(slices, ("uid",)) for volume in _volumes(series)]
     volumes.sort(key=lambda one: (one.first.number.zfill(12), one.first.description, one.first.uid))

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ..errors import UserError
 from ..files import digest
+from ..text import reason_of
 from .dicom import in_zip
 from .dicom_files import image_class, study_of
 from .itk import read_header
@@ -52,8 +53,7 @@ def look_for_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> FoundScan
         made_in: called for every folder; the files that it names are skipped, too.
 
     Raises:
-        UserError: there is nothing, no scan or only results, scan files and DICOM images are in the same
-            folder, or two scans have the same name.
+        UserError: no scan, scan files and DICOM images in the same folder, or two scans of the same name.
     """
     if path.is_dir():
         folders = [_look_into(place, files, made_in(place)) for place, files in folders_below(path)]
@@ -186,9 +186,8 @@ def _name(path: PurePath, with_ending: bool) -> str:
 def contents_of(source: ScanSource) -> list[list[str]]:
     """Return the name and SHA-256 of every file of a scan, sorted; for an unreadable file, the cause instead.
 
-    Neither folder nor times count: a scan that was moved is the same, and another patient's scan of the same
-    name, size and time is not. With a header, the file with its voxels counts; if they are in several files,
-    all files in the folder do.
+    Neither folder nor times count. With a header, the file with its voxels counts; if they are in several
+    files, all files in the folder do.
     """
     path = source.path
     root, files = (path, files_below(path)) if path.is_dir() else (path.parent, [path])
@@ -199,8 +198,7 @@ def contents_of(source: ScanSource) -> list[list[str]]:
     contents = []
     for file in files:
         try:
-            content = digest(file)
+            contents.append([os.path.relpath(file, root), digest(file)])
         except OSError as error:
-            content = f"{error.strerror or error}"
-        contents.append([os.path.relpath(file, root), content])
+            contents.append([os.path.relpath(file, root), reason_of(error)])
     return sorted(contents)

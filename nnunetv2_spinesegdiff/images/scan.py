@@ -77,9 +77,6 @@ def folders_below(root: Path) -> Iterator[tuple[Path, list[Path]]]:
     """List a folder and those in it at any depth, each with its files, sorted and without hidden ones.
 
     Links are followed. Every folder is listed once, at its place without links if it has one.
-
-    Raises:
-        UserError: a folder cannot be listed.
     """
 
     def fail(error: OSError) -> None:

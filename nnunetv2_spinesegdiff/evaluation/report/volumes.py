@@ -15,13 +15,21 @@ from ...images.reading import read_image
 
 @dataclass(frozen=True)
 class Volume:
-    """An image of two or three axes."""
+    """An image of two or three axes.
+
+    Attributes:
+        path: of its file.
+        image: as it was read.
+        values: (Z, Y, X); Z = 1 for a 2D file, color components averaged.
+        spacing: (z, y, x) in mm, 1 along the slices of a 2D file.
+        direction: ITK's cosines (3, 3) in LPS, column i along array axis 2 - i; None for a 2D file.
+    """
 
     path: Path
     image: sitk.Image
-    values: np.ndarray  # (Z, Y, X); Z = 1 for a 2D file, color components averaged
-    spacing: tuple[float, ...]  # (z, y, x) in mm, 1 along the slices of a 2D file
-    direction: np.ndarray | None  # LPS cosines (3, 3), column i along array axis 2 - i; None for a 2D file
+    values: np.ndarray
+    spacing: tuple[float, ...]
+    direction: np.ndarray | None
 
     def check_on(self, other: Volume) -> None:
         """Raise a UserError if the voxels are not in the same places as those of another volume."""
@@ -35,11 +43,13 @@ def read_volume(path: Path) -> Volume:
         UserError: it is missing, cannot be read, or has more axes.
     """
     image = read_image(path, placed=False)
-    axes, values, spacing = image.GetDimension(), sitk.GetArrayFromImage(image), image.GetSpacing()[::-1]
-    if axes > 3:
-        raise UserError(path, f"has {axes} axes, pictures need 2 or 3", "save one file per channel")
+    values, spacing = sitk.GetArrayFromImage(image), image.GetSpacing()[::-1]
     if image.GetNumberOfComponentsPerPixel() > 1:
         values = values.mean(-1)
-    if axes == 2:
+    if image.GetDimension() == 2:
         return Volume(path, image, values[None], (1.0, *spacing), None)
+    if image.GetDimension() > 3:
+        raise UserError(
+            path, f"has {image.GetDimension()} axes, pictures need 2 or 3", "save one file a channel"
+        )
     return Volume(path, image, values, spacing, Grid.of(image).cosines)
