@@ -1,1 +1,1 @@
-"""Everything that reads or writes an image. A `UserError` names a file, a `Refusal` is one without its name."""
+"""Everything that reads or writes an image. A `UserError` names the file, a `Refusal` does not yet."""

@@ -22,7 +22,7 @@ from .grid import check_same_grid
 from .scan import Scan
 
 DESCRIPTION = "Lumbar spine, research use only"
-# SNOMED CT concepts. Category, canal and vertebra are in DICOM's context groups (PS3.16: CID 7150, 6115, 7151).
+# SNOMED CT concepts. Category, canal and vertebra are in DICOM's groups (PS3.16: CID 7150, 6115 and 7151).
 # These have discs of single levels only (CID 7604), so `ivd` is SNOMED CT's concept above them.
 CATEGORY = ("91723000", "SCT", "Anatomical Structure")
 CODES: dict[str, tuple[str, str, str]] = {

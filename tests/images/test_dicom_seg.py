@@ -187,7 +187,7 @@ def refused(tmp_path) -> Callable[..., None]:
     return refuse
 
 
-def test_masks_that_cannot_be_written(source, refused):
+def test_masks_and_series_that_cannot_be_written(tmp_path, source, refused):
     refused(mask_on(source, (0,)), source, "holds no structure")
     refused(mask_on(source), source, r"no SNOMED CT code .* label 2 \(liver\)", {**CLASSES, "liver": 2})
     refused(mask_on(source), source, r"label 3 \(no name\)", {"spinal_canal": 1, "vertebrae": 2})
@@ -198,9 +198,6 @@ def test_masks_on_another_grid(tmp_path, source, refused):
     refused(mask[:, :, :-1], source, "7 x 5 x 3 voxels instead of 7 x 5 x 4")
     refused(mask[:, :, ::-1], source, "not on the grid of")
     refused(mask, made_up_scan(tmp_path / "other", rotation((0, 0, 6)) @ SAGITTAL), "not on the grid of")
-
-
-def test_series_that_lack_something(tmp_path, refused):
     unframed = made_up_scan(tmp_path / "unframed", FrameOfReferenceUID="")
     refused(mask_on(unframed), unframed, "no DICOM-SEG can be made .*Frame Of Reference")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from contextlib import nullcontext
-from itertools import permutations
 
 import numpy as np
 import pytest
@@ -126,6 +125,7 @@ def test_few_values_that_could_be_a_scans_are_taken():
     assert examine(image, any_plane=False) == ()
 
 
+REFORMATTED = "reformatted from thick {} slices: models are trained on sagittal ones"
 WARNED = {
     "one slice": (lambda: scan(size=(70, 64, 1)), "a single sagittal slice"),
     "few slices": (lambda: scan(size=(70, 64, 4)), "only 4 sagittal slices"),
@@ -134,20 +134,16 @@ WARNED = {
         lambda: sheared_image(0.4),
         "miss right angles by 0.40 degrees; they were corrected, which moves voxels by",
     ),
+    "axial": (lambda: scan(AXIAL), REFORMATTED.format("axial")),
+    "coronal": (lambda: scan(CORONAL), REFORMATTED.format("coronal")),
 }
 
 
 @pytest.mark.parametrize("what", WARNED)
 def test_what_a_reader_should_know_is_told(what):
     make, said = WARNED[what]
-    (warning,) = examine(make(), any_plane=False)
+    (warning,) = examine(make(), any_plane=True)
     assert said in warning
-
-
-@pytest.mark.parametrize(("cosines", "plane"), [(AXIAL, "axial"), (CORONAL, "coronal")])
-def test_thick_slices_in_another_plane_are_reformatted_when_asked_for(cosines, plane):
-    (warning,) = examine(scan(cosines), any_plane=True)
-    assert warning == f"reformatted from thick {plane} slices: models are trained on sagittal ones"
 
 
 @pytest.mark.parametrize("any_plane", [True, False])
@@ -191,13 +187,6 @@ def test_sizes_are_refused_outside_their_ranges_only(spacing, size, axis, of_300
     fine = fine and all(0.1 <= mm <= 5 and 100 <= mm * count <= 600 for mm, count in in_plane)
     with nullcontext() if fine else pytest.raises(Refusal):
         check_sizes(grid(size, spacing), axis)
-
-
-@pytest.mark.parametrize("size", [0, -1, np.nan, np.inf])
-def test_spacing_that_is_none_is_refused(size):
-    for spacing in permutations((1.0, 1.0, size)):
-        with pytest.raises(Refusal, match="a voxel size in its header is"):
-            check_sizes(grid((300, 300, 300), spacing), 2)
 
 
 def test_limits_themselves_are_accepted():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +13,14 @@ from hypothesis import strategies as st
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.images import finding
-from nnunetv2_spinesegdiff.images.finding import MOST_BYTES, find_scans, look_for_scans, unique_names
+from nnunetv2_spinesegdiff.images.finding import (
+    MOST_BYTES,
+    contents_of,
+    find_scans,
+    look_for_scans,
+    unique_names,
+)
+from nnunetv2_spinesegdiff.images.scan import ScanSource
 
 from ..helpers.scan_files import AXIAL, scan, write, write_enhanced, write_report, write_series, zipped
 
@@ -280,3 +289,44 @@ def test_listing_reads_no_more_than_the_beginnings(tmp_path, monkeypatch):
     monkeypatch.setattr(finding, "study_of", asked_of)
     assert len(find_scans(tmp_path / "cohort")) == 6
     assert len(asked) == 3
+
+
+def source(path: Path, kind: Any = "file") -> ScanSource:
+    return ScanSource(path.stem, path, kind)
+
+
+@pytest.mark.parametrize(("ending", "field"), [(".mhd", "ElementDataFile = "), (".nhdr", "data file: ")])
+def test_voxels_beside_a_header_count_whatever_they_are_called(ending, field, tmp_path):
+    path = write(scan(), tmp_path / f"scan{ending}")
+    (raw,) = (file for file in tmp_path.iterdir() if file != path)
+    voxels = raw.rename(tmp_path / "voxels.bin")
+    path.write_text(path.read_text().replace(field + raw.name, field + voxels.name))
+    (tmp_path / "scan.txt").write_text("notes")
+    before = contents_of(source(path))
+    assert before == [
+        [file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in sorted((path, voxels))
+    ]
+    voxels.write_bytes(bytes([1]) * voxels.stat().st_size)
+    assert contents_of(source(path)) != before
+
+
+def test_voxels_in_several_files_count(tmp_path):
+    path = tmp_path / "scan.mhd"
+    path.write_text("NDims = 3\nElementDataFile = LIST\na.raw\n")
+    (tmp_path / "a.raw").write_bytes(b"1")
+    assert [name for name, _ in contents_of(source(path))] == ["a.raw", "scan.mhd"]
+
+
+def test_an_exam_is_all_that_is_not_hidden_behind_links_too(tmp_path):
+    for name in ("exam/1", "exam/.hidden", "elsewhere/2"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "exam" / "more").symlink_to(tmp_path / "elsewhere")
+    found = contents_of(source(tmp_path / "exam", "dicom"))
+    assert [name for name, _ in found] == ["1", "more/2"]
+
+
+def test_what_cannot_be_read_is_no_error(tmp_path):
+    (tmp_path / "empty.mhd").write_text("")
+    assert contents_of(source(tmp_path / "gone.nii"))[0][1] == "No such file or directory"
+    assert [name for name, _ in contents_of(source(tmp_path / "empty.mhd"))] == ["empty.mhd"]

@@ -21,6 +21,13 @@ from nnunetv2_spinesegdiff.images.finding import find_scans
 from nnunetv2_spinesegdiff.images.reading import read_scan
 from nnunetv2_spinesegdiff.images.writing import write_image
 
+from ..helpers.independent_readers import (
+    Volume,
+    read_metaimage_by_hand,
+    read_nrrd_by_hand,
+    read_with_nibabel,
+    read_with_pydicom,
+)
 from ..helpers.scan_files import (
     values,
     with_values,
@@ -31,13 +38,6 @@ from ..helpers.scan_files import (
     write_series,
 )
 from ..helpers.spider_series import rotation
-from .independent import (
-    Volume,
-    read_metaimage_by_hand,
-    read_nrrd_by_hand,
-    read_with_nibabel,
-    read_with_pydicom,
-)
 
 MM = 1e-4
 MARKS = 5

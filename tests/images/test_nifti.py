@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from nnunetv2_spinesegdiff.images.grid import Grid, grids_differ_by_mm
 from nnunetv2_spinesegdiff.images.writing import write_image
 
+from ..helpers.independent_readers import read_with_nibabel
 from ..helpers.scan_files import SAGITTAL, lps_to_ras, nearest_rotation, scan, values, write, write_nifti
 from ..helpers.spider_series import rotation
 
@@ -235,9 +236,10 @@ def test_nan_and_infinity_are_counted(kind, bad, name, tmp_path, read, refused):
 
 
 @pytest.mark.parametrize("trailing", [1, 2])
-def test_ones_behind_the_third_dimension_mean_nothing(trailing, tmp_path, read):
+@pytest.mark.parametrize("series", [None, "7"])
+def test_ones_behind_the_third_dimension_mean_nothing(trailing, series, tmp_path, read):
     path = write_nifti(tmp_path / "a.nii", ARRAY.reshape(*ARRAY.shape, *[1] * trailing), AFFINE)
-    assert np.array_equal(values(read(path).image), values(IMAGE))
+    assert np.array_equal(values(read(path, series=series).image), values(IMAGE))
 
 
 def test_other_dimensions_are_refused(tmp_path, refused):
@@ -254,3 +256,33 @@ def test_no_nifti_and_other_kinds_of_it_are_refused(tmp_path, refused):
     assert "is NIfTI-2, which ITK does not read: convert it" in refused(tmp_path / "b.nii")
     write(IMAGE, tmp_path / "c.nii").rename(tmp_path / "c.nii.gz")
     assert "is not a gzip file" in refused(tmp_path / "c.nii.gz")
+
+
+ECHOES = np.stack([ARRAY, values(scan(seed=1)).T, values(scan(seed=2)).T], axis=-1)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("scale", [(1, 0), (0.5, 7)])
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_one_of_several_volumes_is_chosen_by_its_number(number, scale, name, tmp_path, read):
+    path = write_nifti(tmp_path / name, ECHOES, AFFINE, scl_slope=scale[0], scl_inter=scale[1])
+    made = read(path, series=str(number))
+    assert np.array_equal(values(made.image).T, np.asarray(loaded(path).dataobj)[..., number - 1])
+    assert np.array_equal(values(made.image).T, ECHOES[..., number - 1] * scale[0] + scale[1])
+
+
+def test_the_mask_over_one_of_several_volumes_has_three_dimensions(tmp_path, read):
+    made = read(write_nifti(tmp_path / "a.nii", ECHOES, AFFINE), series="2")
+    mask = sitk.Cast(made.image > 400, sitk.sitkUInt8)
+    write_image(mask, tmp_path / "mask.nii.gz", made)
+    written = read_with_nibabel(tmp_path / "mask.nii.gz")
+    assert np.array_equal(written.values, ECHOES[..., 1] > 400)
+    assert np.allclose(written.firsts[0], IMAGE.GetOrigin(), atol=1e-4)
+    assert np.allclose(written.spacing, IMAGE.GetSpacing(), atol=1e-6)
+
+
+@pytest.mark.parametrize("series", [None, "0", "4", "-1", "TE80", "2.0", ""])
+def test_without_a_number_of_one_of_them_the_file_is_rejected(series, tmp_path, refused):
+    said = refused(write_nifti(tmp_path / "a.nii", ECHOES, AFFINE), series=series)
+    assert "3 volumes" in said
+    assert "--series" in said
