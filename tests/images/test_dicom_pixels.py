@@ -8,17 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from pydicom import dcmread, dcmwrite
+from pydicom import dcmread, dcmwrite, uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
-from pydicom.uid import (
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ImplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGLSLossless,
-    RLELossless,
-)
 
 from nnunetv2_spinesegdiff.images.dicom import read_exam
 from nnunetv2_spinesegdiff.images.scan import ScanSource
@@ -47,7 +39,7 @@ def as_jpeg2000(pixels: np.ndarray, folder: Path) -> bytes:
     writer.SetCompressor("JPEG2000")
     writer.Execute(sitk.GetImageFromArray(pixels[None]))
     written = dcmread(path)
-    assert written.file_meta.TransferSyntaxUID == JPEG2000Lossless
+    assert written.file_meta.TransferSyntaxUID == uid.JPEG2000Lossless
     return next(generate_frames(written.PixelData, number_of_frames=1))
 
 
@@ -57,7 +49,7 @@ def compress(image: sitk.Image, signed: bool, folder: Path) -> Callable[[Dataset
     def change(dataset: Dataset, k: int) -> None:
         dataset.PixelData = encapsulate([as_jpeg2000(values(image)[k], folder)])
         dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
-        dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
+        dataset.file_meta.TransferSyntaxUID = uid.JPEG2000Lossless
         dataset.PixelRepresentation = int(signed)
 
     return change
@@ -85,17 +77,19 @@ def test_jpeg_ls(bits, offset, tmp_path):
 
     def change(dataset: Dataset, k: int) -> None:
         dataset.BitsStored, dataset.HighBit = bits, bits - 1
-        dataset.compress(JPEGLSLossless, generate_instance_uid=False)
+        dataset.compress(uid.JPEGLSLossless, generate_instance_uid=False)
 
     exam = write_series(tmp_path / "exam", shifted(offset), change=change)
     assert np.array_equal(values_of(exam), values(shifted(offset)))
 
 
-@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, RLELossless])
+@pytest.mark.parametrize(
+    "syntax", [uid.ImplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian, uid.RLELossless]
+)
 def test_other_transfer_syntaxes(syntax, tmp_path):
     def change(dataset: Dataset, k: int) -> None:
-        if syntax == RLELossless:
-            dataset.compress(RLELossless, generate_instance_uid=False)
+        if syntax == uid.RLELossless:
+            dataset.compress(uid.RLELossless, generate_instance_uid=False)
         dataset.file_meta.TransferSyntaxUID = syntax
 
     exam = write_series(tmp_path / "exam", shifted(-300), change=change)
@@ -107,7 +101,7 @@ def test_big_endian(tmp_path):
     for file in exam.iterdir():
         dataset = dcmread(file)
         dataset.PixelData = np.frombuffer(dataset.PixelData, "<i2").astype(">i2").tobytes()
-        dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = uid.ExplicitVRBigEndian
         dcmwrite(file, dataset, implicit_vr=False, little_endian=False, force_encoding=True)
     assert np.array_equal(values_of(exam), values(shifted(-300)))
 

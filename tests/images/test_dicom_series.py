@@ -114,9 +114,8 @@ def test_the_only_sagittal_series_is_taken_among_others(tmp_path, read):
 
 
 def test_a_chosen_color_series_is_refused(tmp_path, refused):
-    assert "3 values per voxel" in refused(
-        write_series(tmp_path / "exam", scan(), change=in_colour), series="3"
-    )
+    exam = write_series(tmp_path / "exam", scan(), change=in_colour)
+    assert "3 values per voxel" in refused(exam, series="3")
 
 
 def test_other_modalities_are_read_with_a_warning_where_there_is_no_mr(tmp_path, read):

@@ -13,13 +13,7 @@ from hypothesis import strategies as st
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.images import finding
-from nnunetv2_spinesegdiff.images.finding import (
-    MOST_BYTES,
-    contents_of,
-    find_scans,
-    look_for_scans,
-    unique_names,
-)
+from nnunetv2_spinesegdiff.images.finding import contents_of, find_scans, look_for_scans, unique_names
 from nnunetv2_spinesegdiff.images.scan import ScanSource
 
 from ..helpers.scan_files import AXIAL, scan, write, write_enhanced, write_report, write_series, zipped
@@ -132,16 +126,12 @@ def test_what_is_missing_or_no_scan_is_refused(tmp_path):
         find_scans(tmp_path / "a.txt")
 
 
-def passed_over(path: Path) -> list[str]:
-    return look_for_scans(path).passed_over
-
-
 def test_what_may_be_a_scan_in_another_format_is_told(tmp_path):
     others = ["a/old.HDR", "a/old.img", "b.nii.bz2", "mri/T1.mgz"]
     touch(tmp_path, "data/scan.nii.gz", *others)
     zipped(tmp_path / "data", tmp_path / "niftis.zip")
-    assert passed_over(tmp_path) == [*others, "niftis.zip"]
-    assert passed_over(tmp_path / "data" / "scan.nii.gz") == []
+    assert look_for_scans(tmp_path).passed_over == [*others, "niftis.zip"]
+    assert look_for_scans(tmp_path / "data" / "scan.nii.gz").passed_over == []
 
 
 def test_what_is_no_image_or_is_part_of_one_is_passed_over_in_silence(tmp_path):
@@ -150,7 +140,7 @@ def test_what_is_no_image_or_is_part_of_one_is_passed_over_in_silence(tmp_path):
     (tmp_path / "damaged.zip").write_bytes(b"PK\x03\x04 and then nothing")
     write_series(tmp_path / "exam" / "S1", scan())
     assert len(find_scans(tmp_path)) == 4
-    assert passed_over(tmp_path) == passed_over(tmp_path / "exam") == []
+    assert look_for_scans(tmp_path).passed_over == look_for_scans(tmp_path / "exam").passed_over == []
 
 
 def results(folder: Path) -> set[str]:
@@ -243,7 +233,7 @@ def test_long_names_are_shortened_and_stay_different(letter):
     paths = [PurePosixPath("/".join([letter * 60] * 5)[:n] + ".nii") for n in (200, 250)]
     first, second = unique_names(paths)
     assert first != second
-    assert max(len(name.encode()) for name in (first, second)) <= MOST_BYTES
+    assert max(len(name.encode()) for name in (first, second)) <= finding.MOST_BYTES
     assert first.startswith(letter * 40)
     assert unique_names(paths[:1]) == [first], "whatever lies beside it"
 

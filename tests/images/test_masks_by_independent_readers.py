@@ -21,22 +21,9 @@ from nnunetv2_spinesegdiff.images.finding import find_scans
 from nnunetv2_spinesegdiff.images.reading import read_scan
 from nnunetv2_spinesegdiff.images.writing import write_image
 
-from ..helpers.independent_readers import (
-    Volume,
-    read_metaimage_by_hand,
-    read_nrrd_by_hand,
-    read_with_nibabel,
-    read_with_pydicom,
-)
-from ..helpers.scan_files import (
-    values,
-    with_values,
-    write_enhanced,
-    write_metaimage,
-    write_nifti,
-    write_nrrd,
-    write_series,
-)
+from ..helpers import independent_readers as others
+from ..helpers import scan_files
+from ..helpers.independent_readers import Volume, read_with_nibabel
 from ..helpers.spider_series import rotation
 
 MM = 1e-4
@@ -123,9 +110,9 @@ def assert_mask_is_where_the_scan_is(
     folder.mkdir()
     (source,) = find_scans(path)
     scan = read_scan(source, folder, any_plane=True)
-    voxels = values(scan.image)
+    voxels = scan_files.values(scan.image)
     marks = np.where(voxels >= _FIRST_MARK, voxels - _FIRST_MARK + 1, 0).astype(np.uint8)
-    mask = with_values(marks, scan.image)
+    mask = scan_files.with_values(marks, scan.image)
     expected = positions_of_marks(read_of_scan(path), _FIRST_MARK)
     # The oracle itself: a quaternion of float32 rounds.
     assert np.abs(expected - header.positions).max() < 0.2
@@ -172,9 +159,8 @@ def test_nifti(drawn, ending):
     affine[:3] = np.diag([-1, -1, 1]) @ np.column_stack([header.steps, header.origin])
     sizes = {axis: -np.linalg.norm(affine[:3, axis - 1]) for axis in negative}
     with tempfile.TemporaryDirectory() as folder:
-        path = write_nifti(
-            Path(folder) / f"scan{ending}", header.voxels, affine, codes=codes, voxel_sizes=sizes
-        )
+        path = Path(folder) / f"scan{ending}"
+        scan_files.write_nifti(path, header.voxels, affine, codes=codes, voxel_sizes=sizes)
         assert_mask_is_where_the_scan_is(header, path, read_with_nibabel, read_with_nibabel)
 
 
@@ -194,8 +180,8 @@ def test_nrrd(header, space, packed, apart, order):
     steps, origin, voxels = signs[:, None] * header.steps, signs * header.origin, header.voxels
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ("scan.nhdr" if apart else "scan.nrrd")
-        write_nrrd(path, voxels.astype(f"{order}i2"), steps, origin, packed, space=space)
-        assert_mask_is_where_the_scan_is(header, path, read_nrrd_by_hand, read_nrrd_by_hand)
+        scan_files.write_nrrd(path, voxels.astype(f"{order}i2"), steps, origin, packed, space=space)
+        assert_mask_is_where_the_scan_is(header, path, others.read_nrrd_by_hand, others.read_nrrd_by_hand)
 
 
 @generated(35)
@@ -204,8 +190,9 @@ def test_metaimage(header, packed, apart, order):
     """In one file, or with the voxels in a file of their own; in either byte order."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ("scan.mhd" if apart else "scan.mha")
-        write_metaimage(path, header.voxels.astype(f"{order}i2"), header.steps, header.origin, packed)
-        assert_mask_is_where_the_scan_is(header, path, read_metaimage_by_hand, read_metaimage_by_hand)
+        voxels, read = header.voxels.astype(f"{order}i2"), others.read_metaimage_by_hand
+        scan_files.write_metaimage(path, voxels, header.steps, header.origin, packed)
+        assert_mask_is_where_the_scan_is(header, path, read, read)
 
 
 @generated(30)
@@ -221,9 +208,9 @@ def test_classic_dicom(header, between, data):
 
     with tempfile.TemporaryDirectory() as folder:
         exam = Path(folder) / "exam"
-        write_series(exam, header.image(), change=change)
+        scan_files.write_series(exam, header.image(), change=change)
         assert_mask_is_where_the_scan_is(
-            header, exam, lambda path: read_with_pydicom(path.iterdir()), read_with_nibabel
+            header, exam, lambda path: others.read_with_pydicom(path.iterdir()), read_with_nibabel
         )
 
 
@@ -233,7 +220,7 @@ def test_enhanced_dicom(header, data):
     """Frames are in no order."""
     order = data.draw(st.permutations(range(header.size[2])))
     with tempfile.TemporaryDirectory() as folder:
-        path = write_enhanced(Path(folder) / "scan.dcm", header.image(), order)
+        path = scan_files.write_enhanced(Path(folder) / "scan.dcm", header.image(), order)
         assert_mask_is_where_the_scan_is(
-            header, path, lambda path: read_with_pydicom([path]), read_with_nibabel
+            header, path, lambda path: others.read_with_pydicom([path]), read_with_nibabel
         )
