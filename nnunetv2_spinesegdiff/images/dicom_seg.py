@@ -135,6 +135,7 @@ def _segmentation(images: list[Dataset], segments: np.ndarray, names: list[str])
 
     family = codes.DCM.ArtificialIntelligence
     algorithm = highdicom.AlgorithmIdentificationSequence("SpineSegDiff", family, __version__)
+    shown = [(k, SHOWN[name], Code(*CATEGORY), Code(*CODES[name])) for k, name in enumerate(names, start=1)]
     # 1000 above that of the images, if that is still a number of DICOM (IS, below 2^31).
     series_number = 1000 + int(images[0].get("SeriesNumber") or 0)
     return highdicom.seg.Segmentation(
@@ -142,10 +143,7 @@ def _segmentation(images: list[Dataset], segments: np.ndarray, names: list[str])
         pixel_array=segments,
         segmentation_type="BINARY",
         segment_descriptions=[
-            highdicom.seg.SegmentDescription(
-                k, SHOWN[name], Code(*CATEGORY), Code(*CODES[name]), "AUTOMATIC", algorithm
-            )
-            for k, name in enumerate(names, start=1)
+            highdicom.seg.SegmentDescription(*one, "AUTOMATIC", algorithm) for one in shown
         ],
         series_instance_uid=generate_uid(),
         series_number=series_number if 0 < series_number < 2**31 else 1000,

@@ -146,10 +146,8 @@ def _volumes(slices: list[DicomSlice]) -> list[DicomVolume]:
         mixed = f"{_difference(other, first, _GEOMETRY)} ({first.name}, {other.name})"
         return [DicomVolume(tuple(slices), mixed=mixed)]
     aside = [one for group in others for one in group]
-    causes = sorted({_difference(group[0], same_place[0], _GEOMETRY) for group in others})
-    differ = (
-        f"{len(aside)} images of the series differ from its {len(same_place)} others in {', '.join(causes)}"
-    )
+    causes = ", ".join(sorted({_difference(group[0], same_place[0], _GEOMETRY) for group in others}))
+    differ = f"{len(aside)} images of the series differ from its {len(same_place)} others in {causes}"
     warning = f"{differ} and were set aside: {listed([one.name for one in aside], most=3)}"
     groups = sorted(_grouped(same_place, _CONTRAST), key=lambda group: (group[0].echo or 0.0, group[0].kind))
     volumes = [DicomVolume(tuple(group), (warning,) * bool(aside)) for group in groups]

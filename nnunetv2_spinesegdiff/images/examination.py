@@ -50,10 +50,8 @@ def examine(image: sitk.Image, any_plane: bool) -> tuple[str, ...]:
         raise Refusal(f"has {count} sagittal slices, at most {MOST_SLICES} are read: crop or resample it")
     if plane != "sagittal":
         if not any_plane:
-            cause = (
-                f"its slices are {plane} ({grid.spacing[axis]:.1f} mm apart), models are trained on sagittal"
-            )
-            raise Refusal(f"{cause} ones: give the sagittal scan, or have it reformatted with --any_plane")
+            cause = f"its slices are {plane} ({grid.spacing[axis]:.1f} mm apart), models need sagittal ones"
+            raise Refusal(f"{cause}: give the sagittal scan, or have it reformatted with --any_plane")
         warnings += (f"reformatted from thick {plane} slices: models are trained on sagittal ones",)
     voxels = sitk.GetArrayViewFromImage(image)
     _refuse_mask(voxels)

@@ -127,10 +127,7 @@ def _kind(path: Path) -> Kind | None:
     ending = ending_of(path.name).lower()
     if ending != ZIP:
         return "file" if ending else None
-    with (
-        suppress(Exception),
-        zipfile.ZipFile(path) as archive,
-    ):  # damaged ones are reported when they are read
+    with suppress(Exception), zipfile.ZipFile(path) as archive:  # the reader reports damage
         if all(image_class(stream) is None for *_, stream in in_zip(archive)):
             return None
     return "dicom_zip"

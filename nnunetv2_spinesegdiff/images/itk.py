@@ -154,13 +154,12 @@ def read_header(path: Path) -> Header:
         raise Refusal(f"is not {'an NRRD' if is_nrrd else 'a MetaImage'} file, or {DAMAGED}")
     if where.upper() == "LOCAL":
         return Header(fields, path, len(text), encoding)
-    try:
-        offset = max(int(fields.get("HeaderSize", "0")), 0)
-    except ValueError as error:
-        raise Refusal("the HeaderSize in its header is not a number: correct the header") from error
+    size = fields.get("HeaderSize", "0")
+    if not size.removeprefix("-").isdecimal():
+        raise Refusal("the HeaderSize in its header is not a number: correct the header")
     several = where.upper().startswith("LIST") or "%" in where
     name = where.encode("latin-1").decode("utf-8", "surrogateescape")
-    return Header(fields, None if several else path.parent / name, offset, encoding)
+    return Header(fields, None if several else path.parent / name, max(int(size), 0), encoding)
 
 
 def inflate(packed: bytes) -> tuple[bytes, bool]:

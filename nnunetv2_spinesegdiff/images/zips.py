@@ -34,9 +34,7 @@ def opened(path: Path, *, by_name: bool = True) -> Iterator[ZipFile]:
             if sum(entry.compress_size for entry in archive.infolist()) > path.stat().st_size:
                 raise BadArchive(path, "zip entries overlap", "refusing to open")
             yield archive
-    except NotImplementedError as error:
-        raise BadArchive(path, f"cannot be unpacked ({error})", "make the zip again") from error
-    except (BadZipFile, zlib.error, EOFError, UnicodeDecodeError) as error:
+    except (BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError) as error:
         cause = f"is not a zip, or is truncated or damaged ({error})"
         raise BadArchive(path, cause, "copy or download it again") from error
 
