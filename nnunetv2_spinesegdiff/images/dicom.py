@@ -113,7 +113,6 @@ def stack(positions: np.ndarray, normal: np.ndarray, names: list[str]) -> tuple[
     Args:
         positions: (n, 3), LPS in mm of the first voxel of each slice.
         normal: (3,), unit vector at right angles to the slices.
-        names: of the slices in messages.
 
     Returns:
         (indices of the slices in order, mm between neighbors, warnings); NaN mm for a single slice.

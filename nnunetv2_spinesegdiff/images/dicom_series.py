@@ -82,7 +82,6 @@ def choose(slices: Sequence[DicomSlice], wanted: str | None, any_plane: bool) ->
     Series of other modalities than MR count only if none of MR fits. The error of none or several lists them.
 
     Args:
-        slices: of the exam, at least one.
         wanted: series number, SeriesInstanceUID or description (in any case of letters), and after a colon,
             if the series holds several volumes, echo time, a word of ImageType or number of one of them.
     """

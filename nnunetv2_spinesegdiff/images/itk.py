@@ -163,11 +163,7 @@ def read_header(path: Path) -> Header:
 
 
 def inflate(packed: bytes) -> tuple[bytes, bool]:
-    """Inflate a zlib stream or a series of gzip members, comparing their checksums.
-
-    Returns:
-        (inflated bytes, whether bytes other than zeros follow the compressed ones)
-    """
+    """Inflate and check a zlib stream or gzip members; return also whether more than zeros follow them."""
     stream, plain = io.BytesIO(packed), []
     inflater, block = zlib.decompressobj(_ZLIB_OR_GZIP), stream.read(_CHUNK)
     try:

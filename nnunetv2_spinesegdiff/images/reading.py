@@ -63,8 +63,7 @@ def read_scan(
         any_plane: accept thick slices in other planes, too, with a warning.
 
     Raises:
-        UserError: the file is missing or damaged, no series or several series match, or it is not a scan
-            that can be segmented.
+        UserError: it is missing or damaged, no or several series match, or it cannot be segmented.
     """
     with _errors_name(source.path, f", and is there room in {scratch}"):
         if source.kind != "file":
