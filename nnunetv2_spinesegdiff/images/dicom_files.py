@@ -88,7 +88,7 @@ def study_of(path: Path) -> str | None:
 
 
 def read_slices(stream: BinaryIO, path: Path, name: str) -> list[DicomSlice]:
-    """Read the header of a DICOM image (a file or an entry of a zip); no slices if it is none or too short."""
+    """Read the header of a DICOM image, a file or an entry of a zip; no slices if it is none or cut."""
     if image_class(stream) is None:
         return []
     stream.seek(0)
