@@ -61,6 +61,22 @@ class SliceView:
         size = (*self.oriented.size[:2], self.num_slices)
         return self.oriented.at((0, 0, self.first_slice), size, self.oriented.spacing)
 
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """(slice, row, column) of `image` in mm."""
+        x, y, z = self.image.GetSpacing()
+        return z, y, x
+
+    def part(self, slices: str | int) -> SliceView:
+        """Of a view of every slice, those that `extract_slice` would cut out.
+
+        Raises:
+            ValueError: no slice of that number.
+        """
+        first, count = _wanted_slices(self.num_slices, slices)
+        image = self.image[:, :, first : first + count]
+        return replace(self, image=image, first_slice=first, num_slices=count)
+
 
 def extract_slice(
     volume: sitk.Image, *, slices: str | int = "middle", dim: str = "2d", is_label: bool = False

@@ -26,6 +26,7 @@ LIBRARIES = {
     "diffusion": ("torch",),
     "network": ("torch", "dynamic_network_architectures"),
     "files": (),
+    "records": (),
     "locks": ("filelock",),
     "workers": ("SimpleITK",),
     "environment": (),

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from ..environment import folder_of, let_waiting_threads_sleep
+from ..errors import UserError
 from ..preflight import check_device, name_of_dataset
 from .words import add_command, positive
 
@@ -115,12 +116,50 @@ def _slices(text: str) -> str | int:
 
 
 def _segment(options: argparse.Namespace) -> int:
+    """Segment, print what came of it, and return the exit status: 1 where a scan has no result."""
     let_waiting_threads_sleep()
-    from ..segmentation.command import run_segment
+    import torch
 
-    if "device" in options:
+    from ..images.dicom_seg import check_highdicom
+    from ..inference.flags import sampling_choices
+    from ..inference.memory import keep_freed_memory
+    from ..inference.settings import PredictionSettings
+    from ..segmentation.cohort import ModelChoice, segment_cohort
+    from ..segmentation.outputs import Formats
+    from ..segmentation.printed import print_done
+    from ..segmentation.settings import SegmentationSettings
+    from ..sharing.bundled import model_path
+
+    given = vars(options)
+    if "device" in given:
         check_device(options.device)
-    return run_segment(options)
+    if not 0 <= options.part_id < options.num_parts:
+        raise UserError(f"--part_id {options.part_id}", f"choose 0 to {options.num_parts - 1}")
+    if options.dicom_seg:
+        check_highdicom()
+    settings = SegmentationSettings(
+        slices=options.slices,
+        series=given.get("series"),
+        any_plane=options.any_plane,
+        mirroring=not options.disable_tta,
+        prediction=PredictionSettings(
+            refine=options.refine, save_uncertainty=True, **sampling_choices(options)
+        ),
+    )
+    device = given.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
+    keep_freed_memory()
+    done = segment_cohort(
+        options.i,
+        options.o,
+        ModelChoice(model_path(options.m), given.get("f"), given.get("chk"), torch.device(device)),
+        settings,
+        Formats(options.keep_format, options.dicom_seg),
+        part=(options.part_id, options.num_parts),
+        command=["spinesegdiff", *options.words],
+        progress=True,
+    )
+    print_done(done, options.o)
+    return 1 if done.failures else 0
 
 
 def add_export(commands: argparse._SubParsersAction) -> None:
@@ -163,7 +202,6 @@ def add_export(commands: argparse._SubParsersAction) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from ..errors import UserError
     from ..sharing.card import CardDetails
     from ..sharing.export import export_model
 

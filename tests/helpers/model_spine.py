@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -58,9 +58,6 @@ class Reads:
         uncertainty = np.stack([(mask == label) * 0.1 for label in (SPINAL_CANAL, VERTEBRAE, IVD)])
         return PredictedArray(mask, stage1, uncertainty.astype(np.float32))
 
-    def first_look(self, image: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-        return self.predict(image, spacing).mask
-
 
 def reading_model(slices: str = "middle", dim: str = "2d", **kwargs: Any) -> Any:
     """Stands for a `SliceModel`."""
@@ -68,6 +65,7 @@ def reading_model(slices: str = "middle", dim: str = "2d", **kwargs: Any) -> Any
         predictor=Reads(**kwargs),
         cut={"slices": slices, "dim": dim},
         finds_midsagittal=(slices, dim) == ("middle", "2d"),
+        first_look=nullcontext,
         calibration=None,
         agreement_limit=0.8,
         measure=SimpleNamespace(name="entropy (nats)", highest=0.37),

@@ -14,7 +14,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from scipy import ndimage
 
 from nnunetv2_spinesegdiff.diffusion.sampler import Sampled
-from nnunetv2_spinesegdiff.inference import predictor as predictor_module
+from nnunetv2_spinesegdiff.inference import map_predictor
 from nnunetv2_spinesegdiff.inference.mirrored import Predicted
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
@@ -118,7 +118,7 @@ def test_every_voxel_of_a_map_lies_where_the_scan_has_it(
     scan, spots = _scan_with_spots()
     (tmp_path / "scans").mkdir()
     sitk.WriteImage(scan, str(tmp_path / "scans" / "a_0000.nii.gz"))
-    monkeypatch.setattr(predictor_module, "predict_mirrored", _unsure_where_bright)
+    monkeypatch.setattr(map_predictor, "predict_mirrored", _unsure_where_bright)
     model = make_model(reader=reader, axes=axes, transpose=transpose)
     found = predicted(ours(model), tmp_path / "scans", tmp_path / "out")
 
@@ -188,7 +188,7 @@ def test_maps_over_folds_are_their_mean_or_what_they_say_together_where_that_is_
         if temperatures:
             predictor.calibration = Calibration(temperatures, {})
         logits = predictor.predict_logits_from_preprocessed_data(scan)
-        maps.append((predictor._current.uncertainty, predictor._current.stage1))
+        maps.append((predictor.maps.uncertainty, predictor.maps.stage1))
     p = temperature_scaled(logits.float().softmax(0).numpy(), np.array(temperatures or [1.0] * 4), False)
     together = -p * np.log(p)
     mean = (maps[0][0] + maps[1][0]) / 2

@@ -63,8 +63,8 @@ def test_folds_of_an_ensemble_of_masks_are_averaged_and_no_entropy_is_mixed_in(m
         settings = PredictionSettings(save_uncertainty=True)
         predictor = model.predictor(SpineSegDiffPredictor, folds, settings=settings)
         predictor.predict_logits_from_preprocessed_data(image)
-        maps.append(predictor._current.uncertainty)
-        assert predictor._current.stage1 is None
+        maps.append(predictor.maps.uncertainty)
+        assert predictor.maps.stage1 is None
     np.testing.assert_allclose(maps[2], (maps[0] + maps[1]) / 2, atol=1e-6)
 
 
