@@ -6,12 +6,12 @@ for Lumbar Spine MRI Segmentation, MIDL 2025.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from .columns import rows_of
 from .findings import FINDINGS
 from .group_tests import (
     ALPHA,
@@ -57,7 +57,7 @@ LEVEL_COLUMNS = (
 def patient_means(scores: pd.DataFrame, unit: str) -> pd.DataFrame:
     """Dice of every patient and structure (or level), the mean over the patient's cases.
 
-    T1w and T2w scans of a patient are two looks at one spine: as two patients they would make every p-value
+    T1w and T2w scans of a patient show the same spine: counted as two patients they would make every p-value
     too small. A case without Dice (NaN: the structure is in neither mask) is not in the mean; a patient
     without any has no row.
 
@@ -88,31 +88,21 @@ def patient_tests(
         `significant` says that it is at most 0.05.
     """
     means = patient_means(scores, "structure")
-    structures = list(dict.fromkeys(scores["structure"]))
     rows = []
-    for key, system in _systems(scores):
-        mine = means[(means["system"] == key["system"]) & (means["data"] == key["data"])]
+    for name, cases in scores.groupby(SYSTEM, sort=False):
         for finding in _names(findings):
-            for structure in structures:
-                of_patients = _with_finding(
-                    mine[mine["structure"] == structure], findings[finding], ["patient"]
+            for structure in scores["structure"].unique():
+                of_patients, of_cases = (
+                    _with_finding(table[table["structure"] == structure], findings[finding], ["patient"])
+                    for table in (rows_of(means, name), cases)
                 )
                 present, absent = _groups(of_patients)
                 test = welch(present, absent, fewest)
                 if mixed and not test["reason"]:
-                    cases = system[(system["structure"] == structure) & system["dice"].notna()]
-                    test = _mixed_or(test, _with_finding(cases, findings[finding], ["patient"]))
-                effect = dict(zip(("hedges_g", "g_low", "g_high"), hedges_g(present, absent), strict=True))
-                rows.append(
-                    {
-                        **key,
-                        "finding": finding,
-                        "structure": structure,
-                        **_described(of_patients),
-                        **effect,
-                        **test,
-                    }
-                )
+                    test = _mixed_or(test, of_cases.dropna(subset=["there", "dice"]))
+                row = {**dict(zip(SYSTEM, name, strict=True)), "finding": finding, "structure": structure}
+                row |= dict(zip(("hedges_g", "g_low", "g_high"), hedges_g(present, absent), strict=True))
+                rows.append({**row, **_described(of_patients), **test})
     return _as_family(rows, PATHOLOGY_COLUMNS)
 
 
@@ -132,16 +122,15 @@ def level_tests(level_scores: pd.DataFrame, findings: pd.DataFrame, fewest: int 
     Returns:
         `LEVEL_COLUMNS`.
     """
-    means = patient_means(level_scores, "level")
     rows = []
-    for key, mine in _systems(means):
+    for name, means in patient_means(level_scores, "level").groupby(SYSTEM, sort=False):
         for finding in _names(findings):
-            discs = _with_finding(mine, findings[finding], ["patient", "level"])
-            with_, without = (_of(discs, there) for there in (True, False))
-            counts = with_["patient"].nunique(), without["patient"].nunique()
-            patients = dict(zip(("patients_present", "patients_absent"), counts, strict=True))
-            test = _test_discs(discs.dropna(subset=["there"]), counts, fewest)
-            rows.append({**key, "finding": finding, **_described(discs), **patients, **test})
+            discs = _with_finding(means, findings[finding], ["patient", "level"])
+            known = discs.dropna(subset=["there"])
+            counts = tuple(known.loc[known["there"] == there, "patient"].nunique() for there in (True, False))
+            row = {**dict(zip(SYSTEM, name, strict=True)), "finding": finding}
+            row |= dict(zip(("patients_present", "patients_absent"), counts, strict=True))
+            rows.append({**row, **_described(discs), **_test_discs(known, counts, fewest)})
     return _as_family(rows, LEVEL_COLUMNS)
 
 
@@ -166,37 +155,25 @@ def _names(findings: pd.DataFrame) -> list[str]:
     return [name for name in FINDINGS if name in findings]
 
 
-def _systems(table: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
-    for key, rows in table.groupby(SYSTEM, sort=False):
-        yield dict(zip(SYSTEM, key, strict=True)), rows
-
-
 def _with_finding(rows: pd.DataFrame, finding: pd.Series, on: list[str]) -> pd.DataFrame:
     """`rows` and whether the finding is `there`; missing where that is unknown or `on` is not graded."""
     return rows.merge(finding.rename("there"), how="left", left_on=on, right_index=True)
 
 
-def _of(rows: pd.DataFrame, there: bool) -> pd.DataFrame:
-    return rows[(rows["there"] == there).fillna(False).astype(bool)]
-
-
 def _groups(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    present, absent = (_of(rows, there)["dice"].to_numpy(float) for there in (True, False))
+    known = rows.dropna(subset=["there"])
+    present, absent = (known.loc[known["there"] == there, "dice"].to_numpy(float) for there in (True, False))
     return present, absent
 
 
 def _described(rows: pd.DataFrame) -> dict[str, float]:
-    groups = dict(zip(("present", "absent"), _groups(rows), strict=True))
-    described: dict[str, float] = {name: len(group) for name, group in groups.items()}
-    described["unknown"] = int(rows["there"].isna().sum())
-    for name, group in groups.items():
-        described[f"mean_{name}"] = group.mean() if len(group) else np.nan
-        described[f"sd_{name}"] = group.std(ddof=1) if len(group) > 1 else np.nan
+    described: dict[str, float] = {"unknown": int(rows["there"].isna().sum())}
+    for name, group in zip(("present", "absent"), map(pd.Series, _groups(rows)), strict=True):
+        described |= {name: len(group), f"mean_{name}": group.mean(), f"sd_{name}": group.std()}
     return described
 
 
 def _mixed_or(otherwise: dict[str, Any], cases: pd.DataFrame) -> dict[str, Any]:
-    cases = cases.dropna(subset=["there"])
     contrasts = pd.get_dummies(cases["contrast"], drop_first=True).to_numpy(float)
     try:
         return mixed_model(
@@ -210,7 +187,7 @@ def _mixed_or(otherwise: dict[str, Any], cases: pd.DataFrame) -> dict[str, Any]:
 
 
 def _test_discs(discs: pd.DataFrame, patients: tuple[int, int], fewest: int) -> dict[str, Any]:
-    # Two discs of one patient are no two patients.
+    # Two discs of one patient do not count as two patients.
     if reason := too_few(*patients, fewest) or why_no_test(*_groups(discs), 2):
         return no_test(reason)
     measured = discs["dice"].to_numpy(float), discs["there"].to_numpy(bool), discs["patient"].tolist()
@@ -222,9 +199,7 @@ def _test_discs(discs: pd.DataFrame, patients: tuple[int, int], fewest: int) -> 
 
 
 def _as_family(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> pd.DataFrame:
-    table = pd.DataFrame(
-        rows, columns=[name for name in columns if name not in ("p_corrected", "significant")]
-    )
+    table = pd.DataFrame(rows, columns=list(columns))
     table["p_corrected"] = corrected(table["p"].to_numpy(float))
     table["significant"] = table["p_corrected"] <= ALPHA
-    return table[list(columns)]
+    return table

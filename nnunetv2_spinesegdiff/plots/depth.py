@@ -13,7 +13,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.transforms import ScaledTranslation
 from scipy import stats
 
-from .style import IN_PRINT, MARKERS, WIDTH_MM, looks_of, new_figure, save_figure, spelled
+from ..text import spelled
+from .style import IN_PRINT, MARKERS, WIDTH_MM, draw_grid, looks_of, new_figure, save_figure
 
 LEVEL = 0.95
 LOG_FROM = 20
@@ -75,8 +76,7 @@ def draw_depth(scores: pd.DataFrame, path: Path, seconds: Mapping[int, float] | 
         axis.set_xlim(-0.003 * depths[-1], depths[-1] * 1.15 + 1)
         axis.set_xticks(depths, [str(depth) for depth in depths])
         axis.set_xlabel("depth T (square-root scale)")
-        axis.grid(color="0.9", linewidth=0.5)
-        axis.set_axisbelow(True)
+        draw_grid(axis)
     save_figure(figure, path)
 
 

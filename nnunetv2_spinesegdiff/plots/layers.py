@@ -1,9 +1,9 @@
-"""What lies over a slice: fills, outlines, heatmaps. Arrays are (H, W), the first row at the top."""
+"""A slice, and fills, outlines and heatmaps over it. Arrays are (H, W), the first row at the top."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,6 +17,17 @@ SHOWN_FROM, OPAQUE_FROM = 0.02, 0.1
 """Entropy in nats (or variance) below which a heatmap is transparent, and from which it is opaque."""
 
 
+def draw_slice(axis: Axes, image: np.ndarray, aspect: float | Literal["auto"]) -> None:
+    """The intensities in grey, from their 0.5th to their 99th percentile.
+
+    Args:
+        aspect: mm between rows over mm between columns.
+    """
+    low, high = np.percentile(image, (0.5, 99))
+    axis.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=aspect)
+    axis.set(xticks=[], yticks=[])
+
+
 def filled(mask: np.ndarray, structures: Structures, alpha: float = 0.55) -> np.ndarray:
     """Label map (H, W) to RGBA (H, W, 4), transparent outside; of two structures the later is seen."""
     picture = np.zeros((*mask.shape, 4))
@@ -26,28 +37,25 @@ def filled(mask: np.ndarray, structures: Structures, alpha: float = 0.55) -> np.
 
 
 def tinted(colour: str) -> str:
-    """A colour half way to white."""
+    """A color half way to white."""
     red, green, blue = ((1 + part) / 2 for part in to_rgb(colour))
     return to_hex((red, green, blue))
 
 
-def draw_heatmap(axis: Axes, uncertainty: np.ndarray, highest: float, aspect: float) -> Any:
-    """The heatmap over what is drawn there, as opaque as `opacity` states.
+def draw_heatmap(axis: Axes, uncertainty: np.ndarray, highest: float, aspect: float | Literal["auto"]) -> Any:
+    """The heatmap over what is drawn there, transparent below `SHOWN_FROM`, nearly opaque from `OPAQUE_FROM`.
+
+    The opacity rises linearly in between: a step would show noise as dots.
 
     Args:
         uncertainty: 0 to `highest`.
         aspect: mm between rows over mm between columns.
 
     Returns:
-        what a colour bar is made of.
+        What a color bar is made of.
     """
-    alpha = opacity(uncertainty)
+    alpha = 0.85 * np.clip((uncertainty - SHOWN_FROM) / (OPAQUE_FROM - SHOWN_FROM), 0, 1)
     return axis.imshow(uncertainty, cmap="inferno", vmin=0, vmax=highest, aspect=aspect, alpha=alpha)
-
-
-def opacity(uncertainty: np.ndarray) -> np.ndarray:
-    """0 below `SHOWN_FROM`, rising to 0.85 at `OPAQUE_FROM`: an edge would turn noise into dots."""
-    return 0.85 * np.clip((uncertainty - SHOWN_FROM) / (OPAQUE_FROM - SHOWN_FROM), 0, 1)
 
 
 def draw_contour(
@@ -56,7 +64,7 @@ def draw_contour(
     """The outline of a bool array (H, W), closed where it meets the picture's edge.
 
     Args:
-        level: where between the centres of the last pixel inside (1) and the first one outside (0).
+        level: position between the centers of the last pixel inside (1) and the first one outside (0).
         width: of the line, in points.
     """
     if not inside.any():

@@ -10,7 +10,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from .style import IN_PRINT, WIDTH_MM, new_figure, panels, save_figure, spelled, wrapped
+from ..text import spelled
+from .style import IN_PRINT, WIDTH_MM, draw_grid, new_figure, panels, save_figure, wrapped
 
 LOOKS: dict[str, dict[str, Any]] = {
     "T1w": {"marker": "o", "markerfacecolor": "#0072b2", "markeredgecolor": "#0072b2"},
@@ -81,5 +82,4 @@ def _draw_structure(axis: Axes, pairs: pd.DataFrame) -> None:
     mean = f"mean difference {difference.mean():+.3f}"
     axis.set_title(f"{spelled(pairs['structure'].iloc[0])}\n{shares}\n{mean}", fontsize=7.5)
     axis.set(xlim=limits, ylim=limits, aspect="equal")
-    axis.grid(color="0.9", linewidth=0.5)
-    axis.set_axisbelow(True)
+    draw_grid(axis)

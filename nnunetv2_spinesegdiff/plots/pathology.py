@@ -10,9 +10,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from ..text import p_statement
+from ..text import p_statement, spelled
 from .boxes import draw_box
-from .style import IN_PRINT, WIDTH_MM, new_figure, panels, save_figure, spelled, wrapped
+from .style import IN_PRINT, WIDTH_MM, draw_grid, new_figure, panels, save_figure, wrapped
 
 WITH, WITHOUT = {"colour": "#d55e00", "hatch": "////"}, {"colour": "#56b4e9", "hatch": ""}
 """Apart in grey, too: the darker one is hatched."""
@@ -63,8 +63,7 @@ def draw_pathology(groups: pd.DataFrame, tests: pd.DataFrame, path: Path, title:
         lines.append(max(text.count("\n") + 1 for text in texts))
         axis.set_ylim(lowest - 0.05 * (1 - lowest) - 0.01, 1.01)
         axis.set_ylabel("Dice")
-        axis.grid(axis="y", color="0.9", linewidth=0.5)
-        axis.set_axisbelow(True)
+        draw_grid(axis, "y")
     for place, (axis, finding) in enumerate(zip(axes, findings, strict=True)):
         first = place // columns * columns
         above = max(lines[first : first + columns])  # the same for all titles of a row

@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from ..uncertainty.temperature import Reliability
-from .style import COLOURS, save_png
+from .style import COLOURS, new_figure, save_png
 
 
 def draw_reliability(diagrams: Mapping[str, Reliability], path: Path) -> None:
-    """Accuracy over confidence, a curve a system, and a histogram of confidences beneath. Written as PNG,
+    """Draw accuracy over confidence, one curve per system, and a histogram of confidences. Written as PNG,
     whole or not at all.
 
     Args:
         diagrams: system name to its diagram, at most six. The legend gives the expected calibration
             error (ECE).
     """
-    figure = Figure(figsize=(4.4, 6.1), dpi=150, layout="compressed")
-    FigureCanvasAgg(figure)
+    figure = new_figure(112, 155, "compressed", dpi=150)
     curves, histogram = figure.subplots(2, sharex=True, height_ratios=(4, 1))
     curves.plot([0, 1], [0, 1], color="0.6", linewidth=1, label="right as often as confident")
     looks = zip(COLOURS, "osD^vP", ("-", "--", "-.") * 2, strict=True)

@@ -10,8 +10,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
+from ..text import spelled
 from .boxes import draw_box
-from .style import IN_PRINT, WIDTH_MM, looks_of, new_figure, panels, save_figure, spelled, wrapped
+from .style import IN_PRINT, WIDTH_MM, draw_grid, looks_of, new_figure, panels, save_figure, wrapped
 
 NAME_MM = 38
 ROW_MM = 7.5
@@ -80,6 +81,5 @@ def _draw_structure(
             mean=True,
         )
         axis.text(1.03, place, str(len(values)), transform=beside, fontsize=7, va="center")
-    axis.grid(axis="x", color="0.9", linewidth=0.5)
-    axis.set_axisbelow(True)
+    draw_grid(axis, "x")
     axis.tick_params(axis="y", length=0)

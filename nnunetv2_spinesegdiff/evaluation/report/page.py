@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import pandas as pd
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A table's cell that is sorted by another value than what it shows; None comes last."""
-
-    text: str
-    value: float | None
 
 
 @dataclass(frozen=True)
@@ -22,22 +14,21 @@ class Table:
     """A table that a reader can sort.
 
     Attributes:
-        frame: a row a line; `Cell`, numbers, bools or text. An index with a name, or of text, is shown.
+        frame: of `Cell`, numbers or text; its index is not shown. Integers are shown as they are, other
+            numbers with four significant digits.
         caption: above it.
-        digits: decimals by column; numbers of other columns are shown with four significant digits.
         folded: shown only when a reader opens it.
     """
 
     kind: ClassVar[str] = "table"
     frame: pd.DataFrame
     caption: str
-    digits: Mapping[str, int] = field(default_factory=dict)
     folded: bool = False
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image that travels inside the page.
+    """An image inside the page.
 
     Attributes:
         content: of a PNG or JPEG file.
@@ -45,7 +36,6 @@ class Picture:
         width, height: in pixels.
     """
 
-    kind: ClassVar[str] = "picture"
     content: bytes
     alt: str
     width: int
@@ -54,7 +44,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture with title and caption; without picture the caption says why there is none."""
+    """A picture with title and caption; if there is no picture, the caption states why."""
 
     kind: ClassVar[str] = "figure"
     title: str
@@ -93,9 +83,9 @@ class CaseCard:
 
     Attributes:
         name, facts: its heading, and a line beneath.
-        pictures: by title; none where there are none, `remarks` say why.
-        remarks: what a reader of the pictures must know.
-        scores: a row a system, a column a structure.
+        pictures: by title; if there are none, `remarks` state why.
+        remarks: on the pictures.
+        scores: one row per system, one column per structure.
     """
 
     kind: ClassVar[str] = "case"
@@ -106,7 +96,7 @@ class CaseCard:
     scores: Table
 
 
-Block = Table | Picture | Figure | Listing | Legend | CaseCard
+Block = Table | Figure | Listing | Legend | CaseCard
 
 
 @dataclass(frozen=True)
@@ -115,7 +105,7 @@ class Section:
 
     Attributes:
         text: paragraphs.
-        warnings: paragraphs that nobody may miss.
+        warnings: paragraphs that stand out.
         blocks: what follows, in order.
     """
 
@@ -123,3 +113,13 @@ class Section:
     text: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     blocks: tuple[Block, ...] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """Title, a summary in a few sentences, and the sections."""
+
+    title: str
+    summary: Sequence[str]
+    sections: Sequence[Section]
+    footer: str

@@ -257,4 +257,4 @@ def test_distances_that_one_of_two_lacks_are_counted(tmp_path, dataset, masks):
     assert evaluate(tmp_path, dataset, masks, "--metric", "hd95_mm") == 0
     table = pd.read_csv(tmp_path / "out" / "tables" / "comparisons.csv").set_index("structure")
     assert table["not_compared"].to_dict() == {"spinal_canal": 0, "vertebrae": 0, "ivd": 1}
-    assert "That favours a system" in (tmp_path / "out" / "tables" / "comparisons.md").read_text()
+    assert "That favors a system" in (tmp_path / "out" / "tables" / "comparisons.md").read_text()
