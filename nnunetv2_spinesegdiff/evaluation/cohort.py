@@ -104,13 +104,15 @@ def finding_counts(gradings: Gradings) -> pd.DataFrame:
     rows = []
     for finding in (name for name in TABLE_3 if name in patients):
         count, total = int(patients[finding].sum()), int(patients[finding].notna().sum())
+        percent = 100 * count / total if total else np.nan
         discs = gradings.discs[finding]
-        percent = f"{100 * count / total:.2f}%" if total else "n/a"
         rows.append(
             {
                 "finding": finding,
-                **_share(count, total),
-                "patients": Cell(f"{count} ({percent})", count),
+                "count": count,
+                "total": total,
+                "percent": percent,
+                "patients": Cell(f"{count} ({percent:.2f}%)" if total else f"{count} (n/a)", count),
                 "unknown": len(patients) - total,
                 "discs": int(discs.sum()),
                 "graded_discs": int(discs.notna().sum()),
@@ -177,13 +179,8 @@ def series_shares(series: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def _shares(entries: pd.Series) -> pd.DataFrame:
-    counts = entries.value_counts()
-    rows = [{"item": str(item), **_share(int(count), len(entries))} for item, count in counts.items()]
-    return pd.DataFrame(rows, columns=["item", "count", "total", "percent"])
-
-
-def _share(count: int, total: int) -> dict[str, float]:
-    return {"count": count, "total": total, "percent": 100 * count / total if total else np.nan}
+    counts = entries.astype(str).value_counts().rename_axis("item").reset_index(name="count")
+    return counts.assign(total=len(entries), percent=100 * counts["count"] / len(entries))
 
 
 def fold_balance(folds: list[Fold], gradings: Gradings) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Drawings of segmentations and of their scores. The one room that imports matplotlib."""
+"""Drawings of segmentations and of their scores. No other folder imports matplotlib."""
 
 from .cases import CaseRow, draw_cases
 from .depth import draw_depth

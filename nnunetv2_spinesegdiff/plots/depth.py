@@ -18,28 +18,24 @@ from .style import IN_PRINT, MARKERS, WIDTH_MM, draw_grid, looks_of, new_figure,
 
 LEVEL = 0.95
 LOG_FROM = 20
-"""How many times the shortest prediction the longest takes where seconds are drawn on a logarithmic scale."""
+"""Ratio of the longest to the shortest prediction above which seconds have a logarithmic scale."""
 
 
 @rc_context(IN_PRINT)
 def draw_depth(scores: pd.DataFrame, path: Path, seconds: Mapping[int, float] | None = None) -> None:
-    """Mean Dice of every structure against T with its interval, and beside it what a case takes.
+    """Draw the mean Dice of every structure against T with its interval, and the seconds per case.
 
     T has a square-root scale, on which 0 and all depths of the paper have room. Cases whose Dice is NaN do
     not count. Written as PNG and as PDF, both or none.
 
     Args:
-        scores: `depth` (T, a whole number from 0), `structure`, `dice` (0 to 1 or NaN): a row a case of each.
+        scores: `depth` (T, a whole number from 0), `structure`, `dice` (0 to 1 or NaN, at least one known),
+            one row per case of each.
         path: of the PNG.
-        seconds: a case at depth T, where known; without any there is no panel of them.
-
-    Raises:
-        ValueError: there are no scores.
+        seconds: per case at depth T, where known; without any there is no panel of them.
     """
     looks = looks_of(scores["structure"].unique())
     scores = scores[scores["dice"].notna()]
-    if scores.empty:
-        raise ValueError("no scores to draw")
     depths = np.sort(scores["depth"].unique())
     known = {depth: value for depth, value in sorted((seconds or {}).items()) if depth in depths}
     figure = new_figure(WIDTH_MM if known else 0.6 * WIDTH_MM, 75, "constrained")
@@ -81,13 +77,13 @@ def draw_depth(scores: pd.DataFrame, path: Path, seconds: Mapping[int, float] | 
 
 
 def means(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean Dice and its 95 % interval (Student's t, every case counted as independent), a row a depth.
+    """Mean Dice and its 95 % interval (Student's t, every case counted as independent), one row per depth.
 
     Args:
         scores: `depth`, `dice` (0 to 1).
 
     Returns:
-        `mean`, `low`, `high` by depth; `low` and `high` are the mean where there is but one case.
+        `mean`, `low`, `high` by depth; `low` and `high` are the mean of a single case.
     """
     table = scores.groupby("depth")["dice"].agg(["mean", "sem", "count"])
     half = stats.t.ppf((1 + LEVEL) / 2, (table["count"] - 1).clip(lower=1)) * table["sem"].fillna(0)

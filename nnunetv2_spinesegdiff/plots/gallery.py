@@ -15,8 +15,7 @@ from matplotlib.figure import Figure
 
 from ..uncertainty.confidence import Structures
 from . import layers
-from .layers import draw_contour, draw_letters, draw_slice
-from .style import looks_of
+from .layers import LIGHT_BLUE, draw_letters, draw_outlines, draw_slice
 
 SIZE = 320
 """Pixels of a picture's longer side."""
@@ -57,11 +56,9 @@ def draw_mask(
         letters: of the patient's directions, at top, bottom, left and right.
     """
     figure, axis = _slice(image, spacing)
-    for name, (colour, line) in looks_of(structures).items():
-        if label is not None:
-            draw_contour(axis, np.isin(label, structures[name]), "white", "-", level=0.5, width=0.5)
-        # Just inside the structure, so that neighbours do not cover each other's outline.
-        draw_contour(axis, np.isin(mask, structures[name]), colour, line, level=0.9, width=1.2)
+    if label is not None:
+        draw_outlines(axis, label, structures, 0.5, "white")
+    draw_outlines(axis, mask, structures, 1.2)
     draw_letters(axis, letters)
     return _drawing(figure)
 
@@ -79,8 +76,7 @@ def draw_heatmap(
     """
     figure, axis = _slice(image, spacing)
     layers.draw_heatmap(axis, heatmap, HIGHEST, "auto")
-    for labels in structures.values():
-        draw_contour(axis, np.isin(mask, labels), "#56b4e9", "-", level=0.5, width=0.5)
+    draw_outlines(axis, mask, structures, 0.5, LIGHT_BLUE)
     return _drawing(figure)
 
 

@@ -13,6 +13,8 @@ from matplotlib.patheffects import withStroke
 from ..uncertainty.confidence import Structures, structure_mask
 from .style import LineStyle, looks_of
 
+LIGHT_BLUE = "#56b4e9"
+"""Not a color of the heatmap."""
 SHOWN_FROM, OPAQUE_FROM = 0.02, 0.1
 """Entropy in nats (or variance) below which a heatmap is transparent, and from which it is opaque."""
 
@@ -56,6 +58,24 @@ def draw_heatmap(axis: Axes, uncertainty: np.ndarray, highest: float, aspect: fl
     """
     alpha = 0.85 * np.clip((uncertainty - SHOWN_FROM) / (OPAQUE_FROM - SHOWN_FROM), 0, 1)
     return axis.imshow(uncertainty, cmap="inferno", vmin=0, vmax=highest, aspect=aspect, alpha=alpha)
+
+
+def draw_outlines(
+    axis: Axes, mask: np.ndarray, structures: Structures, width: float, colour: str | None = None
+) -> None:
+    """The outline of every structure of a label map.
+
+    Args:
+        width: of the lines, in points.
+        colour: of lines on the edge of the structures; None for their own colors and line styles, just inside
+            the structures, so that neighbors do not cover each other's outline.
+    """
+    for name, (own, line) in looks_of(structures).items():
+        inside = structure_mask(mask, structures[name])
+        if colour is None:
+            draw_contour(axis, inside, own, line, level=0.9, width=width)
+        else:
+            draw_contour(axis, inside, colour, "-", level=0.5, width=width)
 
 
 def draw_contour(

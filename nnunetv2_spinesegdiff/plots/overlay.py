@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from ..text import spelled
-from ..uncertainty.confidence import Structures, structure_mask
-from .layers import draw_contour, draw_heatmap, draw_letters, draw_slice
+from ..uncertainty.confidence import Structures
+from .layers import LIGHT_BLUE, draw_heatmap, draw_letters, draw_outlines, draw_slice
 from .style import looks_of, new_figure, save_png
 
 
@@ -50,20 +50,15 @@ def draw_overlay(
         draw_slice(axis, image, aspect)
         draw_letters(axis, letters)
     heat = draw_heatmap(axes[1], entropy, highest, aspect)
-    looks = looks_of(structures)
-    for name, labels in structures.items():
-        inside = structure_mask(mask, labels)
-        # Just inside the structure, so that neighbours do not cover each other's outline.
-        draw_contour(axes[0], inside, *looks[name], level=0.9, width=1.5)
-        # Some structures have colors of the heatmap; light blue is not one of them.
-        draw_contour(axes[1], inside, "#56b4e9", "-", level=0.5, width=0.5)
+    draw_outlines(axes[0], mask, structures, 1.5)
+    draw_outlines(axes[1], mask, structures, 0.5, LIGHT_BLUE)
     axes[0].set_title("mask", fontsize=10)
     axes[1].set_title("uncertainty (mask outlined in light blue)", fontsize=10)
     figure.suptitle(case, fontsize=11, parse_math=False)  # a "$" in a name is one
     figure.colorbar(heat, ax=axes[1], shrink=0.8, label=f"{measure}, 0 to {highest:.2g}")
     lines = [
         Line2D([], [], color=colour, linestyle=line, linewidth=2, label=spelled(name))
-        for name, (colour, line) in looks.items()
+        for name, (colour, line) in looks_of(structures).items()
     ]
     figure.legend(handles=lines, loc="outside lower center", ncols=min(len(lines), 6), frameon=False)
     save_png(figure, path)

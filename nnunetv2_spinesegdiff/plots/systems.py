@@ -17,31 +17,27 @@ from .style import IN_PRINT, WIDTH_MM, draw_grid, looks_of, new_figure, panels, 
 NAME_MM = 38
 ROW_MM = 7.5
 FEW = 40
-"""Up to so many cases every one is a point; of more, a box and its outliers tell enough."""
+"""Up to so many cases every one is a point; of more, only outliers are."""
 
 
 @rc_context(IN_PRINT)
 def draw_systems(
     scores: pd.DataFrame, systems: Sequence[str], path: Path, controls: Collection[str] = ()
 ) -> None:
-    """A panel a structure, a box a system, from the first at the top; beside each, how many cases it shows.
+    """Draw one panel per structure and in it one box per system, from top to bottom, with the number of
+    cases.
 
-    White diamonds are means. Cases whose Dice is NaN are not shown, nor counted. Written as PNG and as PDF,
-    both or none.
+    White diamonds are means. Cases whose Dice is NaN are neither shown nor counted. Written as PNG and as
+    PDF, both or none.
 
     Args:
-        scores: `system`, `structure`, `dice` (0 to 1 or NaN): a row a case of each.
-        systems: to draw, in their order.
+        scores: `system`, `structure`, `dice` (0 to 1 or NaN, at least one known), one row per case of each.
+        systems: in their order.
         path: of the PNG.
         controls: those of `systems` that are hatched.
-
-    Raises:
-        ValueError: there are no scores of these systems.
     """
     structures = scores["structure"].unique()
-    scores = scores[scores["system"].isin(systems) & scores["dice"].notna()]
-    if scores.empty:
-        raise ValueError("no scores of these systems to draw")
+    scores = scores[scores["dice"].notna()]
     columns = 2 if len(structures) == 4 else 3
     rows = -(-len(structures) // columns)
     has_controls = any(name in controls for name in systems)

@@ -27,8 +27,8 @@ def full_row(shape: tuple[int, int] = (40, 20), **changes: Any) -> CaseRow:
 
 
 def share_of(picture: np.ndarray, color: str) -> float:
-    """Share of the pixels that show a label's color over white (an image of ones is drawn white)."""
-    shown = 0.55 * np.array(to_rgb(color)) + 0.45
+    """Share of the pixels that show a label's color over black (a constant image is drawn black)."""
+    shown = 0.55 * np.array(to_rgb(color))
     return float((np.abs(picture[..., :3] - shown).max(-1) < 0.02).mean())
 
 

@@ -9,13 +9,8 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from nnunetv2_spinesegdiff.plots.gallery import (
-    SIZE,
-    draw_heatmap,
-    draw_mask,
-    heat_colours,
-    structure_looks,
-)
+from nnunetv2_spinesegdiff.plots.gallery import SIZE, draw_heatmap, draw_mask, heat_colours
+from nnunetv2_spinesegdiff.plots.style import looks_of
 from nnunetv2_spinesegdiff.uncertainty.confidence import Structures
 
 STRUCTURES: Structures = {"canal": 1, "spine": (2, 3), "absent": 9}
@@ -33,7 +28,7 @@ def like(picture: np.ndarray, colour: str) -> int:
 
 
 def test_structures_are_outlined_in_their_colors_and_absent_ones_not():
-    looks = structure_looks(STRUCTURES)
+    looks = looks_of(STRUCTURES)
     drawn = pixels(draw_mask(IMAGE, MASK, (1, 1), STRUCTURES))
     assert like(drawn, looks["canal"][0]) > 300
     assert like(drawn, looks["spine"][0]) > 300

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ... import __version__
 from ...errors import UserError
 from ..columns import rows_of
 from .evaluation_folder import (
@@ -24,6 +21,7 @@ from .evaluation_folder import (
     write_evaluation,
 )
 from .patients import CaseOrigin, Patients
+from .provenance import versions
 from .scoring import Work, score_all
 from .sources import READABLE, Case, Source, check_together
 from .tables import write_tables
@@ -101,7 +99,7 @@ def run_evaluation(sources: Sequence[Source], choices: Choices, command: str) ->
         level_scores=pd.DataFrame(levels, columns=list(LEVEL_COLUMNS)),
         left_out=tuple(left_out),
         notes=_notes(sources, case_table, unnumbered),
-        made_with=_made_with(command),
+        made_with={"command": command, **versions()},
     )
     write_tables(evaluation, choices.title, choices.metric, choices.against, choices.transposed)
     write_evaluation(evaluation)
@@ -178,13 +176,3 @@ def _notes(sources: Sequence[Source], cases: pd.DataFrame, unnumbered: Mapping[s
             f"Systems differ in the number of their cases ({each}); differences are over common cases."
         )
     return tuple(notes)
-
-
-def _made_with(command: str) -> dict[str, str]:
-    packages = ("nnunetv2", "torch", "monai", "scipy", "statsmodels", "SimpleITK")
-    return {
-        "command": command,
-        "spinesegdiff": __version__,
-        "python": ".".join(map(str, sys.version_info[:3])),
-        **{name: version(name) for name in packages},
-    }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import pandas as pd
 
@@ -20,7 +19,6 @@ class Table:
         folded: shown only when a reader opens it.
     """
 
-    kind: ClassVar[str] = "table"
     frame: pd.DataFrame
     caption: str
     folded: bool = False
@@ -46,7 +44,6 @@ class Picture:
 class Figure:
     """A picture with title and caption; if there is no picture, the caption states why."""
 
-    kind: ClassVar[str] = "figure"
     title: str
     caption: str
     picture: Picture | None
@@ -60,7 +57,6 @@ class Listing:
         folded: shown only when a reader opens it.
     """
 
-    kind: ClassVar[str] = "listing"
     title: str
     lines: tuple[str, ...]
     code: bool = False
@@ -72,7 +68,6 @@ class Legend:
     """What colours mean: name, colour (#rrggbb), and CSS's name of the line ("solid", "dashed", "dotted") or
     "filled" for an area."""
 
-    kind: ClassVar[str] = "legend"
     title: str
     entries: tuple[tuple[str, str, str], ...]
 
@@ -88,7 +83,6 @@ class CaseCard:
         scores: one row per system, one column per structure.
     """
 
-    kind: ClassVar[str] = "case"
     name: str
     facts: str
     pictures: Mapping[str, Picture]

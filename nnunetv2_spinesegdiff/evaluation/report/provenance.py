@@ -7,7 +7,6 @@ import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import pandas as pd
 
@@ -52,24 +51,32 @@ def provenance_section(evaluation: Evaluation, commands: Sequence[str], places: 
     return Section("What was run", tuple(text), blocks=tuple(blocks))
 
 
-def versions_table(made_with: Mapping[str, Any]) -> Table:
-    """Versions that the evaluation recorded and those of the report; nothing is imported for it."""
-    here = {"spinesegdiff": __version__, "python": platform.python_version()}
-    here |= {name: _version(name) for name in PACKAGES}
-    names = [*here, *(name for name in made_with if name not in here)]
-    columns = {
-        "Package": names,
-        "Evaluation": [str(made_with.get(name, MISSING)) for name in names],
-        "Report": [here.get(name, MISSING) for name in names],
-    }
-    return Table(pd.DataFrame(columns), "Versions")
+def versions() -> dict[str, str]:
+    """Versions of Python and of all packages that make an evaluation; none is imported."""
+    found = {"spinesegdiff": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def versions_table(made_with: Mapping[str, str]) -> Table:
+    """Versions that the evaluation recorded and those of the report."""
+    here = versions()
+    rows = [(name, made_with.get(name, MISSING), here.get(name, MISSING)) for name in here | made_with]
+    return Table(pd.DataFrame(rows, columns=["Package", "Evaluation", "Report"]), "Versions")
 
 
 def settings_table(systems: Sequence[System], places: Places) -> Table | None:
     """One row per setting, one column per system; None where nothing is known."""
     known = {}
     for system in systems:
-        settings = _flat(places.hidden_in(system.settings or {}))
+        # Nested settings get dotted names.
+        nested = pd.json_normalize(places.hidden_in(system.settings or {})).to_dict("records")
+        values = nested[0] if nested else {}
+        settings = {str(name): v if isinstance(v, str) else json.dumps(v) for name, v in values.items()}
         if system.seconds_a_case is not None:
             settings["seconds a case"] = f"{system.seconds_a_case:.3g}"
         if settings:
@@ -109,21 +116,3 @@ def files_table(cases: pd.DataFrame, places: Places) -> Table:
             counts = ", ".join(f"{count} in {folder}" for folder, count in folders.items()) or "none"
             rows.append({"System": label_of(name), "Files": kind, "From": counts})
     return Table(pd.DataFrame(rows), "Files that were read", folded=True)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, str]:
-    """Nested settings with dotted names."""
-    flat: dict[str, str] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{above}{name}.")
-        else:
-            flat[f"{above}{name}"] = value if isinstance(value, str) else json.dumps(value)
-    return flat

@@ -69,13 +69,12 @@ def score_all(works: Sequence[Work], num_processes: int) -> Iterator[Scored]:
     Raises:
         UserError: a worker was killed.
     """
-    with tqdm(total=len(works), desc="Scoring", unit="case", disable=None) as bar:
-        for scored in _score_all(works, num_processes):
-            bar.update()
-            yield scored
+    yield from tqdm(
+        _in_processes(works, num_processes), total=len(works), desc="Scoring", unit="case", disable=None
+    )
 
 
-def _score_all(works: Sequence[Work], num_processes: int) -> Iterator[Scored]:
+def _in_processes(works: Sequence[Work], num_processes: int) -> Iterator[Scored]:
     # The first case loads libraries; the time of the second one is an estimate for the others.
     seconds = 0.0
     for work in works[:2]:

@@ -40,7 +40,7 @@ def findings(folder: Path, systems: tuple[str, ...] = ("refined",)) -> Pathology
         [(name, "", s) for name in systems for s in STRUCTURES], columns=["system", "data", "structure"]
     )
     tests = tests.assign(finding="Modic changes", p_corrected=0.3, significant=False, test="Welch's t-test")
-    tests = tests.reindex(columns=list(PATHOLOGY_COLUMNS)).fillna({"reason": "", "fit": ""})
+    tests = tests.assign(reason="", fit="").reindex(columns=list(PATHOLOGY_COLUMNS))
     return Pathology(folder / "pathology", tests, values, settings={"tests": 7})
 
 
