@@ -32,11 +32,11 @@ class Overview:
     """SPIDER's overview.csv.
 
     Attributes:
-        series: a row a series: `patient` (text), `sequence` (of `SEQUENCES`), and those of `ABOUT_PATIENTS`,
-            `ABOUT_SERIES` and `SPACING_COLUMNS` that the table has, as text without blanks around it, ""
-            where missing.
+        series: one row per series: `patient` (text), `sequence` (of `SEQUENCES`), and those of
+            `ABOUT_PATIENTS`, `ABOUT_SERIES` and `SPACING_COLUMNS` that the table has, as text without blanks
+            around it, "" where missing.
         missing: columns of those that it lacks.
-        not_series: names that are no name of a series.
+        not_series: names that are not of a series.
         stray_blanks: column to the number of entries that had blanks around them.
     """
 
@@ -50,7 +50,7 @@ def overview_of(table: pd.DataFrame, source: str) -> Overview:
     """Series from the table; names of columns are matched whatever their case.
 
     Args:
-        table: a row a series, named like `12_t1` or `136_t2_SPACE.mha`.
+        table: one row per series, named like `12_t1` or `136_t2_SPACE.mha`.
         source: what messages call the table.
 
     Raises:
@@ -122,7 +122,7 @@ def finding_counts(gradings: Gradings) -> pd.DataFrame:
 
 
 def contrast_counts(series: pd.DataFrame) -> pd.DataFrame:
-    """Series (`count`) and `patients`, a row a sequence and a row a data set of the paper (`item`).
+    """Series (`count`) and `patients`, one row per sequence and one row per data set of the paper (`item`).
 
     T1w is every t1 series; T2w every t2 series, and t2_SPACE of the patients without t2; T1w+T2w both.
     """
@@ -134,7 +134,7 @@ def contrast_counts(series: pd.DataFrame) -> pd.DataFrame:
 
 
 def spacing_ranges(series: pd.DataFrame) -> pd.DataFrame:
-    """Range and median of the spacings in mm, a row a kind of spacing and sequence (and "all").
+    """Range and median of the spacings in mm, one row per kind of spacing and sequence (and "all").
 
     Columns `spacing`, `sequence`, `known` and `missing` (numbers of series), `low`, `median`, `high`. An
     entry that is blank or cannot be read is missing: a slice thickness does not replace a distance between

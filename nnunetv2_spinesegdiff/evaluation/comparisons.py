@@ -67,12 +67,16 @@ def compare(
                 counts = (len(differences), dropped)
                 rows.append([*a, *b, structure, metric, *counts, *_test(differences, seed)])
     made = pd.DataFrame(rows, columns=list(COLUMNS[: COLUMNS.index("p") + 1]))
-    tested = made["p"].notna()
-    made["p_corrected"] = np.nan
-    if tested.any():
-        made.loc[tested, "p_corrected"] = multipletests(made.loc[tested, "p"], method="holm")[1]
+    made["p_corrected"] = corrected(made["p"], "holm")
     made["significant"] = made["p_corrected"] < ALPHA
     return made
+
+
+def corrected(p: pd.Series, method: str) -> pd.Series:
+    """Adjust the p-values of a family by a method of statsmodels; NaN, a test that was not made, stays."""
+    made = p.dropna().astype(float)
+    adjusted = multipletests(made, method=method)[1] if len(made) else []
+    return pd.Series(adjusted, index=made.index, dtype=float).reindex(p.index)
 
 
 def not_compared_note(comparisons: pd.DataFrame) -> str:

@@ -1,7 +1,8 @@
 """Which findings the radiological gradings report, disc by disc and patient by patient.
 
-The table is SPIDER's `radiological_gradings.csv` (doi:10.5281/zenodo.10159290): a row a disc, 0 for a finding
-that is absent, above 0 for one that is present (the type of Modic changes), and a Pfirrmann grade of 1 to 5.
+The table is SPIDER's `radiological_gradings.csv` (doi:10.5281/zenodo.10159290): one row per disc, 0 for a
+finding that is absent, above 0 for one that is present (the type of Modic changes), and a Pfirrmann grade of
+1 to 5.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ class Gradings:
     """Findings of all graded discs.
 
     Attributes:
-        discs: a row a disc in the order of the table: `patient` (text), `level` (Int64, SPIDER's "IVD label":
-            1 is L5/S1, counted towards the head; missing throughout where the table has no such column), and
-            a nullable boolean column for each of `FINDINGS` and `ENDPLATES` that the table grades: True,
-            False, or missing where the disc was not graded. `ENDPLATES` is there where upper and lower ones
-            are graded; it is missing where one of them is and the other is not present.
+        discs: one row per disc in the order of the table: `patient` (text), `level` (Int64, SPIDER's "IVD
+            label": 1 is L5/S1, counted towards the head; missing throughout where the table has no such
+            column), and a nullable boolean column for each of `FINDINGS` and `ENDPLATES` that the table
+            grades: True, False, or missing where the disc was not graded. `ENDPLATES` is there where upper
+            and lower ones are graded; it is missing where one of them is and the other is not present.
         missing: columns of SPIDER that the table lacks.
     """
 
@@ -59,7 +60,7 @@ class Gradings:
 
     @property
     def by_patient(self) -> pd.DataFrame:
-        """Findings at any level, a row a patient (the index, text), nullable boolean columns.
+        """Findings at any level, one row per patient (the index, text), nullable boolean columns.
 
         A finding is present where any disc has it, unknown where no disc was graded for it, and else absent:
         absent at the discs that were graded, as for patients whose upper discs have no row at all.
@@ -74,7 +75,7 @@ class Gradings:
         return discs.astype({"level": "int64"}).set_index(["patient", "level"])
 
     def incomplete(self) -> pd.DataFrame:
-        """A row a finding (the index) with missing grades.
+        """One row per finding (the index) with missing grades.
 
         Columns: `discs` without a grade; patients who are `unknown` for it; patients who count as `absent`
         though some of their discs have no grade.
@@ -98,13 +99,13 @@ def gradings_of(table: pd.DataFrame, source: str, pfirrmann: int = 4) -> Grading
     Blank cells are discs that were not graded. Names of columns are matched whatever their case.
 
     Args:
-        table: a row a disc, text or numbers.
+        table: one row per disc, text or numbers.
         source: what messages call the table; rows are counted as lines below one line of names.
         pfirrmann: a disc of this grade or a higher one is degenerated, 2 to 5.
 
     Raises:
         UserError: no column `Patient`, no row, no finding at all, a row without patient or with an entry that
-            is no grade, a disc in two rows, or a `pfirrmann` that tells no discs apart.
+            is not a grade, a disc in two rows, or a `pfirrmann` that does not divide discs.
     """
     if not GRADES[0] < pfirrmann <= GRADES[1]:
         raise UserError(f"no Pfirrmann grade to divide discs by: {pfirrmann}; give one of 2 to 5")

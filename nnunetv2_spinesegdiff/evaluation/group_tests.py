@@ -57,8 +57,8 @@ def welch(present: np.ndarray, absent: np.ndarray, fewest: int = FEWEST) -> dict
         warnings.simplefilter("ignore", RuntimeWarning)
         result = stats.ttest_ind(present, absent, equal_var=False)
         low, high = result.confidence_interval(1 - ALPHA)
-    values = (WELCH, present.mean() - absent.mean(), low, high, result.statistic, result.df, result.pvalue)
-    return _row(*values, "", "")
+    difference = present.mean() - absent.mean()
+    return _row(WELCH, difference, low, high, result.statistic, result.df, result.pvalue, "", "")
 
 
 def hedges_g(present: np.ndarray, absent: np.ndarray) -> tuple[float, float, float]:
@@ -154,24 +154,11 @@ def no_test(reason: str) -> dict[str, Any]:
     return {**dict.fromkeys(TEST_COLUMNS, np.nan), "test": "", "fit": "", "reason": reason}
 
 
-def corrected(p: np.ndarray) -> np.ndarray:
-    """Benjamini and Hochberg's adjusted p-values of a family; NaN, a test that was not made, is not in it.
-
-    Args:
-        p: (n,) in [0, 1] or NaN.
-    """
-    adjusted = np.full(len(p), np.nan)
-    made = ~np.isnan(p)
-    if made.any():
-        adjusted[made] = stats.false_discovery_control(p[made], method="bh")
-    return adjusted
-
-
 def _design(present: np.ndarray, covariates: np.ndarray | None = None) -> np.ndarray:
     columns = [np.ones(len(present)), np.asarray(present, dtype=float)]
     design = np.column_stack(columns if covariates is None else [*columns, covariates])
     if np.linalg.matrix_rank(design) < design.shape[1]:
-        raise FitError("the finding cannot be told from the contrast")
+        raise FitError("the finding cannot be distinguished from the contrast")
     return design
 
 
@@ -183,6 +170,4 @@ def _from_coefficient(test: str, estimate: float, error: float, df: int, fit: st
 
 
 def _row(*values: Any) -> dict[str, Any]:
-    """Values of `TEST_COLUMNS`, numbers as Python's own."""
-    plain = (value.item() if isinstance(value, np.generic) else value for value in values)
-    return dict(zip(TEST_COLUMNS, plain, strict=True))
+    return dict(zip(TEST_COLUMNS, values, strict=True))

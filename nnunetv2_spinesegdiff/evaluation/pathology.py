@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from .columns import rows_of
+from .comparisons import corrected
 from .findings import FINDINGS
 from .group_tests import (
     ALPHA,
@@ -20,7 +21,6 @@ from .group_tests import (
     WELCH,
     FitError,
     clustered_least_squares,
-    corrected,
     hedges_g,
     mixed_model,
     no_test,
@@ -42,7 +42,7 @@ PATHOLOGY_COLUMNS = (
     *TEST_COLUMNS,
     *("p_corrected", "significant"),
 )
-"""A row a system, finding and structure; `unknown` patients have scores but no grade of this finding."""
+"""One row per system, finding and structure; `unknown` patients have scores but no grade of this finding."""
 LEVEL_COLUMNS = (
     *("system", "data", "finding"),
     *GROUP_COLUMNS,
@@ -50,7 +50,7 @@ LEVEL_COLUMNS = (
     *TEST_COLUMNS,
     *("p_corrected", "significant"),
 )
-"""A row a system and finding; `GROUP_COLUMNS` are about discs here, and `patients_present` and
+"""One row per system and finding; `GROUP_COLUMNS` are about discs here, and `patients_present` and
 `patients_absent` count whose they are: a patient can be in both."""
 
 
@@ -76,16 +76,17 @@ def patient_tests(
 
     Without `mixed`, Welch's t-test on `patient_means`. With it, `group_tests.mixed_model` of all cases, with
     the contrast where there are several; where it cannot be fitted or relied on, the row holds Welch's test
-    and its `fit` says why. Groups, means and effect sizes are those of `patient_means` in both ways.
+    and its `fit` states why. Groups, means and effect sizes are those of `patient_means` in both ways.
 
     Args:
-        scores: `system`, `data`, `patient`, `contrast`, `structure` and `dice`, a row a case and structure.
+        scores: `system`, `data`, `patient`, `contrast`, `structure` and `dice`, one row per case and
+            structure.
         findings: nullable boolean columns, indexed by patient.
         fewest: patients in each group of a test, at least 2.
 
     Returns:
         `PATHOLOGY_COLUMNS`. `p_corrected` is Benjamini and Hochberg's over all rows with a test,
-        `significant` says that it is at most 0.05.
+        `significant` where it is at most 0.05.
     """
     means = patient_means(scores, "structure")
     rows = []
@@ -111,11 +112,11 @@ def level_tests(level_scores: pd.DataFrame, findings: pd.DataFrame, fewest: int 
 
     Discs of a patient are alike, so this is `group_tests.mixed_model` with the patient as random effect, on
     the mean of each disc over the patient's cases; where it cannot be relied on, `clustered_least_squares`,
-    and `fit` says why. It is not adjusted for the level: findings that are commoner at the lowest discs stand
-    for what is harder there, too.
+    and `fit` states why. It is not adjusted for the level: findings that are more common at the lowest discs
+    include what is harder there.
 
     Args:
-        level_scores: `system`, `data`, `patient`, `level` and `dice`, a row a case and disc.
+        level_scores: `system`, `data`, `patient`, `level` and `dice`, one row per case and disc.
         findings: nullable boolean columns, indexed by patient and level.
         fewest: patients with such a disc, and with one of the others, at least 2.
 
@@ -135,7 +136,7 @@ def level_tests(level_scores: pd.DataFrame, findings: pd.DataFrame, fewest: int 
 
 
 def with_findings(means: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
-    """`patient_means` of structures with a column a finding: the values behind `patient_tests`, for plots."""
+    """Add one column per finding to `patient_means` of structures: the values behind `patient_tests`."""
     names = _names(findings)
     return means.merge(findings[names], how="left", left_on="patient", right_index=True)
 
@@ -143,8 +144,8 @@ def with_findings(means: pd.DataFrame, findings: pd.DataFrame) -> pd.DataFrame:
 def small_groups(table: pd.DataFrame, below: int = 10) -> dict[str, int]:
     """Findings with a Welch's test of a group of few patients, and the size of the smallest one.
 
-    Welch's p-values are too small then, above all where Dice is skewed: of 6 against 74 patients it errs
-    twice as often as it says.
+    Welch's p-values are then too small, above all where Dice is skewed: of 6 against 74 patients its error
+    rate is twice the nominal one.
     """
     tested = table[table["test"] == WELCH]
     smallest = tested[["present", "absent"]].min(axis=1).groupby(tested["finding"], sort=False).min()
@@ -200,6 +201,6 @@ def _test_discs(discs: pd.DataFrame, patients: tuple[int, int], fewest: int) -> 
 
 def _as_family(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=list(columns))
-    table["p_corrected"] = corrected(table["p"].to_numpy(float))
+    table["p_corrected"] = corrected(table["p"], "fdr_bh")
     table["significant"] = table["p_corrected"] <= ALPHA
     return table

@@ -66,7 +66,7 @@ def draw_box(
 
 
 def jitter(number: int, width: float) -> np.ndarray:
-    """Offsets (number,) within half a `width` to either side, neighbours far apart, always the same.
+    """Offsets (number,) within half a `width` to either side, neighbors far apart, always the same.
 
     The golden ratio's multiples modulo one fill an interval evenly however many are taken.
     """

@@ -29,7 +29,7 @@ class CaseRow:
     """One case of `draw_cases`, every array (H, W) with the picture's first row at the top.
 
     Attributes:
-        title: beside the row.
+        title: to the left of the row.
         image: intensities.
         masks: column title to label map, in the order of the columns; None gives a grey panel.
         uncertainty: heatmap, 0 to the highest value of its measure; None gives a grey panel.

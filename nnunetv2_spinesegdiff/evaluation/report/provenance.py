@@ -65,7 +65,7 @@ def versions() -> dict[str, str]:
 def versions_table(made_with: Mapping[str, str]) -> Table:
     """Versions that the evaluation recorded and those of the report."""
     here = versions()
-    rows = [(name, made_with.get(name, MISSING), here.get(name, MISSING)) for name in here | made_with]
+    rows = [(name, made_with.get(name, MISSING), here.get(name, MISSING)) for name in {**here, **made_with}]
     return Table(pd.DataFrame(rows, columns=["Package", "Evaluation", "Report"]), "Versions")
 
 

@@ -16,7 +16,7 @@ from nnunetv2_spinesegdiff.evaluation.pathology import PATHOLOGY_COLUMNS
 from nnunetv2_spinesegdiff.evaluation.report import case_figures, findings_figure, score_figures
 from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import System, write_evaluation
 from nnunetv2_spinesegdiff.evaluation.report.figures import run_figures
-from nnunetv2_spinesegdiff.evaluation.report.figures_folder import Figures
+from nnunetv2_spinesegdiff.evaluation.report.figures_folder import FigureEntry, Figures
 from nnunetv2_spinesegdiff.evaluation.report.findings_figure import findings_figures
 from nnunetv2_spinesegdiff.evaluation.report.pathology import Pathology, write_pathology
 
@@ -175,8 +175,10 @@ def test_two_systems_with_findings_have_a_figure_each(tmp_path, shown):
     pathology = findings(tmp_path, ("refined", "stage 1", "another"))
     pathology.values.loc[pathology.values["system"] == "stage 1", "dice"] = np.nan
     first, note, last = findings_figures(pathology, tmp_path / "figures")
-    assert [entry.path.name for entry in (first, last)] == ["findings_1.png", "findings_3.png"]
-    assert note.startswith("Findings, stage 1: left out")
+    assert isinstance(first, FigureEntry)
+    assert isinstance(last, FigureEntry)
+    assert (first.path.name, last.path.name) == ("findings_1.png", "findings_3.png")
+    assert str(note).startswith("Findings, stage 1: left out")
     assert "8 patients" in first.caption
     assert "Welch's t-test; p corrected after Benjamini and Hochberg over 7 tests" in first.caption
 
@@ -189,6 +191,7 @@ def test_only_tested_findings_of_graded_patients_are_drawn(tmp_path, monkeypatch
     pathology.values["Disc bulging"] = True
     tests = pathology.table.assign(test="", reason="no patients with it, at least 5 are needed")
     (entry,) = findings_figures(replace(pathology, table=tests), tmp_path)
+    assert isinstance(entry, FigureEntry)
     ((groups, shown, path, title),) = drawn
     assert (path.name, title) == ("findings.png", "refined")
     assert len(groups) == len(pathology.values) - 1

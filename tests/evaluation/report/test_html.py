@@ -53,6 +53,6 @@ def test_a_column_of_values_and_missing_cells_is_numeric():
     texts = ["0.91 ± 0.03", "n/a", "n/a", "n/a", "", "0.5", f"{MINUS}3", "n/a (0)"]
     assert [cell.text for cell in made.cells] == texts
     assert [is_missing(cell) for cell in made.cells] == [False, True, True, True, True, False, False, True]
-    for texts in (("1", "2"), (1, "a"), ("n/a", None), ("0.91 ± 0.03", "0.5")):
-        assert not column(*texts).numeric, "texts are not parsed"
+    for values in (("1", "2"), (1, "a"), ("n/a", None), ("0.91 ± 0.03", "0.5")):
+        assert not column(*values).numeric, "texts are not parsed"
     assert columns_of(pd.DataFrame({"a": []}))[0].cells == ()

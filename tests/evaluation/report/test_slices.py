@@ -42,7 +42,7 @@ def volume(tmp_path) -> tuple[dict[str, np.ndarray], dict[str, Path]]:
     """A case of five sagittal slices, most of which is labeled in the fourth."""
     rng = np.random.default_rng(0)
     label = (rng.random((5, 12, 10)) < np.array([0.1, 0.2, 0.3, 0.9, 0.4])[:, None, None]).astype(np.uint8)
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "label": label,
         "image": rng.random((5, 12, 10)).astype(np.float32),
         "prediction": np.roll(label, 1, 1),
