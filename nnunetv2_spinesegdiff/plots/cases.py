@@ -31,8 +31,8 @@ class CaseRow:
     Attributes:
         title: to the left of the row.
         image: intensities.
-        masks: column title to label map, in the order of the columns; None gives a grey panel.
-        uncertainty: heatmap, 0 to the highest value of its measure; None gives a grey panel.
+        masks: column title to label map, in the order of the columns; None gives a gray panel.
+        uncertainty: heatmap, 0 to the highest value of its measure; None gives a gray panel.
         spacing: mm between rows, and between columns.
         dice: column title to a Dice, written into its panel.
     """
@@ -117,9 +117,9 @@ def _draw_mask(row: CaseRow, axis: Axes, title: str, labels: Structures) -> None
         return
     draw_slice(axis, row.image, row.aspect)
     axis.imshow(filled(mask, labels), aspect=row.aspect)
-    for name, (colour, line) in looks_of(labels).items():
-        # Lighter than the fill, so that outlines are visible in grey, too.
-        draw_contour(axis, structure_mask(mask, labels[name]), tinted(colour), line, level=0.9, width=0.5)
+    for name, (color, line) in looks_of(labels).items():
+        # Lighter than the fill, so that outlines are visible in gray, too.
+        draw_contour(axis, structure_mask(mask, labels[name]), tinted(color), line, level=0.9, width=0.5)
     if title in row.dice:
         text = axis.text(0.03, 0.02, f"{row.dice[title]:.2f}", transform=axis.transAxes, fontsize=7)
         text.set(color="white", ha="left", va="bottom")
@@ -127,7 +127,7 @@ def _draw_mask(row: CaseRow, axis: Axes, title: str, labels: Structures) -> None
 
 
 def _draw_nothing(row: CaseRow, axis: Axes) -> None:
-    """A grey panel of the row's shape."""
+    """A gray panel of the row's shape."""
     axis.imshow(np.full(row.image.shape, 0.8), cmap="gray", vmin=0, vmax=1, aspect=row.aspect)
     axis.set(xticks=[], yticks=[])
     axis.text(0.5, 0.5, "none", transform=axis.transAxes, fontsize=7, color="0.3", ha="center", va="center")

@@ -41,7 +41,7 @@ def draw_depth(scores: pd.DataFrame, path: Path, seconds: Mapping[int, float] | 
     figure = new_figure(WIDTH_MM if known else 0.6 * WIDTH_MM, 75, "constrained")
     axes = figure.subplots(1, 2 if known else 1, squeeze=False, width_ratios=(3, 2) if known else None)[0]
     ends = []
-    for number, (structure, (colour, line)) in enumerate(looks.items()):
+    for number, (structure, (color, line)) in enumerate(looks.items()):
         table = means(scores[scores["structure"] == structure])
         if table.empty:
             continue
@@ -52,7 +52,7 @@ def draw_depth(scores: pd.DataFrame, path: Path, seconds: Mapping[int, float] | 
             table.index,
             table["mean"],
             [table["mean"] - table["low"], table["high"] - table["mean"]],
-            color=colour,
+            color=color,
             linestyle=line,
             marker=MARKERS[number % len(MARKERS)],
             markersize=4,

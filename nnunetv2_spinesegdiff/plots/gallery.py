@@ -80,7 +80,7 @@ def draw_heatmap(
     return _drawing(figure)
 
 
-def heat_colours(values: Sequence[float]) -> list[str]:
+def heat_colors(values: Sequence[float]) -> list[str]:
     """The colors (#rrggbb) of heatmaps for values from 0 to 1/e."""
     return [to_hex(matplotlib.colormaps["inferno"](value / HIGHEST)) for value in values]
 

@@ -20,7 +20,7 @@ SHOWN_FROM, OPAQUE_FROM = 0.02, 0.1
 
 
 def draw_slice(axis: Axes, image: np.ndarray, aspect: float | Literal["auto"]) -> None:
-    """The intensities in grey, from their 0.5th to their 99th percentile.
+    """The intensities in gray, from their 0.5th to their 99th percentile.
 
     Args:
         aspect: mm between rows over mm between columns.
@@ -33,14 +33,14 @@ def draw_slice(axis: Axes, image: np.ndarray, aspect: float | Literal["auto"]) -
 def filled(mask: np.ndarray, structures: Structures, alpha: float = 0.55) -> np.ndarray:
     """Label map (H, W) to RGBA (H, W, 4), transparent outside; of two structures the later is seen."""
     picture = np.zeros((*mask.shape, 4))
-    for name, (colour, _) in looks_of(structures).items():
-        picture[structure_mask(mask, structures[name])] = [*to_rgb(colour), alpha]
+    for name, (color, _) in looks_of(structures).items():
+        picture[structure_mask(mask, structures[name])] = [*to_rgb(color), alpha]
     return picture
 
 
-def tinted(colour: str) -> str:
+def tinted(color: str) -> str:
     """A color half way to white."""
-    red, green, blue = ((1 + part) / 2 for part in to_rgb(colour))
+    red, green, blue = ((1 + part) / 2 for part in to_rgb(color))
     return to_hex((red, green, blue))
 
 
@@ -61,25 +61,25 @@ def draw_heatmap(axis: Axes, uncertainty: np.ndarray, highest: float, aspect: fl
 
 
 def draw_outlines(
-    axis: Axes, mask: np.ndarray, structures: Structures, width: float, colour: str | None = None
+    axis: Axes, mask: np.ndarray, structures: Structures, width: float, color: str | None = None
 ) -> None:
     """The outline of every structure of a label map.
 
     Args:
         width: of the lines, in points.
-        colour: of lines on the edge of the structures; None for their own colors and line styles, just inside
+        color: of lines on the edge of the structures; None for their own colors and line styles, just inside
             the structures, so that neighbors do not cover each other's outline.
     """
     for name, (own, line) in looks_of(structures).items():
         inside = structure_mask(mask, structures[name])
-        if colour is None:
+        if color is None:
             draw_contour(axis, inside, own, line, level=0.9, width=width)
         else:
-            draw_contour(axis, inside, colour, "-", level=0.5, width=width)
+            draw_contour(axis, inside, color, "-", level=0.5, width=width)
 
 
 def draw_contour(
-    axis: Axes, inside: np.ndarray, colour: str, line: LineStyle, level: float, width: float
+    axis: Axes, inside: np.ndarray, color: str, line: LineStyle, level: float, width: float
 ) -> None:
     """The outline of a bool array (H, W), closed where it meets the picture's edge.
 
@@ -92,7 +92,7 @@ def draw_contour(
     rows, columns = (np.arange(-1, size + 1) for size in inside.shape)
     view = axis.get_xlim(), axis.get_ylim()
     padded = np.pad(inside.astype(float), 1)
-    axis.contour(columns, rows, padded, [level], colors=[colour], linestyles=[line], linewidths=width)
+    axis.contour(columns, rows, padded, [level], colors=[color], linestyles=[line], linewidths=width)
     axis.set(xlim=view[0], ylim=view[1])
 
 

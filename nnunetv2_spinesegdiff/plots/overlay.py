@@ -57,8 +57,8 @@ def draw_overlay(
     figure.suptitle(case, fontsize=11, parse_math=False)  # a "$" in a name is one
     figure.colorbar(heat, ax=axes[1], shrink=0.8, label=f"{measure}, 0 to {highest:.2g}")
     lines = [
-        Line2D([], [], color=colour, linestyle=line, linewidth=2, label=spelled(name))
-        for name, (colour, line) in looks_of(structures).items()
+        Line2D([], [], color=color, linestyle=line, linewidth=2, label=spelled(name))
+        for name, (color, line) in looks_of(structures).items()
     ]
     figure.legend(handles=lines, loc="outside lower center", ncols=min(len(lines), 6), frameon=False)
     save_png(figure, path)

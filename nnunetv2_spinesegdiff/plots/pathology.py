@@ -15,9 +15,9 @@ from ..text import p_statement, spelled
 from .boxes import draw_box
 from .style import IN_PRINT, WIDTH_MM, draw_grid, new_figure, panels, save_figure, wrapped
 
-WITH: dict[str, Any] = {"colour": "#d55e00", "hatch": "////", "marker": "^"}
-WITHOUT: dict[str, Any] = {"colour": "#56b4e9", "hatch": "", "marker": "o"}
-"""Different in grey, too: the darker one is hatched."""
+WITH: dict[str, Any] = {"color": "#d55e00", "hatch": "////", "marker": "^"}
+WITHOUT: dict[str, Any] = {"color": "#56b4e9", "hatch": "", "marker": "o"}
+"""Different in gray, too: the darker one is hatched."""
 PAIR_MM = 22
 """For the two boxes of a structure, so that the p above them has room. With more of them than fit
 the figure grows beyond the page's width."""
@@ -63,7 +63,7 @@ def draw_pathology(groups: pd.DataFrame, tests: pd.DataFrame, path: Path, title:
         above = max(lines[first : first + columns])  # the same for all titles of a row
         axis.set_title(wrapped(str(finding), 60), fontweight="bold", pad=4 + 9 * above)
     boxes = [
-        Patch(facecolor=look["colour"], hatch=look["hatch"], edgecolor="black", alpha=0.75, label=label)
+        Patch(facecolor=look["color"], hatch=look["hatch"], edgecolor="black", alpha=0.75, label=label)
         for look, label in ((WITH, "with the finding"), (WITHOUT, "without it"))
     ]
     figure.legend(handles=boxes, loc="outside lower center", ncols=2, frameon=False)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from ..files import written_whole
 
-COLOURS = ("#0072b2", "#009e73", "#d55e00", "#cc79a7", "#f0e442", "#56b4e9")
+COLORS = ("#0072b2", "#009e73", "#d55e00", "#cc79a7", "#f0e442", "#56b4e9")
 """Okabe and Ito's, which color-blind people can distinguish; the first three are the paper's: blue canal,
 green vertebrae, red discs."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -84,12 +84,12 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 def looks_of(names: Iterable[str]) -> dict[str, tuple[str, LineStyle]]:
     """Color and line style of each name, repeated only after all combinations."""
-    looks = ((colour, line) for line in cycle(LINES) for colour in COLOURS)
+    looks = ((color, line) for line in cycle(LINES) for color in COLORS)
     return dict(zip(names, looks, strict=False))
 
 
 def draw_grid(axis: Axes, which: Literal["both", "x", "y"] = "both") -> None:
-    """Draw thin grey lines behind everything else."""
+    """Draw thin gray lines behind everything else."""
     axis.grid(axis=which, color="0.9", linewidth=0.5)
     axis.set_axisbelow(True)
 

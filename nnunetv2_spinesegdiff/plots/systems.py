@@ -46,8 +46,8 @@ def draw_systems(
     looks = looks_of(structures)
     lowest = scores["dice"].min()
     for axis, structure in zip(axes, structures, strict=True):
-        colour, _ = looks[structure]
-        _draw_structure(axis, scores[scores["structure"] == structure], systems, controls, colour)
+        color, _ = looks[structure]
+        _draw_structure(axis, scores[scores["structure"] == structure], systems, controls, color)
         axis.set(title=spelled(structure), xlabel="Dice", xlim=(lowest - 0.05 * (1 - lowest) - 0.005, 1.01))
     names = [wrapped(name, NAME_MM) for name in systems]
     for axis in axes[::columns]:
@@ -60,7 +60,7 @@ def draw_systems(
 
 
 def _draw_structure(
-    axis: Axes, scores: pd.DataFrame, systems: Sequence[str], controls: Collection[str], colour: str
+    axis: Axes, scores: pd.DataFrame, systems: Sequence[str], controls: Collection[str], color: str
 ) -> None:
     beside = axis.get_yaxis_transform()
     axis.text(1.03, 1, "n", transform=axis.transAxes, fontsize=7, va="bottom")
@@ -70,7 +70,7 @@ def _draw_structure(
             axis,
             values,
             place,
-            colour,
+            color,
             hatch="////" if system in controls else "",
             orientation="horizontal",
             marker="o" if len(values) <= FEW else "",

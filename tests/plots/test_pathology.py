@@ -88,7 +88,7 @@ def test_untested_groups_have_a_reason(drawn, check_print, present):
 
 
 @pytest.mark.parametrize(("findings", "structures", "widest"), [(8, 3, 170), (1, 1, 170), (3, 10, 235)])
-def test_texts_above_neighbouring_pairs_do_not_touch(drawn, check_print, findings, structures, widest):
+def test_texts_above_neighboring_pairs_do_not_touch(drawn, check_print, findings, structures, widest):
     names = STRUCTURES if structures == 3 else [f"vertebra_L{i}" for i in range(structures)]
     table = groups({f"Finding {i}": 5 for i in range(findings)}, 200, names)
     table["dice"] = np.random.default_rng(0).beta(20, 2, len(table))

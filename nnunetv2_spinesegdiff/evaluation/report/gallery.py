@@ -32,15 +32,15 @@ def gallery_section(evaluation: Evaluation, chosen: System, number_of_cases: int
     shown = ranked[:number_of_cases]
     blocks: list[Block] = [_all_cases(evaluation, ranked)]
     if shown:
-        from ...plots.gallery import heat_colours  # matplotlib takes a second to load
+        from ...plots.gallery import heat_colors  # matplotlib takes a second to load
         from ...plots.style import looks_of
 
         looks = looks_of(evaluation.structures)
-        keys = tuple((spelled(name), colour, LINES[line]) for name, (colour, line) in looks.items())
-        heat = zip(HEAT, heat_colours(HEAT), strict=True)
+        keys = tuple((spelled(name), color, LINES[line]) for name, (color, line) in looks.items())
+        heat = zip(HEAT, heat_colors(HEAT), strict=True)
         blocks += [
             Legend("Outlines:", keys),
-            Legend("Uncertainty:", tuple((f"{value:.2f}", colour, "filled") for value, colour in heat)),
+            Legend("Uncertainty:", tuple((f"{value:.2f}", color, "filled") for value, color in heat)),
         ]
         cards = tqdm(shown, desc="Drawing cases", unit="case", disable=None)
         blocks += [_card(evaluation, case, chosen) for case in cards]

@@ -65,7 +65,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Legend:
-    """What colours mean: name, colour (#rrggbb), and CSS's name of the line ("solid", "dashed", "dotted") or
+    """What colors mean: name, color (#rrggbb), and CSS's name of the line ("solid", "dashed", "dotted") or
     "filled" for an area."""
 
     title: str

@@ -173,7 +173,7 @@ def test_discs_one_by_one(tmp_path, dataset, masks):
         numbers = np.where(truth == 3, 201, truth).astype(np.uint8)
         numbers[:, :, 7:] = np.where(truth[:, :, 7:] == 3, 202, numbers[:, :, 7:])
         fine = np.repeat(np.repeat(numbers, 2, axis=1), 2, axis=2)
-        # The first fine pixel's centre is a quarter of a coarse one before the coarse one's.
+        # The first fine pixel's center is a quarter of a coarse one before the coarse one's.
         spacing = (0.75, 0.375, 4.0)
         write_volume(fine, tmp_path / "spider" / f"{case}.mha", (3.0, -4.375, 5.1875), spacing=spacing)
     assert evaluate(tmp_path, dataset, masks, "--instances", str(tmp_path / "spider")) == 0

@@ -48,8 +48,8 @@ def test_the_worst_come_first(evaluation, number, place):
         outlines, heat = (block for block in made.blocks if isinstance(block, Legend))
         assert [name for name, _, _ in outlines.entries] == ["spinal canal", "vertebrae", "ivd"]
         assert [name for name, _, _ in heat.entries] == ["0.02", "0.10", "0.20", "0.30", "0.37"]
-        colours = [colour for _, colour, _ in (*outlines.entries, *heat.entries)]
-        assert all(re.fullmatch("#[0-9a-f]{6}", colour) for colour in colours)
+        colors = [color for _, color, _ in (*outlines.entries, *heat.entries)]
+        assert all(re.fullmatch("#[0-9a-f]{6}", color) for color in colors)
 
 
 def test_a_case_has_a_picture_of_everything_and_its_scores(evaluation):

@@ -101,14 +101,14 @@ def test_an_empty_label_shows_the_slice_with_most_of_a_mask(tmp_path, evaluation
 
 
 def test_pictures_without_a_patient_are_shown_as_they_are(tmp_path, evaluation):
-    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    gray = np.arange(12, dtype=np.uint8).reshape(3, 4)
     files: dict[str, Any] = {"uncertainty": None}
-    for name, array in (("image", np.stack([grey, grey * 0, grey * 2], -1)), ("label", grey % 3)):
+    for name, array in (("image", np.stack([gray, gray * 0, gray * 2], -1)), ("label", gray % 3)):
         files[name] = tmp_path / f"{name}.png"
         sitk.WriteImage(sitk.GetImageFromArray(array, isVector=array.ndim == 3), str(files[name]))
     made = read(evaluation, {**files, "prediction": files["label"]})
-    assert (made.image == grey).all(), "the mean of the channels"
-    assert (made.label == grey % 3).all()
+    assert (made.image == gray).all(), "the mean of the channels"
+    assert (made.label == gray % 3).all()
     assert made.view.letters == ("", "", "", "")
 
 
