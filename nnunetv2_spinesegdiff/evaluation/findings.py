@@ -54,11 +54,6 @@ class Gradings:
     missing: tuple[str, ...] = ()
 
     @property
-    def findings(self) -> tuple[str, ...]:
-        """Those of `FINDINGS` that the table grades."""
-        return tuple(name for name in FINDINGS if name in self.discs)
-
-    @property
     def by_patient(self) -> pd.DataFrame:
         """Findings at any level, one row per patient (the index, text), nullable boolean columns.
 

@@ -16,7 +16,7 @@ from matplotlib.patheffects import withStroke
 from ..text import spelled
 from ..uncertainty.confidence import Structures, structure_mask
 from .layers import draw_contour, draw_heatmap, draw_slice, filled, tinted
-from .style import IN_PRINT, WIDTH_MM, looks_of, new_figure, save_figure, save_png, wrapped
+from .style import IN_PRINT, WIDTH_MM, looks_of, new_figure, save_figure, wrapped
 
 LEAST_MM, MOST_MM = 17.5, 40.0
 """Of a panel and the gap next to it. With too many columns the figure grows beyond the page."""
@@ -64,9 +64,8 @@ def draw_cases(
     measure: str = "entropy (nats)",
     highest: float = 1 / np.e,
     heading: str = "uncertainty",
-    pdf: bool = False,
 ) -> None:
-    """Draw one row per case: slice, every mask over it, uncertainty. Written whole or not at all.
+    """Draw one row per case: slice, every mask over it, uncertainty. Written as PNG and as PDF, both or none.
 
     Masks are filled and outlined. The uncertainty has a column where any row has one.
 
@@ -77,7 +76,6 @@ def draw_cases(
         path: of the PNG.
         measure, highest: what the heatmap shows, and its largest possible value.
         heading: of its column.
-        pdf: also write the figure as PDF.
     """
     has_heat = any(row.uncertainty is not None for row in rows)
     columns = ["slice", *rows[0].masks, *([heading] if has_heat else [])]
@@ -107,7 +105,7 @@ def draw_cases(
         figure.colorbar(heat, ax=axes[:, -1], shrink=0.8 / len(rows) ** 0.5, label=measure)
     patches = [Patch(color=c, label=spelled(name)) for name, (c, _) in looks_of(labels).items()]
     figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 6), frameon=False)
-    (save_figure if pdf else save_png)(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_mask(row: CaseRow, axis: Axes, title: str, labels: Structures) -> None:

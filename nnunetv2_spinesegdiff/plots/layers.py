@@ -15,6 +15,8 @@ from .style import LineStyle, looks_of
 
 LIGHT_BLUE = "#56b4e9"
 """Not a color of the heatmap."""
+FILL = 0.55
+"""Opacity of the fill."""
 SHOWN_FROM, OPAQUE_FROM = 0.02, 0.1
 """Entropy in nats (or variance) below which a heatmap is transparent, and from which it is opaque."""
 
@@ -30,11 +32,11 @@ def draw_slice(axis: Axes, image: np.ndarray, aspect: float | Literal["auto"]) -
     axis.set(xticks=[], yticks=[])
 
 
-def filled(mask: np.ndarray, structures: Structures, alpha: float = 0.55) -> np.ndarray:
+def filled(mask: np.ndarray, structures: Structures) -> np.ndarray:
     """Label map (H, W) to RGBA (H, W, 4), transparent outside; of two structures the later is seen."""
     picture = np.zeros((*mask.shape, 4))
     for name, (color, _) in looks_of(structures).items():
-        picture[structure_mask(mask, structures[name])] = [*to_rgb(color), alpha]
+        picture[structure_mask(mask, structures[name])] = [*to_rgb(color), FILL]
     return picture
 
 

@@ -28,7 +28,7 @@ APART = 0.22
 
 
 @rc_context(IN_PRINT)
-def draw_pathology(groups: pd.DataFrame, tests: pd.DataFrame, path: Path, title: str = "") -> None:
+def draw_pathology(groups: pd.DataFrame, tests: pd.DataFrame, path: Path, title: str) -> None:
     """Draw one panel per finding with, for every structure, the patients with it next to those without.
 
     Every patient is a point. The number of patients is below each box, the corrected p above each pair: bold
@@ -47,7 +47,7 @@ def draw_pathology(groups: pd.DataFrame, tests: pd.DataFrame, path: Path, title:
     columns = int(np.clip(WIDTH_MM // (15 + PAIR_MM * len(structures)), 1, 3))
     rows = -(-len(findings) // columns)
     width = max(WIDTH_MM, 15 + PAIR_MM * len(structures))
-    figure = new_figure(width, rows * PANEL_MM + 10 + 6 * bool(title), "constrained")
+    figure = new_figure(width, rows * PANEL_MM + 16, "constrained")
     axes = panels(figure, len(findings), columns, sharey=True)
     lowest = groups["dice"].min()
     lines = []
@@ -67,8 +67,7 @@ def draw_pathology(groups: pd.DataFrame, tests: pd.DataFrame, path: Path, title:
         for look, label in ((WITH, "with the finding"), (WITHOUT, "without it"))
     ]
     figure.legend(handles=boxes, loc="outside lower center", ncols=2, frameon=False)
-    if title:
-        figure.suptitle(title, fontsize=9)
+    figure.suptitle(title, fontsize=9)
     save_figure(figure, path)
 
 

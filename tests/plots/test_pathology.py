@@ -64,7 +64,7 @@ def test_a_panel_a_finding_with_the_corrected_p_above_every_pair(drawn, check_pr
 def test_every_patient_is_a_point_and_groups_tell_their_size(drawn):
     table = groups({"Modic": 5})
     table.loc[(table["patient"] == "0") & (table["structure"] == "ivd"), "dice"] = np.nan
-    (axis,) = drawn(draw_pathology, table, table_of_tests(table, 0.5)).axes
+    (axis,) = drawn(draw_pathology, table, table_of_tests(table, 0.5), title="A").axes
     sizes = [label.get_text() for label in axis.get_xticklabels(minor=True)]
     assert sizes == ["n=5", "n=7", "n=5", "n=7", "n=4", "n=7"]
     assert [len(points.get_offsets()) for points in axis.collections] == [5, 7, 5, 7, 4, 7]
@@ -82,7 +82,7 @@ def test_every_patient_is_a_point_and_groups_tell_their_size(drawn):
 def test_untested_groups_have_a_reason(drawn, check_print, present):
     table = groups({"Modic": present, "Disc narrowing": 6})
     tests = table_of_tests(table, [np.nan] * 3 + [0.2] * 3, reason=["too few"] * 3 + [""] * 3)
-    figure = drawn(draw_pathology, table, tests)
+    figure = drawn(draw_pathology, table, tests, title="A")
     assert written(figure.axes[0]) == [("n/a\ntoo few", False)] * 3
     check_print(figure)
 
@@ -92,7 +92,7 @@ def test_texts_above_neighboring_pairs_do_not_touch(drawn, check_print, findings
     names = STRUCTURES if structures == 3 else [f"vertebra_L{i}" for i in range(structures)]
     table = groups({f"Finding {i}": 5 for i in range(findings)}, 200, names)
     table["dice"] = np.random.default_rng(0).beta(20, 2, len(table))
-    figure = drawn(draw_pathology, table, table_of_tests(table, 0.012))
+    figure = drawn(draw_pathology, table, table_of_tests(table, 0.012), title="A")
     for axis in figure.axes:
         boxes = [text.get_window_extent() for text in axis.texts]
         labels = [label.get_window_extent() for label in axis.get_xticklabels()]

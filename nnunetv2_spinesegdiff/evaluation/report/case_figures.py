@@ -60,7 +60,7 @@ def cases_figure(
     sampler = ((sure.settings if sure else None) or {}).get("sampler") or {}
     measure, highest = MEASURES.get(sampler.get("fusion", ""), ENTROPY)
     heading = "uncertainty" if sure is None or len(systems) == 1 else f"uncertainty, {sure.label}"
-    draw_cases(rows, evaluation.structures, path, measure=measure, highest=highest, heading=heading, pdf=True)
+    draw_cases(rows, evaluation.structures, path, measure=measure, highest=highest, heading=heading)
     worst_of = f" with the lowest mean Dice of {judge.label}, the worst first" if named is None else ""
     caption = (
         f"{counted(len(rows), 'case')}{worst_of}: a slice (of a volume the one with most of the truth), the "

@@ -8,16 +8,36 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import SimpleITK as sitk
 
 from ...errors import UserError
+from ...images.grid import Grid, check_same_grid
 from ...images.orientation import View, view_of
+from ...images.reading import read_image
 from ..columns import rows_of
 from .evaluation_folder import Evaluation, System
-from .volumes import Volume, read_volume
 
 
 class NoPicture(Exception):
     """Why something cannot be shown, in words for a reader of the report."""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A file of two or three axes.
+
+    Attributes:
+        image: as it was read.
+        values: (Z, Y, X); Z = 1 for a 2D file, color components averaged.
+        spacing: (z, y, x) in mm, 1 along the slices of a 2D file.
+        direction: ITK's cosines (3, 3) in LPS, column i along array axis 2 - i; None for a 2D file.
+    """
+
+    path: Path
+    image: sitk.Image
+    values: np.ndarray
+    spacing: tuple[float, ...]
+    direction: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -106,7 +126,7 @@ def _fitting(path: Path | None, what: str, truth: Volume) -> np.ndarray:
     if sizes[0] != sizes[1]:
         raise NoPicture(f"{what} has {sizes[0]} voxels, the label {sizes[1]}")
     try:
-        volume.check_on(truth)
+        check_same_grid(volume.path, volume.image, truth.path, truth.image)
     except UserError:
         raise NoPicture(f"{what} is not on the grid of the label") from None
     return volume.values
@@ -121,3 +141,21 @@ def _read(path: Path | None, what: str) -> Volume:
         return read_volume(path)
     except UserError:
         raise NoPicture(f"{what}, {path.name}, cannot be read") from None
+
+
+def read_volume(path: Path) -> Volume:
+    """Read a file of two or three axes.
+
+    Raises:
+        UserError: it is missing, cannot be read, or has more axes.
+    """
+    image = read_image(path, placed=False)
+    values, spacing = sitk.GetArrayFromImage(image), image.GetSpacing()[::-1]
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        values = values.mean(-1)
+    if image.GetDimension() == 2:
+        return Volume(path, image, values[None], (1.0, *spacing), None)
+    if image.GetDimension() > 3:
+        cause = f"has {image.GetDimension()} axes, pictures need 2 or 3"
+        raise UserError(path, cause, "save one file per channel")
+    return Volume(path, image, values, spacing, Grid.of(image).cosines)
