@@ -97,10 +97,12 @@ def _draw_seconds(axis: Axes, seconds: Mapping[int, float]) -> None:
         text = axis.annotate(f"{value:.3g}", (depth, value), (0, 5), textcoords="offset points", fontsize=7)
         text.set(ha="center", path_effects=[withStroke(linewidth=2, foreground="white")])
     if min(values) > 0 and max(values) > LOG_FROM * min(values):
-        axis.set(yscale="log", ylabel="seconds a case (logarithmic)", ylim=(min(values) / 2, max(values) * 3))
+        axis.set(
+            yscale="log", ylabel="seconds per case (logarithmic)", ylim=(min(values) / 2, max(values) * 3)
+        )
         axis.yaxis.set_major_formatter("{x:g}")
     else:
-        axis.set(ylabel="seconds a case", ylim=(0, max(values) * 1.2))
+        axis.set(ylabel="seconds per case", ylim=(0, max(values) * 1.2))
 
 
 def _root(values: np.ndarray) -> np.ndarray:

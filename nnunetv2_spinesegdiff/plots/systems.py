@@ -24,8 +24,7 @@ FEW = 40
 def draw_systems(
     scores: pd.DataFrame, systems: Sequence[str], path: Path, controls: Collection[str] = ()
 ) -> None:
-    """Draw one panel per structure and in it one box per system, from top to bottom, with the number of
-    cases.
+    """Draw one panel per structure, with one box per system from top to bottom, and the numbers of cases.
 
     White diamonds are means. Cases whose Dice is NaN are neither shown nor counted. Written as PNG and as
     PDF, both or none.

@@ -62,8 +62,8 @@ def run_evaluation(sources: Sequence[Source], choices: Choices, command: str) ->
         UserError: nothing could be scored, or a choice does not fit the sources.
     """
     _check(sources, choices)
-    forget_evaluation(choices.out)
     patients = Patients(_tables(sources, choices))
+    forget_evaluation(choices.out)
     pairs = [(source, case) for source in sources for case in source.cases]
     works = [_work(source, case, patients(case.name), choices) for source, case in pairs]
     scores: list[dict[str, Any]] = []
@@ -114,10 +114,6 @@ def _check(sources: Sequence[Source], choices: Choices) -> None:
     for folder, flag in ((choices.images, "--images"), (choices.instances, "--instances")):
         if folder is not None and not folder.is_dir():
             raise UserError(folder, "not a folder", f"give {flag} a folder")
-    if choices.cases_csv is not None and not choices.cases_csv.is_file():
-        raise UserError(
-            choices.cases_csv, "no such file", "give --cases the cases.csv of spinesegdiff convert"
-        )
     if choices.instances is not None and "ivd" not in sources[0].structures:
         raise UserError("--instances", "needs a structure that is called ivd", "leave it out")
     if choices.against is not None:

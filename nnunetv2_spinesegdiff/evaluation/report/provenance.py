@@ -6,7 +6,7 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 
 import pandas as pd
 
@@ -53,13 +53,8 @@ def provenance_section(evaluation: Evaluation, commands: Sequence[str], places: 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of all packages that make an evaluation; none is imported."""
-    found = {"spinesegdiff": __version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    own = {"spinesegdiff": __version__, "python": platform.python_version()}
+    return own | {name: version(name) for name in PACKAGES}
 
 
 def versions_table(made_with: Mapping[str, str]) -> Table:
@@ -78,7 +73,7 @@ def settings_table(systems: Sequence[System], places: Places) -> Table | None:
         values = nested[0] if nested else {}
         settings = {str(name): v if isinstance(v, str) else json.dumps(v) for name, v in values.items()}
         if system.seconds_a_case is not None:
-            settings["seconds a case"] = f"{system.seconds_a_case:.3g}"
+            settings["seconds per case"] = f"{system.seconds_a_case:.3g}"
         if settings:
             known[system.label] = settings
     if not known:

@@ -141,7 +141,7 @@ def test_what_was_run(tmp_path):
         ["folds", '["0"]', "n/a"],
         ["sampler.seed", "n/a", "7"],
         ["sampler.eta", "n/a", "0.0"],
-        ["seconds a case", "n/a", "1.5"],
+        ["seconds per case", "n/a", "1.5"],
     ]
     assert "Twice as long" in made.text[1]
     first = lines_of(blocks["Validation cases of the folds"])[0]
