@@ -93,7 +93,7 @@ def run_pathology(
     graded = gradings_of(read_text_table(gradings), str(gradings), pfirrmann)
     asked = [system for name in systems or () for system in systems_called(name, evaluation.systems)]
     chosen = [system for system in evaluation.systems if systems is None or system in asked]
-    scores, level_scores = (_of(table, chosen) for table in (evaluation.scores, evaluation.level_scores))
+    scores, level_scores = (_rows(table, chosen) for table in (evaluation.scores, evaluation.level_scores))
     matching = _match(scores, graded, evaluation_folder, gradings)
     patients = graded.by_patient
     table = patient_tests(scores, patients, mixed, fewest)
@@ -158,7 +158,7 @@ def _no_levels() -> pd.DataFrame:
     return pd.DataFrame(columns=list(LEVEL_COLUMNS))
 
 
-def _of(table: pd.DataFrame, systems: Sequence[System]) -> pd.DataFrame:
+def _rows(table: pd.DataFrame, systems: Sequence[System]) -> pd.DataFrame:
     names = pd.MultiIndex.from_frame(table[["system", "data"]])
     chosen = table[names.isin([system.key for system in systems])]
     return chosen.assign(patient=chosen["patient"].map(canonical_patient))

@@ -225,9 +225,9 @@ def test_a_case_of_unknown_patient_counts_as_one(tmp_path, capsys):
         label = dataset / "labelsTr" / f"{name}.nii.gz"
         write_volume(np.where(label_map(i) == 3, 201, label_map(i)).astype(np.uint8), label)
     assert evaluate(tmp_path, dataset, {"A": masks}) == 1
-    told = error_line(capsys)
-    assert "no case could be scored" in told
-    assert "label 201" in told
+    line = error_line(capsys)
+    assert "no case could be scored" in line
+    assert "label 201" in line
 
 
 @pytest.mark.parametrize("where", ["file", "masks", "labels"])

@@ -18,7 +18,7 @@ from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import System, wr
 from nnunetv2_spinesegdiff.evaluation.report.figures import run_figures
 from nnunetv2_spinesegdiff.evaluation.report.figures_folder import FigureEntry, Figures
 from nnunetv2_spinesegdiff.evaluation.report.findings_figure import findings_figures
-from nnunetv2_spinesegdiff.evaluation.report.pathology import Pathology, write_pathology
+from nnunetv2_spinesegdiff.evaluation.report.pathology import VALUE_COLUMNS, Pathology, write_pathology
 
 from ...helpers.evaluations import STRUCTURES, rising_evaluation
 
@@ -27,18 +27,12 @@ DEPTHS = (System("T = 0", seconds_a_case=0.5), System("T = 30"), System("T = 100
 
 def findings(folder: Path, systems: tuple[str, ...] = ("refined",)) -> Pathology:
     """Eight patients, half of them with a finding that was tested."""
-    values = pd.DataFrame(
-        [
-            (name, "", s, str(p), 0.8 + p / 100, p % 2 == 0)
-            for name in systems
-            for s in STRUCTURES
-            for p in range(8)
-        ],
-        columns=["system", "data", "structure", "patient", "dice", "Modic changes"],
-    ).astype({"Modic changes": "boolean"})
-    tests = pd.DataFrame(
-        [(name, "", s) for name in systems for s in STRUCTURES], columns=["system", "data", "structure"]
+    keys = [(name, "", s) for name in systems for s in STRUCTURES]
+    rows = [(*key, str(p), 0.8 + p / 100, p % 2 == 0) for key in keys for p in range(8)]
+    values = pd.DataFrame(rows, columns=[*VALUE_COLUMNS, "Modic changes"]).astype(
+        {"Modic changes": "boolean"}
     )
+    tests = values[["system", "data", "structure"]].drop_duplicates(ignore_index=True)
     tests = tests.assign(finding="Modic changes", p_corrected=0.3, significant=False, test="Welch's t-test")
     tests = tests.assign(reason="", fit="").reindex(columns=list(PATHOLOGY_COLUMNS))
     return Pathology(folder / "pathology", tests, values, settings={"tests": 7})

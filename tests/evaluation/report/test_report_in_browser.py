@@ -100,14 +100,14 @@ def wrongly_sorted(columns: list[dict[str, Any]]) -> list[str]:
         known = [text for text in column["before"] if text and not text.startswith("n/a")]
         key: Callable[[str], Any] = number_of if column["numeric"] else natural
         rest = len(column["before"]) - len(known)
-        as_told = all(
+        as_expected = all(
             [key(text) for text in shown[: len(known)]] == sorted(map(key, known), reverse=reverse)
             and sorted(shown) == sorted(column["before"])
             and all(not text or text.startswith("n/a") for text in shown[len(shown) - rest :])
             for shown, reverse in ((column["up"], False), (column["down"], True))
         )
         aria = (column["says"], column["then"], column["marked"]) == ("ascending", "descending", 1)
-        wrong += [] if as_told and aria else [column["name"]]
+        wrong += [] if as_expected and aria else [column["name"]]
     return wrong
 
 
