@@ -66,7 +66,10 @@ def html(tmp_path_factory) -> str:
     )
     means = [0.812, math.nan, 0.9, 0.95, 0.812]
     more["pathology"] = pathology(
-        *(pathology_row(mean_present=m, present=n, finding=f"f{n}") for n, m in enumerate(means, 3))
+        *(
+            pathology_row(mean_present=m, sd_present=m / 50, present=n, finding=f"f{n}")
+            for n, m in enumerate(means, 3)
+        )
     )
     mixed = {
         "what": ["b", "a", evil],
