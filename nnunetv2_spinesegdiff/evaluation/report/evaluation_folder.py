@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ the prediction) or "neither". Dice and Jaccard are NaN for "neither", distances 
 given for 2D cases and volumes for 3D ones, the others are NaN."""
 LEVEL_COLUMNS = (*CASE_COLUMNS, "level", "dice", *SIZES)
 """One row per system, case and disc. `level` is SPIDER's "IVD label": 1 is L5/S1, counted upwards."""
+_no_levels = partial(pd.DataFrame, columns=list(LEVEL_COLUMNS))
 FILE_COLUMNS = ("label", "prediction", "image", "uncertainty")
 """Of `CASES`, after `CASE_COLUMNS`: paths, relative to the folder; empty where there is no such file."""
 
@@ -88,7 +90,7 @@ class Evaluation:
     systems: tuple[System, ...]
     scores: pd.DataFrame
     cases: pd.DataFrame
-    level_scores: pd.DataFrame = field(default_factory=lambda: _no_levels())
+    level_scores: pd.DataFrame = field(default_factory=_no_levels)
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     made_with: Mapping[str, str] = field(default_factory=dict)
@@ -178,7 +180,3 @@ def read_evaluation(folder: Path) -> Evaluation:
             notes=tuple(record["notes"]),
             made_with=record["made_with"],
         )
-
-
-def _no_levels() -> pd.DataFrame:
-    return pd.DataFrame(columns=list(LEVEL_COLUMNS))

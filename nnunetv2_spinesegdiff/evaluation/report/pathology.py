@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ FOLDER = "pathology"
 """The default, in the folder of the evaluation."""
 
 
+_no_levels = partial(pd.DataFrame, columns=list(LEVEL_COLUMNS))
 VALUE_COLUMNS = ("system", "data", "structure", "patient", "dice")
 
 
@@ -57,7 +59,7 @@ class Pathology:
     folder: Path
     table: pd.DataFrame
     values: pd.DataFrame
-    levels: pd.DataFrame = field(default_factory=lambda: _no_levels())
+    levels: pd.DataFrame = field(default_factory=_no_levels)
     notes: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -152,10 +154,6 @@ def pathology_of(evaluation_folder: Path) -> Pathology | None:
     """The results in the default folder, None where there are none."""
     folder = evaluation_folder / FOLDER
     return read_pathology(folder) if (folder / RECORD).is_file() else None
-
-
-def _no_levels() -> pd.DataFrame:
-    return pd.DataFrame(columns=list(LEVEL_COLUMNS))
 
 
 def _rows(table: pd.DataFrame, systems: Sequence[System]) -> pd.DataFrame:
