@@ -30,11 +30,7 @@ NO_CONTROL = (
 
 
 def compare(
-    scores: pd.DataFrame,
-    names: Sequence[Name],
-    metric: str = "dice",
-    against: str | None = None,
-    seed: int = 0,
+    scores: pd.DataFrame, names: Sequence[Name], metric: str = "dice", against: str | None = None
 ) -> pd.DataFrame:
     """Compare every pair of systems on what both have scored: b minus a, one row per structure.
 
@@ -47,7 +43,6 @@ def compare(
         names: the systems, in the order in which they are to be compared: the earlier one is a.
         metric: a score's column.
         against: name of the only system that others are compared with; it is then a.
-        seed: of the bootstrap.
 
     Returns:
         `COLUMNS`; `not_compared` counts common cases that have no score of one of the two, distances for
@@ -65,7 +60,7 @@ def compare(
             dropped = int(of_structure["difference"].isna().sum())
             if len(differences):
                 counts = (len(differences), dropped)
-                rows.append([*a, *b, structure, metric, *counts, *_test(differences, seed)])
+                rows.append([*a, *b, structure, metric, *counts, *_test(differences)])
     made = pd.DataFrame(rows, columns=list(COLUMNS[: COLUMNS.index("p") + 1]))
     made["p_corrected"] = corrected(made["p"], "holm")
     made["significant"] = made["p_corrected"] < ALPHA
@@ -97,15 +92,15 @@ def _pairs(names: Sequence[Name], against: str | None) -> list[tuple[Name, Name]
     return [(a, b) for a in names for b in names if a[0] == against and b[0] != against and a[1] == b[1]]
 
 
-def _test(differences: np.ndarray, seed: int) -> tuple[float, float, float, float]:
+def _test(differences: np.ndarray) -> tuple[float, float, float, float]:
     """Mean, its interval, and p."""
     mean = float(differences.mean())
     if not differences.any():
         return mean, mean, mean, 1.0
-    return mean, *_interval(differences, seed), float(wilcoxon(differences).pvalue)
+    return mean, *_interval(differences), float(wilcoxon(differences).pvalue)
 
 
-def _interval(differences: np.ndarray, seed: int) -> tuple[float, float]:
+def _interval(differences: np.ndarray) -> tuple[float, float]:
     if len(differences) < 2:
         return np.nan, np.nan
     if np.ptp(differences) == 0:
@@ -113,5 +108,5 @@ def _interval(differences: np.ndarray, seed: int) -> tuple[float, float]:
     with warnings.catch_warnings():
         # With few patients the acceleration may not exist; the interval is then NaN.
         warnings.simplefilter("ignore")
-        made = bootstrap((differences,), np.mean, n_resamples=RESAMPLES, rng=np.random.default_rng(seed))
+        made = bootstrap((differences,), np.mean, n_resamples=RESAMPLES, rng=np.random.default_rng(0))
     return float(made.confidence_interval.low), float(made.confidence_interval.high)
