@@ -15,15 +15,13 @@ from .pairing import by_data, pairs_of
 from .pathology import pathology_of
 from .score_figures import depths_figure, pair_figure, systems_figure
 
-WORST = 6
-
 
 def run_figures(
     evaluation_folder: Path,
     out: Path | None = None,
     *,
     cases: Sequence[str] | None = None,
-    worst: int = WORST,
+    worst: int = 6,
     pair: tuple[str, str] | None = None,
 ) -> Figures:
     """Draw all that an evaluation has, each figure as PNG and as PDF, and write the index.

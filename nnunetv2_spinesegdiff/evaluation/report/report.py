@@ -36,7 +36,6 @@ from .sections import (
 )
 from .tables import summary_tables
 
-PICTURES = 40
 TITLE = "Evaluation of spine segmentations"
 FOOTER = (
     "Written by spinesegdiff {} on {}. Research use, not a medical device. Case names and pictures are those "
@@ -63,7 +62,7 @@ def write_page(
     contents: Contents,
     out: Path,
     *,
-    gallery: int = PICTURES,
+    gallery: int = 40,
     order_by: str | None = None,
     title: str = TITLE,
     whole_paths: bool = False,

@@ -115,11 +115,9 @@ def summary(evaluation: Evaluation) -> dict:
     for system in evaluation.systems:
         own = evaluation.of(system)
         structures = {}
-        for name in evaluation.structures:
-            rows = own[own["structure"] == name]
-            scores = {metric: _spread(rows[metric]) for metric in METRICS}
+        for name, rows in own.groupby("structure", sort=False):
             found = {key: int((rows["found"] == key).sum()) for key in FOUND.values()}
-            structures[name] = {**scores, "found": found}
+            structures[name] = {**{m: _spread(rows[m]) for m in METRICS}, "found": found}
         dice = own.groupby("structure")["dice"].mean().mean()
         systems.append(
             {
