@@ -1,4 +1,4 @@
-"""A report may be mailed: texts lose the folders and machines that they name, but keep the names of files."""
+"""Remove folders and names of machines from the texts of a report, which may be mailed; file names stay."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ _PUBLIC = re.compile(r"(https://doi\.org/\S+)")
 
 
 class Places:
-    """Takes folders and the name of this machine out of texts.
+    """Remove folders and the name of this machine from texts.
 
     Args:
-        folders: that may be named in texts; needed for names with blanks, of which a text alone does not tell
-            where they end.
-        whole: take nothing out.
+        folders: that texts may name; only needed for names with blanks.
+        whole: remove nothing.
     """
 
     def __init__(self, folders: Iterable[Path] = (), whole: bool = False) -> None:
