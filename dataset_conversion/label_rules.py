@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.labels import (
     BACKGROUND,
     CLASSES,
@@ -43,15 +44,16 @@ def dataset_labels(partial_vertebrae: str = "vertebra", ignore_label: int | None
 
 
 def check_ignore_label(ignore_label: int | None) -> None:
-    """Raises ValueError where the number is a structure of SPIDER's, the background or no mask value."""
+    """Raises UserError where the number is a structure of SPIDER's, the background or no mask value."""
     taken = lookup_table()
     if ignore_label is None or (
         0 < ignore_label <= MAX_LABEL and (ignore_label >= len(taken) or taken[ignore_label] == _UNKNOWN)
     ):
         return
-    raise ValueError(
-        f"{ignore_label}: not a number of unannotated pixels; give a number from 1 to {MAX_LABEL} "
-        "outside of 1..25, 100, 101..125 and 201..225"
+    raise UserError(
+        f"ignore_label {ignore_label}",
+        "not a number of unannotated pixels",
+        f"give a number from 1 to {MAX_LABEL} outside of 1..25, 100, 101..125 and 201..225",
     )
 
 

@@ -34,65 +34,40 @@ _MOST_LEAN_DEG = 4.0
 
 @dataclass(frozen=True)
 class Pose:
-    """How a patient lies in the scanner.
+    """How a patient lies: world = offset + rotation @ patient, both left-posterior-superior, in mm."""
 
-    Attributes:
-        rotation: (3, 3); world = offset + rotation @ patient, both left-posterior-superior, in mm.
-        offset: (3,), in mm.
-    """
-
-    rotation: np.ndarray
-    offset: np.ndarray
+    rotation: np.ndarray  # (3, 3)
+    offset: np.ndarray  # (3,)
 
 
 @dataclass(frozen=True)
 class Quality:
-    """What the scanner does to the signal.
+    """What the scanner does to the signal."""
 
-    Attributes:
-        level: scanner units of signal 1.
-        noise: standard deviation relative to signal 1.
-        coil: 0..1, strength of the fall of signal away from the back; coil_reach in mm.
-        saturation: 0..1, how much a saturation band darkens the belly.
-        blur: 0..0.25, weight of each neighbour in the in-plane blur.
-        ghost, ghost_shift: strength of a motion ghost and its distance along the rows, in parts of the field.
-        shading: (3,) linear fall-off along slices, rows and columns.
-        seed: of the noise.
-    """
-
-    level: float
-    noise: float
-    coil: float
-    coil_reach: float
-    saturation: float
-    blur: float
-    ghost: float
-    ghost_shift: float
-    shading: tuple[float, float, float]
-    seed: int
+    level: float  # scanner units of signal 1
+    noise: float  # standard deviation relative to signal 1
+    coil: float  # 0..1, strength of the fall of signal away from the back
+    coil_reach: float  # in mm
+    saturation: float  # 0..1, how much a saturation band darkens the belly
+    blur: float  # 0..0.25, weight of each neighbor in the in-plane blur
+    ghost: float  # strength of a motion ghost
+    ghost_shift: float  # its distance along the rows, in parts of the field
+    shading: tuple[float, float, float]  # linear fall-off along slices, rows and columns
+    seed: int  # of the noise
 
 
 @dataclass(frozen=True)
 class Acquisition:
-    """One series.
+    """One series."""
 
-    Attributes:
-        sequence: "t1", "t2" or "t2_SPACE".
-        lattice: its voxels in the patient's frame; slices run to the left, rows down, columns backward.
-        pose: how the patient lay.
-        axis_order: the file's array axes, slowest first, as axes of (slices, rows, columns).
-        flips: whether each of the axes (slices, rows, columns) runs the other way in the file.
-        zoom: 1, or 2 where the image is interpolated from a lattice of twice the pixel spacing.
-    """
-
-    sequence: str
+    sequence: str  # "t1", "t2" or "t2_SPACE"
     scanner: Scanner
     protocol: Protocol
-    lattice: Lattice
+    lattice: Lattice  # in the patient's frame; slices run to the left, rows down, columns backward
     pose: Pose
-    axis_order: tuple[int, int, int]
-    flips: tuple[bool, bool, bool]
-    zoom: int
+    axis_order: tuple[int, int, int]  # the file's array axes, slowest first, among (slices, rows, columns)
+    flips: tuple[bool, bool, bool]  # whether (slices, rows, columns) run the other way in the file
+    zoom: int  # 1, or 2 where the image is interpolated from a lattice of twice the pixel spacing
     quality: Quality
 
     @property

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from concurrent.futures import as_completed
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from nnunetv2_spinesegdiff.errors import UserError, writing
 from nnunetv2_spinesegdiff.files import save_json
 from nnunetv2_spinesegdiff.images.grid import Grid
 from nnunetv2_spinesegdiff.images.writing import write_image
-from nnunetv2_spinesegdiff.workers import worker_processes
+from nnunetv2_spinesegdiff.workers import done_by_workers
 
 from ..names import parse_series
 from .acquisition import Acquisition
@@ -64,7 +62,8 @@ def make_phantom(
     output = Path(output)
     with _writing(output):
         _claim(output, seed)
-        _remove_half_written(output)
+        for left_by_a_killed_run in (*output.glob("images/.*.part*"), *output.glob("masks/.*.part*")):
+            left_by_a_killed_run.unlink(missing_ok=True)
     cohort = [draw_patient(seed, first_patient + k) for k in range(patients)]
     stems = [patient.stem(acquisition) for patient in cohort for acquisition in patient.acquisitions]
     jobs = [
@@ -73,22 +72,20 @@ def make_phantom(
         for acquisition in patient.acquisitions
         if not _is_whole(output, patient.stem(acquisition))
     ]
-    bar = tqdm(total=len(stems), initial=len(stems) - len(jobs), desc="Making phantoms", unit="series")
-    with bar:
-        for _ in _run(jobs, num_processes or os.cpu_count() or 1):
-            bar.update()
+    done = done_by_workers(_work, jobs, num_processes or os.cpu_count() or 1, "finished series")
+    for _ in tqdm(done, "Making phantoms", len(stems), initial=len(stems) - len(jobs), unit="series"):
+        pass
     with _writing(output):
         _write_tables(output, seed, cohort)
     return [_image_path(output, stem) for stem in stems]
 
 
-def write_series(output: Path, patient: Patient, acquisition: Acquisition) -> Path:
-    """Render a series and write its mask, then its image; returns the image's path."""
+def write_series(output: Path, patient: Patient, acquisition: Acquisition) -> None:
+    """Render a series and write its mask, then its image."""
     image, mask = render(patient.anatomy, patient.spine, acquisition)
     stem = patient.stem(acquisition)
     _write_volume(_mask_path(output, stem), mask, acquisition)
     _write_volume(_image_path(output, stem), image, acquisition)
-    return _image_path(output, stem)
 
 
 def _image_path(output: Path, stem: str) -> Path:
@@ -124,41 +121,22 @@ def _claim(output: Path, seed: int) -> None:
     note = output / NOTE
     made_by = {"made_by": "spinesegdiff phantom", "model_version": MODEL_VERSION, "seed": seed}
     if output.exists() and not output.is_dir():
-        raise UserError(output, "is not a folder: choose another")
+        raise UserError(output, "is not a folder", "choose another")
     if not note.exists():
         if output.is_dir() and any(output.iterdir()):
-            raise UserError(output, "is not empty and was not made by this command: choose another folder")
+            raise UserError(output, "is not empty and was not made by this command", "choose another folder")
         save_json(made_by, note)
         return
     try:
         found = json.loads(note.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(note, "is damaged: choose another folder or remove this one") from error
+        raise UserError(note, "is damaged", "choose another folder or remove this one") from error
     if found != made_by:
-        raise UserError(output, "holds patients of another seed or version: choose another folder")
-
-
-def _remove_half_written(output: Path) -> None:
-    # A run that was killed had no chance to remove its temporary files.
-    for folder in ("images", "masks"):
-        for path in (output / folder).glob(".*.part*"):
-            path.unlink(missing_ok=True)
+        raise UserError(output, "holds patients of another seed or version", "choose another folder")
 
 
 def _writing(output: Path) -> AbstractContextManager[None]:
     return writing(output, "make it writable or choose another")
-
-
-def _run(jobs: list[Job], num_processes: int) -> Iterator[None]:
-    if num_processes == 1 or len(jobs) < 2:
-        for job in jobs:
-            _work(job)
-            yield
-        return
-    with worker_processes(min(num_processes, len(jobs)), "finished series") as pool:
-        for done in as_completed([pool.submit(_work, job) for job in jobs]):
-            done.result()
-            yield
 
 
 def _work(job: Job) -> None:
