@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..environment import folder_of
 from ..preflight import check_device
-from .words import add_command, add_processes, positive
+from .words import BEST_DEVICE, add_command, add_device, add_output, add_processes, positive
 
 
 def add_demo(commands: argparse._SubParsersAction) -> None:
@@ -19,12 +19,8 @@ def add_demo(commands: argparse._SubParsersAction) -> None:
         "Segment two real example scans with the bundled model: masks, uncertainty maps, pictures, "
         "measurements.csv and run.json. No environment variable is needed.",
     )
-    p.add_argument("-o", type=Path, required=True, metavar="DIR", help="output folder, new or empty")
-    p.add_argument(
-        "-device",
-        choices=["cpu", "cuda", "mps"],
-        help="where to predict; without it on a CUDA device if there is one, else on the CPU",
-    )
+    add_output(p, "output folder, new or empty")
+    add_device(p, BEST_DEVICE)
     p.set_defaults(run=_demo)
 
 
@@ -42,10 +38,8 @@ def add_demo_train(commands: argparse._SubParsersAction) -> None:
         "up to 10 minutes on a CPU.",
         extra="evaluation",
     )
-    p.add_argument("-o", type=Path, required=True, metavar="DIR", help="output folder, new or empty")
-    p.add_argument(
-        "-device", choices=["cpu", "cuda", "mps"], default="cpu", help="where to train and predict"
-    )
+    add_output(p, "output folder, new or empty")
+    add_device(p, "where to train and predict", "cpu")
     p.add_argument("--seed", type=int, default=0, help="seed of the cohort")
     p.set_defaults(run=_demo_train)
 
@@ -61,7 +55,7 @@ def add_phantom(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands, "phantom", "Make up a lumbar MR cohort in SPIDER's layout (images, masks, tables)."
     )
-    p.add_argument("-o", type=Path, required=True, metavar="DIR", help="output folder")
+    add_output(p, "output folder")
     p.add_argument("--patients", type=positive, default=20, metavar="N", help="number of patients")
     p.add_argument("--seed", type=int, default=0, help="seed; patient p of seed s is always the same")
     add_processes(p)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
@@ -54,6 +55,26 @@ def check_extra(extra: str | None) -> None:
     if missing:
         advice = f"pip install 'nnunetv2_spinesegdiff[{extra}]'"
         raise UserError(", ".join(missing), "not installed, but needed by this command", advice)
+
+
+def add_output(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("-o", type=Path, required=True, metavar="DIR", help=text)
+
+
+def add_device(parser: argparse.ArgumentParser, purpose: str, default: str | None = None) -> None:
+    parser.add_argument("-device", choices=["cpu", "cuda", "mps"], default=default, help=purpose)
+
+
+BEST_DEVICE = "where to predict; without it on a CUDA device if there is one, else on the CPU"
+
+
+def add_plans(parser: argparse.ArgumentParser, trainer: str = "") -> None:
+    """Add the options that name a configuration of a dataset and, with a default for it, a trainer."""
+    parser.add_argument("-d", required=True, metavar="DATASET", help="dataset id or name")
+    parser.add_argument("-c", default="2d", metavar="CONFIGURATION", help="configuration of the plans")
+    if trainer:
+        parser.add_argument("-tr", default="nnUNetTrainerSpineSegDiff", metavar="TRAINER", help=trainer)
+    parser.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="plans identifier")
 
 
 def add_processes(parser: argparse.ArgumentParser) -> None:

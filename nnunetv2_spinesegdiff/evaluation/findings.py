@@ -108,7 +108,9 @@ def gradings_of(table: pd.DataFrame, source: str, pfirrmann: int = 4) -> Grading
     """
     if not GRADES[0] < pfirrmann <= GRADES[1]:
         raise UserError(
-            f"Pfirrmann grade {pfirrmann} tells no discs apart: give one of {GRADES[0] + 1} to {GRADES[1]}"
+            f"Pfirrmann grade {pfirrmann}",
+            "does not divide discs into groups",
+            f"give one of {GRADES[0] + 1} to {GRADES[1]}",
         )
     columns = _columns(table, source)
     if PATIENT not in columns:

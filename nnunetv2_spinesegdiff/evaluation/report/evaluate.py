@@ -73,7 +73,7 @@ def run_evaluation(sources: Sequence[Source], choices: Choices, command: str) ->
     if not collected.scores:
         if not any(choices.out.iterdir()):
             choices.out.rmdir()
-        raise UserError(f"no case could be scored: {collected.left_out[0]}")
+        raise UserError("no case could be scored", collected.left_out[0])
     evaluation = Evaluation(
         folder=choices.out,
         structures=sources[0].structures,

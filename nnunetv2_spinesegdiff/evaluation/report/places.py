@@ -1,4 +1,4 @@
-"""A report may be mailed: texts lose the folders and machines that they name, but keep the names of files."""
+"""Remove folders and names of machines from the texts of a report, which may be mailed; file names stay."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ...redaction import last_part, redacted
 
 
 class Places:
-    """Takes folders, the user and the name of this machine out of texts, see `redacted`.
+    """Remove folders, the user and the name of this machine from texts, see `redacted`.
 
     Args:
-        folders: that may be named in texts.
-        whole: take nothing out.
+        folders: that texts may name; only needed for names with blanks.
+        whole: remove nothing.
     """
 
     def __init__(self, folders: Iterable[Path] = (), whole: bool = False) -> None:
