@@ -60,7 +60,7 @@ def _shortened(text: str, folders: tuple[Path, ...]) -> str:
     for folder in _with_parents(folders):
         # Before a file it becomes a part without blanks, which is removed below; alone it keeps its name.
         text = re.sub(rf"{re.escape(folder)}[\\/]+(?=[^\s\\/])", "/_/", text)
-        text = re.sub(rf"{re.escape(folder)}(?![\w.-])", lambda _, name=Path(folder).name: name, text)
+        text = re.sub(rf"{re.escape(folder)}(?![\w.-])", Path(folder).name.replace("\\", r"\\"), text)
     return _without_names(_PATH.sub(lambda found: last_part(found[0]), text))
 
 

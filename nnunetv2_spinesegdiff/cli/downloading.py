@@ -32,9 +32,8 @@ def _download(options: argparse.Namespace) -> None:
 
     print(*SPIDER.about, sep="\n", flush=True)
     try:
-        report = download(
-            options.o, only=options.only, base_url=options.base_url, keep_zips=options.keep_zips
-        )
+        choices = {"only": options.only, "base_url": options.base_url, "keep_zips": options.keep_zips}
+        report = download(options.o, **choices, dataset=SPIDER)
     except KeyboardInterrupt:
         raise UserError(options.o, "interrupted", "the same command goes on where this one stopped") from None
     for note in report.notes:

@@ -169,7 +169,9 @@ def _export(options: argparse.Namespace) -> int:
 
     given = vars(options)
     if ("m" in given) == ("d" in given):
-        raise UserError("-d or -m", "exactly one of them must name the model", "give its dataset or its folder")
+        raise UserError(
+            "-d or -m", "exactly one of them must name the model", "give its dataset or its folder"
+        )
     model = given.get("m")
     if model is None:
         dataset = name_of_dataset(options.d, "train it first")

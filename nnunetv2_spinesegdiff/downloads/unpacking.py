@@ -56,10 +56,10 @@ def list_members(archive: zipfile.ZipFile, name: str) -> Members:
             inside = path.parts[0] == folder and path.parts[1:]
             files[entry] = PurePosixPath(*path.parts[1:]) if inside else path
     if not files:
-        raise zips.BadArchive(f"{name}: holds no files; check where it comes from")
+        raise zips.BadArchive(name, "holds no files", "check where it comes from")
     paths = list(files.values())
     if twice := [path for path in paths if paths.count(path) > 1]:
-        raise zips.BadArchive(f"{name}: holds {twice[0]} twice; refusing to open, check where it comes from")
+        raise zips.BadArchive(name, f"holds {twice[0]} twice", "refusing to open; check where it comes from")
     return Members(files, tuple(hidden))
 
 

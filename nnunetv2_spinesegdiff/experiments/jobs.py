@@ -16,8 +16,9 @@ from typing import Any
 from ..environment import folder_of
 from ..errors import UserError
 from ..files import save_json
+from ..preflight import dataset_of_id
 from ..training.presegmentations import MANIFEST, digest, folder_of_collection
-from .datasets import ValidationCases, dataset_name, validation_cases
+from .datasets import ValidationCases, validation_cases
 from .description import System
 
 Shell = Callable[[Sequence[str], Mapping[str, str]], None]
@@ -48,7 +49,7 @@ class Model:
 
     def folder(self) -> Path | None:
         """Return the folder of the trained model; None if the dataset does not exist yet."""
-        name = dataset_name(self.dataset)
+        name = dataset_of_id(self.dataset)
         if name is None or not os.environ.get("nnUNet_results"):
             return None
         return folder_of("nnUNet_results") / name / f"{self.trainer}__{self.plans}__{self.configuration}"
@@ -157,7 +158,7 @@ class Presegmenting(RecordedJob):
     @property
     def manifest(self) -> Path | None:
         """Of the complete collection; None if the dataset does not exist yet."""
-        name, model = dataset_name(self.model.dataset), self.model
+        name, model = dataset_of_id(self.model.dataset), self.model
         if name is None or not os.environ.get("nnUNet_preprocessed"):
             return None
         preprocessed = folder_of("nnUNet_preprocessed") / name

@@ -87,7 +87,9 @@ def run_pathology(
             is too small.
     """
     if fewest < 2:
-        raise UserError(f"groups of {fewest} patients", "cannot be tested", "give 2 or more patients per group")
+        raise UserError(
+            f"groups of {fewest} patients", "cannot be tested", "give 2 or more patients per group"
+        )
     evaluation = read_evaluation(evaluation_folder)
     graded = gradings_of(read_text_table(gradings), str(gradings), pfirrmann)
     chosen = _choose(evaluation, systems)
