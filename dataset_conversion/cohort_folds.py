@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.files import load_json
 
 from .folds import NUM_FOLDS, Splits, patient_folds, splits_by_patient, without_validation_of
 from .names import Series
@@ -103,7 +103,7 @@ def _note_published(report: ConversionReport, folds: CohortFolds) -> None:
 def keep_other_splits(report: ConversionReport, splits: Splits) -> None:
     """Move differing folds of an earlier run, or edited by hand, out of the way of the new ones."""
     try:
-        same = json.loads(report.splits_file.read_text(encoding="utf-8")) == splits
+        same = load_json(report.splits_file) == splits
     except FileNotFoundError:
         return
     except (OSError, ValueError):

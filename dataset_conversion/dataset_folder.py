@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tempfile
@@ -13,7 +12,7 @@ from pathlib import Path
 from nnunetv2.dataset_conversion.generate_dataset_json import generate_dataset_json
 
 from nnunetv2_spinesegdiff.errors import UserError, writing
-from nnunetv2_spinesegdiff.files import save_csv, save_json
+from nnunetv2_spinesegdiff.files import load_json, save_csv, save_json
 
 from .cases import CaseFacts, CaseFiles, CaseSettings
 from .folds import Splits
@@ -139,5 +138,5 @@ def write_summaries(
             conversion={"slices": settings.single_cut, "dim": settings.dim},
             overwrite_image_reader_writer="SimpleITKIO",
         )
-        content = json.loads((Path(scratch) / "dataset.json").read_text(encoding="utf-8"))
+        content = load_json(Path(scratch) / "dataset.json")
     save_json(content, dataset / "dataset.json")

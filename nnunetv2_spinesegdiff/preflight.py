@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from .environment import folder_of, search_unheard
 from .errors import UserError
+from .files import load_json
 from .stored import check_sagittal
 
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
@@ -69,7 +69,7 @@ def check_planned(dataset: str, configuration: str, plans: str) -> None:
     advice = f"run `nnUNetv2_plan_and_preprocess -d {dataset} -c {configuration}` first"
     if not plans_file.is_file():
         raise UserError(plans_file, "no such file", advice)
-    content = json.loads(plans_file.read_text(encoding="utf-8"))
+    content = load_json(plans_file)
     known = content["configurations"]
     if configuration not in known:
         raise UserError(plans_file, f"has no configuration {configuration}, only {', '.join(known)}")

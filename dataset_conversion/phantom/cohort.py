@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nnunetv2_spinesegdiff.errors import UserError, writing
-from nnunetv2_spinesegdiff.files import save_json
+from nnunetv2_spinesegdiff.files import load_json, save_json
 from nnunetv2_spinesegdiff.images.grid import Grid
 from nnunetv2_spinesegdiff.images.writing import write_image
 from nnunetv2_spinesegdiff.workers import done_by_workers
@@ -28,13 +27,11 @@ MODEL_VERSION = 2
 NOTE = "phantom.json"
 """Says in the output folder what made it."""
 
-Job = tuple[Path, int, int, str]
+Job = tuple[Path, Patient, Acquisition]
 
 
-def make_phantom(
-    output: Path, *, patients: int, seed: int, num_processes: int | None = None, first_patient: int = 1
-) -> list[Path]:
-    """Make up patients `first_patient`, `first_patient` + 1, ... in SPIDER's layout.
+def make_phantom(output: Path, *, patients: int, seed: int, num_processes: int | None = None) -> list[Path]:
+    """Make up patients 1, 2, ... in SPIDER's layout.
 
     Writes `images/<patient>_<t1|t2|t2_SPACE>.mha` (int16) and `masks/<same name>` (uint8, SPIDER numbers, the
     image's exact geometry), `overview.csv` and `radiological_gradings.csv` with SPIDER's columns, and
@@ -49,7 +46,6 @@ def make_phantom(
         patients: how many, at least 1.
         seed: from 0.
         num_processes: worker processes; as many as there are processors if None.
-        first_patient: number of the first one, at least 1.
 
     Returns:
         The images of the patients asked for, in order.
@@ -58,16 +54,19 @@ def make_phantom(
         UserError: a number is out of range, or the folder cannot be written or holds something else or
             another seed's patients.
     """
-    _check_numbers(patients, seed, first_patient)
+    if patients < 1:
+        raise UserError(f"{patients} patients", "at least one is needed")
+    if seed < 0:
+        raise UserError(f"seed {seed}", "must not be negative")
     output = Path(output)
     with _writing(output):
         _claim(output, seed)
-        for left_by_a_killed_run in (*output.glob("images/.*.part*"), *output.glob("masks/.*.part*")):
-            left_by_a_killed_run.unlink(missing_ok=True)
-    cohort = [draw_patient(seed, first_patient + k) for k in range(patients)]
+        for path in (*output.glob("images/.*.part*"), *output.glob("masks/.*.part*")):
+            path.unlink(missing_ok=True)  # left by a run that was killed
+    cohort = [draw_patient(seed, number) for number in range(1, patients + 1)]
     stems = [patient.stem(acquisition) for patient in cohort for acquisition in patient.acquisitions]
     jobs = [
-        (output, seed, patient.number, acquisition.sequence)
+        (output, patient, acquisition)
         for patient in cohort
         for acquisition in patient.acquisitions
         if not _is_whole(output, patient.stem(acquisition))
@@ -108,15 +107,6 @@ def _write_volume(path: Path, array: np.ndarray, acquisition: Acquisition) -> No
     write_image(Grid(in_file.shape[::-1], spacing, origin, direction).image(in_file), path)
 
 
-def _check_numbers(patients: int, seed: int, first_patient: int) -> None:
-    if patients < 1:
-        raise UserError(f"{patients} patients", "at least one is needed")
-    if first_patient < 1:
-        raise UserError(f"first patient {first_patient}", "numbers start at 1")
-    if seed < 0:
-        raise UserError(f"seed {seed}", "must not be negative")
-
-
 def _claim(output: Path, seed: int) -> None:
     note = output / NOTE
     made_by = {"made_by": "spinesegdiff phantom", "model_version": MODEL_VERSION, "seed": seed}
@@ -128,7 +118,7 @@ def _claim(output: Path, seed: int) -> None:
         save_json(made_by, note)
         return
     try:
-        found = json.loads(note.read_text(encoding="utf-8"))
+        found = load_json(note)
     except ValueError as error:
         raise UserError(note, "is damaged", "choose another folder or remove this one") from error
     if found != made_by:
@@ -140,10 +130,9 @@ def _writing(output: Path) -> AbstractContextManager[None]:
 
 
 def _work(job: Job) -> None:
-    output, seed, number, sequence = job
-    patient = draw_patient(seed, number)
+    output, patient, acquisition = job
     with _writing(output):
-        write_series(output, patient, next(a for a in patient.acquisitions if a.sequence == sequence))
+        write_series(output, patient, acquisition)
 
 
 def _write_tables(output: Path, seed: int, cohort: list[Patient]) -> None:

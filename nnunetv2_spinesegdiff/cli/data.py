@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..environment import folder_of
 from ..preflight import check_device
-from .words import BEST_DEVICE, add_command, add_device, add_output, add_processes, positive
+from .words import BEST_DEVICE, add_command, add_device, add_output, add_processes, positive, print_failures
 
 
 def add_demo(commands: argparse._SubParsersAction) -> None:
@@ -156,11 +156,10 @@ def _convert(options: argparse.Namespace) -> int:
     )
     for note in report.notes:
         print(note)
-    for failure in report.failures:
-        print(f"error: {failure}", file=sys.stderr)
+    status = print_failures(report.failures)
     if not report.cases:
         print("error: no series could be converted, so there is no dataset: see above", file=sys.stderr)
         return 1
     patients = len({case.patient for case in report.cases})
     print(f"{len(report.cases)} cases of {patients} patients in {report.dataset}")
-    return 1 if report.failures else 0
+    return status

@@ -14,7 +14,7 @@ from ..preflight import (
     check_trainer,
     name_of_dataset,
 )
-from .words import add_command, add_device, add_plans, add_processes, fold
+from .words import add_command, add_device, add_plans, add_processes, fold, print_failures
 
 
 def add_train(commands: argparse._SubParsersAction) -> None:
@@ -69,14 +69,13 @@ def _presegment(options: argparse.Namespace) -> int:
     results, preprocessed = (folder_of(f"nnUNet_{name}") / dataset for name in ("results", "preprocessed"))
     stock = find_stock(results, preprocessed, options.c, options.p, options.tr)
     collected = collect(stock, options.np)
-    for failure in collected.failures:
-        print(f"error: {failure}", file=sys.stderr)
+    status = print_failures(collected.failures)
     print(f"{len(collected.cases)} out-of-fold presegmentations of {stock.trainer} in {collected.folder}")
     if collected.never_held_out:
         print(f"{len(collected.never_held_out)} cases have none, for no fold is validated on them")
-    if collected.failures:
-        print("error: they are incomplete and not used until that is mended: see above", file=sys.stderr)
-    return 1 if collected.failures else 0
+    if status:
+        print("error: they are incomplete and not used until that is fixed: see above", file=sys.stderr)
+    return status
 
 
 def add_calibrate(commands: argparse._SubParsersAction) -> None:
@@ -148,10 +147,9 @@ def _uncertainty(options: argparse.Namespace) -> int:
     from ..inference.npz_uncertainty import uncertainty_of_folder
 
     done = uncertainty_of_folder(options.i, options.o, options.images, options.np)
-    for failure in done.failures:
-        print(f"error: {failure}", file=sys.stderr)
+    status = print_failures(done.failures)
     print(f"{len({row['case'] for row in done.rows})} cases in {done.out}")
-    return 1 if done.failures else 0
+    return status
 
 
 def add_env(commands: argparse._SubParsersAction) -> None:

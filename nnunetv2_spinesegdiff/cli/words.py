@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -81,6 +83,13 @@ def add_processes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-np", type=positive, default=os.cpu_count() or 1, metavar="N", help="worker processes"
     )
+
+
+def print_failures(failures: Iterable[object]) -> int:
+    """Print one line per failure; return the exit status, 1 if there is one."""
+    lines = [f"error: {failure}" for failure in failures]
+    print("".join(f"{line}\n" for line in lines), end="", file=sys.stderr)
+    return 1 if lines else 0
 
 
 def positive(text: str) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..environment import folder_of
 from ..errors import UserError
+from ..files import load_json
 from ..preflight import check_planned, dataset_of_id, name_of_dataset
 from .description import Description
 
@@ -34,8 +34,7 @@ def validation_cases(dataset: int, fold: int) -> ValidationCases:
 
     name = name_of_dataset(str(dataset), "convert it first")
     held_out = HeldOutCases.of_dataset(name)
-    described = (folder_of("nnUNet_raw") / name / "dataset.json").read_text(encoding="utf-8")
-    ending = json.loads(described)["file_ending"]
+    ending = load_json(folder_of("nnUNet_raw") / name / "dataset.json")["file_ending"]
     cases = held_out.of_fold(fold)
     images = {
         f"{case}_{channel:04d}{ending}": Path(file)

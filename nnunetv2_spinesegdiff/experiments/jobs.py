@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -15,7 +14,7 @@ from typing import Any
 
 from ..environment import folder_of
 from ..errors import UserError
-from ..files import save_json
+from ..files import json_object, save_json
 from ..preflight import dataset_of_id
 from ..training.presegmentations import MANIFEST, digest, folder_of_collection
 from .datasets import ValidationCases, validation_cases
@@ -137,7 +136,7 @@ class RecordedJob(Job):
         """
 
     def result(self, needed: Mapping[str, str]) -> str | None:
-        record = read_json(self.record_file)
+        record = json_object(self.record_file)
         made_of = {**self.recipe(), "needs": dict(needed)}
         up_to_date = record.get("made_of") == made_of and all(path.exists() for path in self.products)
         return record.get("result") if up_to_date else None
@@ -243,7 +242,7 @@ class Prediction(RecordedJob):
         # An earlier attempt is continued only if it was made from the same. Stock prediction is never
         # continued: it takes a truncated file for a mask.
         begun = self.unfinished.with_suffix(".json")
-        if not self.system.resumable or read_json(begun) != made_of:
+        if not self.system.resumable or json_object(begun) != made_of:
             shutil.rmtree(self.unfinished, ignore_errors=True)
         save_json(made_of, begun)
         self.unfinished.mkdir(exist_ok=True)
@@ -318,12 +317,3 @@ def link_all(folder: Path, targets: Mapping[str, Path]) -> None:
     for path in folder.iterdir():
         if path.name not in targets and not path.name.startswith("."):
             path.unlink(missing_ok=True)
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """Return the content of a JSON file; empty if it is missing or damaged."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -88,38 +88,30 @@ def export_model(
             machine in a place that prediction cannot do without, a weight is too large for float16, the zip
             cannot be written, or another file has its name.
     """
-    _check_name(out)
-    if not force:
-        _check_replaceable(out)
+    _check_target(out, force)
     model = model_to_export(model)
     folds = trained_folds(model, checkpoint, folds)
     first = Checkpoint.read(model / f"fold_{folds[0]}" / checkpoint)
     source = _read(model, first)
     manifest = _manifest(source, folds, checkpoint, details or CardDetails())
-    with _told_of(out), _folder_for(out), written_whole(out) as temporary, ZipFile(temporary, "w") as archive:
+    with _writing(out), _folder_for(out), written_whole(out) as temporary, ZipFile(temporary, "w") as archive:
         _pack(source, manifest, Packer(archive, manifest.folder), half)
     for name in source.left_out:
         print(f"Left out: {name}")
     return out
 
 
-def _check_name(out: Path) -> None:
-    with _told_of(out):
+def _check_target(out: Path, force: bool) -> None:
+    with _writing(out):
         folder = out.is_dir()
     if out.suffix.lower() != ".zip" or folder:
         raise UserError(out, "not the name of a zip", "give one that ends in .zip")
+    if not force and out.exists() and not is_export(out):
+        cause = "is there already, and is no whole zip of `spinesegdiff export`"
+        raise UserError(out, cause, "choose another with -o, or replace it with --force")
 
 
-def _check_replaceable(out: Path) -> None:
-    if out.exists() and not is_export(out):
-        raise UserError(
-            out,
-            "is there already, and is no whole zip of `spinesegdiff export`",
-            "choose another with -o, or replace it with --force",
-        )
-
-
-def _told_of(out: Path) -> AbstractContextManager[None]:
+def _writing(out: Path) -> AbstractContextManager[None]:
     return writing(out, "make room, or choose another with -o")
 
 
