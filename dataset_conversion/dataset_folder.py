@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -105,7 +106,7 @@ def remove_leftovers(dataset: Path, keep: Iterable[str]) -> list[str]:
 def remove_if_empty(dataset: Path) -> None:
     """Remove the dataset's folders where nothing was put into them."""
     for folder in (*(dataset / name for name in SUBFOLDERS), dataset):
-        if folder.is_dir() and not any(folder.iterdir()):
+        with suppress(OSError):
             folder.rmdir()
 
 

@@ -58,15 +58,7 @@ def check_ignore_label(ignore_label: int | None) -> None:
 
 
 def lookup_table(partial_vertebrae: str = "vertebra", ignore_label: int | None = None) -> np.ndarray:
-    """Class of every mask number: uint8 of shape (226 or more,), 255 where the number has no meaning.
-
-    Raises:
-        ValueError: unknown option.
-    """
-    if partial_vertebrae not in PARTIAL_VERTEBRAE:
-        raise ValueError(
-            f"unknown partial_vertebrae {partial_vertebrae!r}, known: {', '.join(PARTIAL_VERTEBRAE)}"
-        )
+    """Class of every mask number: uint8 of shape (226 or more,), 255 where the number has no meaning."""
     table = np.full(max(*SPIDER_DISCS, ignore_label or 0) + 1, _UNKNOWN, dtype=np.uint8)
     table[0] = BACKGROUND
     table[list(SPIDER_VERTEBRAE)] = VERTEBRAE

@@ -40,7 +40,9 @@ def _paint_body(canvas: Canvas, vertebra: PlacedVertebra, scene: Scene, label: i
     for endplate, depth in ((shape.upper, to_upper), (shape.lower, to_lower)):
         if endplate.modic:
             stain = np.clip(0.8 + 0.5 * texture(x, y, z, (16, 16, 40)), 0, 1)
-            marrow = marrow + signals.modic[endplate.modic] * stain * _falloff(depth, endplate.modic_reach)
+            deep = endplate.modic_reach
+            near = np.clip((1.35 * deep - depth) / (0.7 * deep), 0, 1)
+            marrow = marrow + signals.modic[endplate.modic] * stain * near
     # The basivertebral vein enters at the middle of the posterior wall.
     behind = front + shape.depth / 2
     spread = 1.2 + 0.22 * np.maximum(11 - behind, 0)
@@ -81,10 +83,6 @@ def _dip(endplate: Endplate, inner: np.ndarray, front: np.ndarray, left: np.ndar
         dip = dip + endplate.node_depth * np.exp(-(df**2 + dl**2) / endplate.node_radius**2)
     phase = endplate.node_front
     return dip + endplate.waves * np.sin(front * 0.55 + phase) * np.cos(left * 0.4 + phase)
-
-
-def _falloff(depth: np.ndarray, reach: float) -> np.ndarray:
-    return np.clip((1.35 * reach - depth) / (0.7 * reach), 0, 1)
 
 
 def _paint_posterior(canvas: Canvas, vertebra: PlacedVertebra, scene: Scene, label: int) -> None:

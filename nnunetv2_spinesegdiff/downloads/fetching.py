@@ -204,7 +204,7 @@ class ResumingDownloader:
         try:
             self._server.retry(lambda: self._download_rest(url), url, self.size)
         except OSError as error:
-            if is_full(error):
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 self.forget()
             raise
         os.unlink(output_file)
@@ -261,11 +261,6 @@ class ResumingDownloader:
             if received > remote.size:
                 self.forget()
             raise ConnectionLost(f"{received} instead of {remote.size} bytes arrived")
-
-
-def is_full(error: OSError) -> bool:
-    """Return whether an error means a full disk or a used-up quota."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
