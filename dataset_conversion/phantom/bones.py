@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .anatomy import Endplate
-from .canvas import Canvas, Scene
+from .canvas import Canvas, Patch, Scene
 from .placement import PlacedVertebra, SacralSegment
 from .shapes import capsule, rounded_box, rounded_intersection, smooth_union, superellipse
 
@@ -49,8 +49,14 @@ def _paint_body(canvas: Canvas, vertebra: PlacedVertebra, scene: Scene, label: i
     vein = np.clip(1.4 - np.abs(up) / spread, 0, 1) * np.clip((11 - behind) / 5, 0, 1)
     vein = vein * np.clip(1.6 - np.abs(x) / 6, 0, 1)
     marrow = marrow + vein * (signals.vein - marrow)
-    shell = patch.coverage(-distance - _CORTEX_MM)
-    patch.paint(patch.coverage(distance), marrow + shell * (signals.cortex - marrow), label)
+    _paint_bone(patch, distance, marrow, scene, label)
+
+
+def _paint_bone(
+    patch: Patch, distance: np.ndarray, marrow: np.ndarray, scene: Scene, label: int, cortex: float = 1.0
+) -> None:
+    shell = cortex * patch.coverage(-distance - _CORTEX_MM)
+    patch.paint(patch.coverage(distance), marrow + shell * (scene.signals.cortex - marrow), label)
 
 
 def body_distance(
@@ -100,8 +106,7 @@ def _paint_posterior(canvas: Canvas, vertebra: PlacedVertebra, scene: Scene, lab
     distance = _posterior_distance(vertebra, behind, up, x)
     marrow = signals.marrow * shape.shade * 1.1 * (1 + 0.1 * texture(x, y, z, (5, 4, 4)))
     marrow = marrow + 0.07 * signals.fat * texture(x, y, z, (20, 18, 18))
-    shell = patch.coverage(-distance - _CORTEX_MM)
-    patch.paint(patch.coverage(distance), marrow + 0.8 * shell * (signals.cortex - marrow), label)
+    _paint_bone(patch, distance, marrow, scene, label, cortex=0.8)
 
 
 def _posterior_distance(
@@ -156,10 +161,8 @@ def paint_sacrum(canvas: Canvas, scene: Scene) -> None:
         if number:
             gap = _remnant_distance(segment, front, up, x)
             patch.paint(patch.coverage(gap), 0.5 * (signals.nucleus[2] + signals.annulus[0]), 0)
-        crest = _crest_distance(segment, front, up, x)
-        distance = np.minimum(slab, crest)
-        shell = patch.coverage(-distance - _CORTEX_MM)
-        patch.paint(patch.coverage(distance), marrow + shell * (signals.cortex - marrow), 0)
+        distance = np.minimum(slab, _crest_distance(segment, front, up, x))
+        _paint_bone(patch, distance, marrow, scene, 0)
 
 
 def _sacral_distance(

@@ -136,20 +136,14 @@ def _convert(options: argparse.Namespace) -> int:
 
     # Only training needs it, but nnU-Net looks for the id there, too.
     results = os.environ.get("nnUNet_results")
+    choices = ["contrast", "t2_source", "partial_vertebrae", "ignore_label", "max_oblique_deg", "splits"]
+    choices += ["slices", "dim", "seed"]
     report = convert(
         options.i,
         options.d,
         dataset_name=options.name,
-        contrast=options.contrast,
-        t2_source=options.t2_source,
-        partial_vertebrae=options.partial_vertebrae,
-        ignore_label=options.ignore_label,
-        max_oblique_deg=options.max_oblique_deg,
-        splits=options.splits,
-        slices=options.slices,
-        dim=options.dim,
         num_processes=options.np,
-        seed=options.seed,
+        **{name: getattr(options, name) for name in choices},
         nnunet_raw=folder_of("nnUNet_raw"),
         nnunet_preprocessed=folder_of("nnUNet_preprocessed"),
         nnunet_results=Path(results) if results else None,
