@@ -51,7 +51,7 @@ def splits_by_patient(patient_of: Mapping[str, str], folds: list[list[str]]) -> 
 
     Args:
         patient_of: patient of each case.
-        folds: patients of each fold; patients without a case are passed over.
+        folds: patients of each fold; patients without a case are skipped.
     """
     splits = []
     for fold in folds:

@@ -1,4 +1,4 @@
-"""Which series of SPIDER make up a dataset: pure functions over names, no disk access."""
+"""Choose the series of a dataset: pure functions over names, no disk access."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Listing:
     """What the names in a SPIDER folder tell.
 
     Attributes:
-        sources: the series that make up a dataset, by patient.
+        sources: the series of a dataset, by patient.
         contrasts: of everybody with a series in `images` or `masks`, converted or not.
         ignored: files whose names are not SPIDER's, such as `images/4_T1.mha` or `masks/4_t1.MHA`, as paths.
     """
@@ -61,7 +61,7 @@ class Listing:
 
 
 def find_series(folders: Path | Sequence[Path], contrast: str, t2_source: str) -> Listing:
-    """List the series of one or more SPIDER folders that make up a dataset.
+    """List the series of one or more SPIDER folders of a dataset.
 
     A mask without an image is a series, too: one of its files is lost, and no other series may silently
     stand in for it.

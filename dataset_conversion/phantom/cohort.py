@@ -1,4 +1,4 @@
-"""A made-up cohort on disk, in SPIDER's layout."""
+"""A synthetic cohort on disk, in SPIDER's layout."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Job = tuple[Path, Patient, Acquisition]
 
 
 def make_phantom(output: Path, *, patients: int, seed: int, num_processes: int | None = None) -> list[Path]:
-    """Make up patients 1, 2, ... in SPIDER's layout.
+    """Generate patients 1, 2, ... in SPIDER's layout.
 
     Writes `images/<patient>_<t1|t2|t2_SPACE>.mha` (int16) and `masks/<same name>` (uint8, SPIDER numbers, the
     image's exact geometry), `overview.csv` and `radiological_gradings.csv` with SPIDER's columns, and

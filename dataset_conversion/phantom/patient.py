@@ -1,4 +1,4 @@
-"""A made-up patient: everything about them follows from a seed and their number."""
+"""A synthetic patient: everything about them follows from a seed and their number."""
 
 from __future__ import annotations
 

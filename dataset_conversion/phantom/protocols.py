@@ -1,4 +1,4 @@
-"""The scanners and protocols that made-up series come from; figures as in SPIDER's `overview.csv`."""
+"""The scanners and protocols of synthetic series; figures as in SPIDER's `overview.csv`."""
 
 from __future__ import annotations
 

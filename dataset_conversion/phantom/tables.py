@@ -1,4 +1,4 @@
-"""SPIDER's two tables, for made-up patients."""
+"""SPIDER's two tables, for synthetic patients."""
 
 from __future__ import annotations
 

@@ -53,7 +53,9 @@ def _demo_train(options: argparse.Namespace) -> None:
 
 def add_phantom(commands: argparse._SubParsersAction) -> None:
     p = add_command(
-        commands, "phantom", "Make up a lumbar MR cohort in SPIDER's layout (images, masks, tables)."
+        commands,
+        "phantom",
+        "Generate a synthetic lumbar MR cohort in SPIDER's layout (images, masks, tables).",
     )
     add_output(p, "output folder")
     p.add_argument("--patients", type=positive, default=20, metavar="N", help="number of patients")
@@ -66,7 +68,7 @@ def _phantom(options: argparse.Namespace) -> None:
     from ..dataset_conversion.phantom import make_phantom
 
     written = make_phantom(options.o, patients=options.patients, seed=options.seed, num_processes=options.np)
-    print(f"{len(written)} series of {options.patients} made-up patients in {options.o}")
+    print(f"{len(written)} series of {options.patients} synthetic patients in {options.o}")
 
 
 def add_convert(commands: argparse._SubParsersAction) -> None:

@@ -1,4 +1,4 @@
-"""Fetching published data."""
+"""Downloading published data."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def add_download(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands,
         "download",
-        "Fetch SPIDER from Zenodo (about 4 GB), check and unpack it into a folder for convert. Run again, it "
-        "goes on where it stopped.",
+        "Download SPIDER from Zenodo (about 4 GB), check and unpack it into a folder for convert. A second "
+        "run continues an interrupted one.",
         extra="download",
     )
     add_output(p, "output folder")
@@ -35,11 +35,13 @@ def _download(options: argparse.Namespace) -> None:
         choices = {"only": options.only, "base_url": options.base_url, "keep_zips": options.keep_zips}
         report = download(options.o, **choices, dataset=SPIDER)
     except KeyboardInterrupt:
-        raise UserError(options.o, "interrupted", "the same command goes on where this one stopped") from None
+        raise UserError(
+            options.o, "interrupted", "run the same command again, which continues this one"
+        ) from None
     for note in report.notes:
         print(note)
     if report.kept:
-        print(f"There already: {', '.join(report.kept)}")
+        print(f"Kept: {', '.join(report.kept)}")
     for line in report.made:
         print(line)
     if all((options.o / name).is_dir() for name in ("images", "masks")):

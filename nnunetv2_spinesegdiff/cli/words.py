@@ -22,7 +22,7 @@ EXTRAS = {
 
 
 class _StatedDefaults(argparse.ArgumentDefaultsHelpFormatter):
-    """Tells the defaults that say something."""
+    """Shows defaults, except None, flags and those of required options."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         says_nothing = action.required or action.default is None or isinstance(action.default, bool)

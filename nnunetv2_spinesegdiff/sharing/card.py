@@ -1,4 +1,4 @@
-"""The page that tells people what a model is, what it is not, and how to use it: MODEL_CARD.md."""
+"""MODEL_CARD.md: what a model is for, what it is not for, and how to use it."""
 
 from __future__ import annotations
 

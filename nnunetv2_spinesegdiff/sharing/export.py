@@ -107,7 +107,7 @@ def _check_target(out: Path, force: bool) -> None:
     if out.suffix.lower() != ".zip" or folder:
         raise UserError(out, "not the name of a zip", "give one that ends in .zip")
     if not force and out.exists() and not is_export(out):
-        cause = "is there already, and is no whole zip of `spinesegdiff export`"
+        cause = "already exists and is not a complete zip of `spinesegdiff export`"
         raise UserError(out, cause, "choose another with -o, or replace it with --force")
 
 

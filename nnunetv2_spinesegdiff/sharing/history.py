@@ -1,4 +1,4 @@
-"""What a results folder tells of how its model was trained, as it is put into the manifest and the card."""
+"""Read from a results folder how its model was trained, for the manifest and the card."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def history_of(
     Args:
         model: results folder.
         checkpoint: file name; validation scores are those of the final one.
-        epochs: that the checkpoint was trained for, where it tells.
+        epochs: that the checkpoint was trained for, if known.
         dataset: nnU-Net's name, under which the splits lie.
         labels: of dataset.json.
 
@@ -38,7 +38,7 @@ def history_of(
             model / f"fold_{fold}" / "validation" / "summary.json", labels
         )
     split = _split(dataset, fold)
-    # Another number of cases: the dataset was split anew since.
+    # Another number of cases: the dataset was split again since.
     if split and known.get("cases", split["val_cases"]) == split["val_cases"]:
         known["split"] = split
     return known
