@@ -8,7 +8,7 @@ from pathlib import Path
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.files import load_json
 
-from .folds import NUM_FOLDS, Splits, patient_folds, splits_by_patient, without_validation_of
+from .folds import Splits, patient_folds, splits_by_patient, without_validation_of
 from .names import Series
 from .published_splits import (
     Fold,
@@ -42,9 +42,6 @@ class CohortFolds:
             if not any(fold["train"] and fold["val"] for fold in apply_published_folds(published, series)):
                 raise UserError(file, "names none of the patients at hand", "give the folds of this cohort")
             return cls(series, None, published, Path(file))
-        if len(listing.contrasts) < NUM_FOLDS:
-            cause = f"{len(listing.contrasts)} patients are too few for {NUM_FOLDS} folds"
-            raise UserError(None, cause, "add some, or name folds of your own with --splits")
         drawn = patient_folds(listing.contrasts, seed, stratum=listing.stratum)
         at_hand = {s.patient for s in series}
         for number, fold in enumerate(drawn):

@@ -164,7 +164,6 @@ def add_export(commands: argparse._SubParsersAction) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     from ..errors import UserError
-    from ..sharing.card import CardDetails
     from ..sharing.export import export_model
 
     given = vars(options)
@@ -182,7 +181,7 @@ def _export(options: argparse.Namespace) -> int:
         options.o,
         folds=given.get("f"),
         checkpoint=options.chk,
-        details=CardDetails(**details),
+        details=details,
         half=options.half,
         force=options.force,
     )
