@@ -44,6 +44,14 @@ from .report import ConversionReport, Failure
 from .series import CONTRASTS, T2_SOURCES
 from .spider import SpiderSeries, each_slice, find_series
 
+CHOICES = {
+    "contrast": CONTRASTS,
+    "t2_source": T2_SOURCES,
+    "partial_vertebrae": tuple(PARTIAL_VERTEBRAE),
+    "slices": SLICES,
+    "dim": DIMS,
+}
+
 
 def convert(
     spider: Path | Sequence[Path],
@@ -99,7 +107,14 @@ def convert(
             the work was cut short, by a worker that was killed or a disk that is full. Then there is no
             dataset.json, finished cases are kept, and the same call goes on from there.
     """
-    _check_options(contrast, t2_source, partial_vertebrae, slices, dim, max_oblique_deg, num_processes)
+    chosen = (contrast, t2_source, partial_vertebrae, slices, dim)
+    for value, (name, known) in zip(chosen, CHOICES.items(), strict=True):
+        if value not in known:
+            raise UserError(f"{name} {value!r}", "unknown", f"choose one of {', '.join(known)}")
+    if not max_oblique_deg >= 0:
+        raise UserError(f"max_oblique_deg {max_oblique_deg}", "must be an angle of at least 0 degrees")
+    if num_processes < 1:
+        raise UserError(f"num_processes {num_processes}", "must be at least 1")
     check_ignore_label(ignore_label)
     nnunet_raw, nnunet_preprocessed = Path(nnunet_raw), Path(nnunet_preprocessed)
     folder = dataset_folder_name(dataset_id, dataset_name)
@@ -146,30 +161,6 @@ def convert(
         cause = f"cannot be finished ({reason_of(error)})"
         raise UserError(report.dataset, cause, "check the disk, then run again") from error
     return report
-
-
-def _check_options(
-    contrast: str,
-    t2_source: str,
-    partial_vertebrae: str,
-    slices: str,
-    dim: str,
-    max_oblique_deg: float,
-    num_processes: int,
-) -> None:
-    for name, value, known in (
-        ("contrast", contrast, CONTRASTS),
-        ("t2_source", t2_source, T2_SOURCES),
-        ("partial_vertebrae", partial_vertebrae, tuple(PARTIAL_VERTEBRAE)),
-        ("slices", slices, SLICES),
-        ("dim", dim, DIMS),
-    ):
-        if value not in known:
-            raise UserError(f"{name} {value!r}", f"choose one of {', '.join(known)}")
-    if not max_oblique_deg >= 0:
-        raise UserError(f"max_oblique_deg {max_oblique_deg}", "give an angle of at least 0 degrees")
-    if num_processes < 1:
-        raise UserError(f"num_processes {num_processes}", "give at least 1")
 
 
 def _check_unique(sources: list[SpiderSeries]) -> None:

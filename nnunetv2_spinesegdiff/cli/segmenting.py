@@ -175,7 +175,7 @@ def _export(options: argparse.Namespace) -> int:
     if model is None:
         dataset = name_of_dataset(options.d, "train it first")
         model = folder_of("nnUNet_results") / dataset / f"{options.tr}__{options.p}__{options.c}"
-    details = {name: given[name] for name in ("license", "authors", "contact", "notes") if name in given}
+    details: dict[str, str] = {n: given[n] for n in ("license", "authors", "contact", "notes") if n in given}
     made = export_model(
         model,
         options.o,

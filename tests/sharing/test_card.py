@@ -79,12 +79,8 @@ def test_what_is_known_is_told(make_model, tmp_path, monkeypatch):
 def test_what_is_not_known_is_not_made_up(make_model, tmp_path):
     text = card(make_model(), tmp_path)
     for line in (
-        *(
-            "- Description: not stated",
-            "- Authors: not stated",
-            "Of the model: not stated.",
-            "- Cases: not stated",
-        ),
+        *(f"- {what}: not stated" for what in ("Description", "Authors", "Cases")),
+        "Of the model: not stated.",
         *("- Epochs: not stated (fold 0), not stated (fold 1)", "None are known."),
         "None: probabilities are those of the network, and areas have no bounds.",
     ):

@@ -297,12 +297,7 @@ def test_no_path_user_or_host_is_in_any_byte(make_model, tmp_path, monkeypatch, 
     assert zipped.json("plans.json")["made_in"] == {"day": "a Monday"}
     left_out = [
         *("plans.json: made_in.folder", "plans.json: made_in.(a key)", "dataset.json: description"),
-        *(
-            "dataset.json: release",
-            "dataset.json: folders",
-            "dataset.json: dataset",
-            "dataset.json: training",
-        ),
+        *(f"dataset.json: {key}" for key in ("release", "folders", "dataset", "training")),
     ]
     assert zipped.json("manifest.json")["left_out"] == left_out
     assert capsys.readouterr().out.splitlines()[-7:] == [f"Left out: {name}" for name in left_out]
