@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nnunetv2_spinesegdiff.images.grid import Grid
+
 from .anatomy import Anatomy
 from .canvas import Lattice
 from .placement import Spine
@@ -95,15 +97,19 @@ class Acquisition:
         flipped = array[tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)]
         return np.ascontiguousarray(flipped.transpose(self.axis_order))
 
-    def file_geometry(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Spacing (3,), origin (3,) and direction (3, 3) of the file in SimpleITK's order (x axis first)."""
+    def file_grid(self) -> Grid:
+        """Grid of the file."""
         voxels = self.voxels
         corner = np.array([n - 1 if flip else 0 for n, flip in zip(voxels.shape, self.flips, strict=True)])
         origin = self.pose.offset + self.pose.rotation @ (voxels.origin + corner @ voxels.steps)
         signs = np.where(self.flips, -1.0, 1.0)[:, None]
         steps = (signs * voxels.steps @ self.pose.rotation.T)[list(self.axis_order)][::-1]
         spacing = np.linalg.norm(steps, axis=1)
-        return spacing, origin, (steps / spacing[:, None]).T
+        direction = (steps / spacing[:, None]).T
+        x, y, z = (voxels.shape[axis] for axis in self.axis_order[::-1])
+        return Grid(
+            (x, y, z), tuple(spacing.tolist()), tuple(origin.tolist()), tuple(direction.ravel().tolist())
+        )
 
 
 def draw_series_names(rng: np.random.Generator) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from nnunetv2_spinesegdiff.errors import UserError, writing
 from nnunetv2_spinesegdiff.files import load_json, save_json
-from nnunetv2_spinesegdiff.images.grid import Grid
 from nnunetv2_spinesegdiff.images.writing import write_image
 from nnunetv2_spinesegdiff.workers import done_by_workers
 
@@ -102,9 +101,7 @@ def _is_whole(output: Path, stem: str) -> bool:
 
 
 def _write_volume(path: Path, array: np.ndarray, acquisition: Acquisition) -> None:
-    in_file = acquisition.to_file_axes(array)
-    spacing, origin, direction = (tuple(part.ravel().tolist()) for part in acquisition.file_geometry())
-    write_image(Grid(in_file.shape[::-1], spacing, origin, direction).image(in_file), path)
+    write_image(acquisition.file_grid().image(acquisition.to_file_axes(array)), path)
 
 
 def _claim(output: Path, seed: int) -> None:
