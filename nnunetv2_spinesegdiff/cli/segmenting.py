@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..environment import folder_of, let_waiting_threads_sleep
 from ..preflight import check_device, name_of_dataset
-from .words import add_command, positive
+from .words import BEST_DEVICE, add_command, add_device, positive
 
 
 def add_segment(commands: argparse._SubParsersAction) -> None:
@@ -28,13 +28,7 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         metavar="SCAN",
         help="a file (.nii, .nii.gz, .mha, .mhd, .nrrd), a DICOM folder or zip, or a folder of any of these",
     )
-    p.add_argument(
-        "-o",
-        type=Path,
-        required=True,
-        metavar="OUT",
-        help="folder for the results",
-    )
+    p.add_argument("-o", type=Path, required=True, metavar="OUT", help="folder for the results")
     p.add_argument(
         "-m",
         default=DEFAULT,
@@ -48,12 +42,7 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
     p.add_argument(
         "-chk", metavar="NAME", default=argparse.SUPPRESS, help="checkpoint instead of the final one"
     )
-    p.add_argument(
-        "-device",
-        choices=["cpu", "cuda", "mps"],
-        default=argparse.SUPPRESS,
-        help="where to predict; without it on a CUDA device if there is one, else on the CPU",
-    )
+    add_device(p, BEST_DEVICE, default=argparse.SUPPRESS)
     p.add_argument(
         "--slices",
         type=_slices,

@@ -20,6 +20,8 @@ EXTRAS = {
 }
 """Modules of the extras in setup.cfg without which a command cannot run."""
 
+BEST_DEVICE = "where to predict; without it on a CUDA device if there is one, else on the CPU"
+
 
 class _StatedDefaults(argparse.ArgumentDefaultsHelpFormatter):
     """Shows defaults, except None, flags and those of required options."""
@@ -65,9 +67,6 @@ def add_output(parser: argparse.ArgumentParser, text: str) -> None:
 
 def add_device(parser: argparse.ArgumentParser, purpose: str, default: str | None = None) -> None:
     parser.add_argument("-device", choices=["cpu", "cuda", "mps"], default=default, help=purpose)
-
-
-BEST_DEVICE = "where to predict; without it on a CUDA device if there is one, else on the CPU"
 
 
 def add_plans(parser: argparse.ArgumentParser, trainer: str = "") -> None:
