@@ -103,7 +103,11 @@ def gradings_of(table: pd.DataFrame, source: str, pfirrmann: int = 4) -> Grading
             is not a grade, a disc in two rows, or a `pfirrmann` that does not divide discs.
     """
     if not GRADES[0] < pfirrmann <= GRADES[1]:
-        raise UserError(f"no Pfirrmann grade to divide discs by: {pfirrmann}; give one of 2 to 5")
+        raise UserError(
+            f"Pfirrmann grade {pfirrmann}",
+            "does not divide discs into groups",
+            f"give one of {GRADES[0] + 1} to {GRADES[1]}",
+        )
     columns = _columns(table, source)
     if PATIENT not in columns:
         found = ", ".join(map(str, table)) or "none"

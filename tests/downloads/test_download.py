@@ -205,7 +205,7 @@ def test_a_full_disk_leaves_at_most_a_complete_zip(shelf, tmp_path, monkeypatch,
     out = tmp_path / "new"
     with monkeypatch.context() as patch:
         fill_up(patch, file, room)
-        with pytest.raises(UserError, match="disk is full"):
+        with pytest.raises(UserError, match="No space left"):
             run(shelf, out, only=["images"])
     assert (names(out / ROOM) if out.exists() else set()) == left
     before = shelf.asked("images.zip").count("")

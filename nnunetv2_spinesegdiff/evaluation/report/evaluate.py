@@ -88,7 +88,7 @@ def run_evaluation(sources: Sequence[Source], choices: Choices, command: str) ->
     if not scores:
         if not any(choices.out.iterdir()):
             choices.out.rmdir()
-        raise UserError(f"no case could be scored: {left_out[0]}")
+        raise UserError("no case could be scored", left_out[0])
     case_table = pd.DataFrame(cases, columns=[*CASE_COLUMNS, *FILE_COLUMNS])
     evaluation = Evaluation(
         folder=choices.out,

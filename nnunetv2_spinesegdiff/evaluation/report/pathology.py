@@ -90,7 +90,9 @@ def run_pathology(
             is too small.
     """
     if fewest < 2:
-        raise UserError(f"tests of groups of {fewest} cannot be made: give 2 or more patients a group")
+        raise UserError(
+            f"groups of {fewest} patients", "cannot be tested", "give 2 or more patients per group"
+        )
     evaluation = read_evaluation(evaluation_folder)
     graded = gradings_of(read_text_table(gradings), str(gradings), pfirrmann)
     asked = [system for name in systems or () for system in systems_called(name, evaluation.systems)]

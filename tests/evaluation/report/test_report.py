@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import platform
 import re
-import socket
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -159,7 +159,7 @@ def test_foreign_texts_are_harmless(tmp_path):
 @pytest.fixture
 def planted(tmp_path, monkeypatch):
     """An evaluation whose every text names folders and the machine."""
-    monkeypatch.setattr(socket, "gethostname", lambda: "ward7-ws")
+    monkeypatch.setattr(platform, "node", lambda: "ward7-ws")
     folder = tmp_path / "St. Mary" / "Jane Doe"
     text = f"{folder}/files/masks0/case0.nii.gz on ward7-ws, {Path.home()}/x and /mnt/pacs/7"
     systems = [System("A", settings={"input": text, "deep": {"list": [text]}}), System("B")]
