@@ -22,6 +22,7 @@ from nnunetv2_spinesegdiff.uncertainty.conformal import area_bounds
 from nnunetv2_spinesegdiff.uncertainty.stored import Calibration
 from nnunetv2_spinesegdiff.uncertainty.temperature import temperature_scaled
 
+from ..helpers.model_folder import SCAN
 from ..helpers.model_plans import image
 
 REGIONS = {"background": 0, "whole": [1, 2], "core": [2]}
@@ -71,7 +72,7 @@ def test_masks_and_probabilities_are_those_of_the_stock_predictor(
         # nnU-Net's ensembling reads these
         assert (stock / f"{name}.pkl").read_bytes() == (found / f"{name}.pkl").read_bytes()
         heatmap = array(found / "uncertainty" / f"{name}_uncertainty.nii.gz")
-        assert heatmap.shape == (3, 25, 40)
+        assert heatmap.shape == SCAN
         assert 0 < heatmap.max() <= 1 / np.e + 1e-6
 
 
@@ -200,7 +201,7 @@ def test_maps_over_folds_are_their_mean_or_what_they_say_together_where_that_is_
 
 def test_an_array_in_memory_is_segmented_as_by_the_stock_predictor_and_gets_maps(make_model, tmp_path):
     """nnU-Net's way of predicting from Python, without files."""
-    model, pixels = make_model(), image(1, 1, 25, 40).numpy()
+    model, pixels = make_model(), image(1, 1, *SCAN[1:]).numpy()
     stock, predictor = model.predictor(nnUNetPredictor), ours(model)
     masks = [
         made.predict_single_npy_array(pixels, {"spacing": [1.0, 1.0, 1.0]})

@@ -46,7 +46,7 @@ def test_masks_are_those_of_the_stock_predictor_and_maps_lie_beside_them(
         assert mask == (tmp_path / "stock" / f"{case}.nii.gz").read_bytes()
         image = sitk.ReadImage(str(tmp_path / "ours" / "uncertainty" / f"{case}_uncertainty.nii.gz"))
         heatmap = sitk.GetArrayFromImage(image)
-        assert heatmap.shape == (3, 25, 40)
+        assert heatmap.shape == SCAN
         assert heatmap.min() >= 0
         assert 0.001 < heatmap.max() <= HIGHEST.get(trainer, 1 / np.e) + 1e-6
     with (tmp_path / "ours" / "uncertainty" / "confidence.csv").open() as stream:
