@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import gc
+import multiprocessing
 import os
+import sys
 from collections.abc import Callable
 from functools import cache, partial
 from multiprocessing.pool import ThreadPool
@@ -17,7 +19,7 @@ from filelock import FileLock
 from hypothesis import settings
 from nnunetv2.utilities import find_class_by_name, utils
 
-from nnunetv2_spinesegdiff import locks
+from nnunetv2_spinesegdiff import locks, workers
 from nnunetv2_spinesegdiff.environment import TRAINERS
 
 # How long an example takes depends on what else the machine does.
@@ -63,6 +65,13 @@ class _NoLock(FileLock):
 def no_locks(monkeypatch):
     """A file system without locks."""
     monkeypatch.setattr(locks, "FileLock", _NoLock)
+
+
+@pytest.fixture
+def forked_workers(monkeypatch):
+    """Worker processes that need not import everything again, where they can be forked."""
+    if sys.platform == "linux":
+        monkeypatch.setattr(workers, "get_context", lambda _: multiprocessing.get_context("fork"))
 
 
 @pytest.fixture
