@@ -15,7 +15,6 @@ from nnunetv2_spinesegdiff.training import trainers
 
 from .model_plans import LABELS, build_any, whole_plans
 
-
 SCAN = (2, 18, 28)
 """Voxels of a scan: slices, rows, columns."""
 
