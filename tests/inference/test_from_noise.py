@@ -16,6 +16,8 @@ from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
 
+from ..helpers.model_folder import SCAN
+
 MODELS = ("nnUNetTrainerDiffUNet_n2_S2", "nnUNetTrainerIISDM_n3_S3", "nnUNetTrainerSpineSegDiffNoIE_n2_S1")
 REGIONS = {"background": 0, "spine": [1, 2, 3], "column": [2, 3], "ivd": 3}
 HIGHEST = {"nnUNetTrainerIISDM_n3_S3": 0.25}
