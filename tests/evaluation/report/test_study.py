@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.cli import main
+from nnunetv2_spinesegdiff.evaluation.report import scoring
 
 from ...helpers.masks import label_map, raw_dataset, worsened, write_volume
 from ...helpers.synthetic_scores import synthetic_gradings
@@ -45,6 +48,23 @@ def cohort(tmp_path_factory) -> Path:
         folder / "overview.csv", index=False
     )
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def scored_once() -> Iterator[None]:
+    """No case is scored twice for the tests here: measuring distances takes longer than everything else."""
+    known: dict[Path, scoring.Scored] = {}
+    score = scoring.score
+
+    def remembered(work: scoring.Work) -> scoring.Scored:
+        if work.case.prediction not in known:
+            known[work.case.prediction] = score(work)
+        return copy.deepcopy(known[work.case.prediction])
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(scoring, "score", remembered)
+        patched.setattr(scoring, "SECONDS_A_PROCESS", np.inf)
+        yield
 
 
 def sources(cohort: Path) -> list[str]:
