@@ -186,7 +186,7 @@ def test_discs_one_by_one(tmp_path, dataset, masks):
     assert first["dice"].between(0.5, 1).all()
 
 
-def test_several_processes_give_the_same_scores(tmp_path, dataset, masks, monkeypatch):
+def test_several_processes_give_the_same_scores(tmp_path, dataset, masks, monkeypatch, forked_workers):
     tables = []
     for seconds in (1e9, 1e-9):
         monkeypatch.setattr(scoring, "SECONDS_A_PROCESS", seconds)
