@@ -191,7 +191,6 @@ def add_export(commands: argparse._SubParsersAction) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from ..sharing.card import CardDetails
     from ..sharing.export import export_model
 
     given = vars(options)
