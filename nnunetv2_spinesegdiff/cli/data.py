@@ -53,9 +53,7 @@ def _demo_train(options: argparse.Namespace) -> None:
 
 def add_phantom(commands: argparse._SubParsersAction) -> None:
     p = add_command(
-        commands,
-        "phantom",
-        "Generate a synthetic lumbar MR cohort in SPIDER's layout (images, masks, tables).",
+        commands, "phantom", "Create a synthetic lumbar MR cohort in SPIDER's layout (images, masks, tables)."
     )
     add_output(p, "output folder")
     p.add_argument("--patients", type=positive, default=20, metavar="N", help="number of patients")

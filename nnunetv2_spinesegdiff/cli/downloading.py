@@ -23,7 +23,7 @@ def add_download(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--only", nargs="+", choices=parts, default=parts, help="what to fetch")
     mirror = "address of a mirror that holds the same files"
     p.add_argument("--base_url", default=SPIDER.base_url, metavar="URL", help=mirror)
-    p.add_argument("--keep_zips", action="store_true", help="keep the zips beside what was unpacked")
+    p.add_argument("--keep_zips", action="store_true", help="keep the zips after they were unpacked")
     p.set_defaults(run=_download)
 
 

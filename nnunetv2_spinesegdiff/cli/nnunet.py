@@ -112,8 +112,7 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands,
         "predict",
-        "nnUNetv2_predict with our trainers and flags (-h lists them). All its own options are passed "
-        "on to it.",
+        "nnUNetv2_predict with our trainers and options (see -h). All its own options are passed on to it.",
         add_help=False,
     )
     p.set_defaults(run=_predict, passes_on=True)

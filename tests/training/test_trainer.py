@@ -177,7 +177,8 @@ def test_validation_denoises_once_and_leaves_the_sampler_as_it_was():
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("frozen", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("frozen", [True, False])
 def test_compiled_it_trains_validates_and_predicts(frozen, fresh_compiler):
     """nnU-Net's final validation predicts in inference mode with the network compiled for training."""
     if frozen:
