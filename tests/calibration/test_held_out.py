@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,8 @@ def measured_by(
     predictor.labels = truths
     output.mkdir()
     files = [[str(scans / f"{name}_0000.nii.gz")] for name in truths]
-    predictor.predict_from_files_sequential(files, [str(output / name) for name in truths])
+    predict: Any = predictor.predict_from_files_sequential
+    predict(files, [str(output / name) for name in truths])
     return [_read(path) for path in sorted(output.glob("*.npz"))]
 
 
