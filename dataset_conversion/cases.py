@@ -181,12 +181,12 @@ def read_labeled_volume(source: SpiderSeries, settings: CaseSettings) -> Labeled
     try:
         scaled = scale_intensities(image)
     except ValueError as error:
-        raise UserError(source.image, f"{error}") from error
+        raise UserError(source.image, str(error)) from error
     try:
         numbers = sitk.GetArrayViewFromImage(mask)
         classes = map_labels(numbers, settings.partial_vertebrae, settings.ignore_label)
     except ValueError as error:
-        raise UserError(source.mask, f"{error}") from error
+        raise UserError(source.mask, str(error)) from error
     return LabeledVolume(scaled, Grid.of(image).image(classes))
 
 
@@ -213,7 +213,7 @@ def _check_labelled(view: SliceView, source: SpiderSeries) -> None:
     kind = "slice" if source.cut is not None else "middle slice"
     what = f"{kind} (number {view.first_slice} from the left)" if view.num_slices == 1 else "volume"
     raise NothingLabeledError(
-        source.mask, f"the {what} holds no labelled structure: annotate it or remove the series"
+        source.mask, f"the {what} holds no labeled structure", "annotate it or remove the series"
     )
 
 

@@ -23,6 +23,7 @@ LIBRARIES = {
     "errors": (),
     "labels": (),
     "text": (),
+    "redaction": (),
     "diffusion": ("torch",),
     "network": ("torch", "dynamic_network_architectures"),
     "files": (),

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..environment import folder_of, let_waiting_threads_sleep
 from ..errors import UserError
 from ..preflight import check_device, name_of_dataset
-from .words import add_command, positive
+from .words import BEST_DEVICE, add_command, add_device, positive
 
 
 def add_segment(commands: argparse._SubParsersAction) -> None:
@@ -29,13 +29,7 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         metavar="SCAN",
         help="a file (.nii, .nii.gz, .mha, .mhd, .nrrd), a DICOM folder or zip, or a folder of any of these",
     )
-    p.add_argument(
-        "-o",
-        type=Path,
-        required=True,
-        metavar="OUT",
-        help="folder for the results",
-    )
+    p.add_argument("-o", type=Path, required=True, metavar="OUT", help="folder for the results")
     p.add_argument(
         "-m",
         default=DEFAULT,
@@ -49,12 +43,7 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
     p.add_argument(
         "-chk", metavar="NAME", default=argparse.SUPPRESS, help="checkpoint instead of the final one"
     )
-    p.add_argument(
-        "-device",
-        choices=["cpu", "cuda", "mps"],
-        default=argparse.SUPPRESS,
-        help="where to predict; without it on a CUDA device if there is one, else on the CPU",
-    )
+    add_device(p, BEST_DEVICE, default=argparse.SUPPRESS)
     p.add_argument(
         "--slices",
         type=_slices,
@@ -202,23 +191,24 @@ def add_export(commands: argparse._SubParsersAction) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from ..sharing.card import CardDetails
     from ..sharing.export import export_model
 
     given = vars(options)
     if ("m" in given) == ("d" in given):
-        raise UserError("name the model by its dataset with -d, or by its folder with -m")
+        raise UserError(
+            "-d or -m", "exactly one of them must name the model", "give its dataset or its folder"
+        )
     model = given.get("m")
     if model is None:
         dataset = name_of_dataset(options.d, "train it first")
         model = folder_of("nnUNet_results") / dataset / f"{options.tr}__{options.p}__{options.c}"
-    details = {name: given[name] for name in ("license", "authors", "contact", "notes") if name in given}
+    details: dict[str, str] = {n: given[n] for n in ("license", "authors", "contact", "notes") if n in given}
     made = export_model(
         model,
         options.o,
         folds=given.get("f"),
         checkpoint=options.chk,
-        details=CardDetails(**details),
+        details=details,
         half=options.half,
         force=options.force,
     )

@@ -184,7 +184,7 @@ def made_in(folder: Path) -> set[str]:
 
 
 def _draw(done: Segmentation, path: Path) -> None:
-    from ..plots import draw_overlay  # matplotlib takes a second to load
+    from ..plots.overlay import draw_overlay  # matplotlib takes a second to load
 
     shown = done.shown
     draw_overlay(
@@ -202,17 +202,9 @@ def _draw(done: Segmentation, path: Path) -> None:
 
 
 def _write_dicom_seg(done: Segmentation, path: Path) -> None:
-    from .. import __version__
     from ..images.dicom_seg import write_dicom_seg
 
-    write_dicom_seg(
-        done.mask,
-        done.scan,
-        path,
-        _structures(),
-        description="Lumbar spine, research use only",
-        software_versions=__version__,
-    )
+    write_dicom_seg(done.mask, done.scan, path, _structures())
 
 
 def _structures() -> dict[str, int]:

@@ -134,7 +134,7 @@ def test_a_skewed_volume_is_rejected(own_cohort, tmp_path, file):
     assert str(failure).startswith(f"{own_cohort / file}: its axes are not at right angles")
 
 
-def test_bad_series_from_workers(own_cohort, tmp_path):
+def test_bad_series_from_workers(own_cohort, tmp_path, forked_workers):
     truncated(own_cohort)
     report = run(own_cohort, tmp_path, contrast="t1", num_processes=2)
     assert [failure.file for failure in report.failures] == ["3_t1.mha"]

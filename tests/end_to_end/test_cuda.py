@@ -113,8 +113,8 @@ def test_ddp_starts_on_the_card(planned: Workspace, two_cases: Path, tmp_path: P
     assert len(predict(planned, two_cases, "--refine", IN_DDP)) == 2
 
 
-def test_a_scan_is_segmented_on_the_card_unless_told_otherwise(trained: Workspace):
-    scan = trained.root / "cohort" / "images" / "2_t2.mha"
+def test_a_scan_is_segmented_on_the_card_unless_told_otherwise(trained: Workspace, cohort: Path):
+    scan = cohort / "images" / "2_t2.mha"
     masks = {}
     for device in ("cpu", None):
         with SpineSegmenter(trained.results(), precision="float32", device=device) as segmenter:

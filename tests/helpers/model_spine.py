@@ -35,7 +35,8 @@ def spine(seed: int = 0) -> sitk.Image:
     """The volume, int16, its array as that of `spine_labels`; noise and seed change its voxels."""
     rng = np.random.default_rng(seed)
     labels = spine_labels()
-    values = np.vectorize(BRIGHTNESS.get)(labels) + rng.integers(-15, 15, labels.shape)
+    brightness = np.array([BRIGHTNESS[label] for label in sorted(BRIGHTNESS)])
+    values = brightness[labels] + rng.integers(-15, 15, labels.shape)
     image = sitk.GetImageFromArray(values.astype(np.int16))
     image.SetSpacing(SPACING[::-1])
     image.SetOrigin((-12.0, -70.0, 110.0))

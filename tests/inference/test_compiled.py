@@ -30,7 +30,10 @@ def fresh_compiler() -> Iterator[None]:
         "aot_eager",
         pytest.param(
             "inductor",
-            marks=pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler"),
+            marks=[
+                pytest.mark.slow,
+                pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler"),
+            ],
         ),
     ],
 )

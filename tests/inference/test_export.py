@@ -22,6 +22,7 @@ from nnunetv2_spinesegdiff.uncertainty.conformal import area_bounds
 from nnunetv2_spinesegdiff.uncertainty.stored import Calibration
 from nnunetv2_spinesegdiff.uncertainty.temperature import temperature_scaled
 
+from ..helpers.model_folder import SCAN
 from ..helpers.model_plans import image
 
 REGIONS = {"background": 0, "whole": [1, 2], "core": [2]}
@@ -71,7 +72,7 @@ def test_masks_and_probabilities_are_those_of_the_stock_predictor(
         # nnU-Net's ensembling reads these
         assert (stock / f"{name}.pkl").read_bytes() == (found / f"{name}.pkl").read_bytes()
         heatmap = array(found / "uncertainty" / f"{name}_uncertainty.nii.gz")
-        assert heatmap.shape == (3, 25, 40)
+        assert heatmap.shape == SCAN
         assert 0 < heatmap.max() <= 1 / np.e + 1e-6
 
 
@@ -198,20 +199,24 @@ def test_maps_over_folds_are_their_mean_or_what_they_say_together_where_that_is_
     assert np.allclose(maps[2][1], (maps[0][1] + maps[1][1]) / 2, atol=1e-5)
 
 
-def test_an_array_in_memory_is_segmented_as_by_the_stock_predictor_and_gets_maps(make_model, tmp_path):
+def test_an_array_in_memory_is_segmented_as_by_the_stock_predictor(make_model):
     """nnU-Net's way of predicting from Python, without files."""
-    model, pixels = make_model(), image(1, 1, 25, 40).numpy()
-    stock, predictor = model.predictor(nnUNetPredictor), ours(model)
+    model, pixels = make_model(), image(1, 1, *SCAN[1:]).numpy()
     masks = [
-        made.predict_single_npy_array(pixels, {"spacing": [1.0, 1.0, 1.0]})
-        for made in (stock, model.predictor(SpineSegDiffPredictor))
+        model.predictor(kind).predict_single_npy_array(pixels, {"spacing": [1.0, 1.0, 1.0]})
+        for kind in (nnUNetPredictor, SpineSegDiffPredictor)
     ]
     assert masks[0].any()
     assert np.array_equal(*masks)
+
+
+@pytest.mark.slow
+def test_arrays_in_memory_get_maps_from_worker_processes(make_model, tmp_path):
+    pixels = image(1, 1, *SCAN[1:]).numpy()
     properties = [{**ITK_PLACE, "spacing": [4.0, 1.25, 1.0]}] * 2
     (tmp_path / "out").mkdir()
     outputs = [str(tmp_path / "out" / name) for name in "ab"]
-    predictor.predict_from_list_of_npy_arrays(
+    ours(make_model()).predict_from_list_of_npy_arrays(
         [pixels] * 2, None, properties, outputs, 1, num_processes_segmentation_export=1
     )
     folder = tmp_path / "out" / "uncertainty"

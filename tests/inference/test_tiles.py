@@ -59,7 +59,7 @@ def test_the_uncertainty_of_overlapping_tiles_is_their_mean(make_model, use_gaus
         for x in (0, 12):
             tile = scan[:, :, :, x : x + 24].swapaxes(0, 1)[0][None]
             means: list = []
-            for dims in [(), (2,), (3,), (2, 3)]:
+            for dims in [(), (3,)]:  # as the model was trained
                 steps = predictor.network.refine(torch.flip(tile, dims)).means
                 means.append([torch.flip(s, dims) for s in steps])
             of_steps = [torch.stack(s).mean(0).softmax(1) for s in zip(*means, strict=True)]
