@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .files import digest, save_json
+from .files import digest, load_json, save_json
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Record:
     def content(self) -> dict[str, Any] | None:
         """What the record states: None if there is none, nothing if it is damaged."""
         try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
+            content = load_json(self.path)
         except FileNotFoundError:
             return None
         except ValueError:

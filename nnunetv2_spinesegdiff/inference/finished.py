@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import half_written, save_json
+from ..files import half_written, json_object, save_json
 from ..images.reading import check_file
 from ..records import Record
 
@@ -154,7 +154,7 @@ def keep_record(folder: Path, record: Mapping[str, Any], overwrite: bool, ending
 
 def are_of_this_kind(folder: Path, record: Mapping[str, Any]) -> bool:
     """Whether the masks of an output folder, if there are any, were predicted in this way."""
-    return not _differing(Record(folder / RECORD, folder).content() or {}, record)
+    return not _differing(json_object(folder / RECORD), record)
 
 
 def _differing(earlier: Mapping[str, Any], record: Mapping[str, Any]) -> str:
