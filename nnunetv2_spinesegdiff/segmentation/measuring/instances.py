@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
@@ -13,8 +14,12 @@ from .shapes import Shape
 
 _NEAR_LEVEL = 0.5
 _MUCH_DISC = 0.6
-_LOWER_BEHIND = ((0.0, 15.0, 30.0, 60.0), (0.0, 0.1, 0.45, 0.6))
-"""How far below its body a posterior element is, in pitches, at a distance in mm behind the bodies."""
+_OVER_PLANE = 0.15
+"""Usual height of a posterior element over the plane of the disc below its vertebra, in pitches: on SPIDER's
+T2_SPACE series -0.1 to 0.6."""
+_APART = 0.4
+_TALL_PART = 0.75
+_SAME_VERTEBRA_COST = 0.5
 
 
 @dataclass(frozen=True)
@@ -125,9 +130,31 @@ def _number_vertebrae(mask: np.ndarray, spacing: tuple[float, float], ladder: La
     connected = np.unique(parts[numbers > 0])
     depth = ndimage.distance_transform_edt(bone, sampling=spacing)
     numbers = watershed(-depth, numbers, mask=bone & np.isin(parts, connected))
-    for part in np.setdiff1d(np.arange(1, count + 1), connected):
-        numbers[parts == part] = 1 + _planes_below(Shape(parts == part, spacing), ladder)
+    separate = np.setdiff1d(np.arange(1, count + 1), connected)
+    lone = [piece for part in separate for piece in _apart(Shape(parts == part, spacing), depth, ladder)]
+    for lone_part, below in zip(lone, _planes_below(lone, ladder), strict=True):
+        numbers[lone_part.inside] = 1 + below
     return np.asarray(numbers, dtype=int)
+
+
+def _apart(part: Shape, depth: np.ndarray, ladder: Ladder) -> list[Shape]:
+    """The pieces of a posterior part: one, or several if it is as high as two that touch each other.
+
+    Args:
+        depth: (H, W), distance in mm from the edge of the bone.
+    """
+    from skimage.feature import peak_local_max
+    from skimage.segmentation import watershed
+
+    up = -ladder.course.tangents.mean(axis=0)
+    if np.ptp(part.pixels @ up) < _TALL_PART * ladder.pitch:
+        return [part]
+    steps = max(int(_APART * ladder.pitch / max(part.spacing)), 1)
+    peaks = peak_local_max(depth, min_distance=steps, labels=part.inside.astype(int), exclude_border=False)
+    seeds = np.zeros(depth.shape, dtype=int)
+    seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    pieces = watershed(-depth, seeds, mask=part.inside)
+    return [Shape(pieces == number, part.spacing) for number in range(1, len(peaks) + 1)]
 
 
 def _without_specks(inside: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
@@ -136,8 +163,31 @@ def _without_specks(inside: np.ndarray, spacing: tuple[float, float]) -> np.ndar
     return np.asarray(inside & (areas >= SPECK_MM2)[parts])
 
 
-def _planes_below(part: Shape, ladder: Ladder) -> int:
-    """How many disc planes are below the vertebra that a posterior element hangs from."""
-    along, ahead = (float(values[0]) for values in ladder.course.locate(part.centre[None]))
-    lower = np.interp(-ahead - ladder.wall, *_LOWER_BEHIND) * ladder.pitch
-    return sum(bool(rung.along < along + lower) for rung in ladder.rungs)
+def _planes_below(parts: list[Shape], ladder: Ladder) -> list[int]:
+    """How many disc planes are below the vertebra that each posterior element belongs to.
+
+    An element is at the height of the disc below its vertebra or a little higher. Two that are one above the
+    other belong to two vertebrae, as far as possible.
+    """
+    if not parts or not ladder.rungs:
+        return [0] * len(parts)
+    centers = np.array([part.centre for part in parts])
+    heights = np.stack([rung.above(centers) for rung in ladder.rungs], axis=1) / ladder.pitch
+    heights = np.concatenate([heights[:, :1] + 1, heights], axis=1)
+    order = np.argsort(heights.mean(axis=1))
+    costs = (heights - _OVER_PLANE) ** 2
+    if not ladder.body_below:
+        costs[:, 0] = np.inf
+    total, before = costs[order[0]], []
+    for lower, part in pairwise(order):
+        apart = abs(heights[part].mean() - heights[lower].mean()) >= _APART
+        moves = total[:, None] + np.where(np.eye(len(total), dtype=bool), _SAME_VERTEBRA_COST * apart, 0.0)
+        moves[np.tril_indices(len(total), -1)] = np.inf
+        before.append(moves.argmin(axis=0))
+        total = moves.min(axis=0) + costs[part]
+    levels = [int(total.argmin())]
+    for choice in before[::-1]:
+        levels.append(int(choice[levels[-1]]))
+    chosen = np.empty(len(parts), dtype=int)
+    chosen[order] = levels[::-1]
+    return [int(level) for level in chosen]

@@ -63,7 +63,7 @@ LOWEST_DISCS: dict[str, Lowest] = {
     for lumbar in (6, 4, 5)
     for lowest in (Lowest(lumbar, number) for number in range(lumbar + _THORACIC + 1))
 }
-"""What can be given as the lowest disc, by its name. A name that several spines have means five lumbar ones."""
+"""What can be given as the lowest disc, by its name. Ambiguous names mean five lumbar ones."""
 
 
 @dataclass(frozen=True)
