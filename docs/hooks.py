@@ -1,13 +1,18 @@
 """What the documentation takes from the repository when it is built: measured figures, options of commands.
 
-Pages write `{{ figure FILE | TABLE | ROW | COLUMN }}` for a cell, `{{ table FILE | TABLE | ROWS | COLUMNS }}` for a
-part of a table, `{{ file FILE }}` for a whole file and `{{ commands }}` for all commands with their options. README,
-which is read without a build, holds the same words as comments around the values:
+Pages write these macros:
+
+    {{ figure FILE | TABLE | ROW | COLUMN }}      a cell of a table
+    {{ table FILE | TABLE | ROWS | COLUMNS }}     a part of a table
+    {{ file FILE }}                               a whole file
+    {{ commands }}                                all commands with their options
+
+README is read without a build. It holds the first two as comments around their values:
 
     <!-- figure FILE | TABLE | ROW | COLUMN -->0.93<!-- end -->
 
-FILE is a path in the repository, TABLE the heading above the table (`*` for the first table with such a row), ROW
-the texts of its cells joined by `&`, ROWS several of them joined by `/`, or `*`, COLUMNS likewise.
+FILE is a path in the repository. TABLE is the heading above the table, `*` stands for any. ROW is the text of
+one or more cells of the row, joined by ` & `. ROWS and COLUMNS are joined by ` / `, `*` stands for all.
 
 `python docs/hooks.py` brings the values in README up to date.
 """
@@ -141,9 +146,9 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def _included(file: str) -> str:
-    """The text of a file below the heading of a section: links to files become names, headings go one level down.
+    """The text of a file in a page: links to files become names.
 
-    The first heading of a file that is a page of its own stays.
+    Where the file is not the whole page, its first heading is left out and the others go one level down.
     """
     text = re.sub(r"\[([^]]+)\]\((?!http|#)[^)]+\)", r"\1", (ROOT / file).read_text(encoding="utf-8"))
     if file in PAGES:
