@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from batchgeneratorsv2.transforms.base.basic_transform import ImageOnlyTransform
+from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from torch import Tensor
 
 from nnunetv2_spinesegdiff.network.two_stage import TwoStageNetwork
@@ -32,15 +35,63 @@ class nnUNetTrainerWithoutPresegmentation(nnUNetTrainerSpineSegDiff):
         return _empty(torch.zeros_like(stage1_logits))
 
 
-class nnUNetTrainerStage1SagittalPlainContrast(nnUNetTrainerStage1Sagittal):
-    """Stage 1 without random contrasts."""
+class nnUNetTrainerStage1SagittalRandomContrast(nnUNetTrainerStage1Sagittal):
+    """Stage 1 that also sees a quarter of its images with random contrasts."""
 
-    random_contrast_probability = 0.0
+    random_contrast_probability = 0.25
+
+    def get_training_transforms(self, *args: Any, **kwargs: Any) -> Any:
+        """With random contrasts behind the spatial transform."""
+        composed = super().get_training_transforms(*args, **kwargs)
+        names = [type(transform).__name__ for transform in composed.transforms]
+        random_contrast = RandomTransform(RandomContrastTransform(), self.random_contrast_probability)
+        composed.transforms.insert(names.index("SpatialTransform") + 1, random_contrast)
+        return composed
+
+
+class RandomContrastTransform(ImageOnlyTransform):
+    """Map intensities by a random piecewise linear curve, the same for all pixels of an image.
+
+    The curve has `num_knots` equally spaced knots between the smallest and the largest intensity, and each
+    has a random value in that range. It need not rise, so dark tissue may become bright as between T1w and
+    T2w. Mean and standard deviation of the image stay what they were.
+    """
+
+    def __init__(self, num_knots: tuple[int, int] = (3, 6)):
+        """
+        Args:
+            num_knots: smallest and largest number of knots, both included; at least 2.
+        """
+        super().__init__()
+        self.num_knots = num_knots
+
+    def get_parameters(self, **data_dict: Any) -> dict[str, Any]:
+        """Draw the values of the knots in [0, 1], for every channel the same."""
+        low, high = self.num_knots
+        count = int(torch.randint(low, high + 1, ()))
+        return {"knots": torch.rand(count)}
+
+    def _apply_to_image(self, img: Tensor, **params: Any) -> Tensor:
+        """img (C, *spatial), any range; a new tensor of the same shape, mean and standard deviation."""
+        return torch.stack([mapped(channel, params["knots"]) for channel in img])
+
+
+def mapped(image: Tensor, knots: Tensor) -> Tensor:
+    """The image (*spatial) on the curve through `knots` (values in [0, 1], equally spaced)."""
+    low, high = image.min(), image.max()
+    if high <= low:
+        return image.clone()
+    places = np.linspace(float(low), float(high), len(knots))
+    curve = torch.from_numpy(np.interp(image.numpy(), places, knots.numpy())).to(image.dtype)
+    spread = curve.std()
+    if spread < 1e-6:  # all knots are alike
+        return image.clone()
+    return (curve - curve.mean()) / spread * image.std() + image.mean()
 
 
 BASES = {
     cls.__name__: cls
-    for cls in (nnUNetTrainerWithoutPresegmentation, nnUNetTrainerStage1SagittalPlainContrast)
+    for cls in (nnUNetTrainerWithoutPresegmentation, nnUNetTrainerStage1SagittalRandomContrast)
 }
 
 

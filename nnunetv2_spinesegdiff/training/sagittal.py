@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
-from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
 
 from ..dataset_conversion.names import without_slice
 from ..diffusion.settings import SamplerSettings
 from .optimizers import WarmUpAndCosine
-from .random_contrast import RandomContrastTransform
 from .suffixed import SuffixedTrainer
 from .trainer import nnUNetTrainerSpineSegDiff
 
@@ -28,11 +26,9 @@ class SagittalTraining(SuffixedTrainer):
     """Augmentation and sampling for cases of `spinesegdiff convert --slices each`.
 
     The head is always up and the front always left, so nothing is mirrored, in training or prediction, and
-    rotations stay below 15 degrees. Contrasts are random (see `RandomContrastTransform`). A series with many
-    slices is drawn about as often as one with a single slice.
+    rotations stay below 15 degrees. A series with many slices is drawn about as often as one with a single
+    slice.
     """
-
-    random_contrast_probability: ClassVar[float] = 0.25
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> Any:
         """Stock, without mirroring and with little rotation."""
@@ -44,14 +40,6 @@ class SagittalTraining(SuffixedTrainer):
         if dummy_2d:
             initial_patch_size[0] = patch_size[0]
         return rotation, dummy_2d, initial_patch_size, None
-
-    def get_training_transforms(self, *args: Any, **kwargs: Any) -> Any:
-        """Stock, with random contrasts behind the spatial transform."""
-        composed = super().get_training_transforms(*args, **kwargs)
-        names = [type(transform).__name__ for transform in composed.transforms]
-        random_contrast = RandomTransform(RandomContrastTransform(), self.random_contrast_probability)
-        composed.transforms.insert(names.index("SpatialTransform") + 1, random_contrast)
-        return composed
 
     def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
         """Stock; nnU-Net's loader draws uniformly from `identifiers`, so these are repeated."""

@@ -67,14 +67,14 @@ class Small:
     def stock(self, trainer: str | None = None) -> Stock:
         return find_stock(self.results, self.preprocessed, "small", "smallPlans", trainer)
 
-    def trainer(self, name: str, fold: Any = 0) -> Any:
+    def trainer(self, name: str, fold: Any = 0, module: Any = trainers) -> Any:
         """A trainer as `nnUNetv2_train` makes it from the files of the preprocessed dataset."""
         plans, dataset_json = (
             json.loads((self.preprocessed / f"{part}.json").read_text()) for part in ("smallPlans", "dataset")
         )
         torch.manual_seed(0)
         plans["continue_training"] = False
-        return getattr(trainers, name)(plans, "small", fold, dataset_json, torch.device("cpu"))
+        return getattr(module, name)(plans, "small", fold, dataset_json, torch.device("cpu"))
 
     def load(self, case: str, presegmentations: Path | None = None) -> tuple[Any, Any, Any, dict[str, Any]]:
         """Image, truth, presegmentation and properties, from nnU-Net's loader."""

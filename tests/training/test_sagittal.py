@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from nnunetv2.training.dataloading.data_loader import nnUNetDataLoader
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-from nnunetv2_spinesegdiff.training.random_contrast import RandomContrastTransform, mapped
 from nnunetv2_spinesegdiff.training.sagittal import MAX_ROTATION, repeat_by_series
 
 from ..helpers.model_dataset import make_small
@@ -40,7 +39,6 @@ def test_nothing_is_mirrored_rotations_are_small_and_a_step_changes_the_weights(
     ).transforms
     kinds = [type(getattr(one, "transform", one)).__name__ for one in transforms]
     assert "MirrorTransform" not in kinds
-    assert kinds.index("RandomContrastTransform") == kinds.index("SpatialTransform") + 1
     before = {key: value.clone() for key, value in trainer.network.state_dict().items()}
     trainer.on_train_start()
     trainer.on_train_epoch_start()
@@ -83,24 +81,3 @@ def test_nnunet_loads_repeated_cases_in_proportion():
     np.random.seed(0)  # noqa: NPY002 - what nnU-Net draws from
     share = np.mean([case == "b_t1" for case in loader.get_indices()])
     assert share == pytest.approx(0.5, abs=0.06)
-
-
-@given(st.integers(0, 2**32 - 1))
-def test_a_random_contrast_keeps_edges_mean_and_spread(seed):
-    generator = torch.Generator().manual_seed(seed)
-    image = torch.randn((1, 12, 9), generator=generator) * 3 + 1
-    image[0, :3] = image[0, 0, 0]  # a flat region stays flat
-    torch.manual_seed(seed)
-    changed = RandomContrastTransform()(image=image.clone())["image"]
-    assert changed.shape == image.shape
-    assert torch.isfinite(changed).all()
-    assert float(changed.mean()) == pytest.approx(float(image.mean()), abs=1e-3)
-    assert float(changed.std()) == pytest.approx(float(image.std()), rel=1e-3)
-    assert len(changed[0, :3].unique()) == 1
-
-
-def test_a_falling_curve_inverts_and_a_rising_one_changes_nothing():
-    image = torch.linspace(-2, 5, 50).reshape(5, 10)
-    torch.testing.assert_close(mapped(image, torch.tensor([0.0, 1.0])), image)
-    inverted = mapped(image, torch.tensor([1.0, 0.0]))
-    assert (inverted.flatten().diff() < 0).all()
