@@ -204,7 +204,7 @@ def _check_labelled(view: SliceView, source: SpiderSeries) -> None:
     kind = "slice" if source.cut is not None else "middle slice"
     what = f"{kind} (number {view.first_slice} from the left)" if view.num_slices == 1 else "volume"
     raise NothingLabeledError(
-        source.mask, f"the {what} holds no labelled structure: annotate it or remove the series"
+        source.mask, f"the {what} holds no labeled structure: annotate it or remove the series"
     )
 
 

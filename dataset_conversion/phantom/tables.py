@@ -1,4 +1,4 @@
-"""SPIDER's two tables, for made-up patients."""
+"""SPIDER's two tables, for synthetic patients."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def overview_row(patient: Patient, acquisition: Acquisition) -> dict[str, object
         "RepetitionTime": protocol.repetition_time,
         "SamplesPerPixel": 1,
         "ScanningSequence": "SE",
-        "SeriesDescription": f"made-up {acquisition.sequence}",
+        "SeriesDescription": f"synthetic {acquisition.sequence}",
         "SliceThickness": protocol.thickness,
         "SpacingBetweenSlices": protocol.slice_step,
         "WindowCenter": round(0.45 * acquisition.quality.level),

@@ -59,7 +59,7 @@ def _demo_train(options: argparse.Namespace) -> None:
 
 def add_phantom(commands: argparse._SubParsersAction) -> None:
     p = add_command(
-        commands, "phantom", "Make up a lumbar MR cohort in SPIDER's layout (images, masks, tables)."
+        commands, "phantom", "Create a synthetic lumbar MR cohort in SPIDER's layout (images, masks, tables)."
     )
     p.add_argument("-o", type=Path, required=True, metavar="DIR", help="output folder")
     p.add_argument("--patients", type=positive, default=20, metavar="N", help="number of patients")
@@ -72,7 +72,7 @@ def _phantom(options: argparse.Namespace) -> None:
     from ..dataset_conversion.phantom import make_phantom
 
     written = make_phantom(options.o, patients=options.patients, seed=options.seed, num_processes=options.np)
-    print(f"{len(written)} series of {options.patients} made-up patients in {options.o}")
+    print(f"{len(written)} series of {options.patients} synthetic patients in {options.o}")
 
 
 def add_convert(commands: argparse._SubParsersAction) -> None:
@@ -123,7 +123,7 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
         "--slices",
         choices=["middle", "each", "all"],
         default=defaults.SLICES,
-        help="middle: one sagittal slice per series; each: every labelled slice as a case of its own; all: "
+        help="middle: one sagittal slice per series; each: every labeled slice as a case of its own; all: "
         "all slices of a series in one case. For --dim 2d; a 3d volume always holds all",
     )
     p.add_argument(

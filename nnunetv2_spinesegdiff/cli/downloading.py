@@ -33,7 +33,7 @@ def add_download(commands: argparse._SubParsersAction) -> None:
         metavar="URL",
         help="address of a mirror that holds the same files",
     )
-    p.add_argument("--keep_zips", action="store_true", help="keep the zips beside what was unpacked")
+    p.add_argument("--keep_zips", action="store_true", help="keep the zips after they were unpacked")
     p.set_defaults(run=_download)
 
 

@@ -41,7 +41,7 @@ def add_sources(p: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
         nargs="+",
         metavar="NAME=PATH",
         help="a system and its masks: a folder of masks (with -l), a trained model's folder (the validation "
-        "masks of its folds), or a summary.json; NAME@DATA=PATH tells what it was trained on. The same name "
+        "masks of its folds), or a summary.json; NAME@DATA=PATH states what it was trained on. The same name "
         "again adds to it",
     )
     which.add_argument(
@@ -69,7 +69,7 @@ def add_sources(p: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
         help="SPIDER's masks: discs are scored one by one, too",
     )
     p.add_argument("--title", metavar="TEXT", help="of the table of Dice")
-    p.add_argument("--transposed", action="store_true", help="tables with a column a system")
+    p.add_argument("--transposed", action="store_true", help="tables with one column per system")
     p.add_argument("--metric", choices=METRICS, default="dice", help="what systems are compared by")
     p.add_argument("--against", metavar="NAME", help="compare the others with this system only")
     add_processes(p)
@@ -238,7 +238,7 @@ def add_report(commands: argparse._SubParsersAction) -> None:
     p.add_argument(
         "--gallery", type=int, default=40, metavar="K", help="cases with a picture, the worst first"
     )
-    p.add_argument("--order_by", metavar="NAME", help="system that says which cases are the worst")
+    p.add_argument("--order_by", metavar="NAME", help="system by which the worst cases are chosen")
     p.add_argument("--whole_paths", action="store_true", help="write whole paths, not only names of files")
     p.set_defaults(run=_report)
 

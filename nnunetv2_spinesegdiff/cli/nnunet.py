@@ -86,7 +86,7 @@ def _presegment(options: argparse.Namespace) -> int:
     if collected.never_held_out:
         print(f"{len(collected.never_held_out)} cases have none, for no fold is validated on them")
     if collected.failures:
-        print("error: they are incomplete and not used until that is mended: see above", file=sys.stderr)
+        print("error: they are incomplete and not used until that is fixed: see above", file=sys.stderr)
     return 1 if collected.failures else 0
 
 
@@ -97,8 +97,8 @@ def add_calibrate(commands: argparse._SubParsersAction) -> None:
         commands,
         "calibrate",
         "Learn from the validation cases of the trained folds how far a model is to be trusted, and store it "
-        "with the model: predictions with the same flags, and at least one flag of ours (--refine does), "
-        "then have calibrated probabilities and maps, and bounds on every area.",
+        "with the model: predictions with the same flags, and at least one SpineSegDiff option (such as "
+        "--refine), then have calibrated probabilities and maps, and bounds on every area.",
     )
     p.add_argument("-d", required=True, metavar="DATASET", help="dataset id or name")
     p.add_argument("-c", default="2d", metavar="CONFIGURATION", help="configuration of the plans")
@@ -140,8 +140,7 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands,
         "predict",
-        "nnUNetv2_predict with our trainers and flags (-h tells them). All its own options are passed "
-        "on to it.",
+        "nnUNetv2_predict with our trainers and options (see -h). All its own options are passed on to it.",
         add_help=False,
     )
     p.set_defaults(run=_predict, passes_on=True)
@@ -165,7 +164,10 @@ def add_uncertainty(commands: argparse._SubParsersAction) -> None:
     p.add_argument("-i", type=Path, required=True, metavar="FOLDER", help="output folder of the prediction")
     p.add_argument("-o", type=Path, metavar="OUT", help="output folder instead of FOLDER/uncertainty")
     p.add_argument(
-        "--images", type=Path, metavar="DIR", help="folder of the scans; with it, a picture a case is drawn"
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="folder of the scans; with it, one picture per case is drawn",
     )
     add_processes(p)
     p.set_defaults(run=_uncertainty)

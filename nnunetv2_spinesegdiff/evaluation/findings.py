@@ -104,11 +104,12 @@ def gradings_of(table: pd.DataFrame, source: str, pfirrmann: int = 4) -> Grading
 
     Raises:
         UserError: no column `Patient`, no row, no finding at all, a row without patient or with an entry that
-            is no grade, a disc in two rows, or a `pfirrmann` that tells no discs apart.
+            is no grade, a disc in two rows, or a `pfirrmann` that does not distinguish discs.
     """
     if not GRADES[0] < pfirrmann <= GRADES[1]:
         raise UserError(
-            f"Pfirrmann grade {pfirrmann} tells no discs apart: give one of {GRADES[0] + 1} to {GRADES[1]}"
+            f"Pfirrmann grade {pfirrmann} does not distinguish discs: give one of "
+            f"{GRADES[0] + 1} to {GRADES[1]}"
         )
     columns = _columns(table, source)
     if PATIENT not in columns:

@@ -173,7 +173,7 @@ def _design(present: np.ndarray, covariates: np.ndarray | None = None) -> np.nda
     columns = [np.ones(len(present)), np.asarray(present, dtype=float)]
     design = np.column_stack(columns if covariates is None else [*columns, covariates])
     if np.linalg.matrix_rank(design) < design.shape[1]:
-        raise FitError("the finding cannot be told from the contrast")
+        raise FitError("the finding cannot be separated from the contrast")
     return design
 
 

@@ -140,7 +140,7 @@ def keep_record(folder: Path, record: Mapping[str, Any], overwrite: bool, ending
         if not path.is_file():
             raise UserError(
                 folder,
-                "holds masks that were predicted without --refine or another flag of ours",
+                "holds masks that were predicted without --refine or another SpineSegDiff option",
                 "go on without it, or choose another folder",
             )
         differing = _differing(path, record)

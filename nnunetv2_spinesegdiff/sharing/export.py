@@ -114,7 +114,7 @@ def _check_replaceable(out: Path) -> None:
     if out.exists() and not is_export(out):
         raise UserError(
             out,
-            "is there already, and is no whole zip of `spinesegdiff export`",
+            "already exists and is not a complete zip of `spinesegdiff export`",
             "choose another with -o, or replace it with --force",
         )
 

@@ -24,7 +24,7 @@ def model_to_export(path: Path) -> Path:
         raise UserError(
             path,
             "is a zip already, hand it on as it is",
-            "to export it anew, install it with nnUNetv2_install_pretrained_model_from_zip and give its "
+            "to export it again, install it with nnUNetv2_install_pretrained_model_from_zip and give its "
             "folder",
         )
     if path.is_file():

@@ -141,7 +141,7 @@ def test_the_mixed_model_of_unbalanced_cases_is_that_of_statsmodels():
     ("change", "words"),
     [
         (lambda s, f, n, c: (s, f, np.arange(len(n)).astype(str), c), "no patient has more than one score"),
-        (lambda s, f, n, c: (s, f, n, f[:, None].astype(float)), "cannot be told from the contrast"),
+        (lambda s, f, n, c: (s, f, n, f[:, None].astype(float)), "cannot be separated from the contrast"),
         (lambda s, f, n, c: (np.repeat(s[::2], 2), f, n, None), "singular fit: no spread within patients"),
     ],
 )

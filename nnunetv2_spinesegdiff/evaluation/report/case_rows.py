@@ -61,7 +61,7 @@ def case_row(
     if not images[0].is_file():
         return f"whose image {images[0]} is not there"
     if not (paths := [path for path in rows["label"] if path]):
-        raise UserError(evaluation.folder, f"tells no label of {case}", "run spinesegdiff evaluate again")
+        raise UserError(evaluation.folder, f"has no label of {case}", "run spinesegdiff evaluate again")
     truth = read_volume(paths[0])
     view = view_of(truth.values, truth.direction, truth.spacing)
 

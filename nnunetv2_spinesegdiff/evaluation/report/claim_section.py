@@ -13,7 +13,7 @@ from .page import Section, Table
 from .result_sections import METRICS
 
 TITLE = "Is it better?"
-NO_CONTROL = "No control was evaluated: a difference may come from more training alone, see README."
+NO_CONTROL = "No control was evaluated: a difference may come from more training alone."
 DIGITS = 3
 FEWEST = 6
 """Of fewer patients Wilcoxon's p is never below 0.05."""
@@ -128,7 +128,7 @@ def _told(held: Difference) -> str:
 def _verdict(claim: Claim, controls: Collection[Name]) -> str:
     difference = claim.difference
     if not difference.significant and difference.patients < FEWEST:
-        return "too few patients to tell"
+        return "too few patients"
     if difference.p != difference.p:
         return "not tested"
     if not difference.significant:

@@ -147,7 +147,7 @@ def _incomplete(graded: Gradings, seen: Overview) -> list[str]:
         if blank := int((seen.series[name] == "").sum()):
             notes.append(f"{name}: {blank} series have none and are not in its range.")
         if unread := sorted({text for text in seen.series[name] if text and not spacing_numbers(text)}):
-            notes.append(f"{name}: entries that are no lengths are not in its range{_names(unread)}.")
+            notes.append(f"{name}: entries that are not lengths are not in its range{_names(unread)}.")
     return notes
 
 

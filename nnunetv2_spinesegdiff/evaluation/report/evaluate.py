@@ -135,7 +135,9 @@ def _check(sources: Sequence[Source], choices: Choices) -> None:
             choices.cases_csv, "no such file", "--cases names the cases.csv of spinesegdiff convert"
         )
     if choices.instances is not None and "ivd" not in sources[0].structures:
-        raise UserError(None, "--instances tells discs apart, but no structure is called ivd", "leave it out")
+        raise UserError(
+            None, "--instances scores single discs, but no structure is called ivd", "leave it out"
+        )
     names = [source.system.name for source in sources]
     if choices.against is not None and choices.against not in names:
         raise UserError(f"--against {choices.against}", "no such system", f"known: {', '.join(names)}")
@@ -177,11 +179,11 @@ def _notes(sources: Sequence[Source], collected: _Collected) -> tuple[str, ...]:
     if collected.unknown:
         notes.append(
             f"{len(collected.unknown)} cases, whose patient is unknown, count as a patient each; a table "
-            "with case and patient (--cases) tells whose they are."
+            "with case and patient (--cases) states it."
         )
     if collected.without_masks:
         notes.append(
-            f"{collected.without_masks} cases have no masks where summary.json says: their overlap is "
+            f"{collected.without_masks} cases have no masks where summary.json states: their overlap is "
             "nnU-Net's, their geometry was not checked, and they have no distances and sizes."
         )
     scored = pd.DataFrame(collected.cases, columns=list(CASE_COLUMNS))

@@ -74,7 +74,7 @@ def run_figures(
         made.append(pair_figure(evaluation, (first, second), out / f"pairs{names[second.data]}.png"))
     for data in groups if pair is None else ():
         if not any(second.data == data for _, second in pairs):
-            made.append(left_out("pair of systems", data, "fewer than two systems that are no controls"))
+            made.append(left_out("pair of systems", data, "fewer than two systems that are not controls"))
     for data, systems in groups.items():
         made.append(depths_figure(evaluation, data, systems, out / f"depth{names[data]}.png"))
     for number, one in enumerate(findings, 1):
@@ -102,8 +102,8 @@ def _findings_figure(findings: Findings, path: Path) -> FigureEntry | str:
     patients_of = findings.groups.drop_duplicates(["structure", "patient"])
     patients = counted(patients_of["patient"].nunique(), "patient")
     caption = (
-        f"Dice of {findings.system} for {patients}, those with a finding beside those without it, a point a "
-        f"patient. {BOX} Above each pair the corrected p, bold and with a star where it is significant."
+        f"Dice of {findings.system} for {patients}, those with a finding next to those without it, one point "
+        f"per patient. {BOX} Above each pair the corrected p, bold and with a star where it is significant."
     )
     if findings.method:
         caption += f" {findings.method}"

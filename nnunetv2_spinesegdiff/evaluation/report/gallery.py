@@ -71,7 +71,7 @@ def _told(chosen: System, shown: int, cases: int) -> tuple[str, ...]:
     if not shown:
         return (f"All {cases} cases {order}; no pictures were asked for.",)
     return (
-        f"{how_many} with pictures, {order}: the slice in which most is labelled.",
+        f"{how_many} with pictures, {order}: the slice with the largest label.",
         "First the label's outlines, then each system's with the label as a thin white line beneath, and "
         "last, where there is one, its uncertainty over the slice with the mask in light blue. Letters name "
         "the patient's sides as the file's header does.",

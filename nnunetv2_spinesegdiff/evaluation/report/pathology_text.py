@@ -99,9 +99,9 @@ def _levels(
     relied = int((levels["fit"] == CONVERGED).sum())
     return [
         f"Discs are a family of their own with {settings['level_tests']} tests "
-        f"({settings['levels_not_made']} could not be made). Discs of a patient are no independent "
+        f"({settings['levels_not_made']} could not be made). Discs of a patient are not independent "
         f"observations, so the patient is a random effect of a linear mixed model ({relied} converged; "
-        "else least squares with errors clustered by patient, as `fit` says). A disc's Dice is the mean "
+        "else least squares with errors clustered by patient, as `fit` states). A disc's Dice is the mean "
         "over the patient's cases. Nothing is adjusted for the level.",
         f"{len(scored & graded)} discs have both scores and gradings, {len(scored - graded)} only scores, "
         f"{len(graded - scored)} only gradings; Dice was in {int(level_scores['dice'].isna().sum())} rows "

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 _PATH = re.compile(
-    r"""(?<![^\s"'`=(\[{:,;<>|])            # where a word begins: L5/S1 and n/a are no paths
+    r"""(?<![^\s"'`=(\[{:,;<>|])            # where a word begins: L5/S1 and n/a are not paths
     (?:[\w.-]+@[\w.-]+:|[A-Za-z][\w+.-]+:(?=/)|[\w.-]+:(?=/))?  # user@host:, scheme:, host:
     (?:[A-Za-z]:[\\/]|\\\\|~[\w.-]*/|(?:\.{1,2}/)+|/+)
     [^\s"'`<>|,;:()\[\]{}]+""",

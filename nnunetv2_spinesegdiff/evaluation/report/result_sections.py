@@ -49,7 +49,7 @@ def distance_section(tables: Mapping[str, pd.DataFrame], controls: Collection[Na
     if not given:
         return Section("Distances", ("There are none: no case has masks in which a structure was found.",))
     text = (
-        "Mean ± standard deviation over cases, in millimetres; 0 is a perfect mask. Distances exist only "
+        "Mean ± standard deviation over cases, in millimeters; 0 is a perfect mask. Distances exist only "
         "where a structure is in label and prediction: a system that misses the hard ones looks better here, "
         "so read them with the counts above. Where a mean is over fewer cases than the row has, their number "
         "stands in brackets.",

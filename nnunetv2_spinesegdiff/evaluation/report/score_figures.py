@@ -27,8 +27,8 @@ def systems_figure(evaluation: Evaluation, path: Path) -> FigureEntry | str:
     draw_systems(scores, labels, path, controls)
     cases = _each({system.label: evaluation.of(system)["case"].nunique() for system in evaluation.systems})
     caption = (
-        f"Dice of {counted(len(labels), 'system')}, a panel a structure. {BOX} Diamonds are means; n is the "
-        f"number of cases ({cases})."
+        f"Dice of {counted(len(labels), 'system')}, one panel per structure. {BOX} Diamonds are means; n is "
+        f"the number of cases ({cases})."
     )
     if controls:
         caption += " Hatched boxes are controls."
@@ -43,7 +43,7 @@ def pair_figure(evaluation: Evaluation, pair: Pair, path: Path) -> FigureEntry |
         return left_out(kind, "", "no case in common that has a Dice of both")
     draw_pairs(table, (first.label, second.label), path)
     caption = (
-        f"Dice of {second.label} over that of {first.label}, a point a case, "
+        f"Dice of {second.label} over that of {first.label}, one point per case, "
         f"{counted(table['case'].nunique(), 'case')} that both predicted. Above the line {second.label} is "
         "better."
     )
@@ -73,7 +73,7 @@ def depths_figure(
     )
     if seconds:
         unknown = [str(depth) for depth in depths if depth not in seconds]
-        caption += " Beside it, seconds a case with reading and writing"
+        caption += " Next to it, seconds per case with reading and writing"
         caption += f" (not known for T = {', '.join(unknown)})." if unknown else "."
     return FigureEntry(f"Depth of noise{on(data)}", caption + without_dice(scores), path)
 

@@ -104,7 +104,7 @@ def _fitting(path: Path | None, what: str, truth: Volume) -> np.ndarray:
     try:
         volume.check_on(truth)
     except UserError:
-        raise NoPicture(f"{what} does not lie where the label does") from None
+        raise NoPicture(f"{what} is not at the position of the label") from None
     return volume.values
 
 

@@ -100,7 +100,7 @@ def _figure(entry: FigureEntry, places: Places) -> Figure:
         reason = f"{places.shown(entry.path)} is not there or cannot be read"
         return Figure(title, f"{caption} No picture: {reason}.", None)
     except ValueError:
-        return Figure(title, f"{caption} No picture: {places.shown(entry.path)} is no PNG.", None)
+        return Figure(title, f"{caption} No picture: {places.shown(entry.path)} is not a PNG file.", None)
     return Figure(title, caption, picture)
 
 
@@ -108,7 +108,7 @@ def _png_size(content: bytes) -> tuple[int, int]:
     """Width and height in pixels.
 
     Raises:
-        ValueError: it is no PNG.
+        ValueError: it is not a PNG file.
     """
     if not content.startswith(_PNG) or len(content) < 24:
         raise ValueError("no PNG")
