@@ -1,7 +1,8 @@
 # make demo        segment two real example scans with the bundled model; results in OUT
 # make demo-train  run every step on a synthetic cohort, training included; results in OUT
 # make test        run the default tests
-# make test-all    run all tests, the slow ones included
+# make test-slow   run the slow tests
+# make test-all    run the default tests and then the slow ones
 # make clean       remove the virtual environment, demo_out and build files
 #
 # Each target installs what it needs: a virtual environment in .venv and the package in it.
@@ -9,7 +10,7 @@ PYTHON ?= python3
 VENV ?= .venv
 OUT ?= demo_out/$(shell date +%Y-%m-%d_%H%M%S)
 
-.PHONY: demo demo-train test test-all clean
+.PHONY: demo demo-train test test-slow test-all clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/spinesegdiff demo -o $(OUT)
@@ -17,15 +18,17 @@ demo: $(VENV)/installed
 demo-train: $(VENV)/installed_for_tests
 	$(VENV)/bin/spinesegdiff demo-train -o $(OUT)
 
-# Waiting threads must not keep a core from the other worker. Files run in their own order, because the longest come
-# early; sorted by their number of tests they would come last, and one worker would wait for the other.
+# Waiting threads must not keep a core from the other worker. Files run in the order of tests/conftest.py, in which
+# the longest come first; xdist would begin with those of the most tests.
 PYTEST = OMP_WAIT_POLICY=passive $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: $(VENV)/installed_for_tests
 	$(PYTEST)
 
-test-all: $(VENV)/installed_for_tests
-	$(PYTEST) -m "slow or not slow"
+test-slow: $(VENV)/installed_for_tests
+	$(PYTEST) -m slow
+
+test-all: test test-slow
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

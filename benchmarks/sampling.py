@@ -103,12 +103,11 @@ class TimedPredictor(HeldOutPredictor):
 
     def timed(self, case: Case) -> tuple[torch.Tensor, CaseMaps, float, float]:
         """Logits, maps, seconds and MB."""
-        self._current = CaseMaps()
         before = reset_peak(self.device)
         start = time.perf_counter()
         logits = self.predict_logits_from_preprocessed_data(case.data)
         seconds = time.perf_counter() - start
-        return logits, self._current, seconds, (peak(self.device) - before) / 1e6
+        return logits, self.maps, seconds, (peak(self.device) - before) / 1e6
 
 
 # --- judging ---------------------------------------------------------------------------------------------
@@ -201,11 +200,10 @@ def _predict_and_judge(predictor: TimedPredictor, case: Case, row: Row, fold: in
     logits, maps, seconds, megabytes = predictor.timed(case)
     row.seconds.append(seconds)
     row.megabytes.append(megabytes)
-    labels = predictor.plans_manager.get_label_manager(predictor.dataset_json)
     grid = ScanGrid(
         predictor.plans_manager,
         predictor.configuration_manager,
-        labels,
+        predictor.dataset_json,
         case.properties,
         torch.get_num_threads(),
     )

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.environment import COMMANDS, external_trainers
+from nnunetv2_spinesegdiff.redaction import redacted
 from nnunetv2_spinesegdiff.text import markdown_table
 
 CONTROLS = Path(__file__).resolve().parent / "control_trainers"
@@ -311,7 +311,7 @@ def main() -> None:
         words = [sys.executable, __file__, "-w", str(folder), "--time", data.name]
         subprocess.run([*words, "--rounds", str(options.rounds)], env=environment(folder), check=True)
         parts.append(table(folder, data, json.loads((folder / f"times_{data.name}.json").read_text())))
-    told = "`python benchmarks/systems.py " + " ".join(re.sub(r"/\S+/", "", w) for w in sys.argv[1:]) + "`"
+    told = "`python benchmarks/systems.py " + " ".join(redacted(w) for w in sys.argv[1:]) + "`"
     text = "\n\n".join(["# Every system at equal iterations", told, NOTE, *parts]) + "\n"
     if options.o:
         options.o.write_text(text)

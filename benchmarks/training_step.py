@@ -23,7 +23,7 @@ import torch
 from machine import machine, synchronize
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunetv2_spinesegdiff.doctor import FEATURES
+from nnunetv2_spinesegdiff.doctor.speed import FEATURES
 from nnunetv2_spinesegdiff.inference.memory import keep_freed_memory
 from nnunetv2_spinesegdiff.training import trainers
 from nnunetv2_spinesegdiff.training.out_of_fold import OutOfFold

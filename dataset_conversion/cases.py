@@ -7,8 +7,6 @@ was not made here, and a finished record whose checksums fit means a case that i
 
 from __future__ import annotations
 
-import hashlib
-import json
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,11 +17,11 @@ import numpy as np
 import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.errors import UserError, writing
-from nnunetv2_spinesegdiff.files import save_json
 from nnunetv2_spinesegdiff.images.grid import Grid
 from nnunetv2_spinesegdiff.images.intensities import scale_intensities
 from nnunetv2_spinesegdiff.images.writing import write_image
 from nnunetv2_spinesegdiff.labels import BACKGROUND, CLASSES
+from nnunetv2_spinesegdiff.records import Record
 
 from .geometry import IN_PLANE_MM, SliceView, extract_slice
 from .label_rules import map_labels
@@ -93,6 +91,22 @@ class LabeledVolume:
     classes: sitk.Image
 
 
+class CaseRecord(Record):
+    """Of a case; those of earlier versions had other names for the same."""
+
+    def content(self) -> dict[str, Any] | None:
+        content = super().content()
+        if not content or "outputs" not in content:
+            return content
+        files = CaseFiles(self.root, self.path.stem)
+        names = {"image": files.image, "label": files.label}
+        digests = {
+            names[key].relative_to(self.root).as_posix(): sha for key, sha in content["outputs"].items()
+        }
+        made_from = {key: content[key] for key in ("settings", "inputs")}
+        return {"made_from": made_from, "files": digests, "facts": content["facts"]}
+
+
 @dataclass(frozen=True)
 class CaseFiles:
     """Where the files of a case lie in an nnU-Net raw dataset."""
@@ -109,29 +123,23 @@ class CaseFiles:
         return self.dataset / "labelsTr" / f"{self.case}.nii.gz"
 
     @property
-    def record(self) -> Path:
-        return self.dataset / "conversion" / f"{self.case}.json"
+    def record(self) -> Record:
+        return CaseRecord(self.dataset / "conversion" / f"{self.case}.json", self.dataset)
 
     def remove(self) -> None:
         # The record goes last: interrupted here, the files still have an owner.
-        for path in (self.image, self.label, self.record):
+        for path in (self.image, self.label, self.record.path):
             path.unlink(missing_ok=True)
 
 
 def finished_case(source: SpiderSeries, dataset: Path, settings: CaseSettings) -> CaseFacts | None:
     """The facts of a case that is whole and was made from these very files with these settings, or None."""
-    files = CaseFiles(dataset, source.series.case)
     try:
-        record = json.loads(files.record.read_text(encoding="utf-8"))
-        same = (
-            record["finished"]
-            and record["settings"] == asdict(settings)
-            and record["inputs"] == _input_state(source)
-            and record["outputs"] == _checksums(files)
-        )
-        return CaseFacts(**record["facts"]) if same else None
-    except (OSError, ValueError, KeyError, TypeError):
+        made_from = _made_from(source, settings)
+    except OSError:  # a file is missing: converting the case reports it
         return None
+    record = CaseFiles(dataset, source.series.case).record.content_if_current(made_from)
+    return CaseFacts(**record["facts"]) if record else None
 
 
 def convert_case(
@@ -150,12 +158,13 @@ def convert_case(
     try:
         image, label = _cut(source, volume, settings)
         facts = _facts(source, image)
-        record: dict[str, Any] = {"finished": False, "settings": asdict(settings)}
-        _save_record(record, files.record)
+        with _writing(files.record.path):
+            files.record.begin()
         _write(image.image, files.image)
         _write(label.image, files.label)
-        record |= {"finished": True, "inputs": _input_state(source), "outputs": _checksums(files)}
-        _save_record(record | {"facts": asdict(facts)}, files.record)
+        with _writing(files.record.path):
+            made = (files.image, files.label)
+            files.record.finish(_made_from(source, settings), made, facts=asdict(facts))
         return facts
     except BaseException:
         files.remove()
@@ -172,12 +181,12 @@ def read_labeled_volume(source: SpiderSeries, settings: CaseSettings) -> Labeled
     try:
         scaled = scale_intensities(image)
     except ValueError as error:
-        raise UserError(source.image, f"{error}") from error
+        raise UserError(source.image, str(error)) from error
     try:
         numbers = sitk.GetArrayViewFromImage(mask)
         classes = map_labels(numbers, settings.partial_vertebrae, settings.ignore_label)
     except ValueError as error:
-        raise UserError(source.mask, f"{error}") from error
+        raise UserError(source.mask, str(error)) from error
     return LabeledVolume(scaled, Grid.of(image).image(classes))
 
 
@@ -204,7 +213,7 @@ def _check_labelled(view: SliceView, source: SpiderSeries) -> None:
     kind = "slice" if source.cut is not None else "middle slice"
     what = f"{kind} (number {view.first_slice} from the left)" if view.num_slices == 1 else "volume"
     raise NothingLabeledError(
-        source.mask, f"the {what} holds no labeled structure: annotate it or remove the series"
+        source.mask, f"the {what} holds no labeled structure", "annotate it or remove the series"
     )
 
 
@@ -235,26 +244,15 @@ def _write(image: sitk.Image, path: Path) -> None:
         write_image(image, path)
 
 
-def _save_record(record: dict[str, Any], path: Path) -> None:
-    with _writing(path):
-        save_json(record, path)
-
-
 def _writing(path: Path) -> AbstractContextManager[None]:
     # ITK raises RuntimeError.
     return writing(path, "check the disk, then run again", RuntimeError)
 
 
-def _input_state(source: SpiderSeries) -> dict[str, list[int]]:
+def _made_from(source: SpiderSeries, settings: CaseSettings) -> dict[str, Any]:
     # Reading gigabytes again only to hash them would cost as much as converting.
-    return {
+    inputs = {
         name: [path.stat().st_size, path.stat().st_mtime_ns]
         for name, path in (("image", source.image), ("mask", source.mask))
     }
-
-
-def _checksums(files: CaseFiles) -> dict[str, str]:
-    return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for name, path in (("image", files.image), ("label", files.label))
-    }
+    return {"settings": asdict(settings), "inputs": inputs}

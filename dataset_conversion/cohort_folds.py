@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.files import load_json
 
-from .folds import NUM_FOLDS, Splits, patient_folds, splits_by_patient, without_validation_of
+from .folds import Splits, patient_folds, splits_by_patient, without_validation_of
 from .names import Series
 from .published_splits import (
     Fold,
@@ -17,7 +17,7 @@ from .published_splits import (
     read_published_folds,
     series_without_name,
 )
-from .report import ConversionReport, Failure, note_oblique
+from .report import ConversionReport, Failure
 from .spider import Listing
 
 
@@ -40,20 +40,16 @@ class CohortFolds:
         if file is not None:
             published = read_published_folds(Path(file))
             if not any(fold["train"] and fold["val"] for fold in apply_published_folds(published, series)):
-                raise UserError(file, "names none of the patients at hand: give the folds of this cohort")
+                raise UserError(file, "names none of the patients at hand", "give the folds of this cohort")
             return cls(series, None, published, Path(file))
-        if len(listing.contrasts) < NUM_FOLDS:
-            raise UserError(
-                f"{len(listing.contrasts)} patients are too few for {NUM_FOLDS} folds: add some, "
-                "or name folds of your own with --splits"
-            )
         drawn = patient_folds(listing.contrasts, seed, stratum=listing.stratum)
         at_hand = {s.patient for s in series}
         for number, fold in enumerate(drawn):
             if at_hand.isdisjoint(fold):
                 raise UserError(
-                    f"fold {number} holds no patient with a series of contrast {contrast}: choose another "
-                    "--contrast, or name folds of your own with --splits"
+                    f"fold {number}",
+                    f"holds no patient with a series of contrast {contrast}",
+                    "choose another --contrast, or name folds of your own with --splits",
                 )
         return cls(series, drawn, None, None)
 
@@ -67,41 +63,44 @@ def final_splits(report: ConversionReport, folds: CohortFolds, max_oblique_deg: 
     splits = folds.splits({case.case: case.patient for case in report.cases})
     oblique = [case.case for case in report.cases if case.obliquity_deg > max_oblique_deg]
     splits = without_validation_of(splits, oblique)
-    note_oblique(report, oblique, max_oblique_deg)
+    report.counts["oblique"] = len(oblique)
+    report.notes.append(
+        f"{len(oblique)} of {len(report.cases)} series are more than {max_oblique_deg:g} degrees oblique: "
+        "they are trained on and in no validation list" + (f" ({', '.join(oblique)})" if oblique else "")
+    )
     if folds.published is not None:
         _note_published(report, folds)
     for number, fold in enumerate(splits):
         for side in ("train", "val"):
             if not fold[side]:
-                report.failures.append(
-                    Failure(
-                        str(report.splits_file),
-                        f"{report.splits_file}: fold {number} has no {side} case left and cannot be trained: "
-                        "repair the series that failed, raise --max_oblique_deg or choose other folds",
-                    )
+                error = UserError(
+                    report.splits_file,
+                    f"fold {number} has no {side} case left and cannot be trained",
+                    "repair the series that failed, raise --max_oblique_deg or choose other folds",
                 )
+                report.failures.append(Failure(str(report.splits_file), str(error)))
     return splits
 
 
 def _note_published(report: ConversionReport, folds: CohortFolds) -> None:
     published = folds.published or []
-    only_in_file = names_without_series(published, folds.series)
-    not_in_file = series_without_name(published, folds.series)
-    report.counts["only_in_splits"] = len(only_in_file)
-    report.counts["not_in_splits"] = len(not_in_file)
-    if only_in_file:
-        report.notes.append(f"{folds.file}: {len(only_in_file)} of its names have no series here: dropped")
-    if not_in_file:
-        report.notes.append(
-            f"{folds.file}: does not name {len(not_in_file)} of the cases, which are in no fold, neither "
-            f"trained nor validated on ({', '.join(not_in_file)})"
-        )
+    dropped = names_without_series(published, folds.series)
+    unnamed = series_without_name(published, folds.series)
+    report.note(
+        "only_in_splits", dropped, f"{folds.file}: {len(dropped)} of its names have no series here: dropped"
+    )
+    report.note(
+        "not_in_splits",
+        unnamed,
+        f"{folds.file}: does not name {len(unnamed)} of the cases, which are in no fold, neither "
+        f"trained nor validated on ({', '.join(unnamed)})",
+    )
 
 
 def keep_other_splits(report: ConversionReport, splits: Splits) -> None:
     """Move differing folds of an earlier run, or edited by hand, out of the way of the new ones."""
     try:
-        same = json.loads(report.splits_file.read_text(encoding="utf-8")) == splits
+        same = load_json(report.splits_file) == splits
     except FileNotFoundError:
         return
     except (OSError, ValueError):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import as_completed
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -15,7 +13,7 @@ from tqdm import tqdm
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.text import reason_of
-from nnunetv2_spinesegdiff.workers import worker_processes
+from nnunetv2_spinesegdiff.workers import done_by_workers
 
 from . import defaults
 from .cases import (
@@ -42,9 +40,17 @@ from .dataset_folder import (
 )
 from .geometry import DIMS
 from .label_rules import PARTIAL_VERTEBRAE, check_ignore_label
-from .report import ConversionReport, Failure, note_ignored, note_removed, note_unlabelled
+from .report import ConversionReport, Failure
 from .series import CONTRASTS, T2_SOURCES
 from .spider import SpiderSeries, each_slice, find_series
+
+CHOICES = {
+    "contrast": CONTRASTS,
+    "t2_source": T2_SOURCES,
+    "partial_vertebrae": tuple(PARTIAL_VERTEBRAE),
+    "slices": SLICES,
+    "dim": DIMS,
+}
 
 
 def convert(
@@ -101,19 +107,22 @@ def convert(
             the work was cut short, by a worker that was killed or a disk that is full. Then there is no
             dataset.json, finished cases are kept, and the same call goes on from there.
     """
-    _check_options(contrast, t2_source, partial_vertebrae, slices, dim, max_oblique_deg, num_processes)
-    try:
-        check_ignore_label(ignore_label)
-    except ValueError as error:
-        raise UserError(f"ignore_label {error}") from None
-    spiders = [Path(spider)] if isinstance(spider, str | os.PathLike) else [Path(one) for one in spider]
+    chosen = (contrast, t2_source, partial_vertebrae, slices, dim)
+    for value, (name, known) in zip(chosen, CHOICES.items(), strict=True):
+        if value not in known:
+            raise UserError(f"{name} {value!r}", "unknown", f"choose one of {', '.join(known)}")
+    if not max_oblique_deg >= 0:
+        raise UserError(f"max_oblique_deg {max_oblique_deg}", "must be an angle of at least 0 degrees")
+    if num_processes < 1:
+        raise UserError(f"num_processes {num_processes}", "must be at least 1")
+    check_ignore_label(ignore_label)
     nnunet_raw, nnunet_preprocessed = Path(nnunet_raw), Path(nnunet_preprocessed)
     folder = dataset_folder_name(dataset_id, dataset_name)
     results = [] if nnunet_results is None else [Path(nnunet_results)]
     check_id_is_free(folder, nnunet_raw, nnunet_preprocessed, *results)
     check_folder_is_ours(nnunet_raw / folder)
     settings = CaseSettings(partial_vertebrae, slices, dim, ignore_label)
-    listing = find_series(spiders, contrast, t2_source)
+    listing = find_series(spider, contrast, t2_source)
     if settings.slices == EACH:
         listing = replace(listing, sources=[cut for source in listing.sources for cut in each_slice(source)])
         _check_unique(listing.sources)
@@ -122,11 +131,21 @@ def convert(
     check_can_be_written(nnunet_raw / folder, nnunet_preprocessed / folder)
 
     report = ConversionReport(nnunet_raw / folder, nnunet_preprocessed / folder / "splits_final.json")
-    note_ignored(report, listing.ignored)
+    ignored = listing.ignored
+    report.note(
+        "ignored_files",
+        ignored,
+        f"{len(ignored)} files are not named like a series of SPIDER and were skipped ({', '.join(ignored)})",
+    )
     # Without dataset.json an earlier run was interrupted: what it changed, nobody knows any more.
     interrupted = not (report.dataset / "dataset.json").exists()
     before = recorded_cases(report.dataset)
-    note_removed(report, remove_leftovers(report.dataset, [source.series.case for source in sources]))
+    removed = remove_leftovers(report.dataset, [source.series.case for source in sources])
+    report.note(
+        "removed",
+        removed,
+        f"{report.dataset}: {len(removed)} cases of an earlier run with other options were removed",
+    )
     _convert_all(report, sources, settings, num_processes)
     lost = before - {case.case for case in report.cases}
     if interrupted or lost or report.counts["converted"]:
@@ -139,34 +158,9 @@ def convert(
         keep_other_splits(report, final)
         write_summaries(report.dataset, report.splits_file.parent, report.cases, final, settings)
     except OSError as error:
-        raise UserError(
-            report.dataset, f"cannot be finished ({reason_of(error)}): check the disk, then run again"
-        ) from error
+        cause = f"cannot be finished ({reason_of(error)})"
+        raise UserError(report.dataset, cause, "check the disk, then run again") from error
     return report
-
-
-def _check_options(
-    contrast: str,
-    t2_source: str,
-    partial_vertebrae: str,
-    slices: str,
-    dim: str,
-    max_oblique_deg: float,
-    num_processes: int,
-) -> None:
-    for name, value, known in (
-        ("contrast", contrast, CONTRASTS),
-        ("t2_source", t2_source, T2_SOURCES),
-        ("partial_vertebrae", partial_vertebrae, tuple(PARTIAL_VERTEBRAE)),
-        ("slices", slices, SLICES),
-        ("dim", dim, DIMS),
-    ):
-        if value not in known:
-            raise UserError(f"{name} {value!r}", f"choose one of {', '.join(known)}")
-    if not max_oblique_deg >= 0:
-        raise UserError(f"max_oblique_deg {max_oblique_deg}", "give an angle of at least 0 degrees")
-    if num_processes < 1:
-        raise UserError(f"num_processes {num_processes}", "give at least 1")
 
 
 def _check_unique(sources: list[SpiderSeries]) -> None:
@@ -175,24 +169,19 @@ def _check_unique(sources: list[SpiderSeries]) -> None:
         other = files.setdefault(source.series.case, source.image)
         if other != source.image:
             raise UserError(
-                None, f"{source.image} and {other} hold the same slice {source.series.case}", "remove one"
+                source.image, f"holds the same slice {source.series.case} as {other}", "remove one"
             )
 
 
 def _convert_all(
     report: ConversionReport, sources: list[SpiderSeries], settings: CaseSettings, num_processes: int
 ) -> None:
-    results: dict[str, CaseFacts] = {}
+    finished = {source.series.case: finished_case(source, report.dataset, settings) for source in sources}
+    results = {case: facts for case, facts in finished.items() if facts is not None}
     failures: dict[str, Failure] = {}
     unlabelled = []
-    todo = []
-    for source in sources:
-        facts = finished_case(source, report.dataset, settings)
-        if facts is None:
-            todo.append(source)
-        else:
-            results[source.series.case] = facts
     report.counts["kept"] = len(results)
+    todo = [source for source in sources if source.series.case not in results]
     jobs = _run(todo, report.dataset, settings, num_processes)
     bar = tqdm(jobs, total=len(sources), initial=len(results), desc="Converting", unit="series")
     for source, outcome in bar:
@@ -215,9 +204,10 @@ def _report_unlabelled(report: ConversionReport, unlabelled: list[SpiderSeries],
     """Note slices without labels; a file in which no slice has one is a failure."""
     for mask, name in {source.mask: source.series.file_name for source in unlabelled}.items():
         if name not in converted:
-            reason = f"{mask}: no slice holds a labeled structure: annotate it or remove the series"
-            report.failures.append(Failure(name, reason))
-    note_unlabelled(report, [s.series.case for s in unlabelled if s.series.file_name in converted])
+            error = UserError(mask, "no slice holds a labeled structure", "annotate it or remove the series")
+            report.failures.append(Failure(name, str(error)))
+    cases = [s.series.case for s in unlabelled if s.series.file_name in converted]
+    report.note("unlabelled", cases, f"skipped slices without labels: {len(cases)} ({', '.join(cases)})")
 
 
 Outcome = CaseFacts | Failure | None
@@ -229,15 +219,9 @@ def _run(
 ) -> Iterator[tuple[SpiderSeries, Outcome]]:
     # All slices of a file go to one worker, which reads it once.
     files = [list(group) for _, group in groupby(sources, key=lambda source: source.image)]
-    if num_processes == 1 or len(files) < 2:
-        for group in files:
-            yield from _convert_file(group, dataset, settings)
-        return
-    workers = min(num_processes, len(files))
-    with worker_processes(workers, "finished cases") as pool:
-        jobs = [pool.submit(_convert_file, group, dataset, settings) for group in files]
-        for job in as_completed(jobs):
-            yield from job.result()
+    work = partial(_convert_file, dataset=dataset, settings=settings)
+    for _, outcomes in done_by_workers(work, files, num_processes, "finished cases"):
+        yield from outcomes
 
 
 def _convert_file(
@@ -266,8 +250,8 @@ def _attempt(source: SpiderSeries, work: Callable[[], Any]) -> Any:
     except Exception as error:
         # Whatever it is, hours of other cases must not be lost over it.
         todo = "run again with a smaller -np" if isinstance(error, MemoryError) else "check it and its mask"
-        reason = f"{source.image}: cannot be converted ({reason_of(error, with_type=True)}): {todo}"
-        return Failure(source.series.file_name, reason)
+        cause = f"cannot be converted ({reason_of(error, with_type=True)})"
+        return Failure(source.series.file_name, str(UserError(source.image, cause, todo)))
 
 
 def _forget_fingerprint(report: ConversionReport) -> None:
@@ -275,7 +259,4 @@ def _forget_fingerprint(report: ConversionReport) -> None:
     fingerprint = report.splits_file.parent / "dataset_fingerprint.json"
     if fingerprint.exists():
         fingerprint.unlink()
-        report.notes.append(
-            f"{fingerprint}: was out of date and has been removed: run nnU-Net's planning and "
-            "preprocessing again"
-        )
+        report.notes.append(f"{fingerprint}: was out of date and has been removed; plan and preprocess again")

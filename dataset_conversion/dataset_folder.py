@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import re
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 
 from nnunetv2.dataset_conversion.generate_dataset_json import generate_dataset_json
 
 from nnunetv2_spinesegdiff.errors import UserError, writing
-from nnunetv2_spinesegdiff.files import save_json, written_whole
+from nnunetv2_spinesegdiff.files import load_json, save_csv, save_json
 
 from .cases import CaseFacts, CaseFiles, CaseSettings
 from .folds import Splits
@@ -47,10 +46,8 @@ def check_id_is_free(name: str, *roots: Path) -> None:
     for root in roots:
         others = [p for p in sorted(root.glob(f"{number}*")) if p.is_dir() and p.name != name]
         if others:
-            raise UserError(
-                others[0],
-                f"the id {int(number[-3:])} belongs to that dataset: choose another id with -d, or its name",
-            )
+            cause = f"the id {int(number[-3:])} belongs to that dataset"
+            raise UserError(others[0], cause, "choose another id with -d, or its name")
 
 
 def check_can_be_written(*datasets: Path) -> None:
@@ -82,12 +79,9 @@ def check_folder_is_ours(dataset: Path) -> None:
     for path in sorted([*(dataset / "imagesTr").glob("[!.]*"), *(dataset / "labelsTr").glob("[!.]*")]):
         case = path.name.removesuffix(".nii.gz")
         if not {case, case.removesuffix("_0000")} & records:
-            raise UserError(
-                path,
-                "was not made by this command, which would mix with it: choose another dataset id with -d",
-            )
+            raise UserError(path, "was not made by this command", "choose another dataset id with -d")
     if (dataset / "dataset.json").exists() and not records:
-        raise UserError(dataset, "holds another dataset: choose another dataset id with -d")
+        raise UserError(dataset, "holds another dataset", "choose another dataset id with -d")
 
 
 def remove_leftovers(dataset: Path, keep: Iterable[str]) -> list[str]:
@@ -112,7 +106,7 @@ def remove_leftovers(dataset: Path, keep: Iterable[str]) -> list[str]:
 def remove_if_empty(dataset: Path) -> None:
     """Remove the dataset's folders where nothing was put into them."""
     for folder in (*(dataset / name for name in SUBFOLDERS), dataset):
-        if folder.is_dir() and not any(folder.iterdir()):
+        with suppress(OSError):
             folder.rmdir()
 
 
@@ -125,7 +119,7 @@ def write_summaries(
     nnU-Net's planning restores them should nnUNet_preprocessed be cleared: without them it would split by
     case, and patients would leak.
     """
-    _write_cases_csv(dataset / "cases.csv", cases)
+    save_csv([field.name for field in fields(CaseFacts)], map(asdict, cases), dataset / "cases.csv")
     save_json(splits, preprocessed / "splits_final.json")
     save_json(splits, dataset / "splits_final.json")
     with tempfile.TemporaryDirectory() as scratch:
@@ -145,12 +139,5 @@ def write_summaries(
             conversion={"slices": settings.single_cut, "dim": settings.dim},
             overwrite_image_reader_writer="SimpleITKIO",
         )
-        content = json.loads((Path(scratch) / "dataset.json").read_text(encoding="utf-8"))
+        content = load_json(Path(scratch) / "dataset.json")
     save_json(content, dataset / "dataset.json")
-
-
-def _write_cases_csv(path: Path, cases: list[CaseFacts]) -> None:
-    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(CaseFacts)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(case) for case in cases)

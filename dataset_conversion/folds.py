@@ -9,16 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping
 
+from nnunetv2_spinesegdiff.errors import UserError
+
 NUM_FOLDS = 5
 
 Splits = list[dict[str, list[str]]]
 
 
 def patient_folds(
-    patients: Iterable[str],
-    seed: int,
-    num_folds: int = NUM_FOLDS,
-    stratum: Callable[[str], int] = lambda patient: 0,
+    patients: Iterable[str], seed: int, stratum: Callable[[str], int] = lambda patient: 0
 ) -> list[list[str]]:
     """Deal patients into folds, at random but reproducibly.
 
@@ -31,19 +30,20 @@ def patient_folds(
             are spread over the folds as evenly as all are.
 
     Returns:
-        `num_folds` disjoint sorted lists whose lengths differ by at most 1.
+        Five disjoint sorted lists whose lengths differ by at most 1.
 
     Raises:
-        ValueError: fewer patients than folds.
+        UserError: there are fewer patients than folds.
     """
 
     def key(patient: str) -> tuple[int, str, str]:
         return stratum(patient), hashlib.sha256(f"{seed}:{patient}".encode()).hexdigest(), patient
 
     shuffled = sorted(set(patients), key=key)
-    if len(shuffled) < num_folds:
-        raise ValueError(f"{len(shuffled)} patients cannot make {num_folds} folds by patient")
-    return [sorted(shuffled[fold::num_folds]) for fold in range(num_folds)]
+    if len(shuffled) < NUM_FOLDS:
+        cause = f"{len(shuffled)} patients are too few for {NUM_FOLDS} folds"
+        raise UserError(None, cause, "add some, or name folds of your own with --splits")
+    return [sorted(shuffled[fold::NUM_FOLDS]) for fold in range(NUM_FOLDS)]
 
 
 def splits_by_patient(patient_of: Mapping[str, str], folds: list[list[str]]) -> Splits:
@@ -51,18 +51,15 @@ def splits_by_patient(patient_of: Mapping[str, str], folds: list[list[str]]) -> 
 
     Args:
         patient_of: patient of each case.
-        folds: patients of each fold; patients without a case are passed over.
+        folds: patients of each fold; patients without a case are skipped.
     """
-    splits = []
-    for fold in folds:
-        held_out = set(fold)
-        splits.append(
-            {
-                "train": sorted(case for case, patient in patient_of.items() if patient not in held_out),
-                "val": sorted(case for case, patient in patient_of.items() if patient in held_out),
-            }
-        )
-    return splits
+    return [
+        {
+            "train": sorted(case for case, patient in patient_of.items() if patient not in fold),
+            "val": sorted(case for case, patient in patient_of.items() if patient in fold),
+        }
+        for fold in map(set, folds)
+    ]
 
 
 def without_validation_of(splits: Splits, cases: Collection[str]) -> Splits:

@@ -61,6 +61,22 @@ class SliceView:
         size = (*self.oriented.size[:2], self.num_slices)
         return self.oriented.at((0, 0, self.first_slice), size, self.oriented.spacing)
 
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """(slice, row, column) of `image` in mm."""
+        x, y, z = self.image.GetSpacing()
+        return z, y, x
+
+    def part(self, slices: str | int) -> SliceView:
+        """Of a view of every slice, those that `extract_slice` would cut out.
+
+        Raises:
+            ValueError: no slice of that number.
+        """
+        first, count = _wanted_slices(self.num_slices, slices)
+        image = self.image[:, :, first : first + count]
+        return replace(self, image=image, first_slice=first, num_slices=count)
+
 
 def extract_slice(
     volume: sitk.Image, *, slices: str | int = "middle", dim: str = "2d", is_label: bool = False
@@ -100,24 +116,23 @@ def extract_slice(
     own = view.slab.in_own_axes()
     slab = own.image(np.ascontiguousarray(array[first : first + count]))
     index, size, spacing = _target(own, along_left_right=dim == "3d")
-    image = _resample(slab, own.at(index, size, spacing), linear=not is_label, outside=0.0)
+    image = _resample(slab, own.at(index, size, spacing), linear=not is_label)
     if dim == "2d":
         spacing[2] = view.slab.spacing[2]  # nothing was done along it, so nothing is rounded
     target = view.slab.at(index, size, spacing)
     return replace(view, image=target.image(sitk.GetArrayViewFromImage(image)))
 
 
-def put_back(
-    values: sitk.Image | np.ndarray, view: SliceView, *, is_label: bool = True, outside: float = 0.0
-) -> sitk.Image:
+def put_back(values: sitk.Image | np.ndarray, view: SliceView, *, is_label: bool = True) -> sitk.Image:
     """Bring something drawn on the extracted slice back onto the grid of the volume.
+
+    Voxels that the slice does not cover, the other slices and what was cropped, become 0.
 
     Args:
         values: labels or a heatmap on the grid of `view.image`: a SimpleITK image of its size, or a NumPy
             array of its shape (n, 320, 320); (320, 320) will do for one slice.
         view: what `extract_slice` returned for the volume.
         is_label: nearest neighbour, keeping the pixel type; otherwise linear, as float32.
-        outside: value of the voxels that the slice does not cover: the other slices and what was cropped.
 
     Returns:
         Image with exactly the size, spacing, origin and direction of the volume.
@@ -133,9 +148,9 @@ def put_back(
         raise ValueError(f"values have the shape {array.shape}, the extracted slice has {size[::-1]}")
     own = view.slab.in_own_axes()
     target = own.at(*_target(own, along_left_right=view.dim == "3d"))
-    slab = _resample(target.image(array), own, linear=not is_label, outside=outside)
+    slab = _resample(target.image(array), own, linear=not is_label)
     values_in_slab = sitk.GetArrayViewFromImage(slab)
-    whole = np.full(view.oriented.size[::-1], outside, dtype=values_in_slab.dtype)
+    whole = np.zeros(view.oriented.size[::-1], dtype=values_in_slab.dtype)
     whole[view.first_slice : view.first_slice + view.num_slices] = values_in_slab
     return view.source.image(np.ascontiguousarray(_from_patient_axes(whole, view.axes, view.flips)))
 
@@ -195,7 +210,7 @@ def _first_index(size: int, spacing: float, wanted: int) -> float:
     return (offset_mm + cropped * IN_PLANE_MM) / spacing
 
 
-def _resample(image: sitk.Image, target: Grid, *, linear: bool, outside: float) -> sitk.Image:
+def _resample(image: sitk.Image, target: Grid, *, linear: bool) -> sitk.Image:
     return sitk.Resample(
         image,
         target.size,
@@ -204,6 +219,6 @@ def _resample(image: sitk.Image, target: Grid, *, linear: bool, outside: float) 
         target.origin,
         target.spacing,
         target.direction,
-        float(outside),
+        0.0,  # outside of the image
         sitk.sitkFloat32 if linear else image.GetPixelID(),
     )

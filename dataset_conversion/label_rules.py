@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.labels import (
     BACKGROUND,
     CLASSES,
@@ -43,28 +44,21 @@ def dataset_labels(partial_vertebrae: str = "vertebra", ignore_label: int | None
 
 
 def check_ignore_label(ignore_label: int | None) -> None:
-    """Raises ValueError where the number is a structure of SPIDER's, the background or no mask value."""
+    """Raises UserError where the number is a structure of SPIDER's, the background or no mask value."""
     taken = lookup_table()
     if ignore_label is None or (
         0 < ignore_label <= MAX_LABEL and (ignore_label >= len(taken) or taken[ignore_label] == _UNKNOWN)
     ):
         return
-    raise ValueError(
-        f"{ignore_label}: not a number of unannotated pixels; give a number from 1 to {MAX_LABEL} "
-        "outside of 1..25, 100, 101..125 and 201..225"
+    raise UserError(
+        f"ignore_label {ignore_label}",
+        "not a number of unannotated pixels",
+        f"give a number from 1 to {MAX_LABEL} outside of 1..25, 100, 101..125 and 201..225",
     )
 
 
 def lookup_table(partial_vertebrae: str = "vertebra", ignore_label: int | None = None) -> np.ndarray:
-    """Class of every mask number: uint8 of shape (226 or more,), 255 where the number has no meaning.
-
-    Raises:
-        ValueError: unknown option.
-    """
-    if partial_vertebrae not in PARTIAL_VERTEBRAE:
-        raise ValueError(
-            f"unknown partial_vertebrae {partial_vertebrae!r}, known: {', '.join(PARTIAL_VERTEBRAE)}"
-        )
+    """Class of every mask number: uint8 of shape (226 or more,), 255 where the number has no meaning."""
     table = np.full(max(*SPIDER_DISCS, ignore_label or 0) + 1, _UNKNOWN, dtype=np.uint8)
     table[0] = BACKGROUND
     table[list(SPIDER_VERTEBRAE)] = VERTEBRAE

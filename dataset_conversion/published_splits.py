@@ -13,12 +13,12 @@ made with `t2_SPACE` too.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.files import load_json
 from nnunetv2_spinesegdiff.text import reason_of
 
 from .folds import Splits
@@ -113,7 +113,7 @@ def _meant_by(series: Series) -> tuple[Entry, Entry]:
 
 def _read_json(path: Path) -> object:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return load_json(path)
     except (OSError, ValueError) as error:
         raise UserError(
             path, f"cannot be read as JSON ({reason_of(error)})", "give a file of folds"

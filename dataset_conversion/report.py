@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,33 +43,8 @@ class ConversionReport:
     notes: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
 
-
-def note_oblique(report: ConversionReport, oblique: list[str], max_oblique_deg: float) -> None:
-    report.counts["oblique"] = len(oblique)
-    report.notes.append(
-        f"{len(oblique)} of {len(report.cases)} series are more than {max_oblique_deg:g} degrees oblique: "
-        "they are trained on and in no validation list" + (f" ({', '.join(oblique)})" if oblique else "")
-    )
-
-
-def note_ignored(report: ConversionReport, ignored: list[str]) -> None:
-    report.counts["ignored_files"] = len(ignored)
-    if ignored:
-        report.notes.append(
-            f"{len(ignored)} files are not named like a series of SPIDER and were skipped "
-            f"({', '.join(ignored)})"
-        )
-
-
-def note_unlabelled(report: ConversionReport, unlabelled: list[str]) -> None:
-    report.counts["unlabelled"] = len(unlabelled)
-    if unlabelled:
-        report.notes.append(f"skipped slices without labels: {len(unlabelled)} ({', '.join(unlabelled)})")
-
-
-def note_removed(report: ConversionReport, removed: list[str]) -> None:
-    report.counts["removed"] = len(removed)
-    if removed:
-        report.notes.append(
-            f"{report.dataset}: {len(removed)} cases of an earlier run with other options were removed"
-        )
+    def note(self, count: str, affected: Collection[object], sentence: str) -> None:
+        """Count cases or files, and add a note about them if there are any."""
+        self.counts[count] = len(affected)
+        if affected:
+            self.notes.append(sentence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,7 +46,7 @@ class Listing:
     """What the names in a SPIDER folder tell.
 
     Attributes:
-        sources: the series that make up a dataset, by patient.
+        sources: the series of a dataset, by patient.
         contrasts: of everybody with a series in `images` or `masks`, converted or not.
         ignored: files whose names are not SPIDER's, such as `images/4_T1.mha` or `masks/4_t1.MHA`, as paths.
     """
@@ -60,7 +61,7 @@ class Listing:
 
 
 def find_series(folders: Path | Sequence[Path], contrast: str, t2_source: str) -> Listing:
-    """List the series of one or more SPIDER folders that make up a dataset.
+    """List the series of one or more SPIDER folders of a dataset.
 
     A mask without an image is a series, too: one of its files is lost, and no other series may silently
     stand in for it.
@@ -72,7 +73,7 @@ def find_series(folders: Path | Sequence[Path], contrast: str, t2_source: str) -
     Raises:
         UserError: a folder is missing or empty, no series fits, or two files mean the same series.
     """
-    spiders = [folders] if isinstance(folders, Path) else list(folders)
+    spiders = [Path(folders)] if isinstance(folders, str | os.PathLike) else list(map(Path, folders))
     names: dict[str, Path] = {}
     with_image, ignored = set(), []
     for spider in spiders:
@@ -94,16 +95,15 @@ def find_series(folders: Path | Sequence[Path], contrast: str, t2_source: str) -
     try:
         chosen = select_series(names, contrast, t2_source)
     except ValueError as error:
-        raise UserError(where, f"{error}") from error
+        raise UserError(where, str(error)) from error
     if not any(series.file_name in with_image for series in chosen):
-        raise UserError(
-            where,
-            f"none of the {len(with_image)} .mha files is a series for contrast {contrast}",
-            f"{_EXPECTED}",
-        )
-    return Listing(
-        [_files_of(series, names[series.file_name]) for series in chosen], _contrasts(names), ignored
-    )
+        cause = f"none of the {len(with_image)} .mha files is a series for contrast {contrast}"
+        raise UserError(where, cause, _EXPECTED)
+    sources = []
+    for series in chosen:
+        image, mask = (names[series.file_name] / part / series.file_name for part in ("images", "masks"))
+        sources.append(SpiderSeries(series, image, mask))
+    return Listing(sources, _contrasts(names), ignored)
 
 
 def _content_of(spider: Path) -> tuple[list[str], list[str]]:
@@ -114,12 +114,8 @@ def _content_of(spider: Path) -> tuple[list[str], list[str]]:
             raise UserError(folder, "no such folder", "the input must hold the folders images and masks")
     in_images = _volumes_in(images)
     if not in_images:
-        raise UserError(images, "holds no .mha file", f"{_EXPECTED}")
+        raise UserError(images, "holds no .mha file", _EXPECTED)
     return in_images, _volumes_in(masks)
-
-
-def _files_of(series: Series, spider: Path) -> SpiderSeries:
-    return SpiderSeries(series, spider / "images" / series.file_name, spider / "masks" / series.file_name)
 
 
 def each_slice(source: SpiderSeries) -> list[SpiderSeries]:
@@ -173,15 +169,11 @@ def read_image_and_mask(files: SpiderSeries) -> tuple[sitk.Image, sitk.Image]:
         UserError: a file is missing, damaged or not a scalar 3D volume, or the mask is on another grid.
     """
     if not files.image.is_file():
-        raise UserError(
-            files.image, "no such file, though its mask is there: add the image or remove the mask"
-        )
+        advice = "add the image or remove the mask"
+        raise UserError(files.image, "no such file, though its mask is there", advice)
     if not files.mask.is_file():
-        raise UserError(
-            files.mask,
-            "no such file",
-            "every image needs a mask of the same name: add it or remove the image",
-        )
+        advice = "every image needs a mask of the same name: add it or remove the image"
+        raise UserError(files.mask, "no such file", advice)
     image, mask = _straight(files.image), _straight(files.mask)
     check_same_grid(files.mask, mask, files.image, image)
     return image, mask
@@ -194,10 +186,7 @@ def _straight(path: Path) -> sitk.Image:
     straight = grid.orthonormal()
     skew = grids_differ_by_mm(grid, straight)
     if not skew <= MAX_SKEW_MM:
-        raise UserError(
-            path,
-            f"its axes are not at right angles, voxels would move by {skew:.1f} mm: resample it to a grid "
-            "without skew",
-        )
+        cause = f"its axes are not at right angles, voxels would move by {skew:.1f} mm"
+        raise UserError(path, cause, "resample it to a grid without skew")
     image.SetDirection(straight.direction)
     return image

@@ -6,7 +6,6 @@ import os
 import shlex
 import subprocess
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from .environment import command_environment, found_command
@@ -20,41 +19,19 @@ PLANS = "nnUNetPlans2mm"
 """At 2 mm a slice has a quarter of the pixels: what two CPU cores can learn from in three minutes."""
 
 
-@dataclass(frozen=True)
 class DemoFolders:
-    """Where the parts of a demo lie below its output folder."""
+    """Where the parts of a demo are, below its output folder."""
 
-    root: Path
-
-    @property
-    def raw(self) -> Path:
-        return self.root / "nnUNet_raw"
-
-    @property
-    def unseen(self) -> Path:
-        return self.raw / f"Dataset{UNSEEN}_Unseen"
+    def __init__(self, root: Path) -> None:
+        self.root, self.raw = root, root / "nnUNet_raw"
+        self.unseen = self.raw / f"Dataset{UNSEEN}_Unseen"
+        self.model = root / "model.zip"
+        self.segmented = root / "segmented"
+        self.report = root / "report.html"
+        self.evaluation = root / "report_files"
 
     def predictions(self, how: str) -> Path:
         return self.root / "predictions" / how
-
-    @property
-    def model(self) -> Path:
-        """The trained model, as it is handed to others."""
-        return self.root / "model.zip"
-
-    @property
-    def segmented(self) -> Path:
-        """What anybody makes of scans with that zip."""
-        return self.root / "segmented"
-
-    @property
-    def report(self) -> Path:
-        return self.root / "report.html"
-
-    @property
-    def evaluation(self) -> Path:
-        """Beside the report: scores, tables, statistics and figures."""
-        return self.report.with_name("report_files")
 
 
 def run_demo_train(output: Path, *, device: str = "cpu", seed: int = 0) -> None:
@@ -106,15 +83,9 @@ def _commands(folders: DemoFolders, device: str, seed: int) -> list[str]:
     ]
     systems = {"Stage 1": "no_refine", "Refined": "refine"}
     named = " ".join(shlex.quote(f"{name}={folders.predictions(how)}") for name, how in systems.items())
+    files = {"instances": "masks", "gradings": "radiological_gradings.csv", "overview": "overview.csv"}
     patients = folders.root / "unseen_patients"
-    tables = " ".join(
-        f"--{name} {_q(patients / file)}"
-        for name, file in (
-            ("instances", "masks"),
-            ("gradings", "radiological_gradings.csv"),
-            ("overview", "overview.csv"),
-        )
-    )
+    tables = " ".join(f"--{name} {_q(patients / file)}" for name, file in files.items())
     labels = _q(folders.unseen / "labelsTr")
     commands.append(f"spinesegdiff report -o {_q(folders.report)} -s {named} -l {labels} {tables}")
     return commands

@@ -22,14 +22,8 @@ class UserError(Exception):
         advice: what to do; may be empty.
     """
 
-    def __init__(self, subject: str | Path | None, cause: str | None = None, advice: str = "") -> None:
-        """
-        Args:
-            subject: a single argument is the whole message and becomes `cause`.
-        """
+    def __init__(self, subject: str | Path | None, cause: str, advice: str = "") -> None:
         super().__init__(subject, cause, advice)  # what pickle makes it of again
-        if cause is None:
-            subject, cause = None, str(subject)
         self.subject = subject
         self.cause = cause
         self.advice = advice

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 BACKGROUND = 0
 SPINAL_CANAL = 1
 VERTEBRAE = 2
@@ -20,3 +22,8 @@ SPIDER_CANAL = 100
 SPIDER_VERTEBRAE = range(1, 26)
 SPIDER_PARTIAL_VERTEBRAE = range(101, 126)
 SPIDER_DISCS = range(201, 226)
+
+
+def summary_key(label: Any) -> str:
+    """How nnU-Net's summary.json spells a label, or a region that is a list of labels."""
+    return str(tuple(label)) if isinstance(label, list | tuple) else str(label)

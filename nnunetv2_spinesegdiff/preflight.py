@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from .environment import folder_of, search_unheard
 from .errors import UserError
+from .files import load_json
 from .stored import check_sagittal
+
+FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 
 
 def check_new_folder(output: Path) -> None:
@@ -60,14 +63,14 @@ def check_before_prediction(arguments: Sequence[str]) -> None:
 
 def check_planned(dataset: str, configuration: str, plans: str) -> None:
     """Raises UserError where nnU-Net's folders are not set or the dataset is not planned and preprocessed."""
-    for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+    for variable in FOLDERS:
         folder_of(variable)
     name = name_of_dataset(dataset, "convert it first")
     plans_file = folder_of("nnUNet_preprocessed") / name / f"{plans}.json"
     advice = f"run `nnUNetv2_plan_and_preprocess -d {dataset} -c {configuration}` first"
     if not plans_file.is_file():
         raise UserError(plans_file, "no such file", advice)
-    content = json.loads(plans_file.read_text(encoding="utf-8"))
+    content = load_json(plans_file)
     known = content["configurations"]
     if configuration not in known:
         raise UserError(plans_file, f"has no configuration {configuration}, only {', '.join(known)}")
@@ -79,9 +82,23 @@ def check_planned(dataset: str, configuration: str, plans: str) -> None:
 
 def name_of_dataset(dataset: str, advice: str) -> str:
     """nnU-Net's full name of a dataset; UserError, with `advice`, where its folders hold none."""
-    from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+    name = dataset_of_id(int(dataset)) if dataset.isdigit() else dataset
+    if name is None or not name.startswith("Dataset"):
+        raise UserError(f"dataset {dataset}", "not found in nnU-Net's folders", advice)
+    return name
 
-    try:
-        return maybe_convert_to_dataset_name(int(dataset) if dataset.isdigit() else dataset)
-    except (RuntimeError, ValueError):
-        raise UserError(f"dataset {dataset}", "not found in nnU-Net's folders", advice) from None
+
+def dataset_of_id(number: int) -> str | None:
+    """Return nnU-Net's full name of a dataset; None if its folders are not set or hold none of that id.
+
+    nnU-Net's own look-up would load torch.
+
+    Raises:
+        UserError: there are several names of that id.
+    """
+    folders = [Path(os.environ[variable]) for variable in FOLDERS if os.environ.get(variable)]
+    found = {path.name for folder in folders for path in folder.glob(f"Dataset{number:03d}_*")}
+    if len(found) > 1:
+        names = " and ".join(sorted(found))
+        raise UserError(f"dataset {number}", f"nnU-Net's folders hold {names}", "rename one")
+    return found.pop() if found else None

@@ -1,6 +1,6 @@
 """What a trained model says about itself beyond nnU-Net's plans: a part of its own in its plans.json.
 
-nnU-Net ignores the part, copies it into checkpoints and zips, and writes it anew at every training.
+nnU-Net ignores the part, copies it into checkpoints and zips, and writes it again at every training.
 """
 
 from __future__ import annotations

@@ -47,6 +47,11 @@ def p_statement(p: float) -> str:
     return f"p {p_value(p)}" if p < 0.001 else f"p = {p_value(p)}"
 
 
+def spelled(name: str) -> str:
+    """Write the name of a structure without underscores."""
+    return name.replace("_", " ")
+
+
 def listed(names: Sequence[str], most: int = 20) -> str:
     """Write "a, b, c", of many names the first ones: "a, b and 3 more"."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

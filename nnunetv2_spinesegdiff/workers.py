@@ -4,18 +4,45 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
+from typing import TypeVar
 
 import SimpleITK as sitk
 
 from .errors import UserError
 
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
 _MOST_ON_WINDOWS = 61
 """Processes that Python can wait for there."""
+
+
+def done_by_workers(
+    work: Callable[[Job], Result], jobs: Sequence[Job], count: int, kept: str = ""
+) -> Iterator[tuple[Job, Result]]:
+    """Yield every job with its result, in the order in which they are done.
+
+    Args:
+        work: can be pickled. A single worker is this process.
+        count: of workers, at most.
+        kept: see `worker_processes`.
+
+    Raises:
+        UserError: a worker was killed.
+    """
+    count = min(count, len(jobs))
+    if count < 2:
+        yield from ((job, work(job)) for job in jobs)
+        return
+    with worker_processes(count, kept) as pool:
+        running = {pool.submit(work, job): job for job in jobs}
+        for done in as_completed(running):
+            yield running[done], done.result()
 
 
 @contextmanager
@@ -33,8 +60,8 @@ def worker_processes(count: int, kept: str = "") -> Iterator[ProcessPoolExecutor
         try:
             yield pool
         except BrokenProcessPool as error:
-            cause = "a worker was killed, most likely for want of memory: run again with a smaller -np"
-            raise UserError(f"{cause}; {kept} are kept" if kept else cause) from error
+            advice = f"run again with a smaller -np{f'; {kept} are kept' if kept else ''}"
+            raise UserError(None, "a worker was killed, most likely for want of memory", advice) from error
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -118,7 +118,7 @@ def test_unset_folders_are_one_line_and_status_1(words, no_folders, capsys, monk
 
 @pytest.mark.parametrize(
     ("error", "status", "message"),
-    [(UserError("x: is wrong"), 1, "error: x: is wrong\n"), (KeyboardInterrupt(), 130, "interrupted\n")],
+    [(UserError("x", "is wrong"), 1, "error: x: is wrong\n"), (KeyboardInterrupt(), 130, "interrupted\n")],
 )
 def test_mistakes_and_interruptions_are_one_line(monkeypatch, capsys, error, status, message):
     def fails():

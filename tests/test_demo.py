@@ -76,7 +76,7 @@ def test_masks_are_those_of_python_with_every_structure_on_the_grid_of_the_scan(
             assert mask.GetOrigin() == pytest.approx(scan.GetOrigin(), abs=1e-3)
             labels = sitk.GetArrayFromImage(mask)
             assert set(np.unique(labels)) == set(CLASSES.values())
-            assert np.array_equal(sitk.GetArrayFromImage(segmenter.segment(path).mask), labels)
+        assert np.array_equal(sitk.GetArrayFromImage(segmenter.segment(path).mask), labels)
 
 
 def test_the_bundled_model_finds_the_lumbar_spine(finished):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import re
@@ -23,16 +22,9 @@ from packaging.specifiers import SpecifierSet
 
 from nnunetv2_spinesegdiff import __version__, doctor
 from nnunetv2_spinesegdiff.cli import main
-from nnunetv2_spinesegdiff.doctor import (
-    EVAL,
-    OURS,
-    PREDICT,
-    Finding,
-    as_json,
-    as_text,
-    diagnose,
-    without_names,
-)
+from nnunetv2_spinesegdiff.doctor import Finding, as_json, as_text, diagnose, installation, machine, speed
+from nnunetv2_spinesegdiff.doctor.findings import OURS
+from nnunetv2_spinesegdiff.doctor.installation import EVAL, PREDICT
 from nnunetv2_spinesegdiff.environment import COMMANDS, TRAINERS
 
 OK = Finding("ok", "disk", "20 GB are free")
@@ -55,9 +47,13 @@ def levels(check: Callable, *args: Any) -> list[str]:
 @pytest.fixture
 def quick(monkeypatch):
     """Checks that start processes or compute answer at once, and memory and disks stay as they are."""
-    for name in ("check_trainers", "check_predict_command", "check_speed"):
-        monkeypatch.setattr(doctor, name, lambda *args: [("ok", "fine", "")])
-    monkeypatch.setattr(doctor, "free_memory", lambda: 20e9)
+    for module, name in (
+        (installation, "check_trainers"),
+        (installation, "check_predict_command"),
+        (speed, "check_speed"),
+    ):
+        monkeypatch.setattr(module, name, lambda *args: [("ok", "fine", "")])
+    monkeypatch.setattr(machine, "free_memory", lambda: 20e9)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=30e9, total=90e9))
 
 
@@ -79,30 +75,26 @@ def test_every_topic_is_checked_and_unset_folders_stop_nothing(quick, monkeypatc
     assert doctor.stops_work([*unset, PROBLEM])
 
 
-@pytest.mark.parametrize("number", range(len(doctor.checks()) + len(doctor.device_checks(None))))
-def test_a_check_that_fails_is_a_finding_and_stops_no_other(number, quick, monkeypatch):
+def test_a_check_that_fails_is_a_finding_and_stops_no_other(quick, monkeypatch):
     """Each check in turn raises; all others find what they found before."""
-    before = diagnose()
-    first, second = doctor.checks(), doctor.device_checks(None)
-    topic = [*first, *second][number][0]
+    before, usual = diagnose(), doctor.checks(None)
 
     def broken_check():
         raise KeyError("broken\nbadly")
 
-    replaced = [*first, *second]
-    replaced[number] = (topic, broken_check)
-    monkeypatch.setattr(doctor, "checks", lambda: replaced[: len(first)])
-    monkeypatch.setattr(doctor, "device_checks", lambda device: replaced[len(first) :])
-    findings = diagnose()
-    (failed,) = [finding for finding in findings if "broken_check" in finding.seen]
-    assert (failed.level, failed.topic) == ("warning", topic)
-    assert "KeyError: 'broken\\nbadly'" in failed.seen
-    assert "--json" in failed.advice
-    assert [f for f in findings if f.topic != topic] == [f for f in before if f.topic != topic]
+    for number, (topic, _) in enumerate(usual):
+        replaced = [*usual[:number], (topic, broken_check), *usual[number + 1 :]]
+        monkeypatch.setattr(doctor, "checks", lambda device, replaced=replaced: replaced)
+        findings = diagnose()
+        (failed,) = [finding for finding in findings if "broken_check" in finding.seen]
+        assert (failed.level, failed.topic) == ("warning", topic)
+        assert "KeyError: 'broken\\nbadly'" in failed.seen
+        assert "--json" in failed.advice
+        assert [f for f in findings if f.topic != topic] == [f for f in before if f.topic != topic]
 
 
 def test_without_torch_the_rest_is_checked(quick, monkeypatch):
-    assert found(doctor.check_torch) == []
+    assert found(machine.check_torch) == []
     monkeypatch.setitem(sys.modules, "torch", None)
     findings = diagnose()
     assert (findings[-1].level, findings[-1].topic) == ("problem", "device")
@@ -125,7 +117,7 @@ def installed_version(monkeypatch, version: str | None) -> None:
 
 
 def finding_of(name: str) -> Finding:
-    (finding,) = [f for f in found(doctor.check_versions) if re.match(rf"{name}\b", f.seen)]
+    (finding,) = [f for f in found(installation.check_versions) if re.match(rf"{name}\b", f.seen)]
     return finding
 
 
@@ -194,18 +186,18 @@ def install(folder: Path, editable: Path | None = None, form: str = "dist-info")
 
 
 def test_packages_that_are_installed_once(site):
-    assert levels(doctor.check_installed_once, "made_up") == []
-    assert levels(doctor.check_installed_once, "nothing_of_that_name") == []
+    assert levels(installation.check_installed_once, "made_up") == []
+    assert levels(installation.check_installed_once, "nothing_of_that_name") == []
     install(site.one, form="egg-info")  # as clones have one, and the record of `pip install -e` elsewhere
     install(site.two, editable=site.one)
-    assert levels(doctor.check_installed_once, "made_up") == []
+    assert levels(installation.check_installed_once, "made_up") == []
 
 
 @pytest.mark.parametrize("clone", [True, False])
 def test_packages_that_are_installed_twice(site, clone):
     install(site.one)
     install(site.two, editable=site.two if clone else None)
-    (finding,) = found(doctor.check_installed_once, "made_up")
+    (finding,) = found(installation.check_installed_once, "made_up")
     assert finding.level == "warning"
     assert str(site.one) in finding.seen
     assert str(site.two) in finding.seen
@@ -213,10 +205,10 @@ def test_packages_that_are_installed_twice(site, clone):
 
 
 def test_leftovers_of_pip(site):
-    before = found(doctor.check_leftovers)
+    before = found(installation.check_leftovers)
     (site.two / "~nunetv2-2.5.dist-info").mkdir()
     (site.two / "~umpy").mkdir()
-    (finding,) = [finding for finding in found(doctor.check_leftovers) if finding not in before]
+    (finding,) = [finding for finding in found(installation.check_leftovers) if finding not in before]
     assert finding.level == "warning"
     assert str(site.two / "~nunetv2-2.5.dist-info") in finding.seen
 
@@ -249,7 +241,9 @@ def test_folders_of_nnunet(variable, value, level, cause, tmp_path, monkeypatch)
         monkeypatch.delenv(variable)
     else:
         monkeypatch.setenv(variable, "")
-    (finding,) = [finding for finding in found(doctor.check_folders) if finding.seen.startswith(variable)]
+    (finding,) = [
+        finding for finding in found(installation.check_folders) if finding.seen.startswith(variable)
+    ]
     assert finding.level == level
     assert cause in finding.seen
 
@@ -257,7 +251,7 @@ def test_folders_of_nnunet(variable, value, level, cause, tmp_path, monkeypatch)
 def test_folders_of_trainers(tmp_path, monkeypatch):
     def level_of(*folders: object) -> dict[str, str]:
         monkeypatch.setenv("nnUNet_extTrainer", os.pathsep.join(map(str, folders)))
-        return {finding.seen: finding.level for finding in found(doctor.check_external_trainers)}
+        return {finding.seen: finding.level for finding in found(installation.check_external_trainers)}
 
     link, copy, gone = tmp_path / "link", tmp_path / "copy", tmp_path / "gone"
     link.symlink_to(TRAINERS)
@@ -299,7 +293,7 @@ def script(path: Path, text: str = "#!/bin/sh\necho /somewhere/else\n") -> Path:
 
 
 def prediction() -> tuple[str, str]:
-    (finding,) = found(doctor.check_predict_command)
+    (finding,) = found(installation.check_predict_command)
     return finding.level, finding.seen
 
 
@@ -344,7 +338,7 @@ def test_other_commands_and_none(folder, monkeypatch):
 def test_the_trainer_is_found_after_env_but_not_now(monkeypatch, capfd):
     """nnU-Net is really asked; it prints where it looks, and none of that is shown."""
     monkeypatch.delenv("nnUNet_extTrainer", raising=False)
-    (finding,) = found(doctor.check_trainers, seconds=600)
+    (finding,) = found(installation.check_trainers, seconds=600)
     assert finding.level == "warning"
     assert "after" in finding.seen
     assert capfd.readouterr() == ("", "")
@@ -370,37 +364,37 @@ ANSWER = "print('printed by others'); print('{}')"
     ],
 )
 def test_answers_of_the_process_that_asks_nnunet(code, level, cause, monkeypatch):
-    monkeypatch.setattr(doctor, "ASK", code)
-    (finding,) = found(doctor.check_trainers, seconds=0.9 if "sleep" in code else 60)
+    monkeypatch.setattr(installation, "ASK", code)
+    (finding,) = found(installation.check_trainers, seconds=0.9 if "sleep" in code else 60)
     assert finding.level == level
     assert cause in finding.seen
 
 
 def test_the_first_answer_is_about_the_environment_as_it_is(monkeypatch):
     """The question with a check that answers by the variable."""
-    quick = doctor.ASK.replace(
+    quick = installation.ASK.replace(
         "from nnunetv2_spinesegdiff.preflight import check_trainer",
         "import os\n"
         "def check_trainer(name):\n"
         f"    assert {str(TRAINERS)!r} in os.environ.get('nnUNet_extTrainer', ''), name",
     )
-    assert quick != doctor.ASK
-    monkeypatch.setattr(doctor, "ASK", quick)
+    assert quick != installation.ASK
+    monkeypatch.setattr(installation, "ASK", quick)
     monkeypatch.delenv("nnUNet_extTrainer", raising=False)
-    assert levels(doctor.check_trainers) == ["warning"]
+    assert levels(installation.check_trainers) == ["warning"]
     monkeypatch.setenv("nnUNet_extTrainer", str(TRAINERS))
-    assert levels(doctor.check_trainers) == ["ok"]
+    assert levels(installation.check_trainers) == ["ok"]
 
 
 # --- cores, memory and disks -----------------------------------------------------------------------------
 
 
 @pytest.fixture
-def machine(tmp_path, monkeypatch) -> Path:
+def system(tmp_path, monkeypatch) -> Path:
     """A machine of eight cores without container: files of the system are in a temporary folder."""
-    monkeypatch.setattr(doctor, "CGROUP", tmp_path)
-    monkeypatch.setattr(doctor, "MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(doctor, "SHARED", tmp_path / "shm")
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    monkeypatch.setattr(machine, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(machine, "SHARED", tmp_path / "shm")
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
     monkeypatch.delenv("nnUNet_results", raising=False)
     return tmp_path
@@ -410,43 +404,43 @@ def machine(tmp_path, monkeypatch) -> Path:
     ("quota", "cores"),
     [("max 100000", 8), ("250000 100000", 3), ("50000 100000", 1), ("3200000 100000", 8), ("?", 8), ("", 8)],
 )
-def test_cores_of_a_container(quota, cores, machine, monkeypatch):
-    (machine / "cpu.max").write_text(quota + "\n")
-    assert doctor.usable_cores() == cores
+def test_cores_of_a_container(quota, cores, system, monkeypatch):
+    (system / "cpu.max").write_text(quota + "\n")
+    assert machine.usable_cores() == cores
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    assert doctor.usable_cores() == 1
+    assert machine.usable_cores() == 1
 
 
 @pytest.mark.parametrize(
     ("gigabytes", "level"), [(0.5, "problem"), (1.5, "warning"), (3.9, "warning"), (4.1, "ok"), (64, "ok")]
 )
-def test_memory(gigabytes, level, machine):
-    (machine / "meminfo").write_text(f"MemTotal: 99 kB\n\nMemAvailable:   {gigabytes * 1e9 / 1024:.0f} kB\n")
-    (finding,) = found(doctor.check_memory)
+def test_memory(gigabytes, level, system):
+    (system / "meminfo").write_text(f"MemTotal: 99 kB\n\nMemAvailable:   {gigabytes * 1e9 / 1024:.0f} kB\n")
+    (finding,) = found(machine.check_memory)
     assert finding.level == level
     assert finding.seen.startswith(f"{gigabytes:.1f} GB")
 
 
-def test_memory_of_a_container(machine):
-    (machine / "meminfo").write_text("MemAvailable: 64000000 kB\n")
-    (machine / "memory.max").write_text("8000000000\n")
-    (machine / "memory.current").write_text("6500000000\n")
-    assert doctor.free_memory() == 1.5e9
-    (machine / "memory.max").write_text("max\n")
-    assert doctor.free_memory() == 64e6 * 1024
+def test_memory_of_a_container(system):
+    (system / "meminfo").write_text("MemAvailable: 64000000 kB\n")
+    (system / "memory.max").write_text("8000000000\n")
+    (system / "memory.current").write_text("6500000000\n")
+    assert machine.free_memory() == 1.5e9
+    (system / "memory.max").write_text("max\n")
+    assert machine.free_memory() == 64e6 * 1024
 
 
-def test_memory_without_proc(machine, monkeypatch):
+def test_memory_without_proc(system, monkeypatch):
     monkeypatch.setattr(os, "sysconf", {"SC_AVPHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.__getitem__)
-    assert doctor.free_memory() == 4096000
+    assert machine.free_memory() == 4096000
 
     def unknown(name):
         raise ValueError(name)
 
     monkeypatch.setattr(os, "sysconf", unknown)
-    assert doctor.free_memory() is None
-    assert levels(doctor.check_memory) == ["ok"]
+    assert machine.free_memory() is None
+    assert levels(machine.check_memory) == ["ok"]
 
 
 @pytest.mark.parametrize(
@@ -458,23 +452,23 @@ def test_memory_without_proc(machine, monkeypatch):
         (64e9, 64e6, ["ok", "warning"]),
     ],
 )
-def test_disks(free, shared, expected, machine, monkeypatch):
+def test_disks(free, shared, expected, system, monkeypatch):
     if shared:
-        (machine / "shm").mkdir()
+        (system / "shm").mkdir()
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free, total=shared))
-    assert levels(doctor.check_disks) == expected
-    monkeypatch.setenv("nnUNet_results", str(machine))
-    assert levels(doctor.check_disks) == [expected[0], *expected]
-    monkeypatch.setenv("nnUNet_results", str(machine / "gone"))
-    assert levels(doctor.check_disks) == expected
+    assert levels(machine.check_disks) == expected
+    monkeypatch.setenv("nnUNet_results", str(system))
+    assert levels(machine.check_disks) == [expected[0], *expected]
+    monkeypatch.setenv("nnUNet_results", str(system / "gone"))
+    assert levels(machine.check_disks) == expected
 
 
-def test_no_folder_for_temporary_files(machine, monkeypatch):
+def test_no_folder_for_temporary_files(system, monkeypatch):
     def none():
         raise FileNotFoundError("no usable temporary directory found")
 
     monkeypatch.setattr(tempfile, "gettempdir", none)
-    (finding,) = found(doctor.check_disks)
+    (finding,) = found(machine.check_disks)
     assert finding.level == "problem"
     assert "TMPDIR" in finding.advice
 
@@ -511,11 +505,11 @@ def card(monkeypatch):
 )
 def test_threads_and_cores(threads, cores, level, advice, monkeypatch, tmp_path):
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    monkeypatch.setattr(doctor, "usable_cores", lambda: cores)
-    monkeypatch.setattr(doctor, "CPUINFO", tmp_path / "cpuinfo")
-    assert levels(doctor.check_cpu) == [level]
+    monkeypatch.setattr(machine, "usable_cores", lambda: cores)
+    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "cpuinfo")
+    assert levels(machine.check_cpu) == [level]
     (tmp_path / "cpuinfo").write_text("processor : 0\nmodel name\t: Some  CPU @ 2 GHz\nflags : x\n")
-    (finding,) = found(doctor.check_cpu)
+    (finding,) = found(machine.check_cpu)
     assert finding.seen.startswith("Some CPU @ 2 GHz, with")
     assert advice in finding.advice
 
@@ -534,24 +528,24 @@ def test_threads_and_cores(threads, cores, level, advice, monkeypatch, tmp_path)
     ],
 )
 def test_variables_of_openmp(variable, value, fine, monkeypatch):
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", *doctor.PINNING):
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", *machine.PINNING):
         monkeypatch.delenv(name, raising=False)
-    assert found(doctor.check_threading) == []
+    assert found(machine.check_threading) == []
     monkeypatch.setenv(variable, value)
-    findings = found(doctor.check_threading)
+    findings = found(machine.check_threading)
     assert [finding.level for finding in findings] == ([] if fine else ["warning"])
     assert all(f"{variable}={value}" in finding.seen for finding in findings)
 
 
 def test_the_best_device_and_its_memory(card, monkeypatch):
-    assert (levels(doctor.check_cuda), levels(doctor.check_mps), doctor.best_device()) == ([], [], "cpu")
+    assert (levels(machine.check_cuda), levels(machine.check_mps), machine.best_device()) == ([], [], "cpu")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert (levels(doctor.check_mps), doctor.best_device()) == (["ok"], "mps")
+    assert (levels(machine.check_mps), machine.best_device()) == (["ok"], "mps")
     card(40e9)
-    assert (levels(doctor.check_cuda), doctor.best_device()) == (["ok", "ok"], "cuda")
-    assert "Card 1, 40.0 of 80.0 GB" in found(doctor.check_cuda)[1].seen
+    assert (levels(machine.check_cuda), machine.best_device()) == (["ok", "ok"], "cuda")
+    assert "Card 1, 40.0 of 80.0 GB" in found(machine.check_cuda)[1].seen
     card(3e9)
-    assert levels(doctor.check_cuda) == ["warning", "warning"]
+    assert levels(machine.check_cuda) == ["warning", "warning"]
 
 
 @pytest.mark.parametrize(
@@ -572,17 +566,17 @@ def test_a_card_that_torch_does_not_find(card, cuda, reason, cause, monkeypatch)
         return False
 
     monkeypatch.setattr(torch.cuda, "is_available", asked)
-    (finding,) = found(doctor.check_cuda)
+    (finding,) = found(machine.check_cuda)
     assert finding.level == "warning"
     assert cause in finding.seen
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
 def test_a_chosen_device_that_is_missing_is_a_problem_and_not_timed(device, card):
-    (finding,) = found(doctor.check_chosen, device)
+    (finding,) = found(machine.check_chosen, device)
     assert finding.level == "problem"
     assert device.upper() in finding.seen
-    assert found(doctor.check_speed, device) == found(doctor.check_chosen, "cpu") == []
+    assert found(speed.check_speed, device) == found(machine.check_chosen, "cpu") == []
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -590,16 +584,16 @@ def test_bfloat16_is_what_predictions_accept(there, monkeypatch):
     from nnunetv2_spinesegdiff.inference import settings
 
     monkeypatch.setattr(settings, "_cpu_has_bfloat16", lambda: there)
-    assert doctor.has_bfloat16("cpu") == there
-    assert ("with bfloat16" in found(doctor.check_cpu)[0].seen) == there
-    assert not doctor.has_bfloat16("mps")
+    assert machine.has_bfloat16("cpu") == there
+    assert ("with bfloat16" in found(machine.check_cpu)[0].seen) == there
+    assert not machine.has_bfloat16("mps")
 
 
 # --- speed -----------------------------------------------------------------------------------------------
 
 
 def test_a_small_network_runs():
-    (finding,) = found(doctor.check_speed, "cpu", seconds=0.05, size=64, features=(4, 8, 8))
+    (finding,) = found(speed.check_speed, "cpu", seconds=0.05, size=64, features=(4, 8, 8))
     assert "64 x 64" in finding.seen
     assert re.search(r"a slice takes about [\d.]+ m?s, a scan of 15 slices [\d.]+ m?s", finding.seen)
 
@@ -609,11 +603,11 @@ def test_the_network_is_that_of_nnunets_planner():
     from nnunetv2.experiment_planning.experiment_planners.network_topology import get_pool_and_conv_props
 
     _, strides, kernels, *_ = get_pool_and_conv_props([1.0, 1.0], [320, 320], 4, 999999)
-    network: Any = doctor.planned_network(doctor.FEATURES)
+    network: Any = speed.planned_network(speed.FEATURES)
     assert [list(stride) for stride in strides] == [list(s) for s in network.encoder.strides]
-    assert [list(kernel) for kernel in kernels] == [[3, 3]] * len(doctor.FEATURES)
+    assert [list(kernel) for kernel in kernels] == [[3, 3]] * len(speed.FEATURES)
     assert {tuple(p.shape[2:]) for p in network.encoder.parameters() if p.ndim == 4} == {(3, 3)}
-    assert list(doctor.FEATURES) == [min(512, 32 * 2**stage) for stage in range(len(strides))]
+    assert list(speed.FEATURES) == [min(512, 32 * 2**stage) for stage in range(len(strides))]
     assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(33e6, rel=0.02)
 
 
@@ -642,7 +636,7 @@ def test_the_fastest_forward_counts(takes, seconds, fastest, calls, clock):
         made.append(takes[min(len(made), len(takes) - 1)])
         clock["wall"] += made[-1]
 
-    assert doctor.best_time(forward, seconds)[0] == fastest
+    assert speed.best_time(forward, seconds)[0] == fastest
     assert len(made) == calls
 
 
@@ -655,7 +649,7 @@ def test_threads_without_their_cores_are_noticed(threads, share, undisturbed, cl
         clock["wall"] += 0.25
         clock["processor"] += 0.25 * threads * share
 
-    assert doctor.best_time(forward, 2.0)[1] == undisturbed
+    assert speed.best_time(forward, 2.0)[1] == undisturbed
 
 
 @pytest.mark.parametrize(
@@ -669,11 +663,11 @@ def test_threads_without_their_cores_are_noticed(threads, share, undisturbed, cl
     ],
 )
 def test_time_for_a_scan(device, seconds, undisturbed, bfloat16, level, words, monkeypatch):
-    monkeypatch.setattr(doctor, "is_available", lambda device: True)
-    monkeypatch.setattr(doctor, "_forward", lambda *args: None)
-    monkeypatch.setattr(doctor, "best_time", lambda *args: (seconds, undisturbed))
-    monkeypatch.setattr(doctor, "has_bfloat16", lambda device: bfloat16)
-    (finding,) = found(doctor.check_speed, device)
+    monkeypatch.setattr(machine, "is_available", lambda device: True)
+    monkeypatch.setattr(speed, "_forward", lambda *args: None)
+    monkeypatch.setattr(speed, "best_time", lambda *args: (seconds, undisturbed))
+    monkeypatch.setattr(machine, "has_bfloat16", lambda device: bfloat16)
+    (finding,) = found(speed.check_speed, device)
     assert finding.level == level
     assert all(word in finding.seen for word in words)
     assert ("bfloat16" in finding.seen) == bfloat16
@@ -683,8 +677,8 @@ def test_a_network_that_does_not_run_is_a_problem(monkeypatch):
     def fails(*args):
         raise RuntimeError("CUDA error:\nno kernel image is available")
 
-    monkeypatch.setattr(doctor, "_forward", fails)
-    (finding,) = found(doctor.check_speed, "cpu")
+    monkeypatch.setattr(speed, "_forward", fails)
+    (finding,) = found(speed.check_speed, "cpu")
     assert finding.level == "problem"
     assert "RuntimeError: CUDA error: no kernel image" in finding.seen
 
@@ -694,7 +688,7 @@ def test_a_network_that_does_not_run_is_a_problem(monkeypatch):
     [(0.0042, "4.2 ms"), (0.14, "140 ms"), (0.94, "0.9 s"), (9.4, "9.4 s"), (14, "14 s"), (300, "5 min")],
 )
 def test_durations(seconds, words):
-    assert doctor.duration(seconds) == words
+    assert speed.duration(seconds) == words
 
 
 # --- output ----------------------------------------------------------------------------------------------
@@ -717,31 +711,6 @@ def test_text():
     assert re.sub(r"\033\[\d+m", "", colored) == text
     assert as_text([OK]).endswith("\nAll is well.")
     assert "2 warnings; none of them stops spinesegdiff segment" in as_text([WARNING, WARNING])
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("nnUNet_raw=/home/anna/data is not there", "nnUNet_raw=~/data is not there"),
-        ('"/home/anna", /home/anna/x:/home/anna', '"~", ~/x:~'),
-        ("/home/annabel/x and /home/anna.old", "/home/annabel/x and /home/anna.old"),
-        ("/scratch/anna/x and /scratch/anna", "/scratch/USER/x and /scratch/USER"),
-        ("anna is a word, /mnt/home/anna too", "anna is a word, /mnt/home/USER too"),
-    ],
-)
-def test_names_are_left_out(text, expected, monkeypatch):
-    monkeypatch.setenv("HOME", "/home/anna")
-    monkeypatch.setattr(getpass, "getuser", lambda: "anna")
-    assert without_names(text) == expected
-
-
-def test_a_user_without_a_name(monkeypatch):
-    def nobody():
-        raise KeyError("getpwuid(): uid not found: 1234")
-
-    monkeypatch.setattr(getpass, "getuser", nobody)
-    monkeypatch.setenv("HOME", "/")
-    assert without_names("/data/x") == "/data/x"
 
 
 @pytest.mark.parametrize(("findings", "status"), [([OK], 0), ([OK, WARNING], 0), ([WARNING, PROBLEM], 1)])

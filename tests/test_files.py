@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from nnunetv2_spinesegdiff.files import save_json, written_whole
+from nnunetv2_spinesegdiff.files import json_object, load_json, save_json, written_whole
 
 NAMES = ["mask.nii.gz", "scan.mha", "table.csv", "no_ending", "v1.2.json", "a.b.nii.gz"]
 
@@ -66,7 +65,10 @@ def test_permissions_are_those_of_any_other_file(tmp_path):
 
 def test_json_is_whole_or_absent(tmp_path):
     save_json({"a": [1, 2]}, tmp_path / "good.json")
-    assert json.loads((tmp_path / "good.json").read_text()) == {"a": [1, 2]}
+    assert load_json(tmp_path / "good.json") == json_object(tmp_path / "good.json") == {"a": [1, 2]}
     with pytest.raises(TypeError):
         save_json({"a": object()}, tmp_path / "bad.json")
     assert [p.name for p in tmp_path.iterdir()] == ["good.json"]
+    for content in ("[1]", '{"a": '):
+        (tmp_path / "good.json").write_text(content)
+        assert json_object(tmp_path / "good.json") == json_object(tmp_path / "none.json") == {}

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.workers import worker_processes
+from nnunetv2_spinesegdiff.workers import done_by_workers, worker_processes
 
 
 def threads(_: int) -> tuple[int, int]:
@@ -41,6 +41,11 @@ def test_a_killed_one_is_one_line(kept: str, end: str):
         list(pool.map(die, range(1)))
     assert str(error.value).endswith(end)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_every_job_is_done_once(count):
+    assert sorted(done_by_workers(str, range(5), count)) == [(job, str(job)) for job in range(5)]
 
 
 def stopped_after_the_first(folder: Path) -> None:

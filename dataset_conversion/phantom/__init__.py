@@ -1,4 +1,4 @@
-"""A made-up SPIDER: lumbar spines drawn from parameters, rendered as MR series with exact labels."""
+"""Synthetic data like SPIDER: spines drawn from parameters, rendered as MR series with exact labels."""
 
 from .cohort import make_phantom
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nnunetv2_spinesegdiff.images.grid import Grid
+
 from .anatomy import Anatomy
 from .canvas import Lattice
 from .placement import Spine
@@ -34,65 +36,40 @@ _MOST_LEAN_DEG = 4.0
 
 @dataclass(frozen=True)
 class Pose:
-    """How a patient lies in the scanner.
+    """How a patient lies: world = offset + rotation @ patient, both left-posterior-superior, in mm."""
 
-    Attributes:
-        rotation: (3, 3); world = offset + rotation @ patient, both left-posterior-superior, in mm.
-        offset: (3,), in mm.
-    """
-
-    rotation: np.ndarray
-    offset: np.ndarray
+    rotation: np.ndarray  # (3, 3)
+    offset: np.ndarray  # (3,)
 
 
 @dataclass(frozen=True)
 class Quality:
-    """What the scanner does to the signal.
+    """What the scanner does to the signal."""
 
-    Attributes:
-        level: scanner units of signal 1.
-        noise: standard deviation relative to signal 1.
-        coil: 0..1, strength of the fall of signal away from the back; coil_reach in mm.
-        saturation: 0..1, how much a saturation band darkens the belly.
-        blur: 0..0.25, weight of each neighbour in the in-plane blur.
-        ghost, ghost_shift: strength of a motion ghost and its distance along the rows, in parts of the field.
-        shading: (3,) linear fall-off along slices, rows and columns.
-        seed: of the noise.
-    """
-
-    level: float
-    noise: float
-    coil: float
-    coil_reach: float
-    saturation: float
-    blur: float
-    ghost: float
-    ghost_shift: float
-    shading: tuple[float, float, float]
-    seed: int
+    level: float  # scanner units of signal 1
+    noise: float  # standard deviation relative to signal 1
+    coil: float  # 0..1, strength of the fall of signal away from the back
+    coil_reach: float  # in mm
+    saturation: float  # 0..1, how much a saturation band darkens the belly
+    blur: float  # 0..0.25, weight of each neighbor in the in-plane blur
+    ghost: float  # strength of a motion ghost
+    ghost_shift: float  # its distance along the rows, in parts of the field
+    shading: tuple[float, float, float]  # linear fall-off along slices, rows and columns
+    seed: int  # of the noise
 
 
 @dataclass(frozen=True)
 class Acquisition:
-    """One series.
+    """One series."""
 
-    Attributes:
-        sequence: "t1", "t2" or "t2_SPACE".
-        lattice: its voxels in the patient's frame; slices run to the left, rows down, columns backward.
-        pose: how the patient lay.
-        axis_order: the file's array axes, slowest first, as axes of (slices, rows, columns).
-        flips: whether each of the axes (slices, rows, columns) runs the other way in the file.
-        zoom: 1, or 2 where the image is interpolated from a lattice of twice the pixel spacing.
-    """
-
-    sequence: str
+    sequence: str  # "t1", "t2" or "t2_SPACE"
     scanner: Scanner
     protocol: Protocol
-    lattice: Lattice
+    lattice: Lattice  # in the patient's frame; slices run to the left, rows down, columns backward
     pose: Pose
-    axis_order: tuple[int, int, int]
-    flips: tuple[bool, bool, bool]
-    zoom: int
+    axis_order: tuple[int, int, int]  # the file's array axes, slowest first, among (slices, rows, columns)
+    flips: tuple[bool, bool, bool]  # whether (slices, rows, columns) run the other way in the file
+    zoom: int  # 1, or 2 where the image is interpolated from a lattice of twice the pixel spacing
     quality: Quality
 
     @property
@@ -120,15 +97,19 @@ class Acquisition:
         flipped = array[tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)]
         return np.ascontiguousarray(flipped.transpose(self.axis_order))
 
-    def file_geometry(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Spacing (3,), origin (3,) and direction (3, 3) of the file in SimpleITK's order (x axis first)."""
+    def file_grid(self) -> Grid:
+        """Grid of the file."""
         voxels = self.voxels
         corner = np.array([n - 1 if flip else 0 for n, flip in zip(voxels.shape, self.flips, strict=True)])
         origin = self.pose.offset + self.pose.rotation @ (voxels.origin + corner @ voxels.steps)
         signs = np.where(self.flips, -1.0, 1.0)[:, None]
         steps = (signs * voxels.steps @ self.pose.rotation.T)[list(self.axis_order)][::-1]
         spacing = np.linalg.norm(steps, axis=1)
-        return spacing, origin, (steps / spacing[:, None]).T
+        direction = (steps / spacing[:, None]).T
+        x, y, z = (voxels.shape[axis] for axis in self.axis_order[::-1])
+        return Grid(
+            (x, y, z), tuple(spacing.tolist()), tuple(origin.tolist()), tuple(direction.ravel().tolist())
+        )
 
 
 def draw_series_names(rng: np.random.Generator) -> tuple[str, ...]:

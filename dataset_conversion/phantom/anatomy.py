@@ -28,137 +28,84 @@ _COUNTS, _COUNT_SHARES = (6, 7, 8, 9), (0.34, 0.40, 0.22, 0.04)
 
 @dataclass(frozen=True)
 class Endplate:
-    """How one endplate departs from a smooth dish.
+    """How one endplate departs from a smooth dish."""
 
-    Attributes:
-        dish: depth of the dish at its middle.
-        node_depth: depth of a dent (Schmorl's node); 0 where there is none.
-        node_radius: radius of that dent.
-        node_front, node_left: where it is, forward and left of the middle.
-        waves: amplitude of waviness.
-        modic: Modic type of the marrow under it, 0 to 3.
-        modic_reach: how deep that change goes.
-    """
-
-    dish: float
-    node_depth: float
+    dish: float  # depth of the dish at its middle
+    node_depth: float  # of a dent (Schmorl's node); 0 where there is none
     node_radius: float
-    node_front: float
+    node_front: float  # where the dent is, forward and left of the middle
     node_left: float
-    waves: float
-    modic: int
-    modic_reach: float
+    waves: float  # amplitude of waviness
+    modic: int  # Modic type of the marrow under it, 0 to 3
+    modic_reach: float  # how deep that change goes
 
 
 @dataclass(frozen=True)
 class VertebraShape:
-    """A vertebra: its body (height at the middle, depth front to back, width) and what hangs on it.
+    """A vertebra: its body and what hangs on it."""
 
-    Attributes:
-        wedge: angle between its endplates, positive where the front is taller.
-        pedicles: distance of each pedicle's axis from the midline.
-        waist: share of the depth that the walls are hollowed by at mid-height.
-        spur: length of the bony spurs at the front rims.
-        spinous_length, spinous_height, spinous_drop: length, height and downward angle of that process.
-        shade: factor of its marrow signal.
-    """
-
-    height: float
-    depth: float
+    height: float  # at the middle of the body
+    depth: float  # front to back
     width: float
-    wedge: float
-    pedicles: float
-    waist: float
-    spur: float
+    wedge: float  # angle between its endplates, positive where the front is taller
+    pedicles: float  # distance of each pedicle's axis from the midline
+    waist: float  # share of the depth that the walls are hollowed by at mid-height
+    spur: float  # length of the bony spurs at the front rims
     upper: Endplate
     lower: Endplate
     spinous_length: float
     spinous_height: float
-    spinous_drop: float
-    shade: float
+    spinous_drop: float  # downward angle of the spinous process
+    shade: float  # factor of its marrow signal
 
 
 @dataclass(frozen=True)
 class DiscShape:
-    """A disc between the endplates of two vertebrae.
-
-    Attributes:
-        height: at the middle.
-        wedge: angle between its endplates, positive where the front is taller.
-        bulge: how far it stands out beyond the vertebrae.
-        hernia: how far a herniation stands out beyond that; 0 where there is none.
-        hernia_left, hernia_up: where it leaves the disc, from the middle of the posterior edge.
-        slip: how far the vertebra above is shifted forward.
-        cleft: 0..1, strength of the dark cleft in the nucleus.
-        shade: factor of its signal.
-    """
+    """A disc between the endplates of two vertebrae."""
 
     grading: DiscGrading
-    height: float
-    wedge: float
-    bulge: float
-    hernia: float
-    hernia_left: float
+    height: float  # at the middle
+    wedge: float  # angle between its endplates, positive where the front is taller
+    bulge: float  # how far it stands out beyond the vertebrae
+    hernia: float  # how far a herniation stands out beyond that; 0 where there is none
+    hernia_left: float  # where it leaves the disc, from the middle of the posterior edge
     hernia_up: float
-    slip: float
-    cleft: float
-    shade: float
+    slip: float  # how far the vertebra above is shifted forward
+    cleft: float  # 0..1, strength of the dark cleft in the nucleus
+    shade: float  # factor of its signal
 
 
 @dataclass(frozen=True)
 class SoftTissue:
-    """Everything around the bone.
+    """Everything around the bone."""
 
-    Attributes:
-        canal_depth, canal_width: inner size of the dural sac at L3.
-        conus_level: where the cord ends, in vertebrae above L5 (4.0 is the middle of L1).
-        fat_behind: thickness of the fat under the skin of the back at L3.
-        fat_low: what comes on top of it at the sacrum.
-        belly: distance from the vertebrae to the skin of the belly.
-        muscle_fat: 0..1, share of the back muscle that is fat.
-        marrow_fat: 0..1, 0 red marrow, 1 fatty marrow.
-        aorta_left, aorta_radius: offset from the midline and radius.
-        gas: 0..1, share of bowel that holds gas.
-        root_seed, texture_seed: of the nerve roots' courses and of all textures.
-    """
-
-    canal_depth: float
+    canal_depth: float  # inner size of the dural sac at L3
     canal_width: float
-    conus_level: float
-    fat_behind: float
-    fat_low: float
-    belly: float
-    muscle_fat: float
-    marrow_fat: float
-    aorta_left: float
+    conus_level: float  # where the cord ends, in vertebrae above L5 (4.0 is the middle of L1)
+    fat_behind: float  # thickness of the fat under the skin of the back at L3
+    fat_low: float  # what comes on top of it at the sacrum
+    belly: float  # distance from the vertebrae to the skin of the belly
+    muscle_fat: float  # 0..1, share of the back muscle that is fat
+    marrow_fat: float  # 0 red marrow, 1 fatty marrow
+    aorta_left: float  # offset from the midline
     aorta_radius: float
-    gas: float
-    root_seed: int
-    texture_seed: int
+    gas: float  # 0..1, share of bowel that holds gas
+    root_seed: int  # of the nerve roots' courses
+    texture_seed: int  # of all textures
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """One patient.
+    """One patient."""
 
-    Attributes:
-        sex: "F" or "M".
-        visible: number of vertebrae wholly inside the field of view.
-        partial: share of the next vertebra's body that is inside as well; 0 where the edge passes below it.
-        vertebrae: L5 first; one more than can be seen.
-        discs: L5/S1 first; `discs[k]` lies under `vertebrae[k]`.
-        sacral_slope: tilt of the upper endplate of S1.
-        scoliosis, scoliosis_phase: amplitude of the sideways curve, and where along the spine it is greatest.
-    """
-
-    sex: str
-    visible: int
-    partial: float
-    vertebrae: tuple[VertebraShape, ...]
-    discs: tuple[DiscShape, ...]
-    sacral_slope: float
-    scoliosis: float
-    scoliosis_phase: float
+    sex: str  # "F" or "M"
+    visible: int  # number of vertebrae wholly inside the field of view
+    partial: float  # share of the next vertebra's body inside as well; 0 where the edge passes below it
+    vertebrae: tuple[VertebraShape, ...]  # L5 first; one more than can be seen
+    discs: tuple[DiscShape, ...]  # L5/S1 first; discs[k] lies under vertebrae[k]
+    sacral_slope: float  # tilt of the upper endplate of S1
+    scoliosis: float  # amplitude of the sideways curve
+    scoliosis_phase: float  # where along the spine it is greatest
     soft: SoftTissue
 
     @property

@@ -6,12 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .anatomy import Anatomy
-from .canvas import Canvas, Patch
+from .canvas import Canvas, Patch, Scene
 from .placement import Spine, Table
 from .shapes import superellipse
-from .signals import Signals
-from .texture import Texture
 
 _ROOTS = 24
 _SAC_END_MM = -42.0
@@ -28,34 +25,30 @@ class _Course:
     half_width: np.ndarray
 
 
-def paint_canal(
-    canvas: Canvas, spine: Spine, anatomy: Anatomy, signals: Signals, texture: Texture, label: int
-) -> None:
+def paint_canal(canvas: Canvas, scene: Scene, label: int) -> None:
     """The sac takes the label; the fat around it does not."""
-    with canvas.strip(spine.canal, _REACH_MM) as patch:
+    with canvas.strip(scene.spine.canal, _REACH_MM) as patch:
         if patch is None:
             return
-        course = _course(patch, spine, anatomy)
-        _paint_fat(patch, course, spine, signals, texture)
-        _paint_sac(patch, course, signals, texture, label)
+        course = _course(patch, scene)
+        _paint_fat(patch, course, scene)
+        _paint_sac(patch, course, scene, label)
         inner = patch.part(_sac_distance(patch, course) < 0)
-        course = _course(inner, spine, anatomy)
-        _paint_cord(inner, course, spine, anatomy, signals)
-        _paint_roots(inner, course, spine, anatomy, signals)
+        course = _course(inner, scene)
+        _paint_cord(inner, course, scene)
+        _paint_roots(inner, course, scene)
 
 
-def _course(patch: Patch, spine: Spine, anatomy: Anatomy) -> _Course:
+def _course(patch: Patch, scene: Scene) -> _Course:
     _, y, z = patch.points
-    behind = (y - spine.canal(z)) * spine.canal.lean()(z)
+    canal, soft = scene.spine.canal, scene.anatomy.soft
+    behind = (y - canal(z)) * canal.lean()(z)
     # The sac narrows to a tip in front of S2.
-    share = np.clip((z - np.float32(_SAC_END_MM)) / np.float32(_SAC_TAPER_MM), 0, 1)
+    share = np.clip((z - _SAC_END_MM) / _SAC_TAPER_MM, 0, 1)
     taper = np.sqrt(share) * (1 - 0.12 * (1 - share))
-    half_depth, half_width = anatomy.soft.canal_depth / 2, anatomy.soft.canal_width / 2
-    return _Course(
-        behind,
-        np.maximum(np.float32(half_depth) * taper, np.float32(0.01)),
-        np.maximum(np.float32(half_width) * taper, np.float32(0.01)),
-    )
+    half_depth = np.maximum(soft.canal_depth / 2 * taper, 0.01)
+    half_width = np.maximum(soft.canal_width / 2 * taper, 0.01)
+    return _Course(behind, half_depth, half_width)
 
 
 def _ellipse_distance(
@@ -69,37 +62,39 @@ def _sac_distance(patch: Patch, course: _Course) -> np.ndarray:
     return _ellipse_distance(course.behind, patch.points[0], course.half_depth, course.half_width)
 
 
-def _paint_fat(patch: Patch, course: _Course, spine: Spine, signals: Signals, texture: Texture) -> None:
+def _paint_fat(patch: Patch, course: _Course, scene: Scene) -> None:
     x, y, z = patch.points
+    signals = scene.signals
     # Pads behind the sac at every disc; in front of it only below L5.
-    pad = Table.peaks([disc.frame.z + 2 for disc in spine.discs], 10.0)(z)
-    low = np.clip(np.float32(0.6) - z / 25, 0, 1)
+    pad = Table.peaks([disc.frame.z + 2 for disc in scene.spine.discs], 10.0)(z)
+    low = np.clip(0.6 - z / 25, 0, 1)
     back = course.behind > 0
-    half = np.maximum(course.half_depth, np.float32(5)) + 1.2 + np.where(back, 1.2 + 5.5 * pad, 3.5 * low)
+    half = np.maximum(course.half_depth, 5) + 1.2 + np.where(back, 1.2 + 5.5 * pad, 3.5 * low)
     # Through the foramina between the pedicles the fat goes on sideways.
-    width = np.maximum(course.half_width, np.float32(6)) + 2.0 + 8.0 * pad
+    width = np.maximum(course.half_width, 6) + 2.0 + 8.0 * pad
     distance = _ellipse_distance(course.behind, x, half, width)
-    rim = patch.coverage(-distance - np.float32(1.0))
-    fat = signals.epidural_fat * (1 + 0.08 * texture(x, y, z, (6, 5, 6)))
+    rim = patch.coverage(-distance - 1.0)
+    fat = signals.epidural_fat * (1 + 0.08 * scene.texture(x, y, z, (6, 5, 6)))
     patch.paint(patch.coverage(distance), fat + 0.8 * rim * (signals.ligament - fat))
 
 
-def _paint_sac(patch: Patch, course: _Course, signals: Signals, texture: Texture, label: int) -> None:
+def _paint_sac(patch: Patch, course: _Course, scene: Scene, label: int) -> None:
     x, y, z = patch.points
+    signals = scene.signals
     distance = _sac_distance(patch, course)
     # Pulsation: the fluid is not evenly bright.
-    fluid = signals.csf * (1 - 0.06 * np.abs(texture(x, y, z, (20, 9, 30))))
-    dura = 0.5 * patch.coverage(-distance - np.float32(0.5))
+    fluid = signals.csf * (1 - 0.06 * np.abs(scene.texture(x, y, z, (20, 9, 30))))
+    dura = 0.5 * patch.coverage(-distance - 0.5)
     patch.paint(patch.coverage(distance), fluid + dura * (signals.ligament - fluid), label)
 
 
-def _paint_cord(patch: Patch, course: _Course, spine: Spine, anatomy: Anatomy, signals: Signals) -> None:
+def _paint_cord(patch: Patch, course: _Course, scene: Scene) -> None:
     x, _, z = patch.points
-    end = _height_of_level(spine, anatomy.soft.conus_level)
-    thick = np.sqrt(np.clip((z - np.float32(end)) / 38, 0, 1))
-    half = np.maximum(np.float32(3.4) * thick, np.float32(0.01))
-    off = course.behind - course.half_depth * np.float32(0.12)
-    patch.paint(patch.coverage(_ellipse_distance(off, x, half, half * np.float32(1.3))), signals.cord)
+    end = _height_of_level(scene.spine, scene.anatomy.soft.conus_level)
+    thick = np.sqrt(np.clip((z - end) / 38, 0, 1))
+    half = np.maximum(3.4 * thick, 0.01)
+    off = course.behind - course.half_depth * 0.12
+    patch.paint(patch.coverage(_ellipse_distance(off, x, half, half * 1.3)), scene.signals.cord)
 
 
 def _height_of_level(spine: Spine, level: float) -> float:
@@ -109,21 +104,22 @@ def _height_of_level(spine: Spine, level: float) -> float:
     return float(np.interp(level, range(len(centres)), centres))
 
 
-def _paint_roots(patch: Patch, course: _Course, spine: Spine, anatomy: Anatomy, signals: Signals) -> None:
-    rng = np.random.default_rng(anatomy.soft.root_seed)
-    start = _height_of_level(spine, anatomy.soft.conus_level) + 22
+def _paint_roots(patch: Patch, course: _Course, scene: Scene) -> None:
+    soft = scene.anatomy.soft
+    rng = np.random.default_rng(soft.root_seed)
+    start = _height_of_level(scene.spine, soft.conus_level) + 22
     z = patch.points[2]
     # Relative places in the sac; roots thin out with it towards its end.
     behind, left = course.behind / course.half_depth, patch.points[0] / course.half_width
-    scale = np.float32(anatomy.soft.canal_depth / 2)
-    aspect = np.float32(anatomy.soft.canal_width / anatomy.soft.canal_depth)
+    scale = soft.canal_depth / 2
+    aspect = soft.canal_width / soft.canal_depth
     cover = np.zeros_like(patch.signal)
     for _ in range(_ROOTS):
         deep, aside, width, low = _draw_root(rng, start)
-        distance = np.hypot(behind - deep(z), (left - aside(z)) * aspect) * scale - np.float32(width)
-        ends = np.clip((z - np.float32(low)) / 6, 0, 1) * np.clip((np.float32(start) - z) / 6, 0, 1)
+        distance = np.hypot(behind - deep(z), (left - aside(z)) * aspect) * scale - width
+        ends = np.clip((z - low) / 6, 0, 1) * np.clip((start - z) / 6, 0, 1)
         np.maximum(cover, patch.coverage(distance) * ends, out=cover)
-    patch.paint(cover * np.float32(0.9), signals.root)
+    patch.paint(cover * 0.9, scene.signals.root)
 
 
 def _draw_root(rng: np.random.Generator, start: float) -> tuple[Table, Table, float, float]:

@@ -8,25 +8,32 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .placement import Table
+from .anatomy import Anatomy
+from .placement import Spine, Table
+from .signals import Signals
+from .texture import Texture
 
 Box = tuple[slice, slice, slice]
 Points = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
+class Scene:
+    """A patient as one series shows them."""
+
+    anatomy: Anatomy
+    spine: Spine
+    signals: Signals
+    texture: Texture
+
+
+@dataclass(frozen=True)
 class Lattice:
-    """Sample points of a series in the patient's frame.
+    """Sample points of a series in the patient's frame, in mm."""
 
-    Attributes:
-        shape: (slices, rows, columns).
-        origin: (3,) x, y, z of sample (0, 0, 0), in mm.
-        steps: (3, 3), row a is the step along array axis a, in mm.
-    """
-
-    shape: tuple[int, int, int]
-    origin: np.ndarray
-    steps: np.ndarray
+    shape: tuple[int, int, int]  # (slices, rows, columns)
+    origin: np.ndarray  # (3,) x, y, z of sample (0, 0, 0)
+    steps: np.ndarray  # (3, 3), row a is the step along array axis a
 
     @property
     def pixel(self) -> float:
@@ -72,18 +79,12 @@ class Lattice:
 
 @dataclass
 class Patch:
-    """A part of a canvas that is being painted on.
+    """A part of a canvas that is being painted on."""
 
-    Attributes:
-        points: x (from the midline, which a scoliosis bends), y and z in mm; they broadcast to `signal`.
-        signal, label: what has been painted so far.
-        pixel: in-plane sampling distance in mm.
-    """
-
-    points: Points
-    signal: np.ndarray
+    points: Points  # x from the midline, which a scoliosis bends, y and z in mm; they broadcast to `signal`
+    signal: np.ndarray  # what has been painted so far
     label: np.ndarray
-    pixel: float
+    pixel: float  # in-plane sampling distance in mm
 
     def part(self, inside: np.ndarray) -> Patch:
         """The smallest run of slices and columns with all samples that are `inside` (full shape)."""
@@ -96,7 +97,7 @@ class Patch:
 
     def coverage(self, distance: np.ndarray) -> np.ndarray:
         """Share of a pixel inside a shape, 0..1, from the signed distance in mm (negative inside)."""
-        return np.clip(np.float32(0.5) - distance * np.float32(1 / self.pixel), 0, 1)
+        return np.clip(0.5 - distance * (1 / self.pixel), 0, 1)
 
     def paint(self, cover: np.ndarray, signal: np.ndarray | float, label: int | None = None) -> None:
         """Lay a signal over what is there; samples covered at least by half take the label if given."""
@@ -143,7 +144,8 @@ class Canvas:
             yield None
             return
         px, py, pz = self.lattice.points(tall)
-        x, y, z = (np.broadcast_to(p, self._shape(tall)) for p in (px, py, pz))
+        signal, label = self.signal[tall], self.label[tall]
+        x, y, z = (np.broadcast_to(p, signal.shape) for p in (px, py, pz))
         width = min(round(2 * radii[1] / self.lattice.pixel), y.shape[2])
         # The first column of every row; of every slice, too, where the slices are turned against the curve.
         first = np.abs(py - course(pz)).argmin(axis=2) - width // 2
@@ -151,11 +153,6 @@ class Canvas:
         slices, rows = (np.arange(n) for n in y.shape[:2])
         at = (slices[:, None, None], rows[:, None], columns)
         px, py, pz = x[at], y[at], z[at]
-        signal, label = self.signal[tall], self.label[tall]
         patch = Patch((px - self._sideways(pz), py, pz), signal[at], label[at], self.lattice.pixel)
         yield patch
         signal[at], label[at] = patch.signal, patch.label
-
-    @staticmethod
-    def _shape(box: Box) -> tuple[int, ...]:
-        return tuple(part.stop - part.start for part in box)

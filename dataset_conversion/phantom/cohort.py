@@ -1,11 +1,8 @@
-"""A made-up cohort on disk, in SPIDER's layout."""
+"""A synthetic cohort on disk, in SPIDER's layout."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
-from concurrent.futures import as_completed
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -13,10 +10,9 @@ import numpy as np
 from tqdm import tqdm
 
 from nnunetv2_spinesegdiff.errors import UserError, writing
-from nnunetv2_spinesegdiff.files import save_json
-from nnunetv2_spinesegdiff.images.grid import Grid
+from nnunetv2_spinesegdiff.files import load_json, save_json
 from nnunetv2_spinesegdiff.images.writing import write_image
-from nnunetv2_spinesegdiff.workers import worker_processes
+from nnunetv2_spinesegdiff.workers import done_by_workers
 
 from ..names import parse_series
 from .acquisition import Acquisition
@@ -30,13 +26,11 @@ MODEL_VERSION = 2
 NOTE = "phantom.json"
 """Says in the output folder what made it."""
 
-Job = tuple[Path, int, int, str]
+Job = tuple[Path, Patient, Acquisition]
 
 
-def make_phantom(
-    output: Path, *, patients: int, seed: int, num_processes: int | None = None, first_patient: int = 1
-) -> list[Path]:
-    """Make up patients `first_patient`, `first_patient` + 1, ... in SPIDER's layout.
+def make_phantom(output: Path, *, patients: int, seed: int, num_processes: int | None = None) -> list[Path]:
+    """Generate patients 1, 2, ... in SPIDER's layout.
 
     Writes `images/<patient>_<t1|t2|t2_SPACE>.mha` (int16) and `masks/<same name>` (uint8, SPIDER numbers, the
     image's exact geometry), `overview.csv` and `radiological_gradings.csv` with SPIDER's columns, and
@@ -51,7 +45,6 @@ def make_phantom(
         patients: how many, at least 1.
         seed: from 0.
         num_processes: worker processes; as many as there are processors if None.
-        first_patient: number of the first one, at least 1.
 
     Returns:
         The images of the patients asked for, in order.
@@ -60,35 +53,37 @@ def make_phantom(
         UserError: a number is out of range, or the folder cannot be written or holds something else or
             another seed's patients.
     """
-    _check_numbers(patients, seed, first_patient)
+    if patients < 1:
+        raise UserError(f"{patients} patients", "at least one is needed")
+    if seed < 0:
+        raise UserError(f"seed {seed}", "must not be negative")
     output = Path(output)
     with _writing(output):
         _claim(output, seed)
-        _remove_half_written(output)
-    cohort = [draw_patient(seed, first_patient + k) for k in range(patients)]
+        for path in (*output.glob("images/.*.part*"), *output.glob("masks/.*.part*")):
+            path.unlink(missing_ok=True)  # left by a run that was killed
+    cohort = [draw_patient(seed, number) for number in range(1, patients + 1)]
     stems = [patient.stem(acquisition) for patient in cohort for acquisition in patient.acquisitions]
     jobs = [
-        (output, seed, patient.number, acquisition.sequence)
+        (output, patient, acquisition)
         for patient in cohort
         for acquisition in patient.acquisitions
         if not _is_whole(output, patient.stem(acquisition))
     ]
-    bar = tqdm(total=len(stems), initial=len(stems) - len(jobs), desc="Making phantoms", unit="series")
-    with bar:
-        for _ in _run(jobs, num_processes or os.cpu_count() or 1):
-            bar.update()
+    done = done_by_workers(_work, jobs, num_processes or os.cpu_count() or 1, "finished series")
+    for _ in tqdm(done, "Making phantoms", len(stems), initial=len(stems) - len(jobs), unit="series"):
+        pass
     with _writing(output):
         _write_tables(output, seed, cohort)
     return [_image_path(output, stem) for stem in stems]
 
 
-def write_series(output: Path, patient: Patient, acquisition: Acquisition) -> Path:
-    """Render a series and write its mask, then its image; returns the image's path."""
+def write_series(output: Path, patient: Patient, acquisition: Acquisition) -> None:
+    """Render a series and write its mask, then its image."""
     image, mask = render(patient.anatomy, patient.spine, acquisition)
     stem = patient.stem(acquisition)
     _write_volume(_mask_path(output, stem), mask, acquisition)
     _write_volume(_image_path(output, stem), image, acquisition)
-    return _image_path(output, stem)
 
 
 def _image_path(output: Path, stem: str) -> Path:
@@ -106,66 +101,35 @@ def _is_whole(output: Path, stem: str) -> bool:
 
 
 def _write_volume(path: Path, array: np.ndarray, acquisition: Acquisition) -> None:
-    in_file = acquisition.to_file_axes(array)
-    spacing, origin, direction = (tuple(part.ravel().tolist()) for part in acquisition.file_geometry())
-    write_image(Grid(in_file.shape[::-1], spacing, origin, direction).image(in_file), path)
-
-
-def _check_numbers(patients: int, seed: int, first_patient: int) -> None:
-    if patients < 1:
-        raise UserError(f"{patients} patients", "at least one is needed")
-    if first_patient < 1:
-        raise UserError(f"first patient {first_patient}", "numbers start at 1")
-    if seed < 0:
-        raise UserError(f"seed {seed}", "must not be negative")
+    write_image(acquisition.file_grid().image(acquisition.to_file_axes(array)), path)
 
 
 def _claim(output: Path, seed: int) -> None:
     note = output / NOTE
     made_by = {"made_by": "spinesegdiff phantom", "model_version": MODEL_VERSION, "seed": seed}
     if output.exists() and not output.is_dir():
-        raise UserError(output, "is not a folder: choose another")
+        raise UserError(output, "is not a folder", "choose another")
     if not note.exists():
         if output.is_dir() and any(output.iterdir()):
-            raise UserError(output, "is not empty and was not made by this command: choose another folder")
+            raise UserError(output, "is not empty and was not made by this command", "choose another folder")
         save_json(made_by, note)
         return
     try:
-        found = json.loads(note.read_text(encoding="utf-8"))
+        found = load_json(note)
     except ValueError as error:
-        raise UserError(note, "is damaged: choose another folder or remove this one") from error
+        raise UserError(note, "is damaged", "choose another folder or remove this one") from error
     if found != made_by:
-        raise UserError(output, "holds patients of another seed or version: choose another folder")
-
-
-def _remove_half_written(output: Path) -> None:
-    # A run that was killed had no chance to remove its temporary files.
-    for folder in ("images", "masks"):
-        for path in (output / folder).glob(".*.part*"):
-            path.unlink(missing_ok=True)
+        raise UserError(output, "holds patients of another seed or version", "choose another folder")
 
 
 def _writing(output: Path) -> AbstractContextManager[None]:
     return writing(output, "make it writable or choose another")
 
 
-def _run(jobs: list[Job], num_processes: int) -> Iterator[None]:
-    if num_processes == 1 or len(jobs) < 2:
-        for job in jobs:
-            _work(job)
-            yield
-        return
-    with worker_processes(min(num_processes, len(jobs)), "finished series") as pool:
-        for done in as_completed([pool.submit(_work, job) for job in jobs]):
-            done.result()
-            yield
-
-
 def _work(job: Job) -> None:
-    output, seed, number, sequence = job
-    patient = draw_patient(seed, number)
+    output, patient, acquisition = job
     with _writing(output):
-        write_series(output, patient, next(a for a in patient.acquisitions if a.sequence == sequence))
+        write_series(output, patient, acquisition)
 
 
 def _write_tables(output: Path, seed: int, cohort: list[Patient]) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import Canvas
+from .canvas import Canvas, Scene
 from .placement import PlacedDisc
 from .shapes import rounded_intersection, smooth_union, superellipse
-from .signals import Signals
-from .texture import Texture
 
 
-def paint_disc(canvas: Canvas, disc: PlacedDisc, signals: Signals, texture: Texture, label: int) -> None:
+def paint_disc(canvas: Canvas, disc: PlacedDisc, scene: Scene, label: int) -> None:
     """Annulus, nucleus with its cleft, bulge and herniation."""
     out = max(disc.shape.bulge, 0) + disc.shape.hernia
     tall = disc.shape.height / 2 + max(9.0, disc.depth / 2 * abs(np.tan(disc.shape.wedge / 2)) + 1)
@@ -22,15 +20,16 @@ def paint_disc(canvas: Canvas, disc: PlacedDisc, signals: Signals, texture: Text
     x, y, z = patch.points
     front, up = disc.frame.local(y, z)
     distance, radius = disc_distance(disc, front, up, x)
-    grade = disc.shape.grading.pfirrmann
-    annulus, nucleus = signals.annulus[grade - 1], signals.nucleus[grade - 1] * disc.shape.shade
+    grade, texture = disc.shape.grading.pfirrmann, scene.texture
+    annulus = scene.signals.annulus[grade - 1]
+    nucleus = scene.signals.nucleus[grade - 1] * disc.shape.shade
     # The outermost fibres are the darkest.
     outer = np.clip((radius - 0.8) / 0.2, 0, 1)
     signal = annulus * (1 - 0.45 * outer)
-    core = _nucleus(disc, front, up, x, radius, texture(x, y, z, (8, 6, 5)))
+    core = _nucleus(disc, front, up, x, texture(x, y, z, (8, 6, 5)))
     signal = signal + core * (nucleus - signal)
     if disc.shape.hernia:
-        gone = np.clip((-front - np.float32(disc.depth / 2 + disc.shape.bulge)) / 2, 0, 1)
+        gone = np.clip((-front - (disc.depth / 2 + disc.shape.bulge)) / 2, 0, 1)
         signal = signal + gone * (0.6 * annulus + 0.4 * nucleus - signal)
     patch.paint(patch.coverage(distance), signal * (1 + 0.05 * texture(x, y, z, (4, 3, 3))), label)
 
@@ -41,15 +40,14 @@ def disc_distance(
     """Signed distance in mm to a disc that reaches into its endplates, and the relative radius."""
     shape = disc.shape
     bulge = np.float32(shape.bulge)
-    behind = front < 0
-    half_depth = np.float32(disc.depth / 2) + np.where(behind, bulge, np.float32(0.5) * bulge)
-    half_width = np.float32(disc.width / 2 + 0.6 * max(shape.bulge, 0))
+    half_depth = disc.depth / 2 + np.where(front < 0, bulge, np.float32(0.5) * bulge)
+    half_width = disc.width / 2 + 0.6 * max(shape.bulge, 0)
     radius = superellipse(front, left, half_depth, half_width, 3)
-    wall = np.maximum((radius - 1) * half_depth, -front - half_depth * np.float32(0.97))
+    wall = np.maximum((radius - 1) * half_depth, -front - half_depth * 0.97)
     # Between the rims the height is the gap; further in, the endplates' dishes and dents add to it.
-    gap = np.float32(shape.height / 2) + np.float32(np.tan(shape.wedge / 2)) * front
-    inner = np.clip(np.float32(1.15) - radius, 0, 1)
-    half_height = np.maximum(gap, np.float32(0.9)) + np.float32(7.5) * np.minimum(inner * 2.5, 1)
+    gap = shape.height / 2 + np.float32(np.tan(shape.wedge / 2)) * front
+    inner = np.clip(1.15 - radius, 0, 1)
+    half_height = np.maximum(gap, 0.9) + 7.5 * np.minimum(inner * 2.5, 1)
     distance = rounded_intersection(wall, np.abs(up) - half_height, min(2.0, shape.height / 3))
     if shape.hernia:
         distance = smooth_union(distance, _hernia_distance(disc, front, up, left), 2.0)
@@ -60,26 +58,25 @@ def _hernia_distance(disc: PlacedDisc, front: np.ndarray, up: np.ndarray, left: 
     shape = disc.shape
     long = shape.hernia / 2 + 2.5
     tall, wide = 2.2 + 0.4 * shape.height + 0.25 * shape.hernia, 5.0 + 0.6 * shape.hernia
-    df = front + np.float32(disc.depth / 2 + shape.bulge + shape.hernia - long)
-    du, dl = up - np.float32(shape.hernia_up), left - np.float32(shape.hernia_left)
+    df = front + (disc.depth / 2 + shape.bulge + shape.hernia - long)
+    du, dl = up - shape.hernia_up, left - shape.hernia_left
     radius = np.sqrt((df / long) ** 2 + (du / tall) ** 2 + (dl / wide) ** 2)
-    return (radius - 1) * np.float32(min(long, tall))
+    return (radius - 1) * min(long, tall)
 
 
 def _nucleus(
-    disc: PlacedDisc, front: np.ndarray, up: np.ndarray, left: np.ndarray, radius: np.ndarray,
-    grain: np.ndarray,
-) -> np.ndarray:  # fmt: skip
+    disc: PlacedDisc, front: np.ndarray, up: np.ndarray, left: np.ndarray, grain: np.ndarray
+) -> np.ndarray:
     shape = disc.shape
     grade = shape.grading.pfirrmann
     # It sits a little behind the middle; its border blurs with degeneration.
     centred = superellipse(front + 1.5, left, disc.depth * 0.475, disc.width * 0.46, 2)
     blur = (0.30, 0.36, 0.5, 0.6, 0.6)[grade - 1]
-    flat = up / np.float32(shape.height / 2 + 2.5)
-    core = np.clip((0.95 - np.sqrt(centred**2 + np.float32(0.4) * flat**2)) / blur, 0, 1)
+    flat = up / (shape.height / 2 + 2.5)
+    core = np.clip((0.95 - np.sqrt(centred**2 + 0.4 * flat**2)) / blur, 0, 1)
     if grade in (2, 3):
-        width = np.float32(0.7 + 0.05 * shape.height)
-        cleft = np.float32(shape.cleft) * np.clip(1.3 - np.abs(up) / width, 0, 1)
+        width = 0.7 + 0.05 * shape.height
+        cleft = shape.cleft * np.clip(1.3 - np.abs(up) / width, 0, 1)
         core = core * (1 - cleft * np.clip(1.4 - centred * 1.8, 0, 1))
     unrest = (0.04, 0.08, 0.25, 0.3, 0.3)[grade - 1]
     return np.clip(core * (1 + unrest * grain), 0, 1.3)

@@ -37,27 +37,16 @@ _PATIENT_SHARE = 0.5
 
 @dataclass(frozen=True)
 class DiscGrading:
-    """What a radiologist records of one disc; field by field a column of SPIDER's table.
+    """What a radiologist records of one disc; field by field a column of SPIDER's table."""
 
-    Attributes:
-        modic: Modic type of the adjoining endplates, 0 (none) to 3.
-        upper_endplate: True where the endplate above the disc is irregular.
-        lower_endplate: the same of the endplate below.
-        slip: spondylolisthesis of the vertebra above.
-        herniation: the disc is herniated.
-        narrowing: the disc has lost height.
-        bulging: the disc bulges beyond its vertebrae.
-        pfirrmann: 1 (healthy) to 5 (collapsed).
-    """
-
-    modic: int
-    upper_endplate: bool
+    modic: int  # Modic type of the adjoining endplates, 0 (none) to 3
+    upper_endplate: bool  # whether the endplate above the disc is irregular
     lower_endplate: bool
-    slip: bool
+    slip: bool  # spondylolisthesis of the vertebra above
     herniation: bool
     narrowing: bool
     bulging: bool
-    pfirrmann: int
+    pfirrmann: int  # 1 (healthy) to 5 (collapsed)
 
 
 def draw_gradings(rng: np.random.Generator, discs: int) -> tuple[DiscGrading, ...]:

@@ -1,4 +1,4 @@
-"""A made-up patient: everything about them follows from a seed and their number."""
+"""A synthetic patient: everything about them follows from a seed and their number."""
 
 from __future__ import annotations
 
@@ -13,17 +13,12 @@ from .placement import Spine, place
 
 @dataclass(frozen=True)
 class Patient:
-    """
-    Attributes:
-        number: from 1.
-        anatomy: the drawn parameters; spine: where they put everything.
-        acquisitions: one a series, t1 before t2 before t2_SPACE.
-    """
+    """The drawn parameters of a patient, where they put everything, and how it is scanned."""
 
-    number: int
+    number: int  # from 1
     anatomy: Anatomy
     spine: Spine
-    acquisitions: tuple[Acquisition, ...]
+    acquisitions: tuple[Acquisition, ...]  # t1 before t2 before t2_SPACE
 
     def stem(self, acquisition: Acquisition) -> str:
         """File name without its ending, `12_t2_SPACE`."""

@@ -32,16 +32,11 @@ _TABLE_STEP = 0.5
 
 @dataclass(frozen=True)
 class Frame:
-    """Place of a body or disc in the midsagittal plane.
+    """Place of a body or disc in the midsagittal plane."""
 
-    Attributes:
-        y, z: middle, in mm.
-        tilt: forward lean of its axis, in radians.
-    """
-
-    y: float
+    y: float  # of the middle, in mm
     z: float
-    tilt: float
+    tilt: float  # forward lean of its axis, in radians
 
     def at(self, front: float, up: float) -> tuple[float, float]:
         """(y, z) of the point so far in front of and above the middle."""
@@ -139,24 +134,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Spine:
-    """Every part in its place.
+    """Every part in its place."""
 
-    Attributes:
-        vertebrae, discs: L5 and L5/S1 first.
-        sacrum: S1 first.
-        top: z of the upper edge of every field of view of this patient, in mm.
-        sideways: x of the midline over z.
-        front, canal, back: y over z of the bodies' front, of the canal's middle, and of the spinous tips.
-    """
-
-    vertebrae: tuple[PlacedVertebra, ...]
-    discs: tuple[PlacedDisc, ...]
-    sacrum: tuple[SacralSegment, ...]
-    top: float
-    sideways: Table
-    front: Table
-    canal: Table
-    back: Table
+    vertebrae: tuple[PlacedVertebra, ...]  # L5 first
+    discs: tuple[PlacedDisc, ...]  # L5/S1 first
+    sacrum: tuple[SacralSegment, ...]  # S1 first
+    top: float  # z of the upper edge of every field of view of this patient, in mm
+    sideways: Table  # x of the midline over z
+    front: Table  # y over z of the bodies' front
+    canal: Table  # y over z of the canal's middle
+    back: Table  # y over z of the spinous tips
 
 
 def place(anatomy: Anatomy) -> Spine:

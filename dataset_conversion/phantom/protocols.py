@@ -1,4 +1,4 @@
-"""The scanners and protocols that made-up series come from; figures as in SPIDER's `overview.csv`."""
+"""The scanners and protocols of synthetic series; figures as in SPIDER's `overview.csv`."""
 
 from __future__ import annotations
 
@@ -7,18 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Protocol:
-    """One sequence of one scanner.
+    """One sequence of one scanner; lengths in mm, times in ms."""
 
-    Attributes:
-        pixel: in-plane spacing in mm.
-        slice_step: distance of neighbouring slices in mm; thickness of each in mm.
-        echo_time, repetition_time: in ms.
-        echo_train: length of the echo train.
-    """
-
-    pixel: float
-    slice_step: float
-    thickness: float
+    pixel: float  # in-plane spacing
+    slice_step: float  # distance of neighboring slices
+    thickness: float  # of a slice
     echo_time: float
     repetition_time: float
     echo_train: int
@@ -26,25 +19,16 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Scanner:
-    """A scanner with its protocols.
+    """A scanner with its protocols; scanners that SPIDER has once count with their like."""
 
-    Attributes:
-        patients: how many of SPIDER's patients without a SPACE series were examined on it.
-        space_patients: how many of those with one; scanners that SPIDER has once count with their like.
-        field: in tesla.
-        level: signal of the brightest tissue, in the scanner's units.
-        surface_coil: 0..1, how much of the fall of signal away from the back it leaves uncorrected.
-        noise: standard deviation of noise, relative to the brightest tissue.
-    """
-
-    patients: int
-    space_patients: int
+    patients: int  # of SPIDER without a SPACE series
+    space_patients: int  # of SPIDER with one
     manufacturer: str
     model: str
-    field: float
-    level: float
-    surface_coil: float
-    noise: float
+    field: float  # in tesla
+    level: float  # signal of the brightest tissue, in the scanner's units
+    surface_coil: float  # 0..1, how much of the fall of signal away from the back it leaves uncorrected
+    noise: float  # standard deviation, relative to the brightest tissue
     t1: Protocol
     t2: Protocol
 

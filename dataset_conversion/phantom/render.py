@@ -15,11 +15,11 @@ from .acquisition import Acquisition
 from .anatomy import Anatomy
 from .bones import paint_sacrum, paint_vertebra
 from .canal import paint_canal
-from .canvas import Canvas
+from .canvas import Canvas, Scene
 from .discs import paint_disc
 from .placement import Spine
 from .scanner import scan
-from .signals import Signals, signals_of
+from .signals import signals_of
 from .soft_tissue import soft_tissue
 from .texture import Texture
 
@@ -37,45 +37,31 @@ def render(anatomy: Anatomy, spine: Spine, acquisition: Acquisition) -> tuple[np
     """
     lattice = acquisition.lattice
     signals = signals_of(acquisition.sequence, anatomy)
-    texture = Texture(anatomy.soft.texture_seed)
+    scene = Scene(anatomy, spine, signals, Texture(anatomy.soft.texture_seed))
     samples = _SAMPLES_A_SLICE if acquisition.protocol.slice_step > _THIN_MM else 1
-    around = soft_tissue(lattice.points(), lattice.pixel, spine, anatomy, signals, texture)
+    around = soft_tissue(lattice.points(), lattice.pixel, scene)
     canvas = Canvas(lattice.refined(samples), np.repeat(around, samples, axis=0), spine.sideways)
-    paint_spine(canvas, spine, anatomy, signals, texture)
+    _paint_spine(canvas, scene)
     # Partial volume: what lies within a slice's thickness is averaged.
     signal = canvas.signal.reshape(lattice.shape[0], samples, *lattice.shape[1:]).mean(axis=1)
     mask = canvas.label[samples // 2 :: samples]
-    image = scan(_zoomed(signal, acquisition.zoom), acquisition.voxels, spine, anatomy, acquisition.quality)
+    if acquisition.zoom == 2:
+        signal = _doubled(_doubled(signal, 1), 2)
+    image = scan(signal, acquisition.voxels, scene, acquisition.quality)
     return image, mask.repeat(acquisition.zoom, axis=1).repeat(acquisition.zoom, axis=2)
 
 
-def paint_spine(canvas: Canvas, spine: Spine, anatomy: Anatomy, signals: Signals, texture: Texture) -> None:
+def _paint_spine(canvas: Canvas, scene: Scene) -> None:
     """Everything from the canal to the bones: what is painted later cuts into what was painted before."""
-    paint_canal(canvas, spine, anatomy, signals, texture, SPIDER_CANAL)
-    for disc in spine.discs:
-        paint_disc(canvas, disc, signals, texture, _disc_number(disc.level, anatomy))
-    paint_sacrum(canvas, spine.sacrum, signals, texture)
-    for vertebra in spine.vertebrae:
-        number = _vertebra_number(vertebra.level, anatomy)
-        paint_vertebra(canvas, vertebra, signals, texture, number, posterior=number > 0)
-
-
-def _vertebra_number(level: int, anatomy: Anatomy) -> int:
-    if level < anatomy.visible:
-        return SPIDER_VERTEBRAE[level]
-    return SPIDER_PARTIAL_VERTEBRAE[level] if anatomy.partial else 0
-
-
-def _disc_number(level: int, anatomy: Anatomy) -> int:
-    return SPIDER_DISCS[level] if level < anatomy.num_discs else 0
-
-
-def _zoomed(signal: np.ndarray, zoom: int) -> np.ndarray:
-    if zoom == 1:
-        return signal
-    for axis in (1, 2):
-        signal = _doubled(signal, axis)
-    return signal
+    anatomy = scene.anatomy
+    paint_canal(canvas, scene, SPIDER_CANAL)
+    for disc in scene.spine.discs:
+        paint_disc(canvas, disc, scene, SPIDER_DISCS[disc.level] if disc.level < anatomy.num_discs else 0)
+    paint_sacrum(canvas, scene)
+    for vertebra in scene.spine.vertebrae:
+        numbers = SPIDER_VERTEBRAE if vertebra.level < anatomy.visible else SPIDER_PARTIAL_VERTEBRAE
+        numbered = vertebra.level < anatomy.num_vertebrae
+        paint_vertebra(canvas, vertebra, scene, numbers[vertebra.level] if numbered else 0)
 
 
 def _doubled(signal: np.ndarray, axis: int) -> np.ndarray:

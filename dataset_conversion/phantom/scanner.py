@@ -5,17 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from .acquisition import Quality
-from .anatomy import Anatomy
-from .canvas import Lattice
-from .placement import Spine
+from .canvas import Lattice, Scene
 from .soft_tissue import skin_table
 
 _INT16_MAX = 32767
 
 
-def scan(
-    signal: np.ndarray, lattice: Lattice, spine: Spine, anatomy: Anatomy, quality: Quality
-) -> np.ndarray:
+def scan(signal: np.ndarray, lattice: Lattice, scene: Scene, quality: Quality) -> np.ndarray:
     """Image of a signal.
 
     Args:
@@ -25,35 +21,35 @@ def scan(
     Returns:
         int16 of the same shape, from 0 up.
     """
-    received = signal * sensitivity(lattice, spine, anatomy, quality)
+    received = signal * _sensitivity(lattice, scene, quality)
     received = _blurred(received, quality.blur)
     if quality.ghost:
         shift = round(quality.ghost_shift * signal.shape[1])
-        received = received + np.float32(quality.ghost) * np.roll(received, shift, axis=1)
+        received = received + quality.ghost * np.roll(received, shift, axis=1)
     rng = np.random.default_rng(quality.seed)
-    noisy = received + np.float32(quality.noise) * rng.standard_normal(signal.shape, np.float32)
+    noisy = received + quality.noise * rng.standard_normal(signal.shape, np.float32)
     # Magnitude of a complex signal with noise in both parts: Rician.
-    other = np.float32(quality.noise) * rng.standard_normal(signal.shape, np.float32)
-    magnitude = np.sqrt(noisy * noisy + other * other) * np.float32(quality.level)
+    other = quality.noise * rng.standard_normal(signal.shape, np.float32)
+    magnitude = np.sqrt(noisy * noisy + other * other) * quality.level
     return np.clip(np.rint(magnitude), 0, _INT16_MAX).astype(np.int16)
 
 
-def sensitivity(lattice: Lattice, spine: Spine, anatomy: Anatomy, quality: Quality) -> np.ndarray:
+def _sensitivity(lattice: Lattice, scene: Scene, quality: Quality) -> np.ndarray:
     """What the coil receives of each sample, about 1 at the canal; broadcasts to the lattice's shape."""
     _, y, z = lattice.points()
-    depth = np.maximum(skin_table(spine, anatomy)(z) - y, 0)
-    canal = skin_table(spine, anatomy)(z) - spine.canal(z)
-    fall = np.exp(np.clip((canal - depth) / np.float32(quality.coil_reach), -4, 0.9))
-    received = 1 + np.float32(quality.coil) * (fall - 1)
+    spine = scene.spine
+    skin = skin_table(spine, scene.anatomy)(z)
+    depth, canal = np.maximum(skin - y, 0), skin - spine.canal(z)
+    fall = np.exp(np.clip((canal - depth) / quality.coil_reach, -4, 0.9))
+    received = 1 + quality.coil * (fall - 1)
     band = np.clip((spine.front(z) - 6 - y) / 28, 0, 1)
-    received = received * (1 - np.float32(quality.saturation) * band)
+    received = received * (1 - quality.saturation * band)
     # The coil ends above and below.
-    n, rows, columns = lattice.shape
-    ends = np.linspace(-1, 1, rows, dtype=np.float32)[None, :, None]
+    ends = np.linspace(-1, 1, lattice.shape[1], dtype=np.float32)[None, :, None]
     received = received * (1 - 0.25 * np.float32(quality.coil) * ends**4)
-    for axis, (count, tilt) in enumerate(zip((n, rows, columns), quality.shading, strict=True)):
+    for axis, (count, tilt) in enumerate(zip(lattice.shape, quality.shading, strict=True)):
         ramp = np.linspace(-1, 1, count, dtype=np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
-        received = received * (1 + np.float32(tilt) * ramp)
+        received = received * (1 + tilt * ramp)
     return received
 
 

@@ -12,15 +12,15 @@ Length = np.ndarray | np.floating | float
 
 def rounded_intersection(first: np.ndarray, second: np.ndarray, radius: float) -> np.ndarray:
     """Inside of both, the edge where they meet rounded off with a radius in mm."""
-    first, second = first + np.float32(radius), second + np.float32(radius)
+    first, second = first + radius, second + radius
     inside = np.minimum(np.maximum(first, second), 0)
-    return inside + np.hypot(np.maximum(first, 0), np.maximum(second, 0)) - np.float32(radius)
+    return inside + np.hypot(np.maximum(first, 0), np.maximum(second, 0)) - radius
 
 
 def smooth_union(first: np.ndarray, second: np.ndarray, radius: float) -> np.ndarray:
     """Inside of either, with a fillet of about the radius in mm."""
-    blend = np.maximum(np.float32(radius) - np.abs(first - second), 0) * np.float32(1 / radius)
-    return np.minimum(first, second) - blend * blend * np.float32(radius / 4)
+    blend = np.maximum(radius - np.abs(first - second), 0) * (1 / radius)
+    return np.minimum(first, second) - blend * blend * (radius / 4)
 
 
 def superellipse(a: np.ndarray, b: np.ndarray, half_a: Length, half_b: Length, power: float) -> np.ndarray:
@@ -52,11 +52,11 @@ def capsule(
     d = [p * np.float32(s) - np.float32(o) for p, s, o in zip(points, scale, a, strict=True)]
     along = np.clip(sum(c * np.float32(u / length) for c, u in zip(d, axis, strict=True)), 0, 1)
     rest = [c - along * np.float32(u) for c, u in zip(d, axis, strict=True)]
-    return np.sqrt(rest[0] ** 2 + rest[1] ** 2 + rest[2] ** 2) - np.float32(radius)
+    return np.sqrt(rest[0] ** 2 + rest[1] ** 2 + rest[2] ** 2) - radius
 
 
 def rounded_box(points: Sequence[np.ndarray], half: Point, radius: float) -> np.ndarray:
     """A box about the origin with rounded edges; `half` are its half sides, the rounding included."""
-    q = [np.abs(p) - np.float32(h - radius) for p, h in zip(points, half, strict=True)]
+    q = [np.abs(p) - (h - radius) for p, h in zip(points, half, strict=True)]
     outside = np.sqrt(sum(np.maximum(c, 0) ** 2 for c in q))
-    return outside + np.minimum(np.maximum(np.maximum(q[0], q[1]), q[2]), 0) - np.float32(radius)
+    return outside + np.minimum(np.maximum(np.maximum(q[0], q[1]), q[2]), 0) - radius

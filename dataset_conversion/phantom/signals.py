@@ -9,12 +9,7 @@ from .anatomy import Anatomy
 
 @dataclass(frozen=True)
 class Signals:
-    """Relative signals of one series.
-
-    Attributes:
-        nucleus: of a disc's nucleus at Pfirrmann 1..5; annulus likewise.
-        modic: what Modic type 0..3 adds to the marrow.
-    """
+    """Relative signals of one series."""
 
     csf: float
     cord: float
@@ -29,9 +24,9 @@ class Signals:
     bowel: float
     skin: float
     vein: float
-    nucleus: tuple[float, ...]
+    nucleus: tuple[float, ...]  # of a disc's nucleus at Pfirrmann 1..5
     annulus: tuple[float, ...]
-    modic: tuple[float, ...]
+    modic: tuple[float, ...]  # what Modic type 0..3 adds to the marrow
 
 
 def signals_of(sequence: str, anatomy: Anatomy) -> Signals:

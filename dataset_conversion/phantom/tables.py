@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from nnunetv2_spinesegdiff.files import written_whole
+from nnunetv2_spinesegdiff.files import save_csv
 
 from .acquisition import Acquisition
 from .patient import Patient
@@ -32,7 +31,7 @@ GRADING_COLUMNS = (
 _PROTON_MHZ_PER_TESLA = 42.5764
 
 
-def write_tables(output: Path, patients: Iterable[Patient], stems: set[str]) -> tuple[Path, Path]:
+def write_tables(output: Path, patients: Iterable[Patient], stems: set[str]) -> None:
     """Write `overview.csv` (one row a series in `stems`) and `radiological_gradings.csv` (one row a disc).
 
     Columns that mean nothing here are left empty, as SPIDER does.
@@ -40,10 +39,8 @@ def write_tables(output: Path, patients: Iterable[Patient], stems: set[str]) -> 
     patients = [p for p in patients if any(p.stem(a) in stems for a in p.acquisitions)]
     overview = [overview_row(p, a) for p in patients for a in p.acquisitions if p.stem(a) in stems]
     gradings = [row for patient in patients for row in grading_rows(patient)]
-    paths = output / "overview.csv", output / "radiological_gradings.csv"
-    _write(paths[0], OVERVIEW_COLUMNS, overview)
-    _write(paths[1], GRADING_COLUMNS, gradings)
-    return paths
+    save_csv(OVERVIEW_COLUMNS, overview, output / "overview.csv")
+    save_csv(GRADING_COLUMNS, gradings, output / "radiological_gradings.csv")
 
 
 def overview_row(patient: Patient, acquisition: Acquisition) -> dict[str, object]:
@@ -92,10 +89,3 @@ def grading_rows(patient: Patient) -> list[dict[str, int]]:
         )  # fmt: skip
         rows.append(dict(zip(GRADING_COLUMNS, (int(np.asarray(v)) for v in values), strict=True)))
     return rows
-
-
-def _write(path: Path, columns: tuple[str, ...], rows: Iterable[Mapping[str, object]]) -> None:
-    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

@@ -77,7 +77,7 @@ def calibrate(
         measured += found
         groups += [fold] * len(found)
     if not measured:
-        raise UserError(f"{model}: no validation case could be predicted. " + " | ".join(failures))
+        raise UserError(model, "no validation case could be predicted (" + " | ".join(failures) + ")")
     if len(set(groups)) == 1:
         # In the order of their names: nearly all patients have their cases in one block.
         groups = [i * BLOCKS // len(measured) for i in range(len(measured))]

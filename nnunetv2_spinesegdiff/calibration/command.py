@@ -33,7 +33,7 @@ def run_calibration(options: argparse.Namespace) -> int:
     keep_freed_memory()
     fitted = calibrate(
         model,
-        vars(options).get("f") or trained_folds(model, options.chk),
+        options.f or trained_folds(model, options.chk),
         HeldOutCases.of_dataset(dataset),
         PredictionSettings(refine=not options.no_refine, **sampling_choices(options)),
         device=torch.device(options.device),
@@ -41,7 +41,7 @@ def run_calibration(options: argparse.Namespace) -> int:
         checkpoint=options.chk,
         num_processes=options.np,
     )
-    diagram = vars(options).get("o", model / "reliability.png")
+    diagram = options.o or model / "reliability.png"
     draw_reliability(fitted.diagrams, diagram)
     print(report(fitted))
     print(f"\nStored in {model / 'plans.json'}; diagram: {diagram}")

@@ -10,13 +10,10 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-from nnunetv2.configuration import default_num_processes
 
 from ..files import written_whole
-from ..inference.export import CASE, CaseMaps
+from ..inference.export import CaseMaps, PredictedCase
 from ..inference.predictor import SpineSegDiffPredictor
-from ..inference.scan_grid import ScanGrid
-from ..inference.structures import channels_of, structures_of
 from ..uncertainty.confidence import structure_mask
 from ..uncertainty.ranking import near_foreground
 from ..uncertainty.stored import Calibration
@@ -56,44 +53,33 @@ class HeldOutMaps(CaseMaps):
     label: str = ""
 
 
-def measure_case(
-    logits: np.ndarray,
-    properties: dict[str, Any],
-    configuration: Any,
-    plans: Any,
-    dataset_json: dict[str, Any],
-    truncated: str,
-    save_probabilities: bool = False,
-    num_threads_torch: int = default_num_processes,
-) -> None:
-    """Write `Measured` of a case instead of nnU-Net's `export_prediction_from_logits`."""
-    case: HeldOutMaps = properties.pop(CASE)
-    assert case.uncertainty is not None
-    labels = plans.get_label_manager(dataset_json)
-    grid = ScanGrid(plans, configuration, labels, properties, num_threads_torch)
-    truth = plans.image_reader_writer_class().read_seg(case.label)[0][0]
-    refined, probabilities = grid.segmentation(logits, return_probabilities=True)
-    uncertainty = grid.placed(case.uncertainty)[channels_of(labels)].max(0)
-    structures = structures_of(labels, dataset_json)
+def measure_case(case: PredictedCase) -> None:
+    """Write `Measured` of a case instead of its mask."""
+    maps, grid, labels = case.maps, case.grid, case.grid.labels
+    assert isinstance(maps, HeldOutMaps)
+    assert maps.uncertainty is not None
+    truth = grid.plans.image_reader_writer_class().read_seg(maps.label)[0][0]
+    refined, probabilities = grid.segmentation(case.logits, return_probabilities=True)
+    uncertainty = grid.placed_structures(maps.uncertainty).max(0)
     ignored = truth == labels.ignore_label if labels.has_ignore_label else np.zeros(truth.shape, bool)
     masks, stage1_probabilities = [truth, refined], None
-    if case.stage1 is not None:
-        stage1, stage1_probabilities = grid.segmentation(case.stage1, return_probabilities=True)
+    if maps.stage1 is not None:
+        stage1, stage1_probabilities = grid.segmentation(maps.stage1, return_probabilities=True)
         masks.append(stage1)
     structures_near = near_foreground(*[np.where(ignored, 0, mask) > 0 for mask in masks])
-    pixels = _drawn(structures_near & ~ignored, Path(truncated).name)
+    pixels = _drawn(structures_near & ~ignored, case.truncated.name)
     of_stage1: dict[str, Any] = {}
     if stage1_probabilities is not None:
         of_stage1["stage1"] = _of(stage1_probabilities, pixels)
-    with written_whole(_file_of(truncated)) as temporary:
+    with written_whole(_file_of(str(case.truncated))) as temporary:
         np.savez(
             temporary,
             probabilities=_of(probabilities, pixels),
             **of_stage1,
             uncertainty=uncertainty.ravel()[pixels],
             truth=_truth_of_heads(truth.ravel()[pixels], labels),
-            true=_sizes(truth, structures, grid.voxel_size(), ignored),
-            predicted=_sizes(refined, structures, grid.voxel_size(), ignored),
+            true=_sizes(truth, grid.structures, grid.voxel_size(), ignored),
+            predicted=_sizes(refined, grid.structures, grid.voxel_size(), ignored),
             unit=grid.voxel_size(),
         )
 
@@ -112,7 +98,7 @@ class HeldOutPredictor(SpineSegDiffPredictor):
     def _stored_calibration(self) -> Calibration | None:
         return None
 
-    def _case(self, output: str) -> HeldOutMaps:
+    def _maps_of(self, output: str) -> HeldOutMaps:
         return HeldOutMaps(self._inputs[output], label=self.labels[Path(output).name])
 
     def measure(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..environment import folder_of
 from ..preflight import check_device
-from .words import add_command, add_processes, positive
+from .words import BEST_DEVICE, add_command, add_device, add_output, add_processes, positive, print_failures
 
 
 def add_demo(commands: argparse._SubParsersAction) -> None:
@@ -19,12 +19,8 @@ def add_demo(commands: argparse._SubParsersAction) -> None:
         "Segment two real example scans with the bundled model: masks, uncertainty maps, pictures, "
         "measurements.csv and run.json. No environment variable is needed.",
     )
-    p.add_argument("-o", type=Path, required=True, metavar="DIR", help="output folder, new or empty")
-    p.add_argument(
-        "-device",
-        choices=["cpu", "cuda", "mps"],
-        help="where to predict; without it on a CUDA device if there is one, else on the CPU",
-    )
+    add_output(p, "output folder, new or empty")
+    add_device(p, BEST_DEVICE)
     p.set_defaults(run=_demo)
 
 
@@ -42,10 +38,8 @@ def add_demo_train(commands: argparse._SubParsersAction) -> None:
         "up to 10 minutes on a CPU.",
         extra="evaluation",
     )
-    p.add_argument("-o", type=Path, required=True, metavar="DIR", help="output folder, new or empty")
-    p.add_argument(
-        "-device", choices=["cpu", "cuda", "mps"], default="cpu", help="where to train and predict"
-    )
+    add_output(p, "output folder, new or empty")
+    add_device(p, "where to train and predict", "cpu")
     p.add_argument("--seed", type=int, default=0, help="seed of the cohort")
     p.set_defaults(run=_demo_train)
 
@@ -61,7 +55,7 @@ def add_phantom(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands, "phantom", "Create a synthetic lumbar MR cohort in SPIDER's layout (images, masks, tables)."
     )
-    p.add_argument("-o", type=Path, required=True, metavar="DIR", help="output folder")
+    add_output(p, "output folder")
     p.add_argument("--patients", type=positive, default=20, metavar="N", help="number of patients")
     p.add_argument("--seed", type=int, default=0, help="seed; patient p of seed s is always the same")
     add_processes(p)
@@ -142,31 +136,24 @@ def _convert(options: argparse.Namespace) -> int:
 
     # Only training needs it, but nnU-Net looks for the id there, too.
     results = os.environ.get("nnUNet_results")
+    choices = ["contrast", "t2_source", "partial_vertebrae", "ignore_label", "max_oblique_deg", "splits"]
+    choices += ["slices", "dim", "seed"]
     report = convert(
         options.i,
         options.d,
         dataset_name=options.name,
-        contrast=options.contrast,
-        t2_source=options.t2_source,
-        partial_vertebrae=options.partial_vertebrae,
-        ignore_label=options.ignore_label,
-        max_oblique_deg=options.max_oblique_deg,
-        splits=options.splits,
-        slices=options.slices,
-        dim=options.dim,
         num_processes=options.np,
-        seed=options.seed,
+        **{name: getattr(options, name) for name in choices},
         nnunet_raw=folder_of("nnUNet_raw"),
         nnunet_preprocessed=folder_of("nnUNet_preprocessed"),
         nnunet_results=Path(results) if results else None,
     )
     for note in report.notes:
         print(note)
-    for failure in report.failures:
-        print(f"error: {failure}", file=sys.stderr)
+    status = print_failures(report.failures)
     if not report.cases:
         print("error: no series could be converted, so there is no dataset: see above", file=sys.stderr)
         return 1
     patients = len({case.patient for case in report.cases})
     print(f"{len(report.cases)} cases of {patients} patients in {report.dataset}")
-    return 1 if report.failures else 0
+    return status

@@ -7,7 +7,7 @@ import os
 import sys
 
 from ..environment import let_waiting_threads_sleep
-from .words import add_command
+from .words import add_command, add_device
 
 
 def add_doctor(commands: argparse._SubParsersAction) -> None:
@@ -17,12 +17,7 @@ def add_doctor(commands: argparse._SubParsersAction) -> None:
         "Look at this set-up: versions, environment variables, commands, trainers, memory, disks, devices, "
         "and how long a slice takes here. The exit status is 1 where something stops work.",
     )
-    p.add_argument(
-        "-device",
-        choices=["cpu", "cuda", "mps"],
-        default=argparse.SUPPRESS,
-        help="what to compute on instead of the best that is there",
-    )
+    add_device(p, "what to compute on instead of the best that is there")
     p.add_argument(
         "--json", action="store_true", help="for bug reports: JSON without the names of user and home folder"
     )
@@ -33,7 +28,7 @@ def _doctor(options: argparse.Namespace) -> int:
     let_waiting_threads_sleep()  # as where it segments
     from ..doctor import as_json, as_text, diagnose, stops_work
 
-    findings = diagnose(vars(options).get("device"))
+    findings = diagnose(options.device)
     if options.json:
         print(as_json(findings))
     else:

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
+from ..evaluation.columns import METRICS
 from .words import add_command, add_processes, positive
 
 if TYPE_CHECKING:
     from ..evaluation.report.evaluation_folder import Evaluation
     from ..evaluation.report.sources import Source
-    from ..evaluation.report.study import Study
-
-METRICS = ("dice", "jaccard", "assd_mm", "hd95_mm")
 
 
 def add_evaluate(commands: argparse._SubParsersAction) -> None:
@@ -34,14 +32,14 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
 
 
 def add_sources(p: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
-    """Options that name what is scored, and how it is tabulated; gives the group of which one is needed."""
+    """Add options that name what is scored and tabulated; return the group of which one is required."""
     which = p.add_mutually_exclusive_group(required=True)
     which.add_argument(
         "-s",
         nargs="+",
         metavar="NAME=PATH",
         help="a system and its masks: a folder of masks (with -l), a trained model's folder (the validation "
-        "masks of its folds), or a summary.json; NAME@DATA=PATH states what it was trained on. The same name "
+        "masks of its folds), or a summary.json; NAME@DATA=PATH names what it was trained on. The same name "
         "again adds to it",
     )
     which.add_argument(
@@ -52,22 +50,15 @@ def add_sources(p: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
         nargs="+",
         default=[],
         metavar="NAME=PATH",
-        help="like -s, systems to hold the others against: stage 1 trained for longer, for example",
+        help="like -s, systems to compare the others with: stage 1 trained for longer, for example",
     )
     p.add_argument("-l", type=Path, metavar="DIR", help="folder of the labels")
-    p.add_argument("--images", type=Path, metavar="DIR", help="folder of the scans; without it the dataset's")
-    p.add_argument(
-        "--cases",
-        type=Path,
-        metavar="FILE",
-        help="cases.csv of convert; without it the dataset's",
-    )
-    p.add_argument(
-        "--instances",
-        type=Path,
-        metavar="DIR",
-        help="SPIDER's masks: discs are scored one by one, too",
-    )
+    for flag, metavar, text in (
+        ("--images", "DIR", "folder of the scans; without it the dataset's"),
+        ("--cases", "FILE", "cases.csv of convert; without it the dataset's"),
+        ("--instances", "DIR", "SPIDER's masks: discs are scored one by one, too"),
+    ):
+        p.add_argument(flag, type=Path, metavar=metavar, help=text)
     p.add_argument("--title", metavar="TEXT", help="of the table of Dice")
     p.add_argument("--transposed", action="store_true", help="tables with one column per system")
     p.add_argument("--metric", choices=METRICS, default="dice", help="what systems are compared by")
@@ -77,16 +68,16 @@ def add_sources(p: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    evaluation = evaluate(options, sources_of(options), options.o)
+    evaluation = _score(options, _sources(options), options.o)
     print((options.o / "tables" / "dice.md").read_text(encoding="utf-8"))
     if len(evaluation.systems) > 1:
         print((options.o / "tables" / "comparisons.md").read_text(encoding="utf-8"))
     print(f"{evaluation.cases['case'].nunique()} cases of {len(evaluation.systems)} systems in {options.o}")
-    return tell_left_out(evaluation)
+    return _list_left_out(evaluation)
 
 
-def sources_of(options: argparse.Namespace) -> list[Source]:
-    """What the options of `add_sources` name; sets the title that --reproduced knows."""
+def _sources(options: argparse.Namespace) -> list[Source]:
+    """What the options of `add_sources` name; sets the title of --reproduced."""
     from ..evaluation.report.sources import gather, parse_system, reproduced
 
     raw = os.environ.get("nnUNet_raw")
@@ -97,8 +88,7 @@ def sources_of(options: argparse.Namespace) -> list[Source]:
     return sources + gather(named, options.l, Path(raw) if raw else None)
 
 
-def evaluate(options: argparse.Namespace, sources: list[Source], out: Path) -> Evaluation:
-    """Score and tabulate."""
+def _score(options: argparse.Namespace, sources: list[Source], out: Path) -> Evaluation:
     from ..evaluation.report.evaluate import Choices, run_evaluation
 
     choices = Choices(
@@ -115,8 +105,8 @@ def evaluate(options: argparse.Namespace, sources: list[Source], out: Path) -> E
     return run_evaluation(sources, choices, _command(options))
 
 
-def tell_left_out(evaluation: Evaluation) -> int:
-    """Name every case that could not be scored; the exit status says whether there was one."""
+def _list_left_out(evaluation: Evaluation) -> int:
+    """Print every case that could not be scored; the exit status is 1 if there is one."""
     for line in evaluation.left_out:
         print(f"error: {line}", file=sys.stderr)
     return 1 if evaluation.left_out else 0
@@ -129,11 +119,8 @@ def add_cohort(commands: argparse._SubParsersAction) -> None:
         "Count a cohort: findings (the paper's table 3), contrasts, spacings, sex, scanners, folds.",
         extra="evaluation",
     )
-    p.add_argument(
-        "--gradings", type=Path, required=True, metavar="FILE", help="SPIDER's radiological_gradings.csv"
-    )
-    p.add_argument("--overview", type=Path, required=True, metavar="FILE", help="SPIDER's overview.csv")
-    _add_splits(p)
+    _add_gradings(p, required=True)
+    _add_overview(p, required=True)
     _add_pfirrmann(p)
     p.add_argument("-o", type=Path, required=True, metavar="DIR", help="folder for the tables")
     p.set_defaults(run=_cohort)
@@ -154,26 +141,16 @@ def add_pathology(commands: argparse._SubParsersAction) -> None:
         "Benjamini-Hochberg over all tests, effect sizes.",
         extra="evaluation",
     )
-    _add_evaluation(p)
-    p.add_argument(
-        "--gradings", type=Path, required=True, metavar="FILE", help="SPIDER's radiological_gradings.csv"
-    )
+    _add_evaluation(p, "pathology")
+    _add_gradings(p, required=True)
     _add_statistics(p)
-    p.add_argument(
-        "-o",
-        type=Path,
-        metavar="DIR",
-        default=argparse.SUPPRESS,
-        help="folder instead of EVALUATION/pathology",
-    )
     p.set_defaults(run=_pathology)
 
 
 def _pathology(options: argparse.Namespace) -> None:
     from ..evaluation.report.pathology import TEXT, run_pathology
 
-    out = getattr(options, "o", None)
-    done = run_pathology(options.i, options.gradings, out, **_statistics(options))
+    done = run_pathology(options.i, options.gradings, options.o, **_statistics(options))
     print((done.folder / TEXT).read_text(encoding="utf-8"))
 
 
@@ -184,35 +161,23 @@ def add_figures(commands: argparse._SubParsersAction) -> None:
         "Draw an evaluation: findings, cases, systems, depths, and stage 1 against refined, as PNG and PDF.",
         extra="evaluation",
     )
-    _add_evaluation(p)
+    _add_evaluation(p, "figures")
     which = p.add_mutually_exclusive_group()
-    which.add_argument(
-        "--cases",
-        nargs="+",
-        metavar="CASE",
-        default=argparse.SUPPRESS,
-        help="show these instead of the worst",
-    )
+    which.add_argument("--cases", nargs="+", metavar="CASE", help="show these instead of the worst")
     which.add_argument("--worst", type=positive, default=6, metavar="K", help="how many cases to show")
     p.add_argument(
         "--pair",
         nargs=2,
         metavar=("FIRST", "SECOND"),
-        default=argparse.SUPPRESS,
         help="systems to show case by case, instead of the first and the last",
-    )
-    p.add_argument(
-        "-o", type=Path, metavar="DIR", default=argparse.SUPPRESS, help="folder instead of EVALUATION/figures"
     )
     p.set_defaults(run=_figures)
 
 
 def _figures(options: argparse.Namespace) -> None:
-    from ..evaluation.report.study import figures_of
+    from ..evaluation.report.figures import run_figures
 
-    words = vars(options)
-    pair = tuple(words["pair"]) if "pair" in words else None
-    figures = figures_of(options.i, words.get("o"), cases=words.get("cases"), worst=options.worst, pair=pair)
+    figures = run_figures(options.i, options.o, cases=options.cases, worst=options.worst, pair=options.pair)
     for entry in figures.entries:
         print(f"{entry.path}: {entry.title}")
     for note in figures.notes:
@@ -231,43 +196,24 @@ def add_report(commands: argparse._SubParsersAction) -> None:
     add_sources(p).add_argument(
         "-i", type=Path, metavar="EVALUATION", help="folder of spinesegdiff evaluate instead of -s"
     )
-    p.add_argument("--gradings", type=Path, metavar="FILE", help="SPIDER's radiological_gradings.csv")
-    p.add_argument("--overview", type=Path, metavar="FILE", help="SPIDER's overview.csv")
-    _add_splits(p)
+    _add_gradings(p)
+    _add_overview(p)
     _add_statistics(p)
     p.add_argument(
         "--gallery", type=int, default=40, metavar="K", help="cases with a picture, the worst first"
     )
-    p.add_argument("--order_by", metavar="NAME", help="system by which the worst cases are chosen")
+    p.add_argument("--order_by", metavar="NAME", help="system whose Dice orders the cases")
     p.add_argument("--whole_paths", action="store_true", help="write whole paths, not only names of files")
     p.set_defaults(run=_report)
 
 
 def _report(options: argparse.Namespace) -> int:
     from ..evaluation.report.evaluation_folder import read_evaluation
-    from ..evaluation.report.study import check_study, make_report
+    from ..evaluation.report.study import Study, check_study, make_report
 
     folder = options.i or options.o.with_name(f"{options.o.stem}_files")
-    study = _study(options, folder)
-    if options.i:
-        _refuse_with_i(options)
-        evaluation = read_evaluation(folder)
-        check_study(study, options.o, evaluation.systems)
-    else:
-        sources = sources_of(options)
-        check_study(study, options.o, [source.system for source in sources])
-        evaluation = evaluate(options, sources, folder)
-    status = tell_left_out(evaluation)
-    make_report(study, options.o)
-    print(f"{options.o}: {options.o.stat().st_size / 1e6:.1f} MB; tables and figures in {folder}")
-    return status
-
-
-def _study(options: argparse.Namespace, folder: Path) -> Study:
-    from ..evaluation.report.study import Study
-
     page = {name: getattr(options, name) for name in ("gallery", "order_by", "whole_paths")}
-    return Study(
+    study = Study(
         evaluation=folder,
         gradings=options.gradings,
         overview=options.overview,
@@ -276,25 +222,44 @@ def _study(options: argparse.Namespace, folder: Path) -> Study:
         page=page | ({"title": options.title} if options.title else {}),
         command=_command(options),
     )
+    if options.i:
+        _refuse_with_i(options)
+        evaluation = read_evaluation(folder)
+        check_study(study, options.o, evaluation.systems)
+    else:
+        sources = _sources(options)
+        check_study(study, options.o, [source.system for source in sources])
+        evaluation = _score(options, sources, folder)
+    status = _list_left_out(evaluation)
+    make_report(study, options.o)
+    print(f"{options.o}: {options.o.stat().st_size / 1e6:.1f} MB; tables and figures in {folder}")
+    return status
 
 
 def _refuse_with_i(options: argparse.Namespace) -> None:
-    """Options of an evaluation would change nothing of one that is finished."""
+    """Reject options that would have no effect on a finished evaluation."""
     names = {"l": "-l", "cases": "--cases", "images": "--images", "instances": "--instances"}
     names |= {"control": "--control", "against": "--against", "transposed": "--transposed"}
     given = [flag for name, flag in names.items() if getattr(options, name)]
-    if given or options.metric != "dice":
-        flag = (given or ["--metric"])[0]
-        raise UserError(flag, f"{options.i} is evaluated already", "give it to spinesegdiff evaluate")
+    given += ["--metric"] if options.metric != "dice" else []
+    if given:
+        raise UserError(given[0], f"{options.i} is evaluated already", "give it to spinesegdiff evaluate")
 
 
-def _add_evaluation(p: argparse.ArgumentParser) -> None:
+def _add_evaluation(p: argparse.ArgumentParser, command: str) -> None:
     p.add_argument(
         "-i", type=Path, required=True, metavar="EVALUATION", help="folder of spinesegdiff evaluate"
     )
+    p.add_argument("-o", type=Path, metavar="DIR", help=f"folder instead of EVALUATION/{command}")
 
 
-def _add_splits(p: argparse.ArgumentParser) -> None:
+def _add_gradings(p: argparse.ArgumentParser, required: bool = False) -> None:
+    text = "SPIDER's radiological_gradings.csv"
+    p.add_argument("--gradings", type=Path, required=required, metavar="FILE", help=text)
+
+
+def _add_overview(p: argparse.ArgumentParser, required: bool = False) -> None:
+    p.add_argument("--overview", type=Path, required=required, metavar="FILE", help="SPIDER's overview.csv")
     p.add_argument(
         "--splits", type=Path, nargs="+", default=[], metavar="FILE", help="folds, splits_final.json"
     )
@@ -311,21 +276,14 @@ def _add_statistics(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--mixed", action="store_true", help="a mixed model of all cases instead of Welch's test of patients"
     )
-    p.add_argument(
-        "--systems", nargs="+", metavar="NAME", default=argparse.SUPPRESS, help="test these instead of all"
-    )
+    p.add_argument("--systems", nargs="+", metavar="NAME", help="test these instead of all")
     p.add_argument(
         "--fewest", type=positive, default=5, metavar="N", help="patients that each group of a test must have"
     )
 
 
 def _statistics(options: argparse.Namespace) -> dict[str, Any]:
-    return {
-        "pfirrmann": options.pfirrmann,
-        "mixed": options.mixed,
-        "systems": getattr(options, "systems", None),
-        "fewest": options.fewest,
-    }
+    return {name: getattr(options, name) for name in ("pfirrmann", "mixed", "systems", "fewest")}
 
 
 def _command(options: argparse.Namespace) -> str:

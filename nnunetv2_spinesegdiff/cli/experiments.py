@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..environment import make_trainers_known
-from .words import add_command, positive
+from .words import add_command, add_device, positive
 
 
 def add_reproduce(commands: argparse._SubParsersAction) -> None:
@@ -35,7 +35,6 @@ def add_reproduce(commands: argparse._SubParsersAction) -> None:
         "-o",
         type=Path,
         metavar="DIR",
-        default=argparse.SUPPRESS,
         help="folder for masks, logs and table instead of ./table1 (or as the FILE is called)",
     )
     p.add_argument(
@@ -45,9 +44,7 @@ def add_reproduce(commands: argparse._SubParsersAction) -> None:
         metavar="N",
         help="jobs into which every prediction is split; with another number predictions are made again",
     )
-    p.add_argument(
-        "-device", choices=["cpu", "cuda", "mps"], default="cuda", help="where to train and predict"
-    )
+    add_device(p, "where to train and predict", "cuda")
     how = p.add_mutually_exclusive_group()
     how.add_argument("--dry_run", action="store_true", help="list the jobs, run nothing")
     how.add_argument("--job", metavar="NAME", help="run this job alone, unless it is finished")
@@ -59,7 +56,7 @@ def _reproduce(options: argparse.Namespace) -> None:
     from ..experiments.plan import Plan
 
     which = options.table if options.table is not None else options.description
-    plan = Plan(which, options.d, getattr(options, "o", None), options.num_parts, options.device)
+    plan = Plan(which, options.d, options.o, options.num_parts, options.device)
     if not options.dry_run:
         make_trainers_known()
     reproduce(plan, dry_run=options.dry_run, job=options.job)

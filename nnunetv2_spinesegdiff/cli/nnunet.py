@@ -14,7 +14,7 @@ from ..preflight import (
     check_trainer,
     name_of_dataset,
 )
-from .words import add_command, add_processes, fold
+from .words import add_command, add_device, add_plans, add_processes, fold, print_failures
 
 
 def add_train(commands: argparse._SubParsersAction) -> None:
@@ -24,16 +24,11 @@ def add_train(commands: argparse._SubParsersAction) -> None:
         "nnUNetv2_train with our trainers known; options that are not listed are passed on to it (--c, "
         "--val, --npz, -num_gpus, ...).",
     )
-    p.add_argument("-d", required=True, metavar="DATASET", help="dataset id or name")
-    p.add_argument("-c", default="2d", metavar="CONFIGURATION", help="configuration of the plans")
+    add_plans(p, trainer="trainer, with suffixes or not")
     p.add_argument("-f", type=fold, required=True, metavar="FOLD", help="fold: 0 to 4, or all")
-    p.add_argument(
-        "-tr", default="nnUNetTrainerSpineSegDiff", metavar="TRAINER", help="trainer, with suffixes or not"
-    )
-    p.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="plans identifier")
     # Listed although it is only passed on: argparse would read an unknown -pretrained_weights as -p.
     p.add_argument("-pretrained_weights", metavar="FILE", help="checkpoint whose weights are the start")
-    p.add_argument("-device", choices=["cpu", "cuda", "mps"], default="cuda", help="where to train")
+    add_device(p, "where to train", "cuda")
     p.set_defaults(run=_train, passes_on=True)
 
 
@@ -59,15 +54,9 @@ def add_presegment(commands: argparse._SubParsersAction) -> None:
         "into the preprocessed dataset: nnUNetTrainerSpineSegDiff then learns from presegmentations that a "
         "stage 1 made of cases it has not seen.",
     )
-    p.add_argument("-d", required=True, metavar="DATASET", help="dataset id or name")
-    p.add_argument("-c", default="2d", metavar="CONFIGURATION", help="configuration of the plans")
-    p.add_argument(
-        "-tr",
-        metavar="TRAINER",
-        default=argparse.SUPPRESS,
-        help="the stock training's full name; without it nnUNetTrainer, else nnUNetTrainerStage1",
-    )
-    p.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="plans identifier")
+    add_plans(p)
+    stock = "the stock training's full name; without it nnUNetTrainer, else nnUNetTrainerStage1"
+    p.add_argument("-tr", metavar="TRAINER", help=stock)
     add_processes(p)
     p.set_defaults(run=_presegment)
 
@@ -78,16 +67,15 @@ def _presegment(options: argparse.Namespace) -> int:
 
     dataset = name_of_dataset(options.d, "convert it first")
     results, preprocessed = (folder_of(f"nnUNet_{name}") / dataset for name in ("results", "preprocessed"))
-    stock = find_stock(results, preprocessed, options.c, options.p, vars(options).get("tr"))
+    stock = find_stock(results, preprocessed, options.c, options.p, options.tr)
     collected = collect(stock, options.np)
-    for failure in collected.failures:
-        print(f"error: {failure}", file=sys.stderr)
+    status = print_failures(collected.failures)
     print(f"{len(collected.cases)} out-of-fold presegmentations of {stock.trainer} in {collected.folder}")
     if collected.never_held_out:
         print(f"{len(collected.never_held_out)} cases have none, for no fold is validated on them")
-    if collected.failures:
+    if status:
         print("error: they are incomplete and not used until that is fixed: see above", file=sys.stderr)
-    return 1 if collected.failures else 0
+    return status
 
 
 def add_calibrate(commands: argparse._SubParsersAction) -> None:
@@ -97,32 +85,16 @@ def add_calibrate(commands: argparse._SubParsersAction) -> None:
         commands,
         "calibrate",
         "Learn from the validation cases of the trained folds how far a model is to be trusted, and store it "
-        "with the model: predictions with the same flags, and at least one SpineSegDiff option (such as "
-        "--refine), then have calibrated probabilities and maps, and bounds on every area.",
+        "with the model: predictions with the same flags, and at least one SpineSegDiff option (--refine), "
+        "then have calibrated probabilities and maps, and bounds on every area.",
     )
-    p.add_argument("-d", required=True, metavar="DATASET", help="dataset id or name")
-    p.add_argument("-c", default="2d", metavar="CONFIGURATION", help="configuration of the plans")
-    p.add_argument(
-        "-f",
-        type=int,
-        nargs="+",
-        metavar="FOLD",
-        default=argparse.SUPPRESS,
-        help="folds instead of all trained",
-    )
-    p.add_argument("-tr", default="nnUNetTrainerSpineSegDiff", metavar="TRAINER", help="its full name")
-    p.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="plans identifier")
+    add_plans(p, trainer="its full name")
+    p.add_argument("-f", type=int, nargs="+", metavar="FOLD", help="folds instead of all trained")
     p.add_argument("-chk", default="checkpoint_final.pth", metavar="NAME", help="checkpoint")
-    p.add_argument("-device", choices=["cpu", "cuda", "mps"], default="cuda", help="where to predict")
+    add_device(p, "where to predict", "cuda")
     p.add_argument("--disable_tta", action="store_true", help="no mirroring, as in the predictions to come")
     p.add_argument("--no_refine", action="store_true", help="calibrate stage 1 alone")
-    p.add_argument(
-        "-o",
-        type=Path,
-        metavar="FILE",
-        default=argparse.SUPPRESS,
-        help="diagram instead of MODEL/reliability.png",
-    )
+    p.add_argument("-o", type=Path, metavar="FILE", help="diagram instead of MODEL/reliability.png")
     add_sampling_flags(p)
     add_processes(p)
     p.set_defaults(run=_calibrate)
@@ -177,10 +149,9 @@ def _uncertainty(options: argparse.Namespace) -> int:
     from ..inference.npz_uncertainty import uncertainty_of_folder
 
     done = uncertainty_of_folder(options.i, options.o, options.images, options.np)
-    for failure in done.failures:
-        print(f"error: {failure}", file=sys.stderr)
+    status = print_failures(done.failures)
     print(f"{len({row['case'] for row in done.rows})} cases in {done.out}")
-    return 1 if done.failures else 0
+    return status
 
 
 def add_env(commands: argparse._SubParsersAction) -> None:

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from ..environment import folder_of, let_waiting_threads_sleep
+from ..errors import UserError
 from ..preflight import check_device, name_of_dataset
-from .words import add_command, positive
+from .words import BEST_DEVICE, add_command, add_device, positive
 
 
 def add_segment(commands: argparse._SubParsersAction) -> None:
@@ -28,13 +29,7 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         metavar="SCAN",
         help="a file (.nii, .nii.gz, .mha, .mhd, .nrrd), a DICOM folder or zip, or a folder of any of these",
     )
-    p.add_argument(
-        "-o",
-        type=Path,
-        required=True,
-        metavar="OUT",
-        help="folder for the results",
-    )
+    p.add_argument("-o", type=Path, required=True, metavar="OUT", help="folder for the results")
     p.add_argument(
         "-m",
         default=DEFAULT,
@@ -48,12 +43,7 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
     p.add_argument(
         "-chk", metavar="NAME", default=argparse.SUPPRESS, help="checkpoint instead of the final one"
     )
-    p.add_argument(
-        "-device",
-        choices=["cpu", "cuda", "mps"],
-        default=argparse.SUPPRESS,
-        help="where to predict; without it on a CUDA device if there is one, else on the CPU",
-    )
+    add_device(p, BEST_DEVICE, default=argparse.SUPPRESS)
     p.add_argument(
         "--slices",
         type=_slices,
@@ -115,12 +105,50 @@ def _slices(text: str) -> str | int:
 
 
 def _segment(options: argparse.Namespace) -> int:
+    """Segment, print what came of it, and return the exit status: 1 where a scan has no result."""
     let_waiting_threads_sleep()
-    from ..segmentation.command import run_segment
+    import torch
 
-    if "device" in options:
+    from ..images.dicom_seg import check_highdicom
+    from ..inference.flags import sampling_choices
+    from ..inference.memory import keep_freed_memory
+    from ..inference.settings import PredictionSettings
+    from ..segmentation.cohort import ModelChoice, segment_cohort
+    from ..segmentation.outputs import Formats
+    from ..segmentation.printed import print_done
+    from ..segmentation.settings import SegmentationSettings
+    from ..sharing.bundled import model_path
+
+    given = vars(options)
+    if "device" in given:
         check_device(options.device)
-    return run_segment(options)
+    if not 0 <= options.part_id < options.num_parts:
+        raise UserError(f"--part_id {options.part_id}", f"choose 0 to {options.num_parts - 1}")
+    if options.dicom_seg:
+        check_highdicom()
+    settings = SegmentationSettings(
+        slices=options.slices,
+        series=given.get("series"),
+        any_plane=options.any_plane,
+        mirroring=not options.disable_tta,
+        prediction=PredictionSettings(
+            refine=options.refine, save_uncertainty=True, **sampling_choices(options)
+        ),
+    )
+    device = given.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
+    keep_freed_memory()
+    done = segment_cohort(
+        options.i,
+        options.o,
+        ModelChoice(model_path(options.m), given.get("f"), given.get("chk"), torch.device(device)),
+        settings,
+        Formats(options.keep_format, options.dicom_seg),
+        part=(options.part_id, options.num_parts),
+        command=["spinesegdiff", *options.words],
+        progress=True,
+    )
+    print_done(done, options.o)
+    return 1 if done.failures else 0
 
 
 def add_export(commands: argparse._SubParsersAction) -> None:
@@ -165,24 +193,24 @@ def add_export(commands: argparse._SubParsersAction) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from ..errors import UserError
-    from ..sharing.card import CardDetails
     from ..sharing.export import export_model
 
     given = vars(options)
     if ("m" in given) == ("d" in given):
-        raise UserError("name the model by its dataset with -d, or by its folder with -m")
+        raise UserError(
+            "-d or -m", "exactly one of them must name the model", "give its dataset or its folder"
+        )
     model = given.get("m")
     if model is None:
         dataset = name_of_dataset(options.d, "train it first")
         model = folder_of("nnUNet_results") / dataset / f"{options.tr}__{options.p}__{options.c}"
-    details = {name: given[name] for name in ("license", "authors", "contact", "notes") if name in given}
+    details: dict[str, str] = {n: given[n] for n in ("license", "authors", "contact", "notes") if n in given}
     made = export_model(
         model,
         options.o,
         folds=given.get("f"),
         checkpoint=options.chk,
-        details=CardDetails(**details),
+        details=details,
         half=options.half,
         force=options.force,
     )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+from collections.abc import Iterable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
@@ -17,9 +20,11 @@ EXTRAS = {
 }
 """Modules of the extras in setup.cfg without which a command cannot run."""
 
+BEST_DEVICE = "where to predict; without it on a CUDA device if there is one, else on the CPU"
+
 
 class _StatedDefaults(argparse.ArgumentDefaultsHelpFormatter):
-    """Tells the defaults that say something."""
+    """Shows defaults, except None, flags and those of required options."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         says_nothing = action.required or action.default is None or isinstance(action.default, bool)
@@ -56,10 +61,34 @@ def check_extra(extra: str | None) -> None:
         raise UserError(", ".join(missing), "not installed, but needed by this command", advice)
 
 
+def add_output(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("-o", type=Path, required=True, metavar="DIR", help=text)
+
+
+def add_device(parser: argparse.ArgumentParser, purpose: str, default: str | None = None) -> None:
+    parser.add_argument("-device", choices=["cpu", "cuda", "mps"], default=default, help=purpose)
+
+
+def add_plans(parser: argparse.ArgumentParser, trainer: str = "") -> None:
+    """Add the options that name a configuration of a dataset and, with a default for it, a trainer."""
+    parser.add_argument("-d", required=True, metavar="DATASET", help="dataset id or name")
+    parser.add_argument("-c", default="2d", metavar="CONFIGURATION", help="configuration of the plans")
+    if trainer:
+        parser.add_argument("-tr", default="nnUNetTrainerSpineSegDiff", metavar="TRAINER", help=trainer)
+    parser.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="plans identifier")
+
+
 def add_processes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-np", type=positive, default=os.cpu_count() or 1, metavar="N", help="worker processes"
     )
+
+
+def print_failures(failures: Iterable[object]) -> int:
+    """Print one line per failure; return the exit status, 1 if there is one."""
+    lines = [f"error: {failure}" for failure in failures]
+    print("".join(f"{line}\n" for line in lines), end="", file=sys.stderr)
+    return 1 if lines else 0
 
 
 def positive(text: str) -> int:

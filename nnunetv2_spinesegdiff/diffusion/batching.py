@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from types import TracebackType
 
 import torch
 
 
 class BatchLimit:
     """How many network inputs run side by side; halved for good when memory runs out.
+
+        for attempt in limit.attempts(range(count), items_each):
+            with attempt as part:
+                ...
 
     Attributes:
         items: the current limit, at least 1.
@@ -17,32 +22,40 @@ class BatchLimit:
     def __init__(self, items: int):
         self.items = max(1, items)
 
-    def run(self, work: Callable[[Sequence[int]], None], numbers: Sequence[int], items_each: int) -> None:
-        """Call `work` with consecutive parts of `numbers`, each of which costs `items_each` network inputs.
+    def attempts(self, numbers: Sequence[int], items_each: int) -> Iterator[Attempt]:
+        """Consecutive parts of `numbers`, each of which costs `items_each` network inputs.
 
-        A part during which memory ran out is done again in halves, so `work` must leave nothing behind where
-        it fails. Raises what `work` raises, out of memory only where a part of one number does not fit.
+        A block during which memory ran out is left without an error, and its part is done again in halves:
+        the block must leave nothing behind where it fails. Only for a part of one number is it an error.
         """
         start = 0
         while start < len(numbers):
-            part = numbers[start : start + max(1, self.items // items_each)]
-            if not self._fits(work, part):
-                self.items = len(part) * items_each // 2
+            attempt = Attempt(numbers[start : start + max(1, self.items // items_each)])
+            yield attempt
+            if not attempt.ran_out_of_memory:
+                start += len(attempt.part)
                 continue
-            start += len(part)
+            self.items = len(attempt.part) * items_each // 2
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
 
-    def _fits(self, work: Callable[[Sequence[int]], None], part: Sequence[int]) -> bool:
-        """Whether there was memory enough. Its own frame: what the failed attempt held is freed with it."""
-        try:
-            work(part)
-        except (RuntimeError, MemoryError) as error:
-            if len(part) == 1 or not is_out_of_memory(error):
-                raise
-        else:
-            return True
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        return False
+
+class Attempt:
+    """A context that ends where memory runs out, if its part can be halved."""
+
+    def __init__(self, part: Sequence[int]):
+        self.part = part
+        self.ran_out_of_memory = False
+
+    def __enter__(self) -> Sequence[int]:
+        return self.part
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        known = isinstance(error, RuntimeError | MemoryError) and is_out_of_memory(error)
+        self.ran_out_of_memory = known and len(self.part) > 1
+        return self.ran_out_of_memory
 
 
 def is_out_of_memory(error: BaseException) -> bool:

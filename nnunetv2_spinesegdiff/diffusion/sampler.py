@@ -99,7 +99,9 @@ def sample(
         sums[:] = [a + b for a, b in zip(sums, added, strict=True)] if sums else added
 
     limit = limit or BatchLimit(settings.num_samples * len(images))
-    limit.run(add_chains, range(settings.num_samples), len(images))
+    for attempt in limit.attempts(range(settings.num_samples), len(images)):
+        with attempt as chains:
+            add_chains(chains)  # a function: what a failed attempt held is freed with it
     return Sampled([(total / settings.num_samples).float() for total in sums], regions, fusion)
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pooch
 
-from ..errors import UserError
+from ..errors import UserError, writing
 from ..images.zips import BadArchive
 from ..locks import held
 from .datasets import SPIDER, Archive, Dataset, Table
-from .fetching import WAITS, ResumingDownloader, Server, is_full
+from .fetching import WAITS, ResumingDownloader, Server
 from .unpacking import find_fault, unpack, unpacked_size
 
 ROOM = ".download"
@@ -77,7 +77,7 @@ def download(
     if unknown := [name for name in only if name not in dataset.parts]:
         raise UserError(unknown[0], "unknown part", f"choose from {', '.join(dataset.parts)}")
     pooch.get_logger().setLevel(logging.WARNING)  # the progress bars inform the user
-    with _errors_of_the_disk(output):
+    with writing(output, "free some space or make it writable, then run the same command again"):
         sources = [s for name, part in dataset.parts.items() if not only or name in only for s in part]
         missing = [source for source in sources if not _is_complete(source, output, report)]
         if missing:
@@ -167,9 +167,8 @@ class _Transfer:
             )
         except ValueError as error:
             downloader.forget()
-            raise UserError(
-                url, "is another file than the published one (wrong SHA-256) and was deleted", _ADVICE
-            ) from error
+            cause = "is another file than the published one (wrong SHA-256) and was deleted"
+            raise UserError(url, cause, _ADVICE) from error
         downloader.forget()
         return path
 
@@ -245,10 +244,9 @@ def format_size(size: int) -> str:
 def _check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
-        sizes = (
-            f"{format_size(needed)} are needed, with the unpacked content, and {format_size(free)} are free"
-        )
-        raise UserError(folder, sizes, "free some space or choose another folder")
+        needs = f"{format_size(needed)} are needed, with the unpacked content"
+        cause = f"{needs}, and {format_size(free)} are free"
+        raise UserError(folder, cause, "free some space or choose another folder")
 
 
 @contextmanager
@@ -278,26 +276,6 @@ def _room(output: Path, names: Sequence[str]) -> Iterator[Path]:
         finally:
             with suppress(OSError):  # Windows deletes it when it is released
                 (room / _LOCK).unlink()
-            _delete_if_empty(room)
-            if new:
-                _delete_if_empty(output)
-
-
-def _delete_if_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-
-
-@contextmanager
-def _errors_of_the_disk(output: Path) -> Iterator[None]:
-    """Turn an OSError into a `UserError`."""
-    try:
-        yield
-    except OSError as error:
-        if is_full(error):
-            advice = "free some space, then run the same command again, or choose another folder"
-            raise UserError(output, "the disk is full", advice) from error
-        cause = error.strerror or error
-        raise UserError(
-            output, f"cannot be written ({cause})", "make it writable or choose another folder"
-        ) from error
+            for folder in (room, output) if new else (room,):
+                with suppress(OSError):  # it holds files
+                    folder.rmdir()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import http.client
-import json
 import os
 import re
 import sys
@@ -20,7 +19,7 @@ from tqdm import tqdm
 
 from .. import __version__
 from ..errors import UserError
-from ..files import save_json
+from ..files import load_json, save_json
 
 WAITS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds to wait before each further attempt."""
@@ -205,7 +204,7 @@ class ResumingDownloader:
         try:
             self._server.retry(lambda: self._download_rest(url), url, self.size)
         except OSError as error:
-            if is_full(error):
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 self.forget()
             raise
         os.unlink(output_file)
@@ -234,7 +233,7 @@ class ResumingDownloader:
         self._note.unlink(missing_ok=True)
 
     def _known(self) -> Remote:
-        return Remote(**json.loads(self._note.read_text(encoding="utf-8")))
+        return Remote(**load_json(self._note))
 
     def _download_rest(self, url: str) -> None:
         have, headers = self.size(), {}
@@ -262,11 +261,6 @@ class ResumingDownloader:
             if received > remote.size:
                 self.forget()
             raise ConnectionLost(f"{received} instead of {remote.size} bytes arrived")
-
-
-def is_full(error: OSError) -> bool:
-    """Return whether an error means a full disk or a used-up quota."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager

@@ -6,30 +6,24 @@ import io
 import json
 import os
 import shutil
-import zipfile
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from tqdm import tqdm
 
 from ..files import save_json
 from ..images import zips
 
-RECORD = ".spinesegdiff_download.json"
-"""Hidden file in an unpacked folder that lists its files."""
+RECORD = ".spinesegdiff_download.json"  # hidden file in an unpacked folder that lists its files
 
 
-@dataclass(frozen=True)
-class Members:
-    """The files of a zip.
+class Members(NamedTuple):
+    """The files of a zip."""
 
-    Attributes:
-        files: entry to its path in the folder of the zip.
-        hidden: names of hidden files, such as those that macOS adds; they are not unpacked.
-    """
-
-    files: dict[zipfile.ZipInfo, PurePosixPath]
-    hidden: tuple[str, ...]
+    files: dict[ZipInfo, PurePosixPath]  # with paths in the folder of the zip
+    hidden: list[str]  # such as those that macOS adds; they are not unpacked
 
     @property
     def size(self) -> int:
@@ -37,37 +31,28 @@ class Members:
         return sum(entry.file_size for entry in self.files)
 
 
-def list_members(archive: zipfile.ZipFile, name: str) -> Members:
-    """List the files of a zip; both `images/1_t1.mha` and `1_t1.mha` in `images.zip` become `1_t1.mha`.
-
-    Args:
-        archive: from `zips.opened`, which checks its entries.
-        name: of the zip.
-
-    Raises:
-        BadArchive: the zip holds no files, or two files of one name.
-    """
-    folder, files, hidden = name.removesuffix(".zip"), {}, []
+def list_members(archive: ZipFile, name: str) -> Members:
+    """List the files of a zip; both `images/1_t1.mha` and `1_t1.mha` in `images.zip` become `1_t1.mha`."""
+    folder, members = name.removesuffix(".zip"), Members({}, [])
     for entry in (entry for entry in archive.infolist() if not entry.is_dir()):
         path = PurePosixPath(entry.filename)
         if any(part.startswith(".") or part == "__MACOSX" for part in path.parts):
-            hidden.append(entry.filename)
+            members.hidden.append(entry.filename)
         else:
             inside = path.parts[0] == folder and path.parts[1:]
-            files[entry] = PurePosixPath(*path.parts[1:]) if inside else path
-    if not files:
-        raise zips.BadArchive(f"{name}: holds no files; check where it comes from")
-    paths = list(files.values())
-    if twice := [path for path in paths if paths.count(path) > 1]:
-        raise zips.BadArchive(f"{name}: holds {twice[0]} twice; refusing to open, check where it comes from")
-    return Members(files, tuple(hidden))
+            members.files[entry] = PurePosixPath(*path.parts[1:]) if inside else path
+    if not members.files:
+        raise zips.BadArchive(name, "holds no files", "check where it comes from")
+    (path, count), *_ = Counter(members.files.values()).most_common(1)
+    if count > 1:
+        raise zips.BadArchive(name, f"holds {path} twice", "refusing to open; check where it comes from")
+    return members
 
 
 def unpack(archive: Path, target: Path, room: Path, sha256: str) -> Members:
     """Unpack a zip into a folder that gets its name only when it is complete.
 
     Args:
-        archive: the zip; its checksum has been checked.
         target: the folder; missing or empty.
         room: folder for temporary files, on the same disk.
         sha256: of the zip, for the record.
@@ -81,9 +66,8 @@ def unpack(archive: Path, target: Path, room: Path, sha256: str) -> Members:
         with zips.opened(archive) as source:
             members = list_members(source, archive.name)
             temporary.mkdir()
-            for entry, path in tqdm(members.files.items(), desc=f"Unpacking {archive.name}", unit="files"):
-                (temporary / path).parent.mkdir(parents=True, exist_ok=True)
-                zips.extract(source, entry, temporary / path)
+            bar = tqdm(members.files.items(), desc=f"Unpacking {archive.name}", unit="files")
+            zips.unpack(source, bar, temporary)
         files = {str(path): entry.file_size for entry, path in members.files.items()}
         save_json({"sha256": sha256, "files": files}, temporary / RECORD)
         os.rename(temporary, target)
@@ -93,10 +77,7 @@ def unpack(archive: Path, target: Path, room: Path, sha256: str) -> Members:
 
 
 def find_fault(folder: Path, sha256: str) -> str:
-    """Return why a folder is not the complete content of a zip; empty if it is.
-
-    Files are compared by name and size, which takes no time for hundreds of them.
-    """
+    """Return why a folder is not the complete content of a zip, by names and sizes; empty if it is."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         expected, files = record["sha256"], dict(record["files"])
@@ -111,16 +92,15 @@ def find_fault(folder: Path, sha256: str) -> str:
 
 
 def unpacked_size(size: int, end: bytes) -> int | None:
-    """Return the unpacked size of a zip in bytes; None if the list of its files is not in its last bytes.
+    """Return the unpacked size of a zip in bytes; None if the list of its files is not in its `end`.
 
     Args:
-        size: of the whole zip in bytes.
-        end: its last bytes. 128 KiB hold the list of more than 1000 files.
+        size: of the whole zip in bytes. The last 128 KiB hold the list of more than 1000 files.
     """
     try:
-        with zipfile.ZipFile(_EndOfFile(size, end)) as archive:
+        with ZipFile(_EndOfFile(size, end)) as archive:
             return sum(entry.file_size for entry in archive.infolist())
-    except (zipfile.BadZipFile, ValueError):  # the list begins before the last bytes
+    except (BadZipFile, ValueError):  # the list begins before the last bytes
         return None
 
 

@@ -1,1 +1,1 @@
-"""Numbers and pictures of finished predictions. Knows arrays and tables, no torch and no training."""
+"""Scores, statistics, tables and the report of finished predictions."""

@@ -1,18 +1,15 @@
-"""What may be said of a difference between two systems, and what the controls say to it."""
+"""What may be claimed of a difference between two systems, given the controls."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
-import numpy as np
 import pandas as pd
 
-Name = tuple[str, str]
-"""System and what it was trained on."""
+from .columns import DISTANCES, METRICS, Name
 
-HIGHER_IS_BETTER = {"dice": True, "jaccard": True, "assd_mm": False, "hd95_mm": False}
+HIGHER_IS_BETTER = {metric: metric not in DISTANCES for metric in METRICS}
 
 
 @dataclass(frozen=True)
@@ -45,13 +42,12 @@ class Difference:
 
     def turned(self) -> Difference:
         """The same, `than` minus `of`."""
-        turned = {"of": self.than, "than": self.of, "mean": -self.mean, "low": -self.high, "high": -self.low}
-        return Difference(**{**self.__dict__, **turned})
+        return replace(self, of=self.than, than=self.of, mean=-self.mean, low=-self.high, high=-self.low)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A difference of two proposed systems with what must be read beside it.
+    """A difference of two proposed systems, and how the better one compares with the controls.
 
     Attributes:
         difference: turned so that `of` is the better one, where it is significant.
@@ -70,56 +66,46 @@ class Claim:
         return self.difference.better and bool(self.controls) and held and not self.unmet
 
 
-def claims_of(comparisons: pd.DataFrame, controls: Collection[Name]) -> list[Claim]:
-    """A claim for every row of two systems that are no controls, in the order of the rows.
+def differences_of(comparisons: pd.DataFrame) -> list[Difference]:
+    """The rows of a table of `comparisons.compare`, b being `of`.
 
-    Args:
-        comparisons: columns `system_a`, `data_a`, `system_b`, `data_b`, `structure`, `metric`, `patients`,
-            `mean_difference` (b minus a), `low`, `high`, `p_corrected`, `significant`; the metrics are
-            those of `HIGHER_IS_BETTER`.
-        controls: the systems that others are held against.
+    Raises:
+        ValueError: a metric that is not in `HIGHER_IS_BETTER`.
     """
-    differences = differences_of(comparisons)
+    if unknown := sorted(set(comparisons["metric"]) - set(HIGHER_IS_BETTER)):
+        raise ValueError(f"unknown metric {unknown[0]!r}: whether higher is better is not defined")
+    return [
+        Difference(
+            of=(row.system_b, row.data_b),
+            than=(row.system_a, row.data_a),
+            structure=row.structure,
+            metric=row.metric,
+            patients=int(row.patients),
+            mean=float(row.mean_difference),
+            low=float(row.low),
+            high=float(row.high),
+            p=float(row.p_corrected),
+            significant=bool(row.significant) and not pd.isna(row.p_corrected),
+        )
+        for row in comparisons.itertuples()
+    ]
+
+
+def claims_of(differences: Sequence[Difference], controls: Collection[Name]) -> list[Claim]:
+    """A claim for every difference of two systems that are not controls, in their order."""
+    both_ways = [*differences, *(difference.turned() for difference in differences)]
     claims = []
     for difference in differences:
         if difference.of in controls or difference.than in controls:
             continue
         claimed = difference.turned() if difference.significant and not difference.better else difference
-        claims.append(_claim(claimed, differences, controls))
+        held = tuple(
+            other
+            for other in both_ways
+            if (other.structure, other.metric, other.of) == (claimed.structure, claimed.metric, claimed.of)
+            and other.than in controls
+        )
+        met = {other.than for other in held}
+        unmet = tuple(name for name in controls if name[1] == claimed.of[1] and name not in met)
+        claims.append(Claim(claimed, held, unmet))
     return claims
-
-
-def differences_of(comparisons: pd.DataFrame) -> list[Difference]:
-    """The rows of the table, b being `of`.
-
-    Raises:
-        ValueError: a metric of which it is not known whether more is better.
-    """
-    if unknown := sorted(set(comparisons["metric"]) - set(HIGHER_IS_BETTER)):
-        raise ValueError(f"is more better? Unknown of {', '.join(unknown)}")
-    return [_difference(row) for row in comparisons.to_dict("records")]
-
-
-def _difference(row: dict[Any, Any]) -> Difference:
-    low, high, p = (float(row[name]) for name in ("low", "high", "p_corrected"))
-    return Difference(
-        of=(row["system_b"], row["data_b"]),
-        than=(row["system_a"], row["data_a"]),
-        structure=row["structure"],
-        metric=row["metric"],
-        patients=int(row["patients"]),
-        mean=float(row["mean_difference"]),
-        low=low,
-        high=high,
-        p=p,
-        significant=bool(row["significant"]) and not np.isnan(p),
-    )
-
-
-def _claim(claimed: Difference, differences: list[Difference], controls: Collection[Name]) -> Claim:
-    same = [d for d in differences if (d.structure, d.metric) == (claimed.structure, claimed.metric)]
-    both_ways = [*same, *(d.turned() for d in same)]
-    held = tuple(d for d in both_ways if d.of == claimed.of and d.than in controls)
-    met = {d.than for d in held}
-    unmet = tuple(name for name in controls if name[1] == claimed.of[1] and name not in met)
-    return Claim(claimed, held, unmet)

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from ..dataset_conversion.names import SEQUENCES, parse_series
+from ..dataset_conversion.published_splits import Fold
 from ..errors import UserError
+from .cells import Cell
 from .findings import DEGENERATION, ENDPLATES, Gradings
 
 SERIES = "new_file_name"
@@ -21,6 +23,7 @@ TABLE_3 = (
 SPACING_COLUMNS = ("PixelSpacing", "SpacingBetweenSlices", "SliceThickness")
 ABOUT_PATIENTS = ("sex", "subset")
 ABOUT_SERIES = ("MagneticFieldStrength", "Manufacturer")
+FOLD_COUNTS = ("train_cases", "train_patients", "val_cases", "val_patients", "graded")
 UNKNOWN = "unknown"
 
 
@@ -29,11 +32,11 @@ class Overview:
     """SPIDER's overview.csv.
 
     Attributes:
-        series: a row a series: `patient` (text), `sequence` (of `SEQUENCES`), and those of `ABOUT_PATIENTS`,
-            `ABOUT_SERIES` and `SPACING_COLUMNS` that the table has, as text without blanks around it, ""
-            where missing.
+        series: one row per series: `patient` (text), `sequence` (of `SEQUENCES`), and those of
+            `ABOUT_PATIENTS`, `ABOUT_SERIES` and `SPACING_COLUMNS` that the table has, as text without blanks
+            around it, "" where missing.
         missing: columns of those that it lacks.
-        not_series: names that are no name of a series.
+        not_series: names that are not of a series.
         stray_blanks: column to the number of entries that had blanks around them.
     """
 
@@ -47,7 +50,7 @@ def overview_of(table: pd.DataFrame, source: str) -> Overview:
     """Series from the table; names of columns are matched whatever their case.
 
     Args:
-        table: a row a series, named like `12_t1` or `136_t2_SPACE.mha`.
+        table: one row per series, named like `12_t1` or `136_t2_SPACE.mha`.
         source: what messages call the table.
 
     Raises:
@@ -57,22 +60,23 @@ def overview_of(table: pd.DataFrame, source: str) -> Overview:
     if SERIES not in columns:
         found = ", ".join(map(str, table)) or "none"
         raise UserError(source, f"has no column {SERIES} (found {found})", "give SPIDER's overview.csv")
-    names = [str(name).strip().removesuffix(".mha") for name in table.iloc[:, columns[SERIES]]]
+    names = [str(name).strip() for name in table.iloc[:, columns[SERIES]]]
     known = [
-        (s.patient, s.sequence) if s and s.slice_number is None else None for s in map(parse_series, names)
+        found if (found := parse_series(name)) and found.slice_number is None else None for name in names
     ]
-    series = pd.DataFrame([pair or (None, None) for pair in known], columns=["patient", "sequence"])
+    series = pd.DataFrame(
+        [(one.patient, one.sequence) if one else (None, None) for one in known],
+        columns=["patient", "sequence"],
+    )
     wanted = (*ABOUT_PATIENTS, *ABOUT_SERIES, *SPACING_COLUMNS)
     stray = []
-    for name in wanted:
-        if (position := columns.get(name.lower())) is not None:
-            entries = (
-                table.iloc[:, position].astype(object).where(table.iloc[:, position].notna(), "").map(str)
-            )
-            series[name] = entries.str.strip().to_numpy()
-            if count := int((entries != entries.str.strip()).sum()):
-                stray.append((name, count))
-    series = series[[pair is not None for pair in known]].reset_index(drop=True)
+    for name in (name for name in wanted if name.lower() in columns):
+        entries = table.iloc[:, columns[name.lower()]].astype(object)
+        entries = entries.where(entries.notna(), "").map(str)
+        series[name] = entries.str.strip().to_numpy()
+        if count := int((entries != entries.str.strip()).sum()):
+            stray.append((name, count))
+    series = series.dropna(subset=["patient"], ignore_index=True)
     if series.empty:
         raise UserError(
             source, f"names no series such as 12_t1 or 12_t2 in {SERIES}", "give SPIDER's overview.csv"
@@ -81,28 +85,34 @@ def overview_of(table: pd.DataFrame, source: str) -> Overview:
         patient, sequence = series.loc[twice, ["patient", "sequence"]].iloc[0]
         raise UserError(source, f"series {patient}_{sequence} has two lines", "keep one of them")
     missing = tuple(name for name in wanted if name not in series)
-    not_series = tuple(name for name, pair in zip(names, known, strict=True) if pair is None)
+    not_series = tuple(
+        name.removesuffix(".mha") for name, one in zip(names, known, strict=True) if one is None
+    )
     return Overview(series, missing, not_series, tuple(stray))
 
 
 def finding_counts(gradings: Gradings) -> pd.DataFrame:
-    """The paper's table 3: patients with each finding at any level, and beside it the discs that have it.
+    """The paper's table 3: patients with each finding at any level, and the discs that have it.
 
     Columns `finding`, `count` (patients with it), `total` (patients who were graded for it), `percent` of
-    them, `patients` in the paper's writing, `unknown` (patients who were not graded for it), `discs` and
-    `graded_discs`. In SPIDER's table 42 discs have spondylolisthesis and 72 herniation, the numbers that the
-    paper gives for patients, who are 39 and 65; its other rows are the numbers of patients, as here.
+    them, `patients` as the paper writes it, "42 (19.27%)", `unknown` (patients who were not graded for it),
+    `discs` and `graded_discs`. In SPIDER's table 42 discs have spondylolisthesis and 72 herniation, the
+    numbers that the paper gives for patients, who are 39 and 65; its other rows are the numbers of patients,
+    as here.
     """
     patients = gradings.by_patient
     rows = []
     for finding in (name for name in TABLE_3 if name in patients):
         count, total = int(patients[finding].sum()), int(patients[finding].notna().sum())
+        percent = 100 * count / total if total else np.nan
         discs = gradings.discs[finding]
         rows.append(
             {
                 "finding": finding,
-                **_share(count, total),
-                "patients": with_percent(count, total),
+                "count": count,
+                "total": total,
+                "percent": percent,
+                "patients": Cell(f"{count} ({percent:.2f}%)" if total else f"{count} (n/a)", count),
                 "unknown": len(patients) - total,
                 "discs": int(discs.sum()),
                 "graded_discs": int(discs.notna().sum()),
@@ -112,7 +122,7 @@ def finding_counts(gradings: Gradings) -> pd.DataFrame:
 
 
 def contrast_counts(series: pd.DataFrame) -> pd.DataFrame:
-    """Series (`count`) and `patients`, a row a sequence and a row a data set of the paper (`item`).
+    """Series (`count`) and `patients`, one row per sequence and one row per data set of the paper (`item`).
 
     T1w is every t1 series; T2w every t2 series, and t2_SPACE of the patients without t2; T1w+T2w both.
     """
@@ -124,26 +134,22 @@ def contrast_counts(series: pd.DataFrame) -> pd.DataFrame:
 
 
 def spacing_ranges(series: pd.DataFrame) -> pd.DataFrame:
-    """Range and median of the spacings in mm, a row a kind of spacing and sequence (and "all").
+    """Range and median of the spacings in mm, one row per kind of spacing and sequence (and "all").
 
     Columns `spacing`, `sequence`, `known` and `missing` (numbers of series), `low`, `median`, `high`. An
-    entry that is blank or cannot be read is missing and replaced by nothing: a slice thickness is no distance
-    between slices. In plane, both numbers of `PixelSpacing` count.
+    entry that is blank or cannot be read is missing: a slice thickness does not replace a distance between
+    slices. Both numbers of `PixelSpacing` count.
     """
     rows = []
     for name in (name for name in SPACING_COLUMNS if name in series):
-        values = series[name].map(spacing_numbers)
         for sequence in ("all", *SEQUENCES):
-            mine = values if sequence == "all" else values[series["sequence"] == sequence]
-            if len(mine) == 0:
+            mine = series if sequence == "all" else series[series["sequence"] == sequence]
+            known = [numbers for numbers in mine[name].map(spacing_numbers) if numbers]
+            if mine.empty:
                 continue
-            known = [numbers for numbers in mine if numbers]
-            flat = np.array([number for numbers in known for number in numbers] or [np.nan])
-            measures = dict(
-                zip(("low", "median", "high"), (flat.min(), np.median(flat), flat.max()), strict=True)
-            )
-            counts = {"known": len(known), "missing": len(mine) - len(known)}
-            rows.append({"spacing": name, "sequence": sequence, **counts, **measures})
+            flat = np.concatenate(known) if known else np.array([np.nan])
+            counts = (len(known), len(mine) - len(known))
+            rows.append((name, sequence, *counts, flat.min(), np.median(flat), flat.max()))
     return pd.DataFrame(rows, columns=["spacing", "sequence", "known", "missing", "low", "median", "high"])
 
 
@@ -172,27 +178,23 @@ def series_shares(series: pd.DataFrame, column: str) -> pd.DataFrame:
     return _shares(series[column].replace("", UNKNOWN))
 
 
-def only_in_one(gradings: Gradings, series: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """Patients who are graded and have no series, and those who have series and are not graded."""
-    graded, scanned = (
-        list(dict.fromkeys(column)) for column in (gradings.discs["patient"], series["patient"])
-    )
-    return (
-        [patient for patient in graded if patient not in set(scanned)],
-        [patient for patient in scanned if patient not in set(graded)],
-    )
-
-
-def with_percent(count: int, total: int) -> str:
-    """As the paper's table 3 writes it: "42 (19.27%)"."""
-    return f"{count} ({100 * count / total:.2f}%)" if total else f"{count} (n/a)"
-
-
 def _shares(entries: pd.Series) -> pd.DataFrame:
-    counts = entries.value_counts()
-    rows = [{"item": str(item), **_share(int(count), len(entries))} for item, count in counts.items()]
-    return pd.DataFrame(rows, columns=["item", "count", "total", "percent"])
+    counts = entries.astype(str).value_counts().rename_axis("item").reset_index(name="count")
+    return counts.assign(total=len(entries), percent=100 * counts["count"] / len(entries))
 
 
-def _share(count: int, total: int) -> dict[str, float]:
-    return {"count": count, "total": total, "percent": 100 * count / total if total else np.nan}
+def fold_balance(folds: list[Fold], gradings: Gradings) -> pd.DataFrame:
+    """One row per fold: `fold`, `FOLD_COUNTS`, and for each finding the percent of patients that have it.
+
+    `graded` are the validation patients with gradings; percents are of those of them who were graded for the
+    finding, NaN where there are none.
+    """
+    patients = gradings.by_patient
+    rows = []
+    for number, fold in enumerate(folds):
+        mine = patients[patients.index.isin(fold.val_patients)]
+        prevalence = 100 * mine[[name for name in TABLE_3 if name in mine]].astype("Float64").mean()
+        values = (fold.train, fold.train_patients, fold.val, fold.val_patients, mine)
+        counts = dict(zip(FOLD_COUNTS, map(len, values), strict=True))
+        rows.append({"fold": number, **counts, **prevalence.astype(float)})
+    return pd.DataFrame(rows)

@@ -11,48 +11,38 @@ import pandas as pd
 from scipy.stats import bootstrap, wilcoxon
 from statsmodels.stats.multitest import multipletests
 
+from .columns import DISTANCES, Name, rows_of
+
 ALPHA = 0.05
 RESAMPLES = 9999
 COLUMNS = (
-    "system_a",
-    "data_a",
-    "system_b",
-    "data_b",
-    "structure",
-    "metric",
-    "patients",
-    "not_compared",
-    "mean_difference",
-    "low",
-    "high",
-    "p",
-    "p_corrected",
-    "significant",
+    *("system_a", "data_a", "system_b", "data_b", "structure", "metric", "patients", "not_compared"),
+    *("mean_difference", "low", "high", "p", "p_corrected", "significant"),
 )
-
-Name = tuple[str, str]
-"""System and what it was trained on."""
+METHOD = (
+    "A patient's cases are averaged first. p is of Wilcoxon's signed-rank test, corrected after Holm over "
+    "all tests of the table; 95 % intervals are bootstrapped over patients."
+)
+NO_CONTROL = (
+    "No control was evaluated: a difference may come from more training alone. Name one with --control, for "
+    "example stage 1 trained for as many iterations more."
+)
 
 
 def compare(
-    scores: pd.DataFrame,
-    names: Sequence[Name],
-    metric: str = "dice",
-    against: str | None = None,
-    seed: int = 0,
+    scores: pd.DataFrame, names: Sequence[Name], metric: str = "dice", against: str | None = None
 ) -> pd.DataFrame:
-    """Every pair of systems on what both have scored: b minus a, a row a structure.
+    """Compare every pair of systems on what both have scored: b minus a, one row per structure.
 
-    A patient's cases (T1w and T2w) are no independent samples: their differences are averaged first. Tested
-    with Wilcoxon's signed-rank test, two-sided; p is corrected after Holm over all rows of the table. The
-    interval holds the mean difference with 95 % (bias-corrected and accelerated bootstrap over patients).
+    A patient's cases (T1w and T2w) are not independent: their differences are averaged first. Tested with
+    Wilcoxon's signed-rank test, two-sided; p is corrected after Holm over all rows of the table. The 95 %
+    interval of the mean difference is from a bias-corrected and accelerated bootstrap over patients.
 
     Args:
         scores: of scores.csv.
         names: the systems, in the order in which they are to be compared: the earlier one is a.
         metric: a score's column.
-        against: name of the only system that others are held against; it is a then.
-        seed: of the bootstrap.
+        against: name of the only system that others are compared with; it is then a.
 
     Returns:
         `COLUMNS`; `not_compared` counts common cases that have no score of one of the two, distances for
@@ -62,7 +52,7 @@ def compare(
     rows = []
     for a, b in _pairs(names, against):
         table = pd.merge(
-            *(_of(scores, name) for name in (a, b)), on=["case", "structure"], suffixes=("_a", "_b")
+            *(rows_of(scores, name) for name in (a, b)), on=["case", "structure"], suffixes=("_a", "_b")
         )
         table["difference"] = table[f"{metric}_b"] - table[f"{metric}_a"]
         for structure, of_structure in table.groupby("structure", sort=False):
@@ -70,48 +60,53 @@ def compare(
             dropped = int(of_structure["difference"].isna().sum())
             if len(differences):
                 counts = (len(differences), dropped)
-                rows.append([*a, *b, structure, metric, *counts, *_test(differences, seed)])
+                rows.append([*a, *b, structure, metric, *counts, *_test(differences)])
     made = pd.DataFrame(rows, columns=list(COLUMNS[: COLUMNS.index("p") + 1]))
-    made["p_corrected"] = _holm(made["p"].to_numpy(float))
+    made["p_corrected"] = corrected(made["p"], "holm")
     made["significant"] = made["p_corrected"] < ALPHA
     return made
 
 
+def corrected(p: pd.Series, method: str) -> pd.Series:
+    """Adjust the p-values of a family by a method of statsmodels; NaN, a test that was not made, stays."""
+    made = p.dropna().astype(float)
+    adjusted = multipletests(made, method=method)[1] if len(made) else []
+    return pd.Series(adjusted, index=made.index, dtype=float).reindex(p.index)
+
+
+def not_compared_note(comparisons: pd.DataFrame) -> str:
+    """Count distances that exist in only one of two systems; empty where there are none."""
+    dropped = int(comparisons.loc[comparisons["metric"].isin(DISTANCES), "not_compared"].sum())
+    if not dropped:
+        return ""
+    return (
+        f"Where one of two systems missed a structure there is no distance: {dropped} times a case is not "
+        "compared. That favors a system that misses what is hard."
+    )
+
+
 def _pairs(names: Sequence[Name], against: str | None) -> list[tuple[Name, Name]]:
-    """Of systems trained on the same data: what else was trained otherwise is another question."""
+    """Only systems that were trained on the same data are compared."""
     if against is None:
         return [(a, b) for a, b in combinations(names, 2) if a[1] == b[1]]
     return [(a, b) for a in names for b in names if a[0] == against and b[0] != against and a[1] == b[1]]
 
 
-def _of(scores: pd.DataFrame, name: Name) -> pd.DataFrame:
-    return scores[(scores["system"] == name[0]) & (scores["data"] == name[1])]
-
-
-def _test(differences: np.ndarray, seed: int) -> tuple[float, float, float, float]:
+def _test(differences: np.ndarray) -> tuple[float, float, float, float]:
     """Mean, its interval, and p."""
     mean = float(differences.mean())
     if not differences.any():
         return mean, mean, mean, 1.0
-    return mean, *_interval(differences, seed), float(wilcoxon(differences).pvalue)
+    return mean, *_interval(differences), float(wilcoxon(differences).pvalue)
 
 
-def _interval(differences: np.ndarray, seed: int) -> tuple[float, float]:
+def _interval(differences: np.ndarray) -> tuple[float, float]:
     if len(differences) < 2:
         return np.nan, np.nan
     if np.ptp(differences) == 0:
         return float(differences[0]), float(differences[0])
     with warnings.catch_warnings():
-        # With few patients the acceleration may not exist; the interval is NaN then, and says so.
+        # With few patients the acceleration may not exist; the interval is then NaN.
         warnings.simplefilter("ignore")
-        made = bootstrap((differences,), np.mean, n_resamples=RESAMPLES, rng=np.random.default_rng(seed))
+        made = bootstrap((differences,), np.mean, n_resamples=RESAMPLES, rng=np.random.default_rng(0))
     return float(made.confidence_interval.low), float(made.confidence_interval.high)
-
-
-def _holm(p: np.ndarray) -> np.ndarray:
-    """NaN stay NaN and are no tests."""
-    corrected = np.full(len(p), np.nan)
-    known = np.isfinite(p)
-    if known.any():
-        corrected[known] = multipletests(p[known], alpha=ALPHA, method="holm")[1]
-    return corrected

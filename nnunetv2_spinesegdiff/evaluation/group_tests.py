@@ -20,8 +20,8 @@ from statsmodels.stats.meta_analysis import effectsize_smd
 from ..text import reason_of
 
 TEST_COLUMNS = ("test", "difference", "difference_low", "difference_high", "t", "df", "p", "fit", "reason")
-"""`difference_low` and `difference_high` bound the difference with 95 % confidence. `fit` tells how the fit
-of a model went, empty for tests without one; `reason` why there is no test (p is NaN then), else empty."""
+"""`difference_low` and `difference_high` are the 95 % interval. `fit` states how the fit of a model went, and
+is empty for tests without one; `reason` states why there is no test (p is then NaN), else it is empty."""
 WELCH = "Welch's t-test"
 MIXED = "linear mixed model"
 CLUSTERED = "least squares, errors clustered by patient"
@@ -42,8 +42,8 @@ class FitError(Exception):
 def welch(present: np.ndarray, absent: np.ndarray, fewest: int = FEWEST) -> dict[str, Any]:
     """Welch's t-test, two-sided, without equal variances.
 
-    Two groups that are both constant have no spread to hold a difference against (scipy finds them anything
-    from p = 0 to NaN), so they are not tested, nor are groups that are too small.
+    Groups that are too small are not tested, nor are two constant groups, for which scipy returns anything
+    from p = 0 to NaN.
 
     Args:
         present: (n,) scores of those with the finding, finite.
@@ -57,15 +57,14 @@ def welch(present: np.ndarray, absent: np.ndarray, fewest: int = FEWEST) -> dict
         warnings.simplefilter("ignore", RuntimeWarning)
         result = stats.ttest_ind(present, absent, equal_var=False)
         low, high = result.confidence_interval(1 - ALPHA)
-    values = (WELCH, present.mean() - absent.mean(), low, high, result.statistic, result.df, result.pvalue)
-    return dict(zip(TEST_COLUMNS, (*map(_plain, values), "", ""), strict=True))
+    difference = present.mean() - absent.mean()
+    return _row(WELCH, difference, low, high, result.statistic, result.df, result.pvalue, "", "")
 
 
 def hedges_g(present: np.ndarray, absent: np.ndarray) -> tuple[float, float, float]:
-    """Hedges' g and its 95 % interval: mean difference over the pooled spread, freed of small samples' bias.
+    """Hedges' g, bias-corrected, and its normal 95 % interval, by statsmodels' `effectsize_smd`.
 
-    As statsmodels' `effectsize_smd` has them; the interval is the normal one of a large sample. NaN where a
-    group has fewer than two or both are constant.
+    NaN where a group has fewer than two or both are constant.
     """
     if why_no_test(present, absent, 2):
         return np.nan, np.nan, np.nan
@@ -80,10 +79,9 @@ def mixed_model(
 ) -> dict[str, Any]:
     """Linear mixed model: score ~ finding (+ covariates), a random intercept for every patient; REML.
 
-    The finding's coefficient is held against a t distribution with (patients - 2) degrees of freedom, not
-    against the normal one: a few patients with a finding do not become more by being measured often. Where
-    every patient has the finding or not, and the same number of measurements, this is Student's t-test of the
-    patients' means.
+    The finding's coefficient is tested with a t distribution with (patients - 2) degrees of freedom instead
+    of the normal one: repeated measurements do not make more patients. If the finding is constant within
+    patients and all have the same number of measurements, this is Student's t-test of the patients' means.
 
     Args:
         scores: (n,) finite.
@@ -101,7 +99,7 @@ def mixed_model(
     # Scores close to 1 with spreads of hundredths make optimisers stop early; standard ones do not.
     scale = scores.std()
     with warnings.catch_warnings():
-        # All that they say is asked of the result below.
+        # Their causes are checked below.
         warnings.simplefilter("ignore")
         try:
             result = MixedLM((scores - scores.mean()) / scale, design, groups=codes).fit(reml=True)
@@ -134,7 +132,7 @@ def clustered_least_squares(
 
 
 def why_no_test(present: np.ndarray, absent: np.ndarray, fewest: int = FEWEST) -> str:
-    """Why two groups cannot be held against each other, in words; empty where they can."""
+    """Why two groups cannot be compared, in words; empty where they can."""
     if reason := too_few(len(present), len(absent), fewest):
         return reason
     if all(np.ptp(group) <= SAME for group in (present, absent)):
@@ -156,24 +154,11 @@ def no_test(reason: str) -> dict[str, Any]:
     return {**dict.fromkeys(TEST_COLUMNS, np.nan), "test": "", "fit": "", "reason": reason}
 
 
-def corrected(p: np.ndarray) -> np.ndarray:
-    """Benjamini and Hochberg's adjusted p-values of a family; NaN, a test that was not made, is not in it.
-
-    Args:
-        p: (n,) in [0, 1] or NaN.
-    """
-    adjusted = np.full(len(p), np.nan)
-    made = ~np.isnan(p)
-    if made.any():
-        adjusted[made] = stats.false_discovery_control(p[made], method="bh")
-    return adjusted
-
-
 def _design(present: np.ndarray, covariates: np.ndarray | None = None) -> np.ndarray:
     columns = [np.ones(len(present)), np.asarray(present, dtype=float)]
     design = np.column_stack(columns if covariates is None else [*columns, covariates])
     if np.linalg.matrix_rank(design) < design.shape[1]:
-        raise FitError("the finding cannot be separated from the contrast")
+        raise FitError("the finding cannot be distinguished from the contrast")
     return design
 
 
@@ -181,9 +166,8 @@ def _from_coefficient(test: str, estimate: float, error: float, df: int, fit: st
     t = estimate / error
     half = error * stats.t.ppf(1 - ALPHA / 2, df)
     p = 2 * stats.t.sf(abs(t), df)
-    values = (test, estimate, estimate - half, estimate + half, t, float(df), p, fit, "")
-    return dict(zip(TEST_COLUMNS, map(_plain, values), strict=True))
+    return _row(test, estimate, estimate - half, estimate + half, t, float(df), p, fit, "")
 
 
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+def _row(*values: Any) -> dict[str, Any]:
+    return dict(zip(TEST_COLUMNS, values, strict=True))

@@ -1,4 +1,4 @@
-"""Scores become the paper's tables: mean and spread a structure, as CSV, Markdown and LaTeX."""
+"""Scores become tables: the paper's (mean and spread of every structure), means of cases, and counts."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ..text import markdown_table, mean_and_spread, number
+from ..text import markdown_table
+from .cells import mean_and_spread, with_brackets, with_digits
+from .columns import FOUND, Name, rows_of
 
-MEAN_DICE = "mDICE"
 HEADINGS = {
     "dice": "Dice",
     "jaccard": "Jaccard",
     "assd_mm": "average symmetric surface distance (ASSD) in mm",
     "hd95_mm": "95th percentile of the Hausdorff distance (HD95) in mm",
 }
+TITLES = {metric: heading[0].upper() + heading[1:] for metric, heading in HEADINGS.items()}
 DIGITS = {"dice": 2, "jaccard": 2, "assd_mm": 2, "hd95_mm": 1}
 
 
-def summary_table(
-    scores: pd.DataFrame, names: Sequence[tuple[str, str]], metric: str = "dice"
-) -> pd.DataFrame:
-    """Mean and sample standard deviation over cases, a row a system and what it was trained on.
+def summary_table(scores: pd.DataFrame, names: Sequence[Name], metric: str = "dice") -> pd.DataFrame:
+    """Mean and sample standard deviation over cases, one row per system and training data.
 
     Args:
         scores: columns `system`, `data`, `case`, `structure` and the metric; `dim` is shown where there is a
             3D case.
-        names: systems and data, in the table's order.
+        names: systems, in the order of the table.
         metric: column of `scores`; NaN is left out, and counted by `<structure> n`.
 
     Returns:
@@ -36,55 +36,75 @@ def summary_table(
     structures = list(dict.fromkeys(scores["structure"]))
     volumes = "dim" in scores and (scores["dim"] == "3D").any()
     lines = []
-    for system, data in names:
-        own = scores[(scores["system"] == system) & (scores["data"] == data)]
-        line: dict[str, object] = {"system": system, "data": data}
+    for name in names:
+        own = rows_of(scores, name)
+        line: dict[str, object] = dict(zip(("system", "data"), name, strict=True))
         if volumes:
             line["dim"] = "/".join(sorted(set(own["dim"])))
         line["cases"] = own["case"].nunique()
-        means = []
-        for structure in structures:
-            values = own.loc[own["structure"] == structure, metric].dropna()
-            means.append(values.mean())
-            line |= {f"{structure} mean": means[-1], f"{structure} sd": values.std(ddof=1)}
-            line[f"{structure} n"] = len(values)
-        line[mean_name(metric)] = pd.Series(means, dtype=float).mean()
+        spread = own.groupby("structure")[metric].agg(["mean", "std", "count"]).reindex(structures)
+        spread["count"] = spread["count"].fillna(0).astype(int)
+        for structure, mean, sd, count in spread.itertuples():
+            line |= {f"{structure} mean": mean, f"{structure} sd": sd, f"{structure} n": count}
+        line[mean_name(metric)] = spread["mean"].mean()
         lines.append(line)
     return pd.DataFrame(lines)
 
 
-def by_contrast(
-    scores: pd.DataFrame, names: Sequence[tuple[str, str]]
-) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
-    """Give systems of which nobody said what they were trained on a row for every contrast of their cases,
-    and one for all of them together.
+def by_contrast(scores: pd.DataFrame, names: Sequence[Name]) -> tuple[pd.DataFrame, list[Name]]:
+    """Give a system of unknown training data a row per contrast of its cases, and one for all contrasts.
 
     Args:
         scores: with `contrast`; empty where unknown.
-        names: systems and data.
+        names: systems.
 
     Returns:
-        Scores whose `data` tells the contrast, and the names in them.
+        Scores whose `data` is the contrast, and the names in them.
     """
-    parts, found = [], []
-    for system, data in names:
-        own = scores[(scores["system"] == system) & (scores["data"] == data)]
-        contrasts = sorted(set(own["contrast"]))
-        if data or len(contrasts) < 2:
+    parts: list[pd.DataFrame] = []
+    found: list[Name] = []
+    for name in names:
+        own = rows_of(scores, name)
+        contrasts = {contrast: contrast or "unknown" for contrast in sorted(set(own["contrast"]))}
+        if name[1] or len(contrasts) < 2:
             parts.append(own)
-            found.append((system, data))
+            found.append(name)
             continue
-        told = [contrast or "unknown" for contrast in contrasts]
-        for contrast, name in zip(contrasts, told, strict=True):
-            parts.append(own[own["contrast"] == contrast].assign(data=name))
-            found.append((system, name))
-        parts.append(own.assign(data=" + ".join(told)))
-        found.append((system, " + ".join(told)))
+        whole = " + ".join(contrasts.values())
+        parts += [own.assign(data=own["contrast"].map(contrasts)), own.assign(data=whole)]
+        found += [(name[0], data) for data in (*contrasts.values(), whole)]
     return pd.concat(parts, ignore_index=True), found
 
 
+def case_means(scores: pd.DataFrame) -> pd.Series:
+    """Mean Dice over the structures of every case, the worst first; NaN comes last, ties are sorted by name.
+
+    Args:
+        scores: of one system, columns `case` and `dice`. A structure in neither mask (NaN) does not count.
+    """
+    return scores.groupby("case")["dice"].mean().sort_values(kind="stable", na_position="last")
+
+
+def count_found(scores: pd.DataFrame, names: Sequence[Name]) -> pd.DataFrame:
+    """Count cases by what was found, one row per system and structure.
+
+    Args:
+        scores: columns `system`, `data`, `structure` and `found`, one row per case and structure.
+        names: systems, in the order of the rows.
+
+    Returns:
+        `system`, `data`, `structure`, `cases`, and a column for each of `FOUND`, which add up to `cases`.
+    """
+    found = pd.DataFrame({name: scores["found"] == name for name in FOUND.values()})
+    counts = found.groupby([scores[key] for key in ("system", "data", "structure")], sort=False).sum()
+    counts.insert(0, "cases", counts.sum(axis=1))
+    counts = counts.reset_index()
+    return pd.concat([rows_of(counts, name) for name in names], ignore_index=True)
+
+
 def mean_name(metric: str) -> str:
-    return MEAN_DICE if metric == "dice" else "mean"
+    """The heading of the mean over structures."""
+    return "mDICE" if metric == "dice" else "mean"
 
 
 def structures_of(table: pd.DataFrame) -> list[str]:
@@ -96,77 +116,69 @@ def as_csv(table: pd.DataFrame) -> str:
     return table.to_csv(index=False, float_format="%.6f", na_rep="n/a")
 
 
-def printed(table: pd.DataFrame, metric: str = "dice", transposed: bool = False) -> pd.DataFrame:
-    """As the paper prints it, in text: two digits and the spread, mDICE with three."""
+def printed(
+    table: pd.DataFrame, metric: str = "dice", transposed: bool = False, counts: bool = False
+) -> pd.DataFrame:
+    """Cells as in the paper's tables: two digits and the spread, mDICE with three digits.
+
+    Args:
+        transposed: one column per system instead of one row.
+        counts: write the number of cases behind a mean that is over fewer cases than its row has.
+    """
     digits = DIGITS[metric]
-    columns = {"Model": table["system"], "Data": table["data"]}
-    if "dim" in table:
-        columns["Dim"] = table["dim"]
-    for name in structures_of(table):
-        pairs = zip(table[f"{name} mean"], table[f"{name} sd"], strict=True)
-        columns[name] = pd.Series([mean_and_spread(mean, spread, digits) for mean, spread in pairs])
-    mean = mean_name(metric)
-    columns[mean] = pd.Series([number(value, digits + 1) for value in table[mean]])
-    made = pd.DataFrame(columns)
-    if (made["Data"] == "").all():
-        made = made.drop(columns="Data")
+    lines = []
+    for row in table.to_dict("records"):
+        line = {"Model": row["system"], "Data": row["data"]} | ({"Dim": row["dim"]} if "dim" in row else {})
+        for name in structures_of(table):
+            cell = mean_and_spread(row[f"{name} mean"], row[f"{name} sd"], digits)
+            some = counts and 0 < row[f"{name} n"] < row["cases"]
+            line[name] = with_brackets(cell, row[f"{name} n"]) if some else cell
+        mean = mean_name(metric)
+        lines.append({**line, mean: with_digits(row[mean], digits + 1)})
+    shown = without_empty(pd.DataFrame(lines))
     if not transposed:
-        return made
-    turned = made.T.reset_index()
+        return shown
+    turned = shown.T.reset_index()
     turned.columns = turned.iloc[0].tolist()
     return turned.iloc[1:].reset_index(drop=True)
 
 
+def without_empty(table: pd.DataFrame) -> pd.DataFrame:
+    """Drop the column "Data" where it is empty in all rows."""
+    return table.drop(columns="Data") if (table["Data"] == "").all() else table
+
+
 def as_markdown(lines: pd.DataFrame, title: str, notes: Sequence[str] = ()) -> str:
     """Printed lines under a title, notes beneath."""
-    body = markdown_table(lines, lines.astype(str).to_numpy().tolist())
+    body = markdown_table(lines, lines.to_numpy(object).tolist())
     return "\n\n".join([title, body, *notes]) + "\n"
 
 
 def as_latex(lines: pd.DataFrame, title: str, notes: Sequence[str] = ()) -> str:
-    """Printed lines as a booktabs table: `\\input` it where `\\usepackage{booktabs}` is in force."""
-    caption = " ".join([_sentence(title), *map(_sentence, notes)])
-    made = lines.rename(columns=_escaped).map(_escaped)
-    made = made.to_latex(index=False, escape=False, column_format="l" * len(lines.columns))
-    return "\n".join(
-        [
-            "\\begin{table}",
-            "\\centering",
-            f"\\caption{{{_escaped(caption)}}}",
-            made.strip(),
-            "\\end{table}",
-            "",
-        ]
-    )
+    """Printed lines as a booktabs table: `\\input` it after `\\usepackage{booktabs}`."""
+    caption = " ".join(text if text.endswith((".", "!", "?")) else f"{text}." for text in (title, *notes))
+    body = lines.rename(columns=_escaped).map(_escaped)
+    tabular = body.to_latex(index=False, escape=False, column_format="l" * len(lines.columns)).strip()
+    return f"\\begin{{table}}\n\\centering\n\\caption{{{_escaped(caption)}}}\n{tabular}\n\\end{{table}}\n"
 
 
 def cases_note(table: pd.DataFrame, of: str = "cases") -> str:
-    """What mean and spread are over."""
+    """State what mean and spread are over."""
     counts = " or ".join(map(str, sorted(set(table["cases"]))))
     return f"mean ± standard deviation over the {of} ({counts} cases)"
 
 
 def absence_note(scores: pd.DataFrame) -> str:
-    """How often a structure was in one of label and prediction only, or in neither; empty where never."""
-    counts = {
-        what: int((scores["found"] == found).sum())
-        for found, what in (
-            ("missed", "missed"),
-            ("false", "predicted though absent"),
-            ("neither", "in neither"),
-        )
-    }
-    if not any(counts.values()):
+    """Count structures that are not in both label and prediction; empty where there are none."""
+    words = {"missed": "missed", "false": "predicted though absent", "neither": "in neither"}
+    counts = scores["found"].value_counts()
+    listed = ", ".join(f"{counts[found]} {what}" for found, what in words.items() if found in counts)
+    if not listed:
         return ""
-    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     return (
-        f"Structures not in both label and prediction, of {len(scores)}: {told}. Where one is missing Dice "
+        f"Structures not in both label and prediction, of {len(scores)}: {listed}. Where one is missing Dice "
         "and Jaccard are 0 and distances have no value; a structure in neither has no score."
     )
-
-
-def _sentence(text: str) -> str:
-    return text if text.endswith((".", "!", "?")) else text + "."
 
 
 _LATEX = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -15,9 +14,10 @@ from typing import Any
 
 from ..environment import folder_of
 from ..errors import UserError
-from ..files import save_json
+from ..files import json_object, save_json
+from ..preflight import dataset_of_id
 from ..training.presegmentations import MANIFEST, digest, folder_of_collection
-from .datasets import ValidationCases, dataset_name, validation_cases
+from .datasets import ValidationCases, validation_cases
 from .description import System
 
 Shell = Callable[[Sequence[str], Mapping[str, str]], None]
@@ -48,7 +48,7 @@ class Model:
 
     def folder(self) -> Path | None:
         """Return the folder of the trained model; None if the dataset does not exist yet."""
-        name = dataset_name(self.dataset)
+        name = dataset_of_id(self.dataset)
         if name is None or not os.environ.get("nnUNet_results"):
             return None
         return folder_of("nnUNet_results") / name / f"{self.trainer}__{self.plans}__{self.configuration}"
@@ -136,7 +136,7 @@ class RecordedJob(Job):
         """
 
     def result(self, needed: Mapping[str, str]) -> str | None:
-        record = read_json(self.record_file)
+        record = json_object(self.record_file)
         made_of = {**self.recipe(), "needs": dict(needed)}
         up_to_date = record.get("made_of") == made_of and all(path.exists() for path in self.products)
         return record.get("result") if up_to_date else None
@@ -157,7 +157,7 @@ class Presegmenting(RecordedJob):
     @property
     def manifest(self) -> Path | None:
         """Of the complete collection; None if the dataset does not exist yet."""
-        name, model = dataset_name(self.model.dataset), self.model
+        name, model = dataset_of_id(self.model.dataset), self.model
         if name is None or not os.environ.get("nnUNet_preprocessed"):
             return None
         preprocessed = folder_of("nnUNet_preprocessed") / name
@@ -242,7 +242,7 @@ class Prediction(RecordedJob):
         # An earlier attempt is continued only if it was made from the same. Stock prediction is never
         # continued: it takes a truncated file for a mask.
         begun = self.unfinished.with_suffix(".json")
-        if not self.system.resumable or read_json(begun) != made_of:
+        if not self.system.resumable or json_object(begun) != made_of:
             shutil.rmtree(self.unfinished, ignore_errors=True)
         save_json(made_of, begun)
         self.unfinished.mkdir(exist_ok=True)
@@ -317,12 +317,3 @@ def link_all(folder: Path, targets: Mapping[str, Path]) -> None:
     for path in folder.iterdir():
         if path.name not in targets and not path.name.startswith("."):
             path.unlink(missing_ok=True)
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """Return the content of a JSON file; empty if it is missing or damaged."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

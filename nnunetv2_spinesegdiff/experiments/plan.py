@@ -51,12 +51,8 @@ class Plan:
 
     def result(self, name: str) -> str | None:
         """Return what identifies the result of a job; None if it, or something it needs, is not finished."""
-        needed = self.results_of_needs(name)
-        return (
-            None
-            if None in needed.values()
-            else self.jobs[name].result({k: v or "" for k, v in needed.items()})
-        )
+        needed = {need: result for need, result in self.results_of_needs(name).items() if result is not None}
+        return self.jobs[name].result(needed) if len(needed) == len(self.jobs[name].needs) else None
 
     def results_of_needs(self, name: str) -> dict[str, str | None]:
         """Return the jobs that a job needs, and their results."""
@@ -72,19 +68,14 @@ class Plan:
         for contrast in described.contrasts:
             for system in described.systems:
                 self._add_trainings(contrast, system)
-                for fold in described.folds:
-                    evaluations[contrast.name, system.name, fold] = self._add_evaluation(
-                        contrast, system, fold
-                    )
+                evaluations[contrast.name, system.name] = tuple(
+                    self._add_evaluation(contrast, system, fold) for fold in described.folds
+                )
         rows = tuple(
-            (
-                system.name,
-                contrast.name,
-                tuple(evaluations[contrast.name, system.name, f] for f in described.folds),
-            )
+            (system.name, contrast.name, evaluations[contrast.name, system.name])
             for contrast, system in described.rows()
         )
-        needs = tuple(evaluation.name for evaluation in evaluations.values())
+        needs = tuple(evaluation.name for of_folds in evaluations.values() for evaluation in of_folds)
         controls = tuple(system.name for system in described.systems if system.control)
         self._add(
             Tabulation("collect", needs, self.out, described.title, described.transposed, controls, rows)
@@ -105,8 +96,7 @@ class Plan:
                 needs += (_presegmenting(stage1_model),)
             trainer = stage1_model.trainer if stage1_model else None
             npz = any(other.presegment for other in alike)
-            name = _training(model, fold)
-            self._add(Training(name, needs, model, fold, self.device, trainer, npz))
+            self._add(Training(_training(model, fold), needs, model, fold, self.device, trainer, npz))
         if system.presegment:
             trainings = tuple(_training(model, fold) for fold in self.description.folds)
             self._add(Presegmenting(_presegmenting(model), trainings, self.out, model))

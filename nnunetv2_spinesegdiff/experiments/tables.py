@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from ..files import save_json, written_whole
-from .jobs import Evaluation, RecordedJob, Shell, read_json
+from ..files import json_object, load_json, save_json, written_whole
+from ..labels import summary_key
+from .jobs import Evaluation, RecordedJob, Shell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +73,9 @@ class Tabulation(RecordedJob):
             for evaluation in evaluations
         }
         # Of all predictions together, loading the network included; None if one was done in pieces.
-        records = [read_json(job.record_file) for evaluation in evaluations for job in evaluation.predictions]
+        records = [
+            json_object(job.record_file) for evaluation in evaluations for job in evaluation.predictions
+        ]
         seconds = [record.get("seconds") for record in records]
         cases = sum(record.get("cases", 0) for record in records)
         mean = sum(filter(None, seconds)) / cases if cases and None not in seconds else None
@@ -95,7 +97,7 @@ def summarize(rows: tuple[Row, ...]) -> pd.DataFrame:
     for system, contrast, evaluations in rows:
         names = structures(evaluations[0].dataset_json)
         for path in (evaluation.summary for evaluation in evaluations):
-            for number, case in enumerate(json.loads(path.read_text(encoding="utf-8"))["metric_per_case"]):
+            for number, case in enumerate(load_json(path)["metric_per_case"]):
                 missing = [key for key in names.values() if key not in case["metrics"]]
                 if missing:
                     raise UserError(path, f"has no structure {missing[0]!r}", "evaluate again")
@@ -110,6 +112,5 @@ def summarize(rows: tuple[Row, ...]) -> pd.DataFrame:
 
 def structures(dataset_json: Path) -> dict[str, str]:
     """Return name of a structure to its key in a summary, without background and ignored pixels."""
-    labels = json.loads(dataset_json.read_text(encoding="utf-8"))["labels"]
-    keys = {name: str(tuple(v) if isinstance(v, list) else v) for name, v in labels.items()}
+    keys = {name: summary_key(label) for name, label in load_json(dataset_json)["labels"].items()}
     return {name: key for name, key in keys.items() if key != "0" and name not in ("background", "ignore")}

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..files import save_json
+from ..files import json_object, save_json
 from ..training.names import has_two_stages
-from .jobs import Job, Model, Shell, read_json
+from .jobs import Job, Model, Shell
 
 FINAL = "checkpoint_final.pth"
 CHECKPOINTS = (FINAL, "checkpoint_latest.pth", "checkpoint_best.pth")
@@ -88,7 +88,7 @@ class Training(Job):
                 self.folder, "nnU-Net left no final checkpoint with its validation", "look into the log"
             )
         self._reject_mismatch(needed)
-        record = read_json(self.record_file)
+        record = json_object(self.record_file)
         if record and "result" not in record:  # a training begun by hand has no record
             save_json({**record, "result": self._checkpoint()}, self.record_file)
         if self.result(needed) is None:
@@ -113,7 +113,7 @@ class Training(Job):
         checkpoint, summary = self.folder / FINAL, self.folder / "validation" / "summary.json"
         if not checkpoint.is_file() or not zipfile.is_zipfile(checkpoint):
             return None
-        cases = read_json(summary).get("metric_per_case")
+        cases = json_object(summary).get("metric_per_case")
         if not cases or not _is_older(checkpoint, summary):
             return None
         names = [case_name(case["prediction_file"]) for case in cases] if self.npz else []
@@ -134,12 +134,12 @@ class Training(Job):
     def _is_recorded(self) -> bool:
         """Return whether the record is about the present final checkpoint."""
         checkpoint = self._checkpoint()
-        return checkpoint is not None and read_json(self.record_file).get("result") == checkpoint
+        return checkpoint is not None and json_object(self.record_file).get("result") == checkpoint
 
     def _report(self) -> dict[str, Any]:
         """Read the refiner's comparison with its stage 1; empty if it is of an earlier training."""
         report, checkpoint = self.folder / "refinement.json", self.folder / FINAL
-        return read_json(report) if _is_older(checkpoint, report) else {}
+        return json_object(report) if _is_older(checkpoint, report) else {}
 
     def _mismatch(self, needed: Mapping[str, str]) -> str | None:
         """Return how the refiner in the folder was trained if not from its needs of now; else None.
@@ -147,7 +147,7 @@ class Training(Job):
         The record states it. Without a record, or if the checkpoint was replaced since, the refiner was
         trained by hand: then its own report and its age show it.
         """
-        record = read_json(self.record_file)
+        record = json_object(self.record_file)
         valid = self._is_recorded() or (record and "result" not in record)
         if valid and record.get("made_of") != self._made_of(needed):
             return "from another stage 1 or other presegmentations"

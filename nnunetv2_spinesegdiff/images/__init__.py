@@ -1,5 +1,1 @@
-"""Everything that reads or writes an image.
-
-`reading` and `writing` raise a `UserError` that names the file. The functions that they use for one format or
-one check raise a `Refusal`, which states the cause and what to do, without the file's name.
-"""
+"""Everything that reads or writes an image. A `UserError` names the file, a `Refusal` does not yet."""

@@ -17,49 +17,33 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 from pydicom.uid import UID
 
-_WITHOUT_PREAMBLE = (b"\x08\x00", b"\x02\x00", b"\x00\x08")
-"""The first bytes of files by scanners of the nineties."""
+_WITHOUT_PREAMBLE = (b"\x08\x00", b"\x02\x00", b"\x00\x08")  # first bytes of files of the nineties
 _OF_SERIES = ("SeriesInstanceUID", "StudyInstanceUID", "SeriesNumber", "SeriesDescription", "Modality")
 
 
 @dataclass(frozen=True)
 class DicomSlice:
-    """A slice of a series: a classic image, or one frame of an enhanced one. What is not given is None.
+    """A slice of a series: a classic image, or one frame of an enhanced one. What is not given is None."""
 
-    Attributes:
-        uid, study, number, description, modality: of the series, without spaces around.
-        path, file: the file that was read, and its name as the user knows it.
-        frame: its index in an enhanced file; None for a classic image.
-        size: (columns, rows).
-        values_per_pixel: 1 except for color.
-        orientation: LPS unit vectors of a row and of a column, one after the other.
-        position: of the first voxel, LPS in mm.
-        spacing, thickness: mm between columns and between rows, in the patient; mm.
-        echo: echo time in ms.
-        kind: the words of ImageType or FrameType after its first two values.
-        rescale, rescale_of_file: slope and intercept of the slice, and of the first slice in its file.
-        padding: lowest and highest value, after rescaling, that mean "no image here".
-    """
-
-    uid: str
+    uid: str  # of the series, as the next four, without spaces around
     study: str
     number: str
     description: str
     modality: str
-    path: Path
-    file: str
-    frame: int | None
-    size: tuple[int, int]
-    values_per_pixel: int
-    orientation: tuple[float, ...] | None
-    position: tuple[float, ...] | None
-    spacing: tuple[float, float] | None
-    thickness: float | None
-    echo: float | None
-    kind: str
-    rescale: tuple[float, float]
-    rescale_of_file: tuple[float, float]
-    padding: tuple[float, float] | None
+    path: Path  # of the file that was read
+    file: str  # its name as the user knows it
+    frame: int | None  # index in an enhanced file; None for a classic image
+    size: tuple[int, int]  # columns, rows
+    values_per_pixel: int  # 1 except for color
+    orientation: tuple[float, ...] | None  # LPS unit vectors of a row and of a column
+    position: tuple[float, ...] | None  # of the first voxel, LPS in mm
+    spacing: tuple[float, float] | None  # mm between columns and between rows, in the patient
+    thickness: float | None  # mm
+    echo: float | None  # echo time in ms
+    kind: str  # the words of ImageType or FrameType after its first two values
+    rescale: tuple[float, float]  # slope and intercept
+    rescale_of_file: tuple[float, float]  # those of the first slice in its file
+    padding: tuple[float, float] | None  # lowest and highest rescaled value that mean "no image here"
 
     @property
     def name(self) -> str:
@@ -75,10 +59,10 @@ class DicomSlice:
 
 
 def image_class(stream: BinaryIO) -> str | None:
-    """Return the SOP class of what may be a DICOM image by its first bytes.
+    """Return the kind of a DICOM image by its first bytes, such as "Enhanced MR Image Storage".
 
     Returns:
-        MediaStorageSOPClassUID, or "unknown"; empty if there is no preamble, None if it is not an image.
+        The name of its SOP class, or "unknown"; empty if there is no preamble, None if it is not an image.
     """
     stream.seek(0)
     start = stream.read(132)
@@ -89,34 +73,22 @@ def image_class(stream: BinaryIO) -> str | None:
         warnings.simplefilter("ignore")  # of values that violate the standard
         try:
             meta = read_partial(stream, stop_when=lambda *_: True).file_meta
-            found = UID(meta.get("MediaStorageSOPClassUID", "unknown"), validation_mode=IGNORE)
+            name = UID(meta.get("MediaStorageSOPClassUID", "unknown"), validation_mode=IGNORE).name
         except Exception:  # pydicom raises many for damaged files
             return "unknown"
-    # Names such as "Enhanced MR Image Storage" and "Basic Text SR Storage".
-    return str(found) if "Image" in found.name or not found.name.endswith("Storage") else None
+    return name if "Image" in name or not name.endswith("Storage") else None  # "Basic Text SR Storage"
 
 
-def holds_dicom(path: Path) -> bool:
-    """Whether a file is a DICOM image; without a preamble, only if its header can be read."""
+def study_of(path: Path) -> str | None:
+    """Return the StudyInstanceUID of a DICOM image, "" if its header is damaged; None for other files."""
     with suppress(OSError), path.open("rb") as stream:
-        return bool(image_class(stream) or read_slices(stream, path, path.name))
-    return False
-
-
-def slices_in(path: Path) -> list[DicomSlice]:
-    """Read the header of a file as `read_slices`; no slices if it cannot be opened."""
-    with suppress(OSError), path.open("rb") as stream:
-        return read_slices(stream, path, path.name)
-    return []
+        slices = read_slices(stream, path, path.name)
+        return slices[0].study if slices else "" if image_class(stream) else None
+    return None
 
 
 def read_slices(stream: BinaryIO, path: Path, name: str) -> list[DicomSlice]:
-    """Read the header of a DICOM image; no slices if it is not one, or is too short.
-
-    Args:
-        stream: of the file, or of its entry in a zip.
-        path, name: see `DicomSlice.file`.
-    """
+    """Read the header of a DICOM image, a file or an entry of a zip; no slices if it is none or cut."""
     if image_class(stream) is None:
         return []
     stream.seek(0)
@@ -124,17 +96,18 @@ def read_slices(stream: BinaryIO, path: Path, name: str) -> list[DicomSlice]:
         warnings.simplefilter("ignore")  # of values that violate the standard
         try:
             header = dcmread(stream, stop_before_pixels=True, force=True)
-            if not (_integer(header, "Rows") and _integer(header, "Columns") and "SOPClassUID" in header):
-                return []
             return list(_slices(header, path, name))
         except Exception:  # pydicom raises many for damaged files
             return []
 
 
 def _slices(header: Dataset, path: Path, name: str) -> Iterator[DicomSlice]:
+    rows, columns = (int(_number(header.get(keyword)) or 0) for keyword in ("Rows", "Columns"))
+    if not (rows and columns and "SOPClassUID" in header):
+        return
     texts = (str(header.get(keyword) or "").replace("\0", " ") for keyword in _OF_SERIES)
     uid, study, number, description, modality = (" ".join(text.split()) for text in texts)
-    frames = _integer(header, "NumberOfFrames") or 1
+    frames = int(_number(header.get("NumberOfFrames")) or 1)
     padding, limit = (_number(header.get(f"PixelPadding{part}")) for part in ("Value", "RangeLimit"))
     first: tuple[float, float] | None = None
     for k in range(frames):
@@ -150,8 +123,8 @@ def _slices(header: Dataset, path: Path, name: str) -> Iterator[DicomSlice]:
             path=path,
             file=name,
             frame=k if frames > 1 or "PerFrameFunctionalGroupsSequence" in header else None,
-            size=(_integer(header, "Columns"), _integer(header, "Rows")),
-            values_per_pixel=_integer(header, "SamplesPerPixel") or 1,
+            size=(columns, rows),
+            values_per_pixel=int(_number(header.get("SamplesPerPixel")) or 1),
             orientation=_directions(find("PlaneOrientationSequence", "ImageOrientationPatient")),
             position=_numbers(find("PlanePositionSequence", "ImagePositionPatient"), 3),
             spacing=(spacing[1], spacing[0]) if spacing and min(spacing) > 0 else None,
@@ -191,9 +164,4 @@ def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
 
 
 def _number(value: Any) -> float | None:
-    found = _numbers([value], 1)
-    return found[0] if found else None
-
-
-def _integer(header: Dataset, keyword: str) -> int:
-    return int(_number(header.get(keyword)) or 0)
+    return (_numbers([value], 1) or [None])[0]

@@ -13,6 +13,7 @@ from pydicom import dcmread
 from pydicom.config import RAISE
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.uid import generate_uid
 from pydicom.valuerep import validate_value
 
 from ..errors import UserError
@@ -20,43 +21,32 @@ from ..files import written_whole
 from .grid import check_same_grid
 from .scan import Scan
 
-ADVICE = "pip install 'nnunetv2_spinesegdiff[dicom]'"
+DESCRIPTION = "Lumbar spine, research use only"
+# SNOMED CT concepts. Category, canal and vertebra are in DICOM's groups (PS3.16: CID 7150, 6115 and 7151).
+# These have discs of single levels only (CID 7604), so `ivd` is SNOMED CT's concept above them.
 CATEGORY = ("91723000", "SCT", "Anatomical Structure")
 CODES: dict[str, tuple[str, str, str]] = {
     "spinal_canal": ("61853006", "SCT", "Vertebral canal"),
     "vertebrae": ("51282000", "SCT", "Vertebra"),
     "ivd": ("360499006", "SCT", "Intervertebral disc"),
 }
-"""SNOMED CT concept, scheme and meaning of every structure, by its name in nnU-Net's `labels`.
-
-Category, canal and vertebra are in DICOM's own context groups (PS3.16: CID 7150, 6115 and 7151). These have
-discs of single levels only (CID 7604), so discs of any level are SNOMED CT's concept above them.
-"""
+# Names of the segments in viewers.
 SHOWN = {"spinal_canal": "Spinal canal", "vertebrae": "Vertebrae", "ivd": "Intervertebral discs"}
-"""Names of the segments in viewers."""
-
+# Attributes that every DICOM image must have, even if empty, and that careless anonymization removes.
 _EMPTY_IF_UNKNOWN = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
     *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
 )
-"""Attributes that every DICOM image must have, even if empty, and that careless anonymization removes."""
 
 
 def check_highdicom() -> None:
     """Raise a UserError if the packages that write DICOM-SEG are missing."""
     if importlib.util.find_spec("highdicom") is None:
-        raise UserError(None, "DICOM-SEG is written by highdicom, which is not installed", ADVICE)
+        advice = "pip install 'nnunetv2_spinesegdiff[dicom]'"
+        raise UserError(None, "DICOM-SEG is written by highdicom, which is not installed", advice)
 
 
-def write_dicom_seg(
-    mask: sitk.Image,
-    scan: Scan,
-    path: Path,
-    labels: Mapping[str, int],
-    *,
-    description: str,
-    software_versions: str,
-) -> None:
+def write_dicom_seg(mask: sitk.Image, scan: Scan, path: Path, labels: Mapping[str, int]) -> None:
     """Write a mask as a binary DICOM-SEG whose frames refer to the images of the series.
 
     Every structure in the mask becomes a segment, in the order of their labels. Patient and study are those
@@ -67,8 +57,6 @@ def write_dicom_seg(
         scan: of a DICOM series, whose files are still there.
         path: of the DICOM-SEG; written completely or not at all.
         labels: of nnU-Net's dataset, name to label.
-        description: of the series, at most 64 characters.
-        software_versions: of the program and its model, at most 64 characters.
 
     Raises:
         UserError: highdicom is missing, the mask is on another grid, holds no structure or one without a code
@@ -81,22 +69,21 @@ def write_dicom_seg(
     present = [int(label) for label in np.unique(array) if label]
     if not present:
         raise UserError(path, "the mask holds no structure", "a DICOM-SEG needs one")
-    unknown = [f"{n} ({names.get(n, 'no name')})" for n in present if names.get(n) not in CODES]
-    if unknown:
-        raise UserError(
-            path,
-            f"no SNOMED CT code is known for label {', '.join(unknown)}, only for {', '.join(CODES)}",
-            "write this mask in another format",
-        )
+    if unknown := [f"{n} ({names.get(n, 'no name')})" for n in present if names.get(n) not in CODES]:
+        cause = f"no SNOMED CT code is known for label {', '.join(unknown)}, only for {', '.join(CODES)}"
+        raise UserError(path, cause, "write this mask in another format")
     images = [_read_header(file) for file in scan.dicom_files]
     segments = np.searchsorted([0, *present], array).astype(np.uint8)
     try:
         _prepare(images, scan.slices, float(f"{mask.GetSpacing()[2]:.6g}"))
-        content = _segmentation(images, segments, [names[n] for n in present], description, software_versions)
+        content = _segmentation(images, segments, [names[n] for n in present])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         cause = " ".join(str(error).split())
         raise UserError(scan.dicom_files[0], f"no DICOM-SEG can be made of this series: {cause}") from error
-    _refer_to_frames(content, scan.slices)
+    # References count the frames of the scan only. Segments share them, so each is changed once.
+    references = {id(one): one for one in content.iterall() if one.keyword == "ReferencedFrameNumber"}
+    for reference in references.values():
+        reference.value = scan.slices[reference.value - 1].frame + 1
     with written_whole(path) as temporary:
         content.save_as(temporary)
 
@@ -116,84 +103,57 @@ def _read_header(file: Path) -> Dataset:
 
 
 def _prepare(images: Sequence[Dataset], slices: Sequence[Any], thickness: float) -> None:
-    """Change headers to what highdicom needs: one orientation, SliceThickness, only frames of the scan.
-
-    Raises:
-        UserError: the slices are in several enhanced files.
-    """
-    from highdicom import PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
+    """Change headers to what highdicom needs: one orientation, SliceThickness, only frames of the scan."""
+    import highdicom
 
     first = slices[0]
     if first.frame is None:
         for image in images:
             image.ImageOrientationPatient = images[0].ImageOrientationPatient
-            if not image.get("SliceThickness"):
-                image.SliceThickness = thickness
+            image.SliceThickness = image.get("SliceThickness") or thickness
         return
     if len(images) > 1:
-        raise UserError(
-            first.path,
-            "one of several enhanced images",
-            "DICOM-SEG needs classic images or one enhanced file",
-        )
-    shared = Dataset()
-    shared.PixelMeasuresSequence = PixelMeasuresSequence(first.spacing[::-1], first.thickness or thickness)
-    shared.PlaneOrientationSequence = PlaneOrientationSequence("PATIENT", first.orientation)
-    frames = [Dataset() for _ in slices]
+        advice = "DICOM-SEG needs classic images or one enhanced file"
+        raise UserError(first.path, "one of several enhanced images", advice)
+    shared, frames = Dataset(), [Dataset() for _ in slices]
+    measures = highdicom.PixelMeasuresSequence(first.spacing[::-1], first.thickness or thickness)
+    shared.PixelMeasuresSequence = measures
+    shared.PlaneOrientationSequence = highdicom.PlaneOrientationSequence("PATIENT", first.orientation)
     for frame, one in zip(frames, slices, strict=True):
-        frame.PlanePositionSequence = PlanePositionSequence("PATIENT", one.position)
+        frame.PlanePositionSequence = highdicom.PlanePositionSequence("PATIENT", one.position)
     (image,) = images
     image.SharedFunctionalGroupsSequence, image.PerFrameFunctionalGroupsSequence = [shared], frames
     image.NumberOfFrames = len(frames)
 
 
-def _refer_to_frames(content: Dataset, slices: Sequence[Any]) -> None:
-    """Give references to frames the numbers that these have in the file."""
-    references = (
-        source
-        for group in content.PerFrameFunctionalGroupsSequence
-        for derivation in group.DerivationImageSequence
-        for source in derivation.SourceImageSequence
-        if "ReferencedFrameNumber" in source
-    )
-    # Segments share these items.
-    for source in {id(source): source for source in references}.values():
-        source.ReferencedFrameNumber = slices[source.ReferencedFrameNumber - 1].frame + 1
-
-
-def _segmentation(
-    images: list[Dataset], segments: np.ndarray, names: list[str], description: str, software_versions: str
-) -> Any:
+def _segmentation(images: list[Dataset], segments: np.ndarray, names: list[str]) -> Any:
     """The DICOM-SEG; `segments` (frames, rows, columns) numbers the structures `names` from 1."""
-    from highdicom import AlgorithmIdentificationSequence
-    from highdicom.seg import Segmentation, SegmentDescription
-    from pydicom.sr.codedict import codes
-    from pydicom.sr.coding import Code
-    from pydicom.uid import generate_uid
+    import highdicom
+    from pydicom.sr.codedict import Code, codes
 
-    algorithm = AlgorithmIdentificationSequence(
-        name="SpineSegDiff", family=codes.DCM.ArtificialIntelligence, version=software_versions
-    )
-    descriptions = [
-        SegmentDescription(number, SHOWN[name], Code(*CATEGORY), Code(*CODES[name]), "AUTOMATIC", algorithm)
-        for number, name in enumerate(names, start=1)
-    ]
+    from .. import __version__
+
+    family = codes.DCM.ArtificialIntelligence
+    algorithm = highdicom.AlgorithmIdentificationSequence("SpineSegDiff", family, __version__)
+    shown = [(k, SHOWN[name], Code(*CATEGORY), Code(*CODES[name])) for k, name in enumerate(names, start=1)]
     # 1000 above that of the images, if that is still a number of DICOM (IS, below 2^31).
     series_number = 1000 + int(images[0].get("SeriesNumber") or 0)
-    return Segmentation(
+    return highdicom.seg.Segmentation(
         source_images=images,
         pixel_array=segments,
         segmentation_type="BINARY",
-        segment_descriptions=descriptions,
+        segment_descriptions=[
+            highdicom.seg.SegmentDescription(*one, "AUTOMATIC", algorithm) for one in shown
+        ],
         series_instance_uid=generate_uid(),
         series_number=series_number if 0 < series_number < 2**31 else 1000,
         sop_instance_uid=generate_uid(),
         instance_number=1,
         manufacturer="nnunetv2_spinesegdiff",
         manufacturer_model_name="SpineSegDiff",
-        software_versions=software_versions,
+        software_versions=__version__,
         device_serial_number="none",  # DICOM requires one, and that of the machine would be private
         content_label="SPINE",
-        content_description=description,
-        series_description=description,
+        content_description=DESCRIPTION,
+        series_description=DESCRIPTION,
     )

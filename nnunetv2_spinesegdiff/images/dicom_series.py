@@ -1,24 +1,25 @@
 """The series of an exam, the volumes in them, and the choice of one volume.
 
-Most series are one volume. Some hold several volumes of the same slices, such as echoes or the water and fat
-images of a Dixon sequence, and some hold a few slices of another plane or size in addition to the volume.
+Some series hold several volumes of the same slices, such as echoes or the water and fat images of a Dixon
+sequence, and some hold a few slices of another plane or size in addition to the volume.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from ..text import listed
 from .dicom_files import DicomSlice
 from .examination import slice_plane
 from .grid import Grid
 from .scan import Refusal
 
-_ROUNDING = 1e-3
+# Abbreviations of vendors in ImageType.
 _DIXON = {"w": "water", "f": "fat", "ip": "in-phase", "op": "opposed-phase", "oop": "opposed-phase"}
-"""Abbreviations of vendors in ImageType."""
 _GEOMETRY = ("orientation", "size", "spacing", "values_per_pixel")
 _CONTRAST = ("echo", "kind")
 
@@ -27,20 +28,14 @@ _CONTRAST = ("echo", "kind")
 class DicomVolume:
     """Slices of one plane, size and contrast, in any order.
 
-    Attributes:
-        slices: at least one.
-        warnings: of slices of the series that belong to no volume.
-        mixed: what the slices differ in if there is no plane and size that most of them have; then all slices
-            of the series are here.
-        number: index among the volumes of the series, from 1.
-        part: its name in `--series` after that of the series, as in 3:water; empty for the only volume.
+    `mixed` states what the slices differ in if there is no plane and size that most of them have; then all
+    slices of the series are here.
     """
 
-    slices: tuple[DicomSlice, ...]
-    warnings: tuple[str, ...] = ()
+    slices: tuple[DicomSlice, ...]  # at least one
+    warnings: tuple[str, ...] = ()  # of slices of the series that belong to no volume
     mixed: str = ""
-    number: int = 1
-    part: str = ""
+    part: str = ""  # name in `--series` after that of the series, as in 3:water; empty for the only volume
 
     @property
     def first(self) -> DicomSlice:
@@ -49,51 +44,49 @@ class DicomVolume:
     @property
     def words(self) -> set[str]:
         """The words of ImageType in small letters, with abbreviations written out."""
-        kinds = set(self.first.kind.casefold().split())
-        return kinds | {_DIXON[word] for word in kinds if word in _DIXON}
+        kinds = self.first.kind.casefold().split()
+        return {*kinds, *(_DIXON.get(word, word) for word in kinds)}
 
     def fits(self, any_plane: bool) -> bool:
         """Whether it may be the scan: at least two scalar slices of one plane, sagittal or `any_plane`."""
-        first = self.first
-        if self.mixed or len(self.slices) < 2 or first.values_per_pixel != 1 or first.orientation is None:
+        first, count = self.first, len(self.slices)
+        if self.mixed or count < 2 or first.values_per_pixel != 1 or first.orientation is None:
             return False
-        places = [float(one.cosines[:, 2] @ one.position) for one in self.slices if one.position is not None]
         # Slices without a position are rejected later, with a message of their own.
-        distance = np.ptp(places) / (len(places) - 1) if len(places) > 1 else float("inf")
-        size, (x, y) = (*first.size, len(self.slices)), first.spacing or (1.0, 1.0)
-        grid = Grid(size, (x, y, float(distance)), (0.0, 0.0, 0.0), tuple(first.cosines.ravel().tolist()))
-        return any_plane or slice_plane(grid)[1] == "sagittal"
+        places = [float(one.cosines[:, 2] @ one.position) for one in self.slices if one.position is not None]
+        distance = float(np.ptp(places)) / (len(places) - 1) if len(places) > 1 else float("inf")
+        return any_plane or slice_plane(self.grid(distance))[1] == "sagittal"
+
+    def grid(self, distance: float, origin: Any = (0.0, 0.0, 0.0)) -> Grid:
+        """The grid of slices this far apart in mm, the first voxel of the first one at `origin` (LPS, mm)."""
+        spacing = (*(self.first.spacing or (1.0, 1.0)), distance)
+        direction = tuple(self.first.cosines.ravel().tolist())
+        return Grid((*self.first.size, len(self.slices)), spacing, origin, direction)
 
     def is_of(self, series: str) -> bool:
         """Whether it belongs to a series of this number, UID or description."""
-        first = self.first
-        # Numbers are written with and without leading zeros.
-        same_number = series.isdecimal() and first.number.isdecimal() and int(series) == int(first.number)
-        same_text = " ".join(series.split()).casefold() == first.description.casefold()
-        return same_number or same_text or series in (first.uid, first.number)
+        first, text = self.first, " ".join(series.split()).casefold()
+        # Numbers of up to 12 characters are written with and without leading zeros.
+        same_number = series.zfill(12) == first.number.zfill(12)
+        return same_number or series == first.uid or text == first.description.casefold()
 
     def is_called(self, part: str) -> bool:
         echo = self.first.echo
-        echoes = set() if echo is None else {f"te{echo:g}", f"{echo:g}"}
-        return part in self.words | echoes or part == self.part.casefold()
+        echoes = () if echo is None else (f"te{echo:g}", f"{echo:g}")
+        return part in {self.part.casefold(), *self.words, *echoes}
 
 
 def choose(slices: Sequence[DicomSlice], wanted: str | None, any_plane: bool) -> DicomVolume:
     """Choose the volume that `wanted` names, or the only one that fits.
 
-    Series of other modalities than MR count only if none of MR fits.
+    Series of other modalities than MR count only if none of MR fits. The error of none or several lists them.
 
     Args:
-        slices: of the exam, at least one.
         wanted: series number, SeriesInstanceUID or description (in any case of letters), and after a colon,
-            if the series holds several volumes, echo time, a word of ImageType or number of one of them; None
-            takes the one that fits.
-
-    Raises:
-        Refusal: none or several; it lists them.
+            if the series holds several volumes, echo time, a word of ImageType or number of one of them.
     """
     volumes = [volume for series in _grouped(slices, ("uid",)) for volume in _volumes(series)]
-    volumes.sort(key=_order)
+    volumes.sort(key=lambda one: (one.first.number.zfill(12), one.first.description, one.first.uid))
     if wanted is not None:
         return _called(volumes, wanted.strip())
     fitting = [volume for volume in volumes if volume.fits(any_plane)]
@@ -121,17 +114,18 @@ def _called(volumes: Sequence[DicomVolume], wanted: str) -> DicomVolume:
         raise Refusal(f"its slices differ in {named[0].mixed}; export each volume as a series of its own")
     found = named
     if part := part.strip().casefold():
+        found = [one for one in named if one.is_called(part)]
         # The number comes last: 3:2 is the echo of 2 ms if there is one.
-        found = [one for one in named if one.is_called(part)] or [v for v in named if part == str(v.number)]
+        found = found or [one for number, one in enumerate(named, 1) if part == str(number)]
     if len(found) != 1:
         raise Refusal(f"{len(found) or 'no'} volumes are called {wanted!r}; {_choices(named, volumes)}")
     return found[0]
 
 
-def _choices(listed: Sequence[DicomVolume], volumes: Sequence[DicomVolume]) -> str:
+def _choices(offered: Sequence[DicomVolume], volumes: Sequence[DicomVolume]) -> str:
     """What can be chosen, with the UID of a series if another one has the same number."""
     choices = []
-    for volume in listed:
+    for volume in offered:
         first, count = volume.first, len(volume.slices)
         same = {one.first.uid for one in volumes if one.first.number == first.number}
         name = first.number if first.number and len(same) == 1 else first.uid
@@ -143,32 +137,19 @@ def _choices(listed: Sequence[DicomVolume], volumes: Sequence[DicomVolume]) -> s
     return f"choose with --series one of: {'; '.join(choices)}"
 
 
-def _order(volume: DicomVolume) -> tuple[int, str, str, int]:
-    first = volume.first
-    number = int(first.number) if first.number.lstrip("-").isdecimal() else 10**9
-    return number, first.description, first.uid, volume.number
-
-
 def _volumes(slices: list[DicomSlice]) -> list[DicomVolume]:
     """Volumes of the plane and size that more than half of the slices of a series have."""
-    same_place = max(_grouped(slices, _GEOMETRY), key=len)
+    same_place, *others = sorted(_grouped(slices, _GEOMETRY), key=len, reverse=True)
     if 2 * len(same_place) <= len(slices):
-        first = slices[0]
-        other = next(one for one in slices if _difference(one, first, _GEOMETRY))
+        first, other = same_place[0], others[0][0]
         mixed = f"{_difference(other, first, _GEOMETRY)} ({first.name}, {other.name})"
         return [DicomVolume(tuple(slices), mixed=mixed)]
-    chosen = {id(one) for one in same_place}
-    aside = [one for one in slices if id(one) not in chosen]
-    causes = sorted({_difference(one, same_place[0], _GEOMETRY) for one in aside})
-    names = [one.name for one in aside[:3]] + ["..."] * (len(aside) > 3)
-    warning = (
-        f"{len(aside)} images of the series differ from its {len(same_place)} others in {', '.join(causes)} "
-        f"and were set aside: {', '.join(names)}"
-    )
+    aside = [one for group in others for one in group]
+    causes = ", ".join(sorted({_difference(group[0], same_place[0], _GEOMETRY) for group in others}))
+    differ = f"{len(aside)} images of the series differ from its {len(same_place)} others in {causes}"
+    warning = f"{differ} and were set aside: {listed([one.name for one in aside], most=3)}"
     groups = sorted(_grouped(same_place, _CONTRAST), key=lambda group: (group[0].echo or 0.0, group[0].kind))
-    volumes = [
-        DicomVolume(tuple(group), (warning,) * bool(aside), number=k) for k, group in enumerate(groups, 1)
-    ]
+    volumes = [DicomVolume(tuple(group), (warning,) * bool(aside)) for group in groups]
     return volumes if len(volumes) == 1 else [replace(one, part=_part(one, volumes)) for one in volumes]
 
 
@@ -181,16 +162,17 @@ def _part(volume: DicomVolume, volumes: Sequence[DicomVolume]) -> str:
     echo = volume.first.echo
     if echo is not None and not any(_alike(one.first.echo, echo) for one in others):
         return f"TE{echo:g}"
-    return str(volume.number)
+    return str(volumes.index(volume) + 1)
 
 
 def _grouped(slices: Sequence[DicomSlice], fields: Sequence[str]) -> list[list[DicomSlice]]:
     """Groups of slices that agree in these fields."""
     groups: list[list[DicomSlice]] = []
     for one in slices:
-        same = [group for group in groups if not _difference(one, group[0], fields)]
-        if same:
-            same[0].append(one)
+        for group in groups:
+            if not _difference(one, group[0], fields):
+                group.append(one)
+                break
         else:
             groups.append([one])
     return groups
@@ -205,4 +187,4 @@ def _difference(a: DicomSlice, b: DicomSlice, fields: Sequence[str]) -> str:
 def _alike(a: object, b: object) -> bool:
     if a is None or b is None or isinstance(a, str) or isinstance(b, str):
         return a == b
-    return bool(np.allclose(np.asarray(a), np.asarray(b), rtol=_ROUNDING, atol=_ROUNDING))
+    return bool(np.allclose(np.asarray(a), np.asarray(b), rtol=1e-3, atol=1e-3))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 
 import numpy as np
 import SimpleITK as sitk
@@ -18,23 +17,16 @@ FIELD_OF_VIEW_MM = (100.0, 600.0)
 MOST_SLICES = 512
 FEW_SLICES = 5
 OBLIQUE_DEG = 10.0
-THICK = 1.5
-"""Slices are thick if they are this many times further apart than the finest voxels of their plane."""
+THICK = 1.5  # times the finest voxels of their plane are thick slices apart
 MAX_SHEAR_DEG = 1.0
-ROUNDING_DEG = 0.01
-"""Headers round; at the edge of the field of view this is less than 0.05 mm and not reported."""
-MOST_LABELS = 32
-"""Distinct values that a mask may have; SPIDER's have about 20, scans hundreds."""
-
+ROUNDING_DEG = 0.01  # of headers; less than 0.05 mm at the edge of the field of view, and not reported
+MOST_LABELS = 32  # distinct values of a mask; SPIDER's have about 20, scans hundreds
 _SAMPLE = 50_000
 _PLANES = ("coronal", "axial", "sagittal")
 
 
 def examine(image: sitk.Image, any_plane: bool) -> tuple[str, ...]:
     """Reject what cannot be segmented; axes that are nearly at right angles are corrected in place.
-
-    Args:
-        any_plane: accept thick slices in other planes than the sagittal one, too.
 
     Returns:
         What a reader of the results should know, one line each.
@@ -49,31 +41,27 @@ def examine(image: sitk.Image, any_plane: bool) -> tuple[str, ...]:
     if kind.startswith("complex"):
         raise Refusal("its voxels are complex numbers: give the magnitude image")
     grid = Grid.of(image)
-    check_sizes(grid, slice_plane(grid)[0])
+    axis, plane = slice_plane(grid)
+    check_sizes(grid, axis)
     grid, warnings = straightened(grid)
     image.SetDirection(grid.direction)
     count = grid.size[patient_axes(grid.cosines)[0][2]]
     if count > MOST_SLICES:
         raise Refusal(f"has {count} sagittal slices, at most {MOST_SLICES} are read: crop or resample it")
-    axis, plane = slice_plane(grid)
     if plane != "sagittal":
         if not any_plane:
-            raise Refusal(
-                f"its slices are {plane} ({grid.spacing[axis]:.1f} mm apart), models are trained on "
-                "sagittal ones: give the sagittal scan, or have it reformatted with --any_plane"
-            )
+            cause = f"its slices are {plane} ({grid.spacing[axis]:.1f} mm apart), models need sagittal ones"
+            raise Refusal(f"{cause}: give the sagittal scan, or have it reformatted with --any_plane")
         warnings += (f"reformatted from thick {plane} slices: models are trained on sagittal ones",)
     voxels = sitk.GetArrayViewFromImage(image)
     _refuse_mask(voxels)
-    if count == 1:
-        warnings += ("a single sagittal slice: it may not be the middle one",)
-    elif count < FEW_SLICES:
-        warnings += (f"only {count} sagittal slices",)
+    if count < FEW_SLICES:
+        single = "a single sagittal slice: it may not be the middle one"
+        warnings += (single if count == 1 else f"only {count} sagittal slices",)
     degrees = obliquity_deg(grid.cosines)
     if degrees > OBLIQUE_DEG:
-        warnings += (
-            f"the slices are oblique by {degrees:.0f} degrees: not validated above {OBLIQUE_DEG:.0f}",
-        )
+        not_validated = f"not validated above {OBLIQUE_DEG:.0f}"
+        warnings += (f"the slices are oblique by {degrees:.0f} degrees: {not_validated}",)
     try:
         return (*warnings, *signal_range(voxels).warnings())
     except ValueError as error:
@@ -102,65 +90,46 @@ def check_sizes(grid: Grid, slices: int) -> None:
     check_spacing(grid.spacing)
     for axis, (count, size) in enumerate(zip(grid.size, grid.spacing, strict=True)):
         if axis == slices:
-            _check_range(f"its voxels are {size:g} mm between slices", size, BETWEEN_SLICES_MM)
+            checks = [(f"its voxels are {size:g} mm between slices", size, BETWEEN_SLICES_MM)]
         else:
-            _check_range(f"its voxels are {size:g} mm in plane", size, IN_PLANE_MM)
-            extent = count * size
-            what = f"its field of view is {extent:.0f} mm ({count} voxels of {size:g} mm)"
-            _check_range(what, extent, FIELD_OF_VIEW_MM)
-
-
-def _check_range(what: str, value: float, limits: tuple[float, float]) -> None:
-    low, high = limits
-    if not low * (1 - 1e-6) <= value <= high * (1 + 1e-6):  # headers hold float32
-        advice = "are its units mm? Correct the header or export it again"
-        raise Refusal(f"{what}, outside {low:g} to {high:g} mm: {advice}")
+            extent = f"its field of view is {count * size:.0f} mm ({count} voxels of {size:g} mm)"
+            in_plane = (f"its voxels are {size:g} mm in plane", size, IN_PLANE_MM)
+            checks = [in_plane, (extent, count * size, FIELD_OF_VIEW_MM)]
+        for what, value, (low, high) in checks:
+            if not low * (1 - 1e-6) <= value <= high * (1 + 1e-6):  # headers hold float32
+                advice = "are its units mm? Correct the header or export it again"
+                raise Refusal(f"{what}, outside {low:g} to {high:g} mm: {advice}")
 
 
 def straightened(grid: Grid) -> tuple[Grid, tuple[str, ...]]:
     """Return the nearest grid with axes at right angles, up to a degree away, and warnings."""
     degrees = shear_deg(grid.cosines)
     if not degrees <= MAX_SHEAR_DEG:
-        raise Refusal(
-            f"its axes miss right angles by {degrees:.1f} degrees: resample it to a grid without shear"
-        )
+        sheared = f"its axes miss right angles by {degrees:.1f} degrees"
+        raise Refusal(f"{sheared}: resample it to a grid without shear")
     straight = grid.orthonormal()
     if degrees <= ROUNDING_DEG:
         return straight, ()
-    moved = grids_differ_by_mm(grid, straight)
-    return straight, (
-        f"the axes miss right angles by {degrees:.2f} degrees; they were corrected, which moves voxels by "
-        f"up to {moved:.1f} mm",
-    )
+    sheared = f"the axes miss right angles by {degrees:.2f} degrees"
+    moved = f"which moves voxels by up to {grids_differ_by_mm(grid, straight):.1f} mm"
+    return straight, (f"{sheared}; they were corrected, {moved}",)
 
 
 def shear_deg(axes: np.ndarray) -> float:
-    """Return the largest angle in degrees by which two axes miss a right angle, 0..90.
-
-    Args:
-        axes: (3, 3), one column per axis, of any length above 0.
-    """
+    """Return the largest angle in degrees by which two axes, columns (3, 3), miss a right angle, 0..90."""
     unit = axes / np.linalg.norm(axes, axis=0)
-    worst = max(abs(float(unit[:, a] @ unit[:, b])) for a, b in combinations(range(3), 2))
+    worst = np.abs(np.triu(unit.T @ unit, k=1)).max()
     return float(np.degrees(np.arcsin(min(worst, 1.0))))
 
 
-def thick_axis(grid: Grid) -> int | None:
-    """Return the array axis of thick or single slices; None for nearly isotropic voxels (every plane)."""
-    if grid.size.count(1) == 1:
-        return grid.size.index(1)
-    largest = int(np.argmax(grid.spacing))
-    return largest if grid.spacing[largest] > THICK * min(grid.spacing) else None
-
-
 def slice_plane(grid: Grid) -> tuple[int, str]:
-    """Return the array axis along which slices follow each other, and their plane.
-
-    For nearly isotropic voxels the plane is sagittal.
-    """
+    """Return the array axis and plane of single or thick slices; of near-isotropic voxels, sagittal ones."""
     axes, _ = patient_axes(grid.cosines)
-    thick = thick_axis(grid)
-    axis = axes[2] if thick is None else thick
+    axis = int(np.argmax(grid.spacing))
+    if grid.size.count(1) == 1:
+        axis = grid.size.index(1)
+    elif not grid.spacing[axis] > THICK * min(grid.spacing):
+        axis = axes[2]
     return axis, _PLANES[axes.index(axis)]
 
 
@@ -172,7 +141,5 @@ def _refuse_mask(voxels: np.ndarray) -> None:
         return
     found = np.unique(flat)
     if 2 <= len(found) <= MOST_LABELS and np.isfinite(found).all() and (found == np.round(found)).all():
-        raise Refusal(
-            f"looks like a mask, not a scan: its voxels have only {len(found)} values, all whole numbers "
-            f"({found[0]:g} to {found[-1]:g}); give the scan that it belongs to"
-        )
+        what = f"only {len(found)} values, all whole numbers ({found[0]:g} to {found[-1]:g})"
+        raise Refusal(f"looks like a mask, not a scan: its voxels have {what}; give the scan of this mask")

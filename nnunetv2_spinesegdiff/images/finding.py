@@ -9,69 +9,56 @@ import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from ..errors import UserError
 from ..files import digest
+from ..text import reason_of
 from .dicom import in_zip
-from .dicom_files import holds_dicom, image_class, slices_in
+from .dicom_files import image_class, study_of
 from .itk import read_header
 from .scan import ENDINGS, ZIP, Kind, Refusal, ScanSource, ending_of, files_below, folders_below
 
 MadeIn = Callable[[Path], Collection[str]]
 """Names of the files in a folder that are results, not scans."""
 
-MOST_BYTES = 150
-"""Of a scan's name, so that a file system takes it with any ending and the suffix of an unfinished file."""
-
+MOST_BYTES = 150  # of a name: file systems take it with any ending and the suffix of an unfinished file
+# Endings of volumes in formats that are not read. Files such as `.raw` are parts of scans that are.
 _OTHER_IMAGES = (
     *(".hdr", ".img", ".hdr.gz", ".img.gz"),  # Analyze, and NIfTI in two files
     *(".nii.bz2", ".nii.xz", ".nii.zst", ".nii.lz4", ".mnc", ".mgz", ".mgh", ".par", ".rec"),
     *(".head", ".brik", ".brik.gz", ".mif", ".mif.gz", ".mih", ".gipl", ".gipl.gz", ".vti", ".vtk"),
 )
-"""Of volumes in formats that are not read. Files such as `.raw` are parts of scans that are."""
 _READ = f"supported are {', '.join(ENDINGS)} files, DICOM exams (folders) and zips of them"
 _RESULTS = "of an earlier run; give the scan that it was made from"
 _DIGITS = 10
 
 
-@dataclass(frozen=True)
-class FoundScans:
-    """The scans at a path.
+class FoundScans(NamedTuple):
+    """The scans at a path, and paths in it of what could be scans in other formats, and zips without one."""
 
-    Attributes:
-        scans: sources with different names (see `unique_names`), sorted by name.
-        passed_over: files outside of exams that could be scans in other formats, and zips without a DICOM
-            image, as paths in the folder, sorted.
-    """
-
-    scans: list[ScanSource]
-    passed_over: list[str] = field(default_factory=list)
+    scans: list[ScanSource]  # with different names (see `unique_names`), sorted by name
+    passed_over: list[str]  # sorted; none in exams
 
 
 def look_for_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> FoundScans:
-    """List the scans at a path. Headers are read only as far as needed for the list.
+    """List the scans at a path: a file, a DICOM exam, a zip of one, or a folder of any of these.
 
     A folder that holds DICOM images at any depth and no scan file or zip of DICOM images is one exam. If its
     subfolders hold different studies (StudyInstanceUID), each study is one. Hidden files and folders are
     skipped, links are followed, and every folder is listed once.
 
     Args:
-        path: a scan file (any case of its ending), a DICOM image, an exam, a zip of an exam, or a folder of
-            any of these.
         made_in: called for every folder; the files that it names are skipped, too.
 
     Raises:
-        UserError: there is nothing, no scan or only results, scan files and DICOM images are in the same
-            folder, or two scans have the same name.
+        UserError: no scan, scan files and DICOM images in the same folder, or two scans of the same name.
     """
     if path.is_dir():
-        listed = [(place, files, made_in(place)) for place, files in folders_below(path)]
-        folders = [_look_into(place, files, results) for place, files, results in listed]
+        folders = [_look_into(place, files, made_in(place)) for place, files in folders_below(path)]
         found = list(_in_folders(folders))
-        if not found and any(file.name in results for _, files, results in listed for file in files):
+        if not found and any(one.has_results for one in folders):
             raise UserError(path, f"holds no scan, only results {_RESULTS}")
         exams = {place for place, kind in found if kind == "dicom"}
         outside = (one for one in folders if exams.isdisjoint((one.path, *one.path.parents)))
@@ -81,10 +68,10 @@ def look_for_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> FoundScan
         raise UserError(path, "no such file or folder")
     if path.name in made_in(path.parent):
         raise UserError(path, f"is a result {_RESULTS}")
-    kind = _kind(path) or ("dicom" if _may_be_dicom(path) else None)
+    kind = _kind(path) or ("dicom" if study_of(path) is not None else None)
     if kind is None:
         raise UserError(path, "is not a scan", _READ)
-    return FoundScans(_named(path.parent, [(path, kind)]))
+    return FoundScans(_named(path.parent, [(path, kind)]), [])
 
 
 def find_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> list[ScanSource]:
@@ -99,17 +86,19 @@ class _Folder(NamedTuple):
     scans: list[tuple[Path, Kind]]
     first_image: Path | None
     study: str
-    others: list[Path]
+    others: set[Path]
+    has_results: bool
 
 
 def _look_into(path: Path, all_files: Sequence[Path], results: Collection[str]) -> _Folder:
     files = [file for file in all_files if file.name not in results]
-    scans = [(file, kind) for file in files if (kind := _kind(file)) is not None]
-    first_image = next(filter(_may_be_dicom, files), None)
-    readable = (slices for slices in map(slices_in, files if first_image else ()) if slices)
-    study = next((slices[0].study for slices in readable), "")
-    likely = {file for file in files if file.name.lower().endswith((*_OTHER_IMAGES, ZIP))}
-    return _Folder(path, scans, first_image, study, [*likely.difference(file for file, _ in scans)])
+    scans = {file: kind for file in files if (kind := _kind(file))}
+    plain = (file for file in files if not ending_of(file.name))
+    images = ((file, study) for file in plain if (study := study_of(file)) is not None)
+    first_image, study = next(images, (None, ""))
+    study = study or next((other for _, other in images if other), "")
+    others = {file for file in files if file.name.lower().endswith((*_OTHER_IMAGES, ZIP))} - set(scans)
+    return _Folder(path, list(scans.items()), first_image, study, others, len(files) < len(all_files))
 
 
 def _in_folders(folders: Sequence[_Folder]) -> Iterator[tuple[Path, Kind]]:
@@ -125,11 +114,8 @@ def _in_folders(folders: Sequence[_Folder]) -> Iterator[tuple[Path, Kind]]:
             in_exam.add(one.path)  # below DICOM images, further ones are of the same exam
             continue
         if one.scans and one.first_image:
-            raise UserError(
-                one.path,
-                f"holds scan files ({one.scans[0][0].name}) and DICOM images ({one.first_image.name})",
-                "move the DICOM images into a folder of their own",
-            )
+            cause = f"holds scan files ({one.scans[0][0].name}) and DICOM images ({one.first_image.name})"
+            raise UserError(one.path, cause, "move the DICOM images into a folder of their own")
         if one.first_image or (one.path not in with_scans and len(studies[one.path]) == 1):
             in_exam.add(one.path)
             yield one.path, "dicom"
@@ -141,16 +127,10 @@ def _kind(path: Path) -> Kind | None:
     ending = ending_of(path.name).lower()
     if ending != ZIP:
         return "file" if ending else None
-    try:
-        with zipfile.ZipFile(path) as archive:
-            images = (image_class(stream) is not None for *_, stream in in_zip(archive))
-            return "dicom_zip" if any(images) else None
-    except Exception:  # zipfile raises many for damaged ones
-        return "dicom_zip"  # is listed, and reported when it is read
-
-
-def _may_be_dicom(path: Path) -> bool:
-    return not ending_of(path.name) and holds_dicom(path)
+    with suppress(Exception), zipfile.ZipFile(path) as archive:  # the reader reports damage
+        if all(image_class(stream) is None for *_, stream in in_zip(archive)):
+            return None
+    return "dicom_zip"
 
 
 def _named(root: Path, found: list[tuple[Path, Kind]]) -> list[ScanSource]:
@@ -170,9 +150,6 @@ def unique_names(paths: Sequence[PurePath]) -> list[str]:
     distinguish them. Leading dots, which would hide the results, are removed, bytes that are not UTF-8 are
     replaced, and the end of a name above `MOST_BYTES` is replaced by digits of the whole name's SHA-256.
 
-    Args:
-        paths: relative to a common folder.
-
     Raises:
         UserError: two paths have the same name even with their endings.
     """
@@ -182,15 +159,13 @@ def unique_names(paths: Sequence[PurePath]) -> list[str]:
         folded = [unicodedata.normalize("NFC", name).casefold() for name in names]
         counts = Counter(folded)
         equal = [number for number, name in enumerate(folded) if counts[name] > 1]
+        if not equal:
+            return names
         if with_ending.issuperset(equal):
-            break
+            first, second, *_ = (paths[k] for k in equal if folded[k] == folded[equal[0]])
+            same = "their results would have the same name"
+            raise UserError(f"{first} and {second}", same, "rename one of them")
         with_ending.update(equal)
-    if equal:
-        first, second, *_ = (paths[k] for k in equal if folded[k] == folded[equal[0]])
-        raise UserError(
-            f"{first} and {second}", "their results would have the same name", "rename one of them"
-        )
-    return names
 
 
 def _name(path: PurePath, with_ending: bool) -> str:
@@ -208,9 +183,8 @@ def _name(path: PurePath, with_ending: bool) -> str:
 def contents_of(source: ScanSource) -> list[list[str]]:
     """Return the name and SHA-256 of every file of a scan, sorted; for an unreadable file, the cause instead.
 
-    Neither folder nor times count: a scan that was moved is the same, and another patient's scan of the same
-    name, size and time is not. With a header, the file with its voxels counts; if they are in several files,
-    all files in the folder do.
+    Neither folder nor times count. With a header, the file with its voxels counts; if they are in several
+    files, all files in the folder do.
     """
     path = source.path
     root, files = (path, files_below(path)) if path.is_dir() else (path.parent, [path])
@@ -221,8 +195,7 @@ def contents_of(source: ScanSource) -> list[list[str]]:
     contents = []
     for file in files:
         try:
-            content = digest(file)
+            contents.append([os.path.relpath(file, root), digest(file)])
         except OSError as error:
-            content = f"{error.strerror or error}"
-        contents.append([os.path.relpath(file, root), content])
+            contents.append([os.path.relpath(file, root), reason_of(error)])
     return sorted(contents)

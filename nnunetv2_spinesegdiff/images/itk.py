@@ -10,54 +10,42 @@ import io
 import re
 import tempfile
 import zlib
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
+from typing import NamedTuple
 
 import SimpleITK as sitk
 
 from .examination import check_kind, check_spacing
-from .scan import DAMAGED, NO_DIRECTIONS, Refusal, ending_of_results, is_utf8
+from .scan import DAMAGED, NO_DIRECTIONS, PLACELESS, Refusal, ending_of_results, is_utf8
 
 GZIP = b"\x1f\x8b"
 
 _CHUNK = 1 << 20
 _ZLIB_OR_GZIP = 47  # zlib's `wbits`
-_LONGEST_HEADER = 1 << 16
 _META, _NRRD = "MetaImageIO", "NrrdImageIO"
 _FORMATS = {".mha": _META, ".nrrd": _NRRD}
 _META_END = re.compile(r"^[ \t]*ElementDataFile[ \t]*[=:][ \t]*[^\s][^\r\n]*(?:\r?\n|\Z)", re.MULTILINE)
 _META_FIELD = re.compile(r"^[ \t]*(\w+)[ \t]*[=:][ \t]*(.*?)[ \t\r]*$", re.MULTILINE)
 _NRRD_END = re.compile(r"\r?\n\r?\n")
 _NRRD_FIELD = re.compile(r"^([^:#\r\n]+?)\s*:\s(.*?)\s*$", re.MULTILINE)
-_AXES = ("domain", "space", "time")
-_SPACES = (
-    "left-posterior-superior",
-    "right-anterior-superior",
-    "left-anterior-superior",
-    "lps",
-    "ras",
-    "las",
-)
-_PLACELESS = "so left and right cannot be determined: convert the original again"
+_NRRD_SPACE = re.compile(r"lps|ras|las|(left-posterior|right-anterior|left-anterior)-superior")
+_NRRD_ENCODINGS = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}
 
 
-@dataclass(frozen=True)
-class Header:
-    """What the header of a MetaImage or NRRD file states.
+class Header(NamedTuple):
+    """What the header of a MetaImage or NRRD file states."""
 
-    Attributes:
-        fields: by name; those of NRRD in lower case.
-        data: file with the voxels; None if they are in several files.
-        offset: of the voxels in that file, in bytes.
-        encoding: "raw", "gzip" (or zlib), or "" for others, whose voxels ITK counts itself.
-    """
+    fields: dict[str, str]  # those of NRRD in lower case
+    data: Path | None  # file with the voxels; None if they are in several files
+    offset: int  # of the voxels in that file, in bytes
+    encoding: str  # "raw", "gzip" (or zlib), or "" for others, whose voxels ITK counts itself
 
-    fields: dict[str, str]
-    data: Path | None
-    offset: int
-    encoding: str
+    def stored(self, data: Path) -> bytes:
+        """The voxels as they are in the file."""
+        if not data.is_file():
+            raise Refusal(f"its data file {data.name} is missing: put it next to the header")
+        return data.read_bytes()[self.offset :]
 
 
 def read_checked(path: Path, placed: bool = True) -> sitk.Image:
@@ -77,40 +65,38 @@ def read_checked(path: Path, placed: bool = True) -> sitk.Image:
         except ValueError as error:  # ITK takes 3 for "3,5"
             raise Refusal("a voxel size in its header is not a number: correct the header") from error
         if placed and not {"TransformMatrix", "Rotation", "Orientation"} & set(fields):
-            raise Refusal(f"has no TransformMatrix, {_PLACELESS}")
-        if header.data is not None and header.data.is_file() and header.encoding == "gzip":
-            return _read_compressed_meta(fields, header.data, header.offset)
+            raise Refusal(f"has no TransformMatrix, {PLACELESS}")
+        if header.encoding == "gzip" and header.data is not None:
+            return _read_compressed_meta(fields, inflate(header.stored(header.data))[0])
     elif _format(path) == _NRRD:
         # ITK takes time for a direction, an unknown space for LPS, and makes up missing directions.
         fields = read_header(path).fields
-        axes = [kind for kind in fields.get("kinds", "").lower().split() if kind in _AXES]
-        check_kind(max(len(axes), 3))
+        kinds = re.findall(r"\b(?:domain|space|time)\b", fields.get("kinds", "").lower())
+        check_kind(max(len(kinds), 3))
         directions, dimension = fields.get("space directions", "none").lower(), fields.get("dimension")
-        known = fields.get("space", "").lower() in _SPACES and not ("none" in directions and dimension == "3")
-        if placed and not known and dimension != "2":
-            raise Refusal(f"has no anatomical space or no space directions, {_PLACELESS}")
+        known = _NRRD_SPACE.fullmatch(fields.get("space", "").lower())
+        if placed and dimension != "2" and (not known or ("none" in directions and dimension == "3")):
+            raise Refusal(f"has no anatomical space or no space directions, {PLACELESS}")
     check_bytes(path)
     return read_image(path)
 
 
-def _read_compressed_meta(fields: dict[str, str], data: Path, offset: int) -> sitk.Image:
-    """Inflate the voxels first: MetaIO believes CompressedDataSize, and returns noise where that is wrong."""
+def _read_compressed_meta(fields: dict[str, str], voxels: bytes) -> sitk.Image:
+    """Let ITK read inflated voxels: MetaIO believes CompressedDataSize, and returns noise if it is wrong."""
     replaced = ("CompressedData", "CompressedDataSize", "HeaderSize", "ElementDataFile")
-    lines = [f"{name} = {value}" for name, value in fields.items() if name not in replaced]
+    lines = [f"{name} = {value}\n" for name, value in fields.items() if name not in replaced]
     with tempfile.TemporaryDirectory(prefix="scan-") as folder:
         plain = Path(folder) / "image.mha"
-        with data.open("rb") as packed, plain.open("wb") as target:
-            target.write("\n".join([*lines, "ElementDataFile = LOCAL", ""]).encode("latin-1"))
-            packed.seek(offset)
-            inflate(packed, target)
+        plain.write_bytes("".join([*lines, "ElementDataFile = LOCAL\n"]).encode("latin-1") + voxels)
         check_bytes(plain)
         return read_image(plain)
 
 
 def read_image(path: Path, image_io: str = "") -> sitk.Image:
     """Read a file as ITK does, whatever the case of its ending; `image_io` is ITK's name of its format."""
+    reader = open_image(path, image_io)
     try:
-        return open_image(path, image_io).Execute()
+        return reader.Execute()
     except RuntimeError as error:
         raise _refusal(error) from error
 
@@ -133,21 +119,16 @@ def check_bytes(path: Path) -> None:
     """Check that all voxels that the header of a MetaImage or NRRD file announces are there."""
     if not _format(path) or (header := read_header(path)).data is None:
         return
-    if not header.data.is_file():
-        raise Refusal(f"its data file {header.data.name} is missing: put it next to the header")
-    size = header.data.stat().st_size - header.offset
+    voxels = header.stored(header.data)
     if header.encoding == "gzip":
-        with header.data.open("rb") as stream:
-            stream.seek(header.offset)
-            packed: BinaryIO = stream
-            if _format(path) == _META:  # it takes as many bytes as its header states, and none by default
-                stated = header.fields.get("CompressedDataSize", "0" if header.data == path else "")
-                packed = io.BytesIO(stream.read(int(stated) if stated.isdecimal() else -1))
-            size, _ = inflate(packed)
+        if _format(path) == _META:  # it takes as many bytes as its header states, and none by default
+            stated = header.fields.get("CompressedDataSize", "0" if header.data == path else "")
+            voxels = voxels[: int(stated) if stated.isdecimal() else None]
+        voxels = inflate(voxels)[0]
     if header.encoding:
         reader = open_image(path)
         announced = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID()).GetSizeOfPixelComponent()
-        if size < announced * prod((reader.GetNumberOfComponents(), *reader.GetSize())):
+        if len(voxels) < announced * prod((reader.GetNumberOfComponents(), *reader.GetSize())):
             raise Refusal(DAMAGED)
 
 
@@ -155,55 +136,45 @@ def read_header(path: Path) -> Header:
     """Read the header of a MetaImage or NRRD file."""
     is_nrrd = _format(path) == _NRRD
     with path.open("rb") as stream:
-        start = stream.read(_LONGEST_HEADER).decode("latin-1")
+        start = stream.read(1 << 16).decode("latin-1")
     end = (_NRRD_END if is_nrrd else _META_END).search(start)
-    text, offset = (start[: end.end()], end.end()) if end else ("", 0)
+    text = start[: end.end()] if end else ""
     if is_nrrd:  # a header in a file of its own need not end with an empty line
         fields = {key.lower(): value for key, value in _NRRD_FIELD.findall(text or start)}
-        where = fields.get("data file", fields.get("datafile", "" if end is None else "local"))
-        encoding = {"raw": "raw", "gzip": "gzip", "gz": "gzip"}.get(fields.get("encoding", "").lower(), "")
-        if any(fields.get(name, "0") != "0" for name in ("line skip", "lineskip", "byte skip", "byteskip")):
-            encoding = ""
+        where = fields.get("data file", fields.get("datafile", "local" if end else ""))
+        skips = (fields.get(name, "0") for name in ("line skip", "lineskip", "byte skip", "byteskip"))
+        encoding = _NRRD_ENCODINGS.get(fields.get("encoding", "").lower(), "")
+        encoding = encoding if all(skip == "0" for skip in skips) else ""
     else:
         fields = dict(_META_FIELD.findall(text))
         where = fields.get("ElementDataFile", "")
         encoding = "gzip" if fields.get("CompressedData", "").lower() in ("true", "1", "t") else "raw"
-        if fields.get("BinaryData", "").lower() in ("false", "0", "f"):
-            encoding = ""
+        encoding = "" if fields.get("BinaryData", "").lower() in ("false", "0", "f") else encoding
     if not where or (is_nrrd and not start.startswith("NRRD")):
         raise Refusal(f"is not {'an NRRD' if is_nrrd else 'a MetaImage'} file, or {DAMAGED}")
     if where.upper() == "LOCAL":
-        return Header(fields, path, offset, encoding)
-    try:
-        offset = max(int(fields.get("HeaderSize", "0")), 0)
-    except ValueError as error:
-        raise Refusal("the HeaderSize in its header is not a number: correct the header") from error
+        return Header(fields, path, len(text), encoding)
+    size = fields.get("HeaderSize", "0")
+    if not size.removeprefix("-").isdecimal():
+        raise Refusal("the HeaderSize in its header is not a number: correct the header")
     several = where.upper().startswith("LIST") or "%" in where
     name = where.encode("latin-1").decode("utf-8", "surrogateescape")
-    return Header(fields, None if several else path.parent / name, offset, encoding)
+    return Header(fields, None if several else path.parent / name, max(int(size), 0), encoding)
 
 
-def inflate(stream: BinaryIO, target: BinaryIO | None = None) -> tuple[int, bool]:
-    """Inflate a zlib stream or a series of gzip members, comparing their checksums.
-
-    Args:
-        target: where the bytes are written; None counts them only.
-
-    Returns:
-        (number of bytes, whether bytes other than zeros follow the compressed ones)
-    """
-    size, inflater, block = 0, zlib.decompressobj(_ZLIB_OR_GZIP), stream.read(_CHUNK)
+def inflate(packed: bytes) -> tuple[bytes, bool]:
+    """Inflate and check a zlib stream or gzip members; return also whether more than zeros follow them."""
+    stream, plain = io.BytesIO(packed), []
+    inflater, block = zlib.decompressobj(_ZLIB_OR_GZIP), stream.read(_CHUNK)
     try:
         while block:
-            plain = inflater.decompress(block)
-            size += len(plain)
-            if target is not None:
-                target.write(plain)
-            block = stream.read(_CHUNK)
+            plain.append(inflater.decompress(block))
+            block = inflater.unused_data
+            if len(block) < len(GZIP):
+                block += stream.read(_CHUNK)
             if inflater.eof:
-                block = inflater.unused_data + block
                 if not block.startswith(GZIP):
-                    return size, bool(block.strip(b"\0"))
+                    return b"".join(plain), bool(block.strip(b"\0"))
                 inflater = zlib.decompressobj(_ZLIB_OR_GZIP)
     except zlib.error as error:
         raise Refusal(DAMAGED) from error

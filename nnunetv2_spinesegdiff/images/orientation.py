@@ -4,34 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import permutations
 
 import numpy as np
 
+from .grid import patient_axes
+
 X, Y, Z = range(3)
+# Of the patient's axes (x, y, z of LPS): the letter at the negative and at the positive end.
 LETTERS = (("R", "L"), ("A", "P"), ("F", "H"))
-"""Of the patient's axes (x, y, z of LPS): the letter at the negative and at the positive end."""
 
 
 @dataclass(frozen=True)
 class View:
-    """A slice of arrays (..., Z, Y, X), turned for display.
+    """A slice of arrays (..., Z, Y, X), turned for display."""
 
-    Attributes:
-        axis: array axis that is cut, 0 to 2 of (Z, Y, X).
-        index: the slice along it.
-        transposed: the two axes that stay change places.
-        flips: rows and columns are turned round, after that.
-        spacing: mm between rows, and between columns, of the picture.
-        letters: at the picture's top, bottom, left and right; empty where the cosines are unknown.
-    """
-
-    axis: int
-    index: int
-    transposed: bool
-    flips: tuple[bool, bool]
-    spacing: tuple[float, float]
-    letters: tuple[str, str, str, str]
+    axis: int  # array axis that is cut, 0 to 2 of (Z, Y, X)
+    index: int  # of the slice along it
+    transposed: bool  # whether the two axes that stay change places
+    flips: tuple[bool, bool]  # whether rows and columns are reversed, after that
+    spacing: tuple[float, float]  # mm between rows, and between columns, of the picture
+    letters: tuple[str, str, str, str]  # at top, bottom, left and right; empty if the cosines are unknown
 
     def of(self, array: np.ndarray) -> np.ndarray:
         """The slice (..., rows, columns) of an array (..., Z, Y, X), first row at the top."""
@@ -59,7 +51,8 @@ def view_of(mask: np.ndarray, direction: np.ndarray | None, spacing: Sequence[fl
         rows, columns = float(spacing[1]), float(spacing[2])
         return View(0, _fullest(mask, 0), False, (False, False), (rows, columns), ("", "", "", ""))
     cosines = np.asarray(direction, dtype=float)[:, ::-1]
-    patient = _patient_axes(cosines)
+    runs_along = dict(zip(patient_axes(np.asarray(direction))[0], (Y, Z, X), strict=True))
+    patient = [runs_along[2 - axis] for axis in range(3)]
     cut = mask.shape.index(1) if 1 in mask.shape else patient.index(X)
     stay = [axis for axis in range(3) if axis != cut]
     vertical = Z if patient[cut] != Z else Y
@@ -79,16 +72,6 @@ def view_of(mask: np.ndarray, direction: np.ndarray | None, spacing: Sequence[fl
         spacing=(float(spacing[row_axis]), float(spacing[column_axis])),
         letters=(top, bottom, *LETTERS[patient[column_axis]]),
     )
-
-
-def _patient_axes(cosines: np.ndarray) -> tuple[int, ...]:
-    """The patient axis (x, y or z) that each array axis runs along, each once: the closest fit overall.
-
-    Args:
-        cosines: (3, 3), column a along array axis a.
-    """
-    choices = list(permutations(range(3)))
-    return max(choices, key=lambda axes: np.abs(cosines[axes, range(3)]).sum())
 
 
 def _fullest(mask: np.ndarray, axis: int) -> int:

@@ -18,36 +18,33 @@ from .scan import Refusal, Scan, ScanSource, ending_of_results
 
 
 def read_image(path: Path, placed: bool = True) -> sitk.Image:
-    """Read an image, a mask or a map from a file.
+    """Read an image, a mask or a map from a file in any format of SimpleITK.
 
     NIfTI is read by nibabel, with its axes corrected if they miss right angles by less than a degree.
-    Everything else is read by SimpleITK.
 
     Args:
-        path: of a NIfTI, MetaImage or NRRD file, or of any other format of SimpleITK, such as PNG.
         placed: False also reads files that do not state how their axes run in the patient, as ITK does.
 
     Raises:
-        UserError: it is missing, truncated, damaged, or has an invalid header; one line that names the file,
-            the cause and what to do.
+        UserError: it is missing, truncated, damaged, or has an invalid header.
     """
     with _errors_name(path):
-        return _read_file(path, placed=placed)[0]
+        return _read_file(path, None, placed)[0]
 
 
 def read_scalar_volume(path: Path, placed: bool = True) -> sitk.Image:
     """Read an image as `read_image`, which must have three dimensions and one value per voxel."""
-    image = read_image(path, placed)
     with _errors_name(path):
+        image = _read_file(path, None, placed)[0]
         check_kind(image.GetDimension(), image.GetNumberOfComponentsPerPixel())
-    return image
+        return image
 
 
 def check_file(path: Path) -> None:
     """Raise a UserError if a file with one or more images is missing, truncated or damaged."""
     with _errors_name(path):
         if ending_of_results(path.name).startswith(".nii"):
-            nifti.check_bytes(path)
+            nifti.read_stored(path)
         else:
             itk.check_bytes(path)
             itk.read_image(path)
@@ -56,9 +53,7 @@ def check_file(path: Path) -> None:
 def read_scan(
     source: ScanSource, scratch: Path, *, series: str | None = None, any_plane: bool = False
 ) -> Scan:
-    """Read a scan and examine whether it can be segmented.
-
-    Nothing is written next to the scan, and nothing is redirected or printed.
+    """Read a scan and examine whether it can be segmented. Nothing is written next to the scan, or printed.
 
     Args:
         source: from `find_scans`.
@@ -68,23 +63,18 @@ def read_scan(
         any_plane: accept thick slices in other planes, too, with a warning.
 
     Raises:
-        UserError: the file is missing or damaged, no series or several series match, or it is not a scan
-            that can be segmented; one line that names the file, the cause and what to do.
+        UserError: it is missing or damaged, no or several series match, or it cannot be segmented.
     """
     with _errors_name(source.path, f", and is there room in {scratch}"):
         if source.kind != "file":
             return _examined(read_exam(source, scratch, series, any_plane), any_plane)
-        image, warnings, header = _read_file(source.path, series or "")
-        scan = Scan(source, image, ending_of_results(source.path.name), warnings, nifti_header=header)
-        return _examined(scan, any_plane)
+        image, warnings, header = _read_file(source.path, series or "", True)
+        ending = ending_of_results(source.path.name)
+        return _examined(Scan(source, image, ending, tuple(warnings), nifti_header=header), any_plane)
 
 
 def scan_of(image: sitk.Image, name: str = "scan", *, any_plane: bool = False) -> Scan:
-    """Examine an image in memory as `read_scan` examines one from a file; the caller's image is not changed.
-
-    Raises:
-        UserError: it is not a scan that can be segmented; one line.
-    """
+    """Examine a copy of an image in memory as `read_scan` does one from a file."""
     with _errors_name(Path(name)):
         return _examined(Scan(ScanSource(name, Path(name), "file"), sitk.Image(image), ".nii.gz"), any_plane)
 
@@ -94,15 +84,13 @@ def _examined(scan: Scan, any_plane: bool) -> Scan:
     return replace(scan, warnings=scan.warnings + examine(scan.image, any_plane), direction=direction)
 
 
-def _read_file(
-    path: Path, volume: str | None = None, placed: bool = True
-) -> tuple[sitk.Image, tuple[str, ...], Any]:
+def _read_file(path: Path, volume: str | None, placed: bool) -> tuple[sitk.Image, list[str], Any]:
     """The image, warnings, and the header of a NIfTI file."""
     if not path.exists():
         raise Refusal("no such file, or a broken link")
     if ending_of_results(path.name).startswith(".nii"):
         return nifti.read_nifti(path, volume, placed)
-    return itk.read_checked(path, placed), (), None
+    return itk.read_checked(path, placed), [], None
 
 
 @contextmanager

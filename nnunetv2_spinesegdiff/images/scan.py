@@ -22,6 +22,7 @@ ZIP = ".zip"
 _IN_ONE_FILE = {".mhd": ".mha", ".nhdr": ".nrrd"}
 
 DAMAGED = "is truncated or damaged: copy or download it again"
+PLACELESS = "so left and right cannot be determined: convert the original again"
 NO_DIRECTIONS = "its orientation matrix is invalid (axis directions): correct the header or convert it again"
 
 
@@ -31,39 +32,23 @@ class Refusal(Exception):
 
 @dataclass(frozen=True)
 class ScanSource:
-    """Where a scan is stored. Its voxels have not been read.
+    """Where a scan is stored. Its voxels have not been read."""
 
-    Attributes:
-        name: of the scan's results: a file name without its ending, or the name of a folder.
-        path: the file, the folder of a DICOM exam, or its zip.
-        kind: which of these.
-    """
-
-    name: str
-    path: Path
+    name: str  # of the scan's results: a file name without its ending, or the name of a folder
+    path: Path  # the file, the folder of a DICOM exam, or its zip
     kind: Kind
 
 
 @dataclass(frozen=True)
 class Scan:
-    """A scan that was read.
-
-    Attributes:
-        source: where it is stored.
-        image: scalar 3D image in its own axes, their directions orthonormal.
-        ending: of a file in the scan's own format, such as ".mha"; ".nii.gz" for DICOM.
-        warnings: what a reader of the results should know, one line each.
-        slices: of a DICOM series, in the order of the image's slices; empty otherwise.
-        direction: of the axes in the file, which `image` has at right angles.
-        nifti_header: of a NIfTI file; None otherwise.
-    """
+    """A scan that was read."""
 
     source: ScanSource
-    image: sitk.Image
-    ending: str
-    warnings: tuple[str, ...] = ()
-    slices: tuple[DicomSlice, ...] = ()
-    direction: tuple[float, ...] = ()
+    image: sitk.Image  # scalar and 3D, in its own axes, their directions orthonormal
+    ending: str  # of a file in the scan's own format, such as ".mha"; ".nii.gz" for DICOM
+    warnings: tuple[str, ...] = ()  # what a reader of the results should know, one line each
+    slices: tuple[DicomSlice, ...] = ()  # of a DICOM series, in the order of the image's slices
+    direction: tuple[float, ...] = ()  # of the axes in the file, which `image` has at right angles
     nifti_header: Any = None
 
     @property
@@ -92,9 +77,6 @@ def folders_below(root: Path) -> Iterator[tuple[Path, list[Path]]]:
     """List a folder and those in it at any depth, each with its files, sorted and without hidden ones.
 
     Links are followed. Every folder is listed once, at its place without links if it has one.
-
-    Raises:
-        UserError: a folder cannot be listed.
     """
 
     def fail(error: OSError) -> None:

@@ -14,7 +14,7 @@ from .scan import Refusal, Scan, is_utf8
 
 
 def write_image(image: sitk.Image, path: Path, over: Scan | None = None) -> None:
-    """Write an image, compressed except for `.nii`. The file is written completely or not at all.
+    """Write an image completely or not at all, compressed except for `.nii`.
 
     Args:
         path: ends in `.nii.gz`, `.nii`, `.mha` or `.nrrd`.
@@ -36,6 +36,5 @@ def write_image(image: sitk.Image, path: Path, over: Scan | None = None) -> None
                 sitk.WriteImage(image, str(temporary), useCompression=True)
                 check_bytes(temporary)
         except (OSError, RuntimeError, Refusal) as error:
-            raise UserError(
-                path, "cannot be written completely, is the disk full? Make room and run again"
-            ) from error
+            advice = "is the disk full? Make room and run again"
+            raise UserError(path, "cannot be written completely", advice) from error

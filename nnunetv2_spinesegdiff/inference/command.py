@@ -88,7 +88,7 @@ def _predict_with_our_predictor(ours: argparse.Namespace) -> None:
         stock.predict_entry_point()
     failures = [line for predictor in made for line in predictor.failures]
     if failures:
-        raise UserError(f"{len(failures)} case(s) left out, the others are done. " + " | ".join(failures))
+        raise UserError(f"{len(failures)} case(s) left out, the others are done", " | ".join(failures))
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from ..uncertainty.temperature import temperature_scaled
 from .finished import Outputs, check_whole
 from .maps import direction_of, write_map, write_maps
 from .scan_grid import ScanGrid
-from .structures import Structures, channels_of, structures_of
+from .structures import Structures
 
 CASE = "spinesegdiff"
 """Under this name `CaseMaps` travel in nnU-Net's properties of a case, from the predictor to the export."""
@@ -47,7 +48,27 @@ class CaseMaps:
     agreement_limit: float = LOW_AGREEMENT
 
 
-def export_case(
+@dataclass(frozen=True)
+class PredictedCase:
+    """What nnU-Net hands to the export of a case.
+
+    Attributes:
+        logits: (K, *spatial), in the network's grid.
+        maps: what is known beside them.
+        grid: of network and scan.
+        truncated: output folder and case.
+        save_probabilities: whether they are wanted.
+    """
+
+    logits: np.ndarray
+    maps: CaseMaps
+    grid: ScanGrid
+    truncated: Path
+    save_probabilities: bool
+
+
+def export_with(
+    export: Callable[[PredictedCase], None],
     logits: np.ndarray,
     properties: dict[str, Any],
     configuration: Any,
@@ -57,48 +78,50 @@ def export_case(
     save_probabilities: bool = False,
     num_threads_torch: int = default_num_processes,
 ) -> None:
-    """nnU-Net's `export_prediction_from_logits` with our extras; the same mask in the same file."""
-    case: CaseMaps = properties.pop(CASE)
-    labels = plans.get_label_manager(dataset_json)
-    grid = ScanGrid(plans, configuration, labels, properties, num_threads_torch)
-    outputs = Outputs(
-        Path(truncated), dataset_json["file_ending"], save_probabilities, case.uncertainty is not None
-    )
-    mask, probabilities = grid.segmentation(logits, save_probabilities)
+    """nnU-Net's `export_prediction_from_logits`, done by `export`."""
+    maps = properties.pop(CASE)
+    grid = ScanGrid(plans, configuration, dataset_json, properties, num_threads_torch)
+    export(PredictedCase(logits, maps, grid, Path(truncated), save_probabilities))
+
+
+def export_case(case: PredictedCase) -> None:
+    """Write nnU-Net's files, the same mask in the same file, with our extras."""
+    maps, grid = case.maps, case.grid
+    ending = grid.dataset_json["file_ending"]
+    outputs = Outputs(case.truncated, ending, case.save_probabilities, maps.uncertainty is not None)
+    mask, probabilities = grid.segmentation(case.logits, case.save_probabilities)
     if probabilities is not None:
-        if case.calibration is not None:
+        if maps.calibration is not None:
             probabilities = temperature_scaled(
-                probabilities, np.array(case.calibration.temperatures), labels.has_regions
+                probabilities, np.array(maps.calibration.temperatures), grid.labels.has_regions
             )
         with written_whole(outputs.npz) as temporary:
             np.savez_compressed(temporary, probabilities=probabilities)
         with written_whole(outputs.pkl) as temporary:
-            save_pickle(properties, str(temporary))
-    if case.uncertainty is not None:
-        _export_uncertainty(case, mask, grid, dataset_json, outputs)
+            save_pickle(grid.properties, str(temporary))
+    if maps.uncertainty is not None:
+        _export_uncertainty(maps, maps.uncertainty, mask, grid, outputs)
     with written_whole(outputs.mask) as temporary:
-        plans.image_reader_writer_class().write_seg(mask, str(temporary), properties)
+        grid.plans.image_reader_writer_class().write_seg(mask, str(temporary), grid.properties)
         check_whole(temporary, outputs.mask)
     outputs.remove(unwanted_only=True)
 
 
 def _export_uncertainty(
-    case: CaseMaps, mask: np.ndarray, grid: ScanGrid, dataset_json: dict[str, Any], outputs: Outputs
+    maps: CaseMaps, uncertainty: np.ndarray, mask: np.ndarray, grid: ScanGrid, outputs: Outputs
 ) -> None:
-    assert case.uncertainty is not None
-    structures = structures_of(grid.labels, dataset_json)
-    entropy = grid.placed(case.uncertainty)[channels_of(grid.labels)]
+    entropy, structures = grid.placed_structures(uncertainty), grid.structures
     write_map(entropy.max(0), outputs.uncertainty_map, grid.properties)
     write_maps(entropy, outputs.uncertainty_per_class, grid.properties)
-    stage1 = None if case.stage1 is None else grid.segmentation(case.stage1)[0]
-    rows = structure_rows(mask, entropy, grid.properties["spacing"], structures, stage1, case.agreement_limit)
+    stage1 = None if maps.stage1 is None else grid.segmentation(maps.stage1)[0]
+    rows = structure_rows(mask, entropy, grid.properties["spacing"], structures, stage1, maps.agreement_limit)
     name = outputs.truncated.name
-    save_json([{"case": name, **row, **_bounds(row, case.calibration, grid)} for row in rows], outputs.rows)
-    if not case.inputs:
+    save_json([{"case": name, **row, **_bounds(row, maps.calibration, grid)} for row in rows], outputs.rows)
+    if not maps.inputs:
         return
-    images, _ = grid.plans.image_reader_writer_class().read_images(case.inputs)
+    images, _ = grid.plans.image_reader_writer_class().read_images(maps.inputs)
     draw_scan(
-        name, images[0], mask, entropy.max(0), grid.properties, structures, outputs.overlay, case.measure
+        name, images[0], mask, entropy.max(0), grid.properties, structures, outputs.overlay, maps.measure
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import UserError
 from ..files import half_written, save_json
 from ..images.reading import check_file
+from ..records import Record
 
 RECORD = "spinesegdiff_args.json"
 UNCERTAINTY = "uncertainty"
@@ -137,31 +138,26 @@ def keep_record(folder: Path, record: Mapping[str, Any], overwrite: bool, ending
     """
     path = folder / RECORD
     if not overwrite and any(folder.glob(f"[!.]*{ending}")):
-        if not path.is_file():
+        earlier = Record(path, folder).content()
+        if earlier is None:
             raise UserError(
                 folder,
                 "holds masks that were predicted without --refine or another SpineSegDiff option",
                 "go on without it, or choose another folder",
             )
-        differing = _differing(path, record)
-        if differing:
+        if not earlier:
+            raise UserError(path, "cannot be read, is it truncated? Choose another folder")
+        if differing := _differing(earlier, record):
             raise UserError(folder, f"holds masks of another kind ({differing})", "choose another folder")
     save_json(record, path)
 
 
 def are_of_this_kind(folder: Path, record: Mapping[str, Any]) -> bool:
     """Whether the masks of an output folder, if there are any, were predicted in this way."""
-    try:
-        return not _differing(folder / RECORD, record)
-    except (OSError, UserError):
-        return False
+    return not _differing(Record(folder / RECORD, folder).content() or {}, record)
 
 
-def _differing(path: Path, record: Mapping[str, Any]) -> str:
-    """What differs from the record in a file, in words; nothing where they agree."""
-    try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        raise UserError(path, "cannot be read, is it truncated? Choose another folder") from None
+def _differing(earlier: Mapping[str, Any], record: Mapping[str, Any]) -> str:
+    """What differs, in words; nothing where they agree."""
     differing = [k for k in {**earlier, **record} if earlier.get(k) != record.get(k)]
     return ", ".join(f"{k} {earlier.get(k)} instead of {record.get(k)}" for k in sorted(differing))

@@ -18,8 +18,8 @@ def why_unfit(files: Iterable[str], reader: BaseReaderWriter) -> str | None:
     """Return why the channels of a case must not be predicted, naming the file; None if they may be.
 
     z-scoring spreads one NaN or Inf over the whole image, and leaves nothing of a constant one: stock
-    prediction then writes a meaningless mask and exits with status 0. What nnU-Net's `reader` accepts is not
-    asked for more than that: of scans without a place in the patient, for instance, masks can be predicted.
+    prediction then writes a meaningless mask and exits with status 0. Nothing else is checked of what
+    nnU-Net's `reader` accepts, such as scans without a position in the patient.
     """
     for file in files:
         try:

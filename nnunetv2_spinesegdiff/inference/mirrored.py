@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,55 +55,37 @@ def predict_mirrored(
             numbers to the bit, which other batch sizes do not.
     """
     limit = network.batch_limit(image)
-    turned = _MeanOverCopies(image, axes, limit if side_by_side else BatchLimit(1))
-    if not isinstance(network, TwoStageNetwork):
-        return _from_noise(network, turned, limit)
+    refines = isinstance(network, TwoStageNetwork) and network.refine_predictions
     regions = bool(network.heads_are_regions)
-    if not network.refine_predictions:
-        (stage1,) = turned.mean(lambda copies: [network.presegment(copies)])
-        return Predicted(stage1, None, Sampled([stage1.float()], regions))
-    if not mirror_refinement:
-        (stage1,) = turned.mean(lambda copies: [network.presegment(copies)])
-        steps = network.refine(image, hard_masks(stage1, regions), limit)
-        return Predicted(network.averaged(steps.logits, stage1), stage1, steps)
+    flips = mirrorings(axes)
+    sums: list[Tensor] = []
+    for attempt in (limit if side_by_side else BatchLimit(1)).attempts(range(len(flips)), 1):
+        with attempt as part:
+            copies = torch.cat([torch.flip(image, flips[i]) for i in part])
+            if not isinstance(network, TwoStageNetwork):
+                sampled = network.segment(copies, limit=limit)
+                results = [sampled.logits, *sampled.means]
+            else:
+                stage1 = network.presegment(copies)
+                results = [stage1]
+                if refines and mirror_refinement:
+                    sampled = network.refine(copies, hard_masks(stage1, regions), limit)
+                    results = [network.averaged(sampled.logits, stage1), stage1, *sampled.means]
+            sums = _with_copies(sums, results, [flips[i] for i in part])
+    means = [total / len(flips) for total in sums]
+    if not isinstance(network, TwoStageNetwork):
+        return Predicted(means[0], None, Sampled(means[1:], regions, network.fusion))
+    if not refines:
+        return Predicted(means[0], None, Sampled([means[0].float()], regions))
+    if mirror_refinement:
+        return Predicted(means[0], means[1], Sampled(means[2:], regions, network.fusion))
+    steps = network.refine(image, hard_masks(means[0], regions), limit)
+    return Predicted(network.averaged(steps.logits, means[0]), means[0], steps)
 
-    def both_stages(copies: Tensor) -> list[Tensor]:
-        stage1 = network.presegment(copies)
-        refined = network.refine(copies, hard_masks(stage1, regions), limit)
-        return [network.averaged(refined.logits, stage1), stage1, *refined.means]
 
-    logits, stage1, *means = turned.mean(both_stages)
-    return Predicted(logits, stage1, Sampled(means, regions, network.fusion))
-
-
-def _from_noise(network: DiffusionNetwork, turned: _MeanOverCopies, limit: BatchLimit) -> Predicted:
-    def segment(copies: Tensor) -> list[Tensor]:
-        segmented = network.segment(copies, limit=limit)
-        return [segmented.logits, *segmented.means]
-
-    logits, *means = turned.mean(segment)
-    return Predicted(logits, None, Sampled(means, bool(network.heads_are_regions), network.fusion))
-
-
-class _MeanOverCopies:
-    """Run something on the mirrored copies of an image, turn its results back, and average them."""
-
-    def __init__(self, image: Tensor, axes: Sequence[int] | None, limit: BatchLimit):
-        self.image, self.mirrorings, self.limit = image, mirrorings(axes), limit
-
-    def mean(self, run: Callable[[Tensor], list[Tensor]]) -> list[Tensor]:
-        """`run` takes copies (B, C, *spatial) and gives a list of (B, K, *spatial)."""
-        sums: list[Tensor] = []
-
-        def add_copies(numbers: Sequence[int]) -> None:
-            flips = [self.mirrorings[i] for i in numbers]
-            results = run(torch.cat([torch.flip(self.image, dims) for dims in flips]))
-            total = list(sums)
-            for i, dims in enumerate(flips):
-                back = [torch.flip(result[i : i + 1], dims) for result in results]
-                total = [a + b for a, b in zip(total, back, strict=True)] if total else back
-            # Only now, with nothing left that could run out of memory half way.
-            sums[:] = total
-
-        self.limit.run(add_copies, range(len(self.mirrorings)), 1)
-        return [total / len(self.mirrorings) for total in sums]
+def _with_copies(sums: list[Tensor], results: list[Tensor], flips: Sequence[tuple[int, ...]]) -> list[Tensor]:
+    """Sums (1, K, *spatial) with results (B, K, *spatial) of mirrored copies, turned back, added to them."""
+    for i, dims in enumerate(flips):
+        back = [torch.flip(result[i : i + 1], dims) for result in results]
+        sums = [a + b for a, b in zip(sums, back, strict=True)] if sums else back
+    return sums

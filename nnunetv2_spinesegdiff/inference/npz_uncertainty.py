@@ -22,7 +22,7 @@ from .finished import UNCERTAINTY, is_whole
 from .maps import check_supported, write_map, write_maps
 from .pool import each_case
 from .probabilities import read_probabilities
-from .structures import Structures, channels_of, structures_of
+from .structures import channels_of, structures_of
 
 _AGAIN = "predict this case again with --save_probabilities"
 
@@ -182,8 +182,10 @@ def _write_case(prediction: Prediction, case: str) -> list[dict[str, Any]]:
     if prediction.images is None:
         overlay.unlink(missing_ok=True)
     else:
-        scan = prediction.images / f"{case}_0000{prediction.ending}"
-        _draw(case, scan, reader, mask, maps.max(0), properties, structures, overlay)
+        from .export import draw_scan  # for pictures alone
+
+        image = _read_scan(prediction.images / f"{case}_0000{prediction.ending}", reader, mask.shape)
+        draw_scan(case, image, mask, maps.max(0), properties, structures, overlay)
     write_map(maps.max(0), one, properties)
     write_maps(maps, per_class, properties)
     return [{"case": case, **row} for row in structure_rows(mask, maps, properties["spacing"], structures)]
@@ -199,23 +201,13 @@ def _read_mask(path: Path, reader: Any) -> tuple[np.ndarray, dict[str, Any]]:
     return array[0].round().astype(np.int64), properties
 
 
-def _draw(
-    case: str,
-    scan: Path,
-    reader: Any,
-    mask: np.ndarray,
-    heatmap: np.ndarray,
-    properties: dict[str, Any],
-    structures: Structures,
-    path: Path,
-) -> None:
-    from .export import draw_scan
-
-    if not scan.is_file():
-        raise UserError(scan, "there is no scan of this name", "check --images, or leave it out")
-    if not is_whole(scan):
-        raise UserError(scan, "cannot be read, is it truncated? Check --images, or leave it out")
-    image = reader.read_images([str(scan)])[0][0]
-    if image.shape != mask.shape:
-        raise UserError(scan, f"has shape {image.shape}, its mask {mask.shape}", "check --images")
-    draw_scan(case, image, mask, heatmap, properties, structures, path)
+def _read_scan(path: Path, reader: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Voxels (Z, Y, X), which must have the shape of the mask."""
+    if not path.is_file():
+        raise UserError(path, "there is no scan of this name", "check --images, or leave it out")
+    if not is_whole(path):
+        raise UserError(path, "cannot be read, is it truncated? Check --images, or leave it out")
+    image = reader.read_images([str(path)])[0][0]
+    if image.shape != shape:
+        raise UserError(path, f"has shape {image.shape}, its mask {shape}", "check --images")
+    return image

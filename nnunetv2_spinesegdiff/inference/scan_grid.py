@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from acvl_utils.cropping_and_padding.bounding_boxes import (
 from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 
 from ..uncertainty.confidence import voxel_size
+from .structures import Structures, channels_of, structures_of
 
 
 @dataclass(frozen=True)
@@ -21,16 +23,27 @@ class ScanGrid:
     """One scan, its model and its dataset.
 
     Attributes:
-        plans, configuration, labels: nnU-Net's managers.
+        plans, configuration: nnU-Net's managers.
+        dataset_json: of the model.
         properties: what nnU-Net's preprocessing noted of the scan.
         num_threads: of torch, for the resampling.
     """
 
     plans: Any
     configuration: Any
-    labels: Any
+    dataset_json: dict[str, Any]
     properties: dict[str, Any]
     num_threads: int
+
+    @cached_property
+    def labels(self) -> Any:
+        """nnU-Net's label manager."""
+        return self.plans.get_label_manager(self.dataset_json)
+
+    @property
+    def structures(self) -> Structures:
+        """Name to label, or to the labels of a region."""
+        return structures_of(self.labels, self.dataset_json)
 
     def shape(self) -> tuple[int, ...]:
         """(Z, Y, X) of the scan, in the reader's order."""
@@ -66,6 +79,10 @@ class ScanGrid:
         whole = np.zeros((len(maps), *self.properties["shape_before_cropping"]), np.float32)
         whole = insert_crop_into_image(whole, resampled, self.properties["bbox_used_for_cropping"])
         return whole.transpose([0, *(axis + 1 for axis in self.plans.transpose_backward)])
+
+    def placed_structures(self, maps: np.ndarray) -> np.ndarray:
+        """As `placed`, of the heads (K, *spatial) only those of `structures`, in their order."""
+        return self.placed(maps)[channels_of(self.labels)]
 
     def on_network_grid(self, maps: np.ndarray, shape: Sequence[int]) -> np.ndarray:
         """Maps (K, Z, Y, X) of the scan, in the reader's order, as float32 (K, *shape): undoes `placed`.

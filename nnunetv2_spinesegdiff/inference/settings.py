@@ -47,11 +47,11 @@ class PredictionSettings:
                 None, f"there is no precision {self.precision!r}", f"choose one of {', '.join(PRECISIONS)}"
             )
         if unknown := sorted(set(self.changes) - set(SAMPLER)):
-            raise UserError(f"there is no setting {unknown[0]!r} of a sampler, only {', '.join(SAMPLER)}")
+            raise UserError(f"setting {unknown[0]!r}", "unknown", f"choose from {', '.join(SAMPLER)}")
         try:
             object.__setattr__(self, "changes", plain_numbers(self.changes))
         except ValueError as error:
-            raise UserError(str(error)) from None
+            raise UserError(None, str(error)) from None
         said = (["preset"] if self.preset else []) + list(self.changes)
         if said and not self.refine:
             raise UserError(", ".join(said), "nothing is sampled without refinement", "leave one of them out")
@@ -82,7 +82,7 @@ class PredictionSettings:
         try:
             return start.changed(**self.changes)
         except ValueError as error:
-            raise UserError(str(error)) from None
+            raise UserError(None, str(error)) from None
 
 
 def check_precision(precision: str, device: torch.device) -> None:

@@ -55,15 +55,14 @@ class PlannedTwoStageNetwork(TwoStageNetwork):
         input_channels: int,
         num_classes: int,
         planned: Mapping[str, Any],
-        width: float,
-        image_encoder: bool,
         sampler: Mapping[str, Any],
         deep_supervision: bool = False,
+        **denoiser: Any,
     ):
         """Args and Raises: as of `PlannedDiffusionNetwork`; stage 1 is as planned, whatever the width."""
         stage1 = planned_network(planned, input_channels, num_classes, deep_supervision=deep_supervision)
-        denoiser = _denoiser(planned, input_channels, num_classes, width, image_encoder)
-        super().__init__(stage1, denoiser, SamplerSettings(**sampler))
+        refiner = _denoiser(planned, input_channels, num_classes, **denoiser)
+        super().__init__(stage1, refiner, SamplerSettings(**sampler))
 
 
 def _denoiser(

@@ -1,4 +1,4 @@
-"""Drawings of segmentations and of their scores. The one room that imports matplotlib."""
+"""Drawings of segmentations and of their scores. No other folder imports matplotlib."""
 
 from .cases import CaseRow, draw_cases
 from .depth import draw_depth
@@ -6,11 +6,11 @@ from .overlay import draw_overlay
 from .pairs import draw_pairs
 from .pathology import draw_pathology
 from .reliability import draw_reliability
-from .style import COLOURS
+from .style import COLORS
 from .systems import draw_systems
 
 __all__ = [
-    "COLOURS",
+    "COLORS",
     "CaseRow",
     "draw_cases",
     "draw_depth",

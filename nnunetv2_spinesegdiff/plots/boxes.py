@@ -16,7 +16,7 @@ def draw_box(
     axis: Axes,
     values: np.ndarray,
     position: float,
-    colour: str,
+    color: str,
     *,
     hatch: str = "",
     width: float = 0.6,
@@ -29,7 +29,7 @@ def draw_box(
     Args:
         values: (n,), finite; without any nothing is drawn.
         position: of the box along the other axis.
-        hatch: of its fill, so that boxes are apart without colours, too.
+        hatch: of its fill, so that boxes are apart without colors, too.
         marker: of the points, one a value, spread over the box; without it only outliers are drawn.
         mean: whether a white diamond shows it.
     """
@@ -45,7 +45,7 @@ def draw_box(
         showfliers=not marker,
         showmeans=mean,
         manage_ticks=False,
-        boxprops={"facecolor": colour, "hatch": hatch, "linewidth": 0.8, "alpha": 0.75},
+        boxprops={"facecolor": color, "hatch": hatch, "linewidth": 0.8, "alpha": 0.75},
         medianprops={**line, "linewidth": 1.6},
         whiskerprops=line,
         capprops=line,
@@ -66,7 +66,7 @@ def draw_box(
 
 
 def jitter(number: int, width: float) -> np.ndarray:
-    """Offsets (number,) within half a `width` to either side, neighbours far apart, always the same.
+    """Offsets (number,) within half a `width` to either side, neighbors far apart, always the same.
 
     The golden ratio's multiples modulo one fill an interval evenly however many are taken.
     """

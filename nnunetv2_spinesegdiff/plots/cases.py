@@ -1,4 +1,4 @@
-"""Rows of cases: slice, truth, what each system made of it, and how sure it was (the paper's figure 3)."""
+"""Rows of cases: slice, truth, each system's mask, and its uncertainty (the paper's figure 3)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
+from ..text import spelled
 from ..uncertainty.confidence import Structures, structure_mask
-from .layers import draw_contour, draw_heatmap, filled, tinted
-from .style import IN_PRINT, WIDTH_MM, looks_of, new_figure, save_figure, save_png, spelled, wrapped
+from .layers import draw_contour, draw_heatmap, draw_slice, filled, tinted
+from .style import IN_PRINT, WIDTH_MM, looks_of, new_figure, save_figure, wrapped
 
 LEAST_MM, MOST_MM = 17.5, 40.0
-"""Of a panel and the gap beside it. With more columns than fit the figure grows beyond the page."""
+"""Of a panel and the gap next to it. With too many columns the figure grows beyond the page."""
 HIGHEST_MM = 225
 """Of all panels together, on one page."""
 
@@ -28,10 +29,10 @@ class CaseRow:
     """One case of `draw_cases`, every array (H, W) with the picture's first row at the top.
 
     Attributes:
-        title: beside the row.
+        title: to the left of the row.
         image: intensities.
-        masks: column title to label map, in the order of the columns; None gives a grey panel.
-        uncertainty: heatmap, 0 to the highest value of its measure; None gives a grey panel.
+        masks: column title to label map, in the order of the columns; None gives a gray panel.
+        uncertainty: heatmap, 0 to the highest value of its measure; None gives a gray panel.
         spacing: mm between rows, and between columns.
         dice: column title to a Dice, written into its panel.
     """
@@ -63,9 +64,8 @@ def draw_cases(
     measure: str = "entropy (nats)",
     highest: float = 1 / np.e,
     heading: str = "uncertainty",
-    pdf: bool = False,
 ) -> None:
-    """One row a case: slice, every mask over it, uncertainty. Written whole or not at all.
+    """Draw one row per case: slice, every mask over it, uncertainty. Written as PNG and as PDF, both or none.
 
     Masks are filled and outlined. The uncertainty has a column where any row has one.
 
@@ -76,7 +76,6 @@ def draw_cases(
         path: of the PNG.
         measure, highest: what the heatmap shows, and its largest possible value.
         heading: of its column.
-        pdf: whether the figure is written as PDF, too, beside the PNG.
     """
     has_heat = any(row.uncertainty is not None for row in rows)
     columns = ["slice", *rows[0].masks, *([heading] if has_heat else [])]
@@ -91,10 +90,12 @@ def draw_cases(
     axes = figure.subplots(len(rows), len(columns), squeeze=False, height_ratios=heights)
     heat: Any = None
     for row, line in zip(rows, axes, strict=True):
-        _draw_slice(row, line[: 1 + len(row.masks)], labels)
+        draw_slice(line[0], row.image, row.aspect)
         line[0].set_ylabel(wrapped(row.title, width * row.height), fontsize=7)
+        for axis, title in zip(line[1:], row.masks, strict=False):
+            _draw_mask(row, axis, title, labels)
         if row.uncertainty is not None:
-            _draw_image(row, line[-1])
+            draw_slice(line[-1], row.image, row.aspect)
             heat = draw_heatmap(line[-1], row.uncertainty, highest, row.aspect)
         elif has_heat:
             _draw_nothing(row, line[-1])
@@ -104,37 +105,27 @@ def draw_cases(
         figure.colorbar(heat, ax=axes[:, -1], shrink=0.8 / len(rows) ** 0.5, label=measure)
     patches = [Patch(color=c, label=spelled(name)) for name, (c, _) in looks_of(labels).items()]
     figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 6), frameon=False)
-    (save_figure if pdf else save_png)(figure, path)
+    save_figure(figure, path)
 
 
-def _draw_slice(row: CaseRow, axes: Sequence[Axes], labels: Structures) -> None:
-    """The image, and beside it under every mask."""
-    _draw_image(row, axes[0])
-    looks = looks_of(labels)
-    for axis, (title, mask) in zip(axes[1:], row.masks.items(), strict=True):
-        if mask is None:
-            _draw_nothing(row, axis)
-            continue
-        _draw_image(row, axis)
-        axis.imshow(filled(mask, labels), aspect=row.aspect)
-        for name, values in labels.items():
-            colour, line = looks[name]
-            # Lighter than the fill, so that outlines are seen in grey, too.
-            draw_contour(axis, structure_mask(mask, values), tinted(colour), line, level=0.9, width=0.5)
-        if title in row.dice:
-            text = axis.text(0.03, 0.02, f"{row.dice[title]:.2f}", transform=axis.transAxes, fontsize=7)
-            text.set(color="white", ha="left", va="bottom")
-            text.set_path_effects([withStroke(linewidth=1.5, foreground="black")])
-
-
-def _draw_image(row: CaseRow, axis: Axes) -> None:
-    low, high = np.percentile(row.image, (0.5, 99.5))
-    axis.imshow(row.image, cmap="gray", vmin=min(low, 0), vmax=high, aspect=row.aspect)
-    axis.set(xticks=[], yticks=[])
+def _draw_mask(row: CaseRow, axis: Axes, title: str, labels: Structures) -> None:
+    """The slice under a mask, with its Dice."""
+    if (mask := row.masks[title]) is None:
+        _draw_nothing(row, axis)
+        return
+    draw_slice(axis, row.image, row.aspect)
+    axis.imshow(filled(mask, labels), aspect=row.aspect)
+    for name, (color, line) in looks_of(labels).items():
+        # Lighter than the fill, so that outlines are visible in gray, too.
+        draw_contour(axis, structure_mask(mask, labels[name]), tinted(color), line, level=0.9, width=0.5)
+    if title in row.dice:
+        text = axis.text(0.03, 0.02, f"{row.dice[title]:.2f}", transform=axis.transAxes, fontsize=7)
+        text.set(color="white", ha="left", va="bottom")
+        text.set_path_effects([withStroke(linewidth=1.5, foreground="black")])
 
 
 def _draw_nothing(row: CaseRow, axis: Axes) -> None:
-    """A grey panel of the row's shape."""
+    """A gray panel of the row's shape."""
     axis.imshow(np.full(row.image.shape, 0.8), cmap="gray", vmin=0, vmax=1, aspect=row.aspect)
     axis.set(xticks=[], yticks=[])
     axis.text(0.5, 0.5, "none", transform=axis.transAxes, fontsize=7, color="0.3", ha="center", va="center")

@@ -14,14 +14,14 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from ..uncertainty.confidence import Structures
-from .layers import draw_contour, draw_letters, opacity
-from .style import looks_of
+from . import layers
+from .layers import LIGHT_BLUE, draw_letters, draw_outlines, draw_slice
 
 SIZE = 320
 """Pixels of a picture's longer side."""
 DPI = 100
 QUALITY = 75
-"""Of the JPEG, without colour subsampling: outlines stay crisp, and a scan takes about 15 kB."""
+"""Of the JPEG, without color subsampling: outlines stay sharp, and a scan takes about 15 kB."""
 HIGHEST = 1 / np.e
 
 
@@ -43,12 +43,12 @@ def draw_mask(
     label: np.ndarray | None = None,
     letters: Sequence[str] = ("", "", "", ""),
 ) -> Drawing:
-    """The slice with a mask's outlines in the structures' colours.
+    """The slice with a mask's outlines in the structures' colors.
 
     Arrays are (H, W) with the picture's first row at the top, as `orientation.View` gives them.
 
     Args:
-        image: intensities, shown from their 0.5th to their 99th percentile.
+        image: intensities.
         mask: label map.
         spacing: mm between rows, and between columns.
         structures: name to label value, or to the values whose union is a region.
@@ -56,11 +56,9 @@ def draw_mask(
         letters: of the patient's directions, at top, bottom, left and right.
     """
     figure, axis = _slice(image, spacing)
-    for name, (colour, line) in looks_of(structures).items():
-        if label is not None:
-            draw_contour(axis, np.isin(label, structures[name]), "white", "-", level=0.5, width=0.5)
-        # Just inside the structure, so that neighbours do not cover each other's outline.
-        draw_contour(axis, np.isin(mask, structures[name]), colour, line, level=0.9, width=1.2)
+    if label is not None:
+        draw_outlines(axis, label, structures, 0.5, "white")
+    draw_outlines(axis, mask, structures, 1.2)
     draw_letters(axis, letters)
     return _drawing(figure)
 
@@ -74,35 +72,28 @@ def draw_heatmap(
 ) -> Drawing:
     """The slice under its heatmap (0 to 1/e), the mask outlined thinly in light blue.
 
-    It is as opaque as `layers.opacity` states. The other arguments are those of `draw_mask`.
+    The other arguments are those of `draw_mask`.
     """
     figure, axis = _slice(image, spacing)
-    axis.imshow(heatmap, cmap="inferno", vmin=0, vmax=HIGHEST, aspect="auto", alpha=opacity(heatmap))
-    for labels in structures.values():
-        draw_contour(axis, np.isin(mask, labels), "#56b4e9", "-", level=0.5, width=0.5)
+    layers.draw_heatmap(axis, heatmap, HIGHEST, "auto")
+    draw_outlines(axis, mask, structures, 0.5, LIGHT_BLUE)
     return _drawing(figure)
 
 
-def structure_looks(structures: Structures) -> dict[str, tuple[str, str]]:
-    """Colour (#rrggbb) and line ("-", "--" or ":") of every structure's outline."""
-    return dict(looks_of(structures))
-
-
-def heat_colours(values: Sequence[float]) -> list[str]:
-    """The colours (#rrggbb) that heatmaps give to values from 0 to 1/e."""
+def heat_colors(values: Sequence[float]) -> list[str]:
+    """The colors (#rrggbb) of heatmaps for values from 0 to 1/e."""
     return [to_hex(matplotlib.colormaps["inferno"](value / HIGHEST)) for value in values]
 
 
 def _slice(image: np.ndarray, spacing: tuple[float, float]) -> tuple[Figure, Axes]:
-    """A figure that is nothing but the slice, a millimetre as long down as across."""
+    """A figure that is nothing but the slice, with the same scale down as across."""
     size = np.array([image.shape[1] * spacing[1], image.shape[0] * spacing[0]])
     width, height = np.maximum(np.rint(size * SIZE / size.max()), 1)
-    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)  # no millimeters, which would be rounded
     FigureCanvasAgg(figure)
     axis = figure.add_axes((0, 0, 1, 1))
     axis.set_axis_off()
-    low, high = np.percentile(image, (0.5, 99))
-    axis.imshow(image, cmap="gray", vmin=low, vmax=high, aspect="auto")
+    draw_slice(axis, image, "auto")
     return figure, axis
 
 

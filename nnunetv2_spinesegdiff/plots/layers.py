@@ -1,9 +1,9 @@
-"""What lies over a slice: fills, outlines, heatmaps. Arrays are (H, W), the first row at the top."""
+"""A slice, and fills, outlines and heatmaps over it. Arrays are (H, W), the first row at the top."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,50 +13,80 @@ from matplotlib.patheffects import withStroke
 from ..uncertainty.confidence import Structures, structure_mask
 from .style import LineStyle, looks_of
 
+LIGHT_BLUE = "#56b4e9"
+"""Not a color of the heatmap."""
+FILL = 0.55
+"""Opacity of the fill."""
 SHOWN_FROM, OPAQUE_FROM = 0.02, 0.1
 """Entropy in nats (or variance) below which a heatmap is transparent, and from which it is opaque."""
 
 
-def filled(mask: np.ndarray, structures: Structures, alpha: float = 0.55) -> np.ndarray:
+def draw_slice(axis: Axes, image: np.ndarray, aspect: float | Literal["auto"]) -> None:
+    """The intensities in gray, from their 0.5th to their 99th percentile.
+
+    Args:
+        aspect: mm between rows over mm between columns.
+    """
+    low, high = np.percentile(image, (0.5, 99))
+    axis.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=aspect)
+    axis.set(xticks=[], yticks=[])
+
+
+def filled(mask: np.ndarray, structures: Structures) -> np.ndarray:
     """Label map (H, W) to RGBA (H, W, 4), transparent outside; of two structures the later is seen."""
     picture = np.zeros((*mask.shape, 4))
-    for name, (colour, _) in looks_of(structures).items():
-        picture[structure_mask(mask, structures[name])] = [*to_rgb(colour), alpha]
+    for name, (color, _) in looks_of(structures).items():
+        picture[structure_mask(mask, structures[name])] = [*to_rgb(color), FILL]
     return picture
 
 
-def tinted(colour: str) -> str:
-    """A colour half way to white."""
-    red, green, blue = ((1 + part) / 2 for part in to_rgb(colour))
+def tinted(color: str) -> str:
+    """A color half way to white."""
+    red, green, blue = ((1 + part) / 2 for part in to_rgb(color))
     return to_hex((red, green, blue))
 
 
-def draw_heatmap(axis: Axes, uncertainty: np.ndarray, highest: float, aspect: float) -> Any:
-    """The heatmap over what is drawn there, as opaque as `opacity` states.
+def draw_heatmap(axis: Axes, uncertainty: np.ndarray, highest: float, aspect: float | Literal["auto"]) -> Any:
+    """The heatmap over what is drawn there, transparent below `SHOWN_FROM`, nearly opaque from `OPAQUE_FROM`.
+
+    The opacity rises linearly in between: a step would show noise as dots.
 
     Args:
         uncertainty: 0 to `highest`.
         aspect: mm between rows over mm between columns.
 
     Returns:
-        what a colour bar is made of.
+        What a color bar is made of.
     """
-    alpha = opacity(uncertainty)
+    alpha = 0.85 * np.clip((uncertainty - SHOWN_FROM) / (OPAQUE_FROM - SHOWN_FROM), 0, 1)
     return axis.imshow(uncertainty, cmap="inferno", vmin=0, vmax=highest, aspect=aspect, alpha=alpha)
 
 
-def opacity(uncertainty: np.ndarray) -> np.ndarray:
-    """0 below `SHOWN_FROM`, rising to 0.85 at `OPAQUE_FROM`: an edge would turn noise into dots."""
-    return 0.85 * np.clip((uncertainty - SHOWN_FROM) / (OPAQUE_FROM - SHOWN_FROM), 0, 1)
+def draw_outlines(
+    axis: Axes, mask: np.ndarray, structures: Structures, width: float, color: str | None = None
+) -> None:
+    """The outline of every structure of a label map.
+
+    Args:
+        width: of the lines, in points.
+        color: of lines on the edge of the structures; None for their own colors and line styles, just inside
+            the structures, so that neighbors do not cover each other's outline.
+    """
+    for name, (own, line) in looks_of(structures).items():
+        inside = structure_mask(mask, structures[name])
+        if color is None:
+            draw_contour(axis, inside, own, line, level=0.9, width=width)
+        else:
+            draw_contour(axis, inside, color, "-", level=0.5, width=width)
 
 
 def draw_contour(
-    axis: Axes, inside: np.ndarray, colour: str, line: LineStyle, level: float, width: float
+    axis: Axes, inside: np.ndarray, color: str, line: LineStyle, level: float, width: float
 ) -> None:
     """The outline of a bool array (H, W), closed where it meets the picture's edge.
 
     Args:
-        level: where between the centres of the last pixel inside (1) and the first one outside (0).
+        level: position between the centers of the last pixel inside (1) and the first one outside (0).
         width: of the line, in points.
     """
     if not inside.any():
@@ -64,7 +94,7 @@ def draw_contour(
     rows, columns = (np.arange(-1, size + 1) for size in inside.shape)
     view = axis.get_xlim(), axis.get_ylim()
     padded = np.pad(inside.astype(float), 1)
-    axis.contour(columns, rows, padded, [level], colors=[colour], linestyles=[line], linewidths=width)
+    axis.contour(columns, rows, padded, [level], colors=[color], linestyles=[line], linewidths=width)
     axis.set(xlim=view[0], ylim=view[1])
 
 

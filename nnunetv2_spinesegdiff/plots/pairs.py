@@ -10,7 +10,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from .style import IN_PRINT, WIDTH_MM, new_figure, panels, save_figure, spelled, wrapped
+from ..text import spelled
+from .style import IN_PRINT, WIDTH_MM, draw_grid, new_figure, panels, save_figure, wrapped
 
 LOOKS: dict[str, dict[str, Any]] = {
     "T1w": {"marker": "o", "markerfacecolor": "#0072b2", "markeredgecolor": "#0072b2"},
@@ -22,23 +23,18 @@ LOOKS: dict[str, dict[str, Any]] = {
 
 @rc_context(IN_PRINT)
 def draw_pairs(pairs: pd.DataFrame, names: tuple[str, str], path: Path) -> None:
-    """A panel a structure: Dice of the second system over that of the first, a point a case.
+    """Draw one panel per structure: Dice of the second system over that of the first, one point per case.
 
-    Above each panel stands which share of its cases lies above the line of equals, and the mean difference.
-    Cases where either Dice is NaN are not shown, nor counted. Written as PNG and as PDF, both or none.
+    The titles state the share of cases above the line of equals, and the mean difference. Cases where either
+    Dice is NaN are neither shown nor counted. Written as PNG and as PDF, both or none.
 
     Args:
-        pairs: `structure`, `contrast` ("T1w", "T2w" or ""), `first`, `second` (0 to 1 or NaN): a row a
-            case and structure.
+        pairs: `structure`, `contrast` ("T1w", "T2w" or ""), `first`, `second` (0 to 1 or NaN), one row per
+            case and structure; at least one has both.
         names: of the first and of the second system.
         path: of the PNG.
-
-    Raises:
-        ValueError: there is no pair.
     """
     pairs = pairs.dropna(subset=["first", "second"])
-    if pairs.empty:
-        raise ValueError("no pairs to draw")
     pairs = pairs.assign(contrast=pairs["contrast"].where(pairs["contrast"].isin(list(LOOKS)), ""))
     structures = pairs["structure"].unique()
     columns = 2 if len(structures) == 4 else min(len(structures), 3)
@@ -81,5 +77,4 @@ def _draw_structure(axis: Axes, pairs: pd.DataFrame) -> None:
     mean = f"mean difference {difference.mean():+.3f}"
     axis.set_title(f"{spelled(pairs['structure'].iloc[0])}\n{shares}\n{mean}", fontsize=7.5)
     axis.set(xlim=limits, ylim=limits, aspect="equal")
-    axis.grid(color="0.9", linewidth=0.5)
-    axis.set_axisbelow(True)
+    draw_grid(axis)

@@ -1,4 +1,4 @@
-"""What all drawings share: colours, sizes in print, and how a figure becomes files."""
+"""What all drawings share: colors, sizes in print, and how a figure becomes files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from matplotlib.figure import Figure
 
 from ..files import written_whole
 
-COLOURS = ("#0072b2", "#009e73", "#d55e00", "#cc79a7", "#f0e442", "#56b4e9")
-"""Okabe and Ito's, apart for colour-blind eyes; the first three are the paper's: blue canal, green vertebrae,
-red discs."""
+COLORS = ("#0072b2", "#009e73", "#d55e00", "#cc79a7", "#f0e442", "#56b4e9")
+"""Okabe and Ito's, which color-blind people can distinguish; the first three are the paper's: blue canal,
+green vertebrae, red discs."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
 LineStyle = Literal["-", "--", ":"]
+Layout = Literal["constrained", "compressed"]
 LINES: tuple[LineStyle, ...] = ("-", "--", ":")
 
 WIDTH_MM = 170
@@ -45,9 +46,9 @@ _MM = 1 / 25.4
 _LETTER_MM = 1.45  # of 7 points, on average
 
 
-def new_figure(width_mm: float, height_mm: float, layout: Literal["constrained", "compressed"]) -> Figure:
-    """An empty figure that pyplot knows nothing of."""
-    figure = Figure(figsize=(width_mm * _MM, height_mm * _MM), dpi=DPI, layout=layout)
+def new_figure(width_mm: float, height_mm: float, layout: Layout | None = None, dpi: int = DPI) -> Figure:
+    """Create an empty figure without pyplot."""
+    figure = Figure(figsize=(width_mm * _MM, height_mm * _MM), dpi=dpi, layout=layout)
     FigureCanvasAgg(figure)
     return figure
 
@@ -62,39 +63,35 @@ def save_png(figure: Figure, path: Path) -> None:
 def give_back_memory(figure: Figure) -> None:
     """Empty a figure that has been written.
 
-    Figures and what they hold refer to each other: uncleared, those of many scans pile up in memory until the
-    garbage collector gets round to them.
+    Figures and their parts refer to each other: those of many scans would stay in memory until the garbage
+    collector runs.
     """
     figure.clear()
     vars(figure.canvas).pop("renderer", None)  # and with it the picture's pixels
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG and beside it as PDF with its fonts: both, whole, or none.
+    """Write a figure as PNG and as PDF with its fonts: both, whole, or none.
 
     Args:
-        path: ends in `.png`.
-
-    Raises:
-        ValueError: it does not.
+        path: of the PNG.
     """
-    if path.suffix != ".png":
-        raise ValueError(f"{path}: expected a name that ends in .png")
     with written_whole(path) as png, written_whole(path.with_suffix(".pdf")) as pdf:
         figure.savefig(png)
-        # The same figure is the same file, whenever it is drawn.
+        # The same figure always gives the same file.
         figure.savefig(pdf, metadata={"CreationDate": None})
 
 
 def looks_of(names: Iterable[str]) -> dict[str, tuple[str, LineStyle]]:
-    """Colour and line style of each name, apart for as many as there are colours and styles."""
-    looks = ((colour, line) for line in cycle(LINES) for colour in COLOURS)
+    """Color and line style of each name, repeated only after all combinations."""
+    looks = ((color, line) for line in cycle(LINES) for color in COLORS)
     return dict(zip(names, looks, strict=False))
 
 
-def spelled(name: str) -> str:
-    """A structure's name as it is read: "spinal_canal" without its underscore."""
-    return name.replace("_", " ")
+def draw_grid(axis: Axes, which: Literal["both", "x", "y"] = "both") -> None:
+    """Draw thin gray lines behind everything else."""
+    axis.grid(axis=which, color="0.9", linewidth=0.5)
+    axis.set_axisbelow(True)
 
 
 def wrapped(text: str, width_mm: float) -> str:
@@ -103,7 +100,7 @@ def wrapped(text: str, width_mm: float) -> str:
 
 
 def panels(figure: Figure, number: int, most_columns: int, **options: Any) -> list[Axes]:
-    """That many axes, row by row; what is left of the last row stays empty."""
+    """Create that many axes, row by row; the rest of the last row stays empty."""
     columns = min(number, most_columns)
     rows = -(-number // columns)
     axes = figure.subplots(rows, columns, squeeze=False, **options).ravel().tolist()

@@ -10,37 +10,33 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
+from ..text import spelled
 from .boxes import draw_box
-from .style import IN_PRINT, WIDTH_MM, looks_of, new_figure, panels, save_figure, spelled, wrapped
+from .style import IN_PRINT, WIDTH_MM, draw_grid, looks_of, new_figure, panels, save_figure, wrapped
 
 NAME_MM = 38
 ROW_MM = 7.5
 FEW = 40
-"""Up to so many cases every one is a point; of more, a box and its outliers tell enough."""
+"""Up to so many cases every one is a point; of more, only outliers are."""
 
 
 @rc_context(IN_PRINT)
 def draw_systems(
     scores: pd.DataFrame, systems: Sequence[str], path: Path, controls: Collection[str] = ()
 ) -> None:
-    """A panel a structure, a box a system, from the first at the top; beside each, how many cases it shows.
+    """Draw one panel per structure, with one box per system from top to bottom, and the numbers of cases.
 
-    White diamonds are means. Cases whose Dice is NaN are not shown, nor counted. Written as PNG and as PDF,
-    both or none.
+    White diamonds are means. Cases whose Dice is NaN are neither shown nor counted. Written as PNG and as
+    PDF, both or none.
 
     Args:
-        scores: `system`, `structure`, `dice` (0 to 1 or NaN): a row a case of each.
-        systems: to draw, in their order.
+        scores: `system`, `structure`, `dice` (0 to 1 or NaN, at least one known), one row per case of each.
+        systems: in their order.
         path: of the PNG.
         controls: those of `systems` that are hatched.
-
-    Raises:
-        ValueError: there are no scores of these systems.
     """
     structures = scores["structure"].unique()
-    scores = scores[scores["system"].isin(systems) & scores["dice"].notna()]
-    if scores.empty:
-        raise ValueError("no scores of these systems to draw")
+    scores = scores[scores["dice"].notna()]
     columns = 2 if len(structures) == 4 else 3
     rows = -(-len(structures) // columns)
     has_controls = any(name in controls for name in systems)
@@ -49,8 +45,8 @@ def draw_systems(
     looks = looks_of(structures)
     lowest = scores["dice"].min()
     for axis, structure in zip(axes, structures, strict=True):
-        colour, _ = looks[structure]
-        _draw_structure(axis, scores[scores["structure"] == structure], systems, controls, colour)
+        color, _ = looks[structure]
+        _draw_structure(axis, scores[scores["structure"] == structure], systems, controls, color)
         axis.set(title=spelled(structure), xlabel="Dice", xlim=(lowest - 0.05 * (1 - lowest) - 0.005, 1.01))
     names = [wrapped(name, NAME_MM) for name in systems]
     for axis in axes[::columns]:
@@ -63,7 +59,7 @@ def draw_systems(
 
 
 def _draw_structure(
-    axis: Axes, scores: pd.DataFrame, systems: Sequence[str], controls: Collection[str], colour: str
+    axis: Axes, scores: pd.DataFrame, systems: Sequence[str], controls: Collection[str], color: str
 ) -> None:
     beside = axis.get_yaxis_transform()
     axis.text(1.03, 1, "n", transform=axis.transAxes, fontsize=7, va="bottom")
@@ -73,13 +69,12 @@ def _draw_structure(
             axis,
             values,
             place,
-            colour,
+            color,
             hatch="////" if system in controls else "",
             orientation="horizontal",
             marker="o" if len(values) <= FEW else "",
             mean=True,
         )
         axis.text(1.03, place, str(len(values)), transform=beside, fontsize=7, va="center")
-    axis.grid(axis="x", color="0.9", linewidth=0.5)
-    axis.set_axisbelow(True)
+    draw_grid(axis, "x")
     axis.tick_params(axis="y", length=0)

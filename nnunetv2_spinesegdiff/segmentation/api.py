@@ -129,7 +129,7 @@ class SpineSegmenter:
         if isinstance(scans, str | os.PathLike | sitk.Image):
             scans = [scans]
         elif not isinstance(scans, Iterable):
-            raise UserError(no_scan(scans))
+            raise UserError(None, no_scan(scans))
         results = self._each(one for place, given in enumerate(scans) for one in _scans_of(given, place))
         self._running.add(results)
         return self._while_open(results)
@@ -158,7 +158,7 @@ class SpineSegmenter:
         if isinstance(scan, sitk.Image):
             return scan_of(scan, name or "scan", any_plane=self.settings.any_plane)
         if not isinstance(scan, str | os.PathLike):
-            raise UserError(no_scan(scan))
+            raise UserError(None, no_scan(scan))
         sources = find_scans(Path(scan), made_in)
         if len(sources) > 1:
             raise UserError(scan, f"holds {len(sources)} scans", "give one of them, or use segment_each")

@@ -50,6 +50,7 @@ class Done:
         warnings: lines by the name of their scan.
         failures: scans without a result.
         passed_over: files among the scans that may be scans in formats that are not read.
+        records: of the scans segmented and kept, by name; see `ScanOutputs.write`.
     """
 
     segmented: list[str] = field(default_factory=list)
@@ -58,13 +59,15 @@ class Done:
     warnings: dict[str, list[str]] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def note(self, name: str, record: Mapping[str, Any] | Failure) -> None:
+    def note(self, name: str, record: dict[str, Any] | Failure) -> None:
         """Add a scan by the record of its outputs, or its failure."""
         if isinstance(record, Failure):
             self.failures.append(record)
         else:
             self.segmented.append(name)
+            self.records[name] = record
             self.warnings.update({name: record["warnings"]} if record["warnings"] else {})
 
 
@@ -105,11 +108,19 @@ def segment_cohort(
             "formats": vars(formats),
             "version": __version__,
         }
-        origin = _Origin(made_by)
-        begun = [source for source in sources if ScanOutputs(out, source.name).record.exists()]
+        made_from: dict[str, dict[str, Any]] = {}
+
+        def look(source: ScanSource) -> dict[str, Any]:
+            """What decides the results of a scan; its files are looked at once."""
+            if source.name not in made_from:
+                made_from[source.name] = {"scan": contents_of(source), **made_by}
+            return made_from[source.name]
+
+        begun = [source for source in sources if ScanOutputs(out, source.name).record.path.exists()]
         for source in tqdm(begun, "Comparing", unit="scan", disable=not (progress and begun)):
-            if ScanOutputs(out, source.name).finished(origin.look(source)):
+            if kept := ScanOutputs(out, source.name).record.content_if_current(look(source)):
                 done.kept.append(source.name)
+                done.records[source.name] = kept
         todo = [source for source in sources if source.name not in done.kept]
         run = {
             "command": list(command),
@@ -137,32 +148,16 @@ def segment_cohort(
 
             def write(segmentation: Segmentation) -> dict[str, Any]:
                 name = segmentation.name
-                return ScanOutputs(out, name).write(segmentation, formats, origin.of[name])
+                return ScanOutputs(out, name).write(segmentation, formats, made_from[name])
 
-            results = segment_each(todo, model, settings, scratch, write, origin.look)
+            results = segment_each(todo, model, settings, scratch, write, look)
             for source, record in tqdm(results, "Segmenting", len(todo), unit="scan", disable=not progress):
                 done.note(source.name, record)
                 if isinstance(record, Failure):
                     with _told_of(out):
-                        ScanOutputs(out, source.name).write_failure(record.reason, origin.of.get(source.name))
+                        outputs = ScanOutputs(out, source.name)
+                        outputs.write_failure(record.reason, made_from.get(source.name))
     return done
-
-
-class _Origin:
-    """What decides the results: the files of each scan, which are looked at once, and what is alike for all.
-
-    Attributes:
-        of: by the name of a scan.
-    """
-
-    def __init__(self, made_by: Mapping[str, Any]):
-        self.of: dict[str, dict[str, Any]] = {}
-        self._made_by = made_by
-
-    def look(self, source: ScanSource) -> dict[str, Any]:
-        if source.name not in self.of:
-            self.of[source.name] = {"scan": contents_of(source), **self._made_by}
-        return self.of[source.name]
 
 
 def _said_of_others(out: Path, others: Sequence[str]) -> str:
@@ -180,7 +175,8 @@ def _summed_up(
         when = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started))
         told = {**run, "started": when, "seconds": round(time.time() - started, 1), **more}
         with _told_of(out):
-            write_summary(out, told, names, {failed.source.name: failed.reason for failed in done.failures})
+            failures = {failed.source.name: failed.reason for failed in done.failures}
+            write_summary(out, told, names, failures, done.records)
 
     try:
         yield

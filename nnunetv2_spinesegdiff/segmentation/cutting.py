@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..dataset_conversion.geometry import SliceView, extract_slice, put_back
 from ..inference.arrays import PredictedArray
-from .midsagittal import find_midsagittal
-from .model import SliceModel
-from .settings import Slices
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,6 @@ class SegmentedSlices:
         stage1: stage 1's labels; None without a stage 1.
         uncertainty: of the most uncertain structure, float32.
         mask_in_scan, uncertainty_in_scan: uint8 and float32.
-        note: why these slices; empty if that needs no word.
     """
 
     view: SliceView
@@ -39,12 +36,11 @@ class SegmentedSlices:
     uncertainty: np.ndarray
     mask_in_scan: sitk.Image
     uncertainty_in_scan: sitk.Image
-    note: str = ""
 
     @property
     def spacing(self) -> tuple[float, float, float]:
         """(slice, row, column) in mm."""
-        return _spacing(self.view)
+        return self.view.spacing
 
     @property
     def measured(self) -> int:
@@ -52,57 +48,60 @@ class SegmentedSlices:
         return len(self.mask) // 2
 
 
-def segment_slices(scaled: sitk.Image, slices: Slices, model: SliceModel) -> SegmentedSlices:
-    """Segment slices of a scan whose intensities are scaled.
+def views_for(
+    cut: Mapping[str, str], scaled: sitk.Image, whole: SliceView, wanted: SliceView
+) -> list[SliceView]:
+    """What a model is to see of a scan, each view as a case of its own.
 
-    A model of single slices sees every slice as a case of its own, as it did in training; for "auto" it finds
-    the midsagittal one. A model of whole scans sees the whole scan, whichever of its slices are wanted, and
-    takes the middle one for "auto".
+    A model of single slices sees the slices wanted one by one, as it did in training. A model of whole scans
+    sees the whole scan, whichever of its slices are wanted.
 
-    Raises:
-        ValueError: there is no slice of that number.
+    Args:
+        cut: `SliceModel.cut`.
+        scaled: the scan with scaled intensities.
+        whole, wanted: views of all of its slices and of those wanted.
     """
-    note = ""
-    if slices == "auto":
-        slices = "middle"
-        if model.finds_midsagittal and extract_slice(scaled).oriented.size[2] > 1:
-            slices, note = find_midsagittal(scaled, model)
-    wanted = extract_slice(scaled, slices=slices)
-    if model.cut["dim"] == "3d":
-        return _of_volume(scaled, wanted, slices, model)
-    if model.cut["slices"] == "all":
-        whole = extract_slice(scaled, slices="all")
-        return _on_slices(wanted, _kept(_predicted(whole, model), wanted))
-    numbers = range(wanted.first_slice, wanted.first_slice + wanted.num_slices)
-    predicted = _stacked([_predicted(extract_slice(scaled, slices=number), model) for number in numbers])
-    return replace(_on_slices(wanted, predicted), note=note)
+    if cut["dim"] == "3d":
+        return [extract_slice(scaled, dim="3d")]
+    if cut["slices"] == "all":
+        return [whole]
+    return [whole.part(wanted.first_slice + number) for number in range(wanted.num_slices)]
 
 
-def _predicted(view: SliceView, model: SliceModel) -> PredictedArray:
-    return model.predictor.predict(sitk.GetArrayFromImage(view.image), _spacing(view))
+def network_input(view: SliceView) -> tuple[np.ndarray, tuple[float, float, float]]:
+    """Intensities (slices, rows, columns), and spacing (slice, row, column) in mm."""
+    return sitk.GetArrayFromImage(view.image), view.spacing
 
 
-def _on_slices(view: SliceView, predicted: PredictedArray) -> SegmentedSlices:
-    uncertainty = predicted.uncertainty.max(0)
+def put_together(
+    wanted: SliceView, views: Sequence[SliceView], predicted: Sequence[PredictedArray]
+) -> SegmentedSlices:
+    """The slices wanted, from what is predicted of `views_for`."""
+    if views[0].dim == "3d":
+        return _of_volume(wanted, views[0], predicted[0])
+    first = wanted.first_slice - views[0].first_slice
+    kept = slice(first, first + wanted.num_slices)
+    mask = np.concatenate([one.mask for one in predicted])[kept]
+    stage1 = [one.stage1 for one in predicted if one.stage1 is not None]
+    uncertainty = np.concatenate([one.uncertainty.max(0) for one in predicted])[kept]
     return SegmentedSlices(
-        view,
-        view,
-        sitk.GetArrayFromImage(view.image),
-        predicted.mask,
-        predicted.stage1,
+        wanted,
+        views[0],
+        sitk.GetArrayFromImage(wanted.image),
+        mask,
+        np.concatenate(stage1)[kept] if stage1 else None,
         uncertainty,
-        put_back(predicted.mask, view),
-        put_back(uncertainty, view, is_label=False),
+        put_back(mask, wanted),
+        put_back(uncertainty, wanted, is_label=False),
     )
 
 
-def _of_volume(scaled: sitk.Image, wanted: SliceView, slices: Slices, model: SliceModel) -> SegmentedSlices:
+def _of_volume(wanted: SliceView, volume: SliceView, predicted: PredictedArray) -> SegmentedSlices:
     """What a model of 1 mm volumes says of the slices, which lie elsewhere than those of the volume."""
-    volume = extract_slice(scaled, dim="3d")
-    predicted = _predicted(volume, model)
     mask = put_back(predicted.mask, volume)
     stage1 = None if predicted.stage1 is None else put_back(predicted.stage1, volume)
     uncertainty = put_back(predicted.uncertainty.max(0), volume, is_label=False)
+    slices = "all" if wanted.num_slices > 1 else wanted.first_slice
 
     def cut(image: sitk.Image, is_label: bool) -> np.ndarray:
         return sitk.GetArrayFromImage(extract_slice(image, slices=slices, is_label=is_label).image)
@@ -130,26 +129,3 @@ def _other_slices_cleared(image: sitk.Image, wanted: SliceView) -> sitk.Image:
     cleared = sitk.GetImageFromArray(np.moveaxis(values, 0, 2 - wanted.axes[2]))
     cleared.CopyInformation(image)
     return cleared
-
-
-def _stacked(each: list[PredictedArray]) -> PredictedArray:
-    stage1 = [one.stage1 for one in each if one.stage1 is not None]
-    return PredictedArray(
-        np.concatenate([one.mask for one in each]),
-        np.concatenate(stage1) if stage1 else None,
-        np.concatenate([one.uncertainty for one in each], axis=1),
-    )
-
-
-def _kept(whole: PredictedArray, wanted: SliceView) -> PredictedArray:
-    kept = slice(wanted.first_slice, wanted.first_slice + wanted.num_slices)
-    return PredictedArray(
-        whole.mask[kept],
-        None if whole.stage1 is None else whole.stage1[kept],
-        whole.uncertainty[:, kept],
-    )
-
-
-def _spacing(view: SliceView) -> tuple[float, float, float]:
-    x, y, z = view.image.GetSpacing()
-    return z, y, x

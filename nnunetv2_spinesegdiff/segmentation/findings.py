@@ -38,7 +38,9 @@ def check_spine_found(mask: np.ndarray) -> None:
     found = [name for name, label in CLASSES.items() if label != BACKGROUND and (mask == label).any()]
     what = f"only {', '.join(found)}" if found else "nothing"
     raise UserError(
-        f"no spine was found ({what} segmented): is this a lumbar MR scan, and the model made for it?"
+        None,
+        f"no spine was found ({what} segmented)",
+        "check that this is a lumbar MR scan and that the model was made for it",
     )
 
 

@@ -81,7 +81,14 @@ def segment_each(
         for job in _begun_early(sources, begin):
             scan = job.scan.result()
             loaded = loaded or writer.submit(_load_ahead)
-            done = scan if isinstance(scan, Failure) else _segment(scan, settings, model)
+            done: Segmentation | Failure
+            if isinstance(scan, Failure):
+                done = scan
+            else:
+                try:
+                    done = segment_scan(scan, settings.slices, model)
+                except Exception as error:
+                    done = _failure(job.source, error)
             writing.append((job, writer.submit(_write, job.source, done, write)))
             while writing and (len(writing) > _AHEAD or writing[0][1].done()):
                 yield from next_written()
@@ -125,43 +132,38 @@ def _begun_early(sources: Iterable[Given], begin: Callable[[Given], _Job]) -> It
 def _read(
     given: Given, settings: SegmentationSettings, folder: Path, look: Callable[[ScanSource], object]
 ) -> Scan | Failure:
-    plane = settings.any_plane
     if isinstance(given, Failure):
         return given
-    if isinstance(given, ImageInMemory):
-        return _attempt(given.source, lambda: scan_of(given.image, given.source.name, any_plane=plane))
-
-    def looked_at_and_read() -> Scan:
-        look(given)
-        return read_scan(given, folder, series=settings.series, any_plane=plane)
-
-    return _attempt(given, looked_at_and_read)
-
-
-def _segment(scan: Scan, settings: SegmentationSettings, model: SliceModel) -> Segmentation | Failure:
-    return _attempt(scan.source, lambda: segment_scan(scan, settings.slices, model))
+    source = given if isinstance(given, ScanSource) else given.source
+    try:
+        if isinstance(given, ImageInMemory):
+            return scan_of(given.image, source.name, any_plane=settings.any_plane)
+        look(source)
+        return read_scan(source, folder, series=settings.series, any_plane=settings.any_plane)
+    except Exception as error:
+        return _failure(source, error)
 
 
 def _write(
     source: ScanSource, done: Segmentation | Failure, write: Callable[[Segmentation], T]
 ) -> T | Failure:
-    return done if isinstance(done, Failure) else _attempt(source, lambda: write(done))
-
-
-def _attempt(source: ScanSource, work: Callable[[], T]) -> T | Failure:
-    """What `work` gives, or why it failed: whatever it is, the other scans must not be lost over it."""
+    if isinstance(done, Failure):
+        return done
     try:
-        return work()
-    except UserError as error:
+        return write(done)
+    except Exception as error:
+        return _failure(source, error)
+
+
+def _failure(source: ScanSource, error: Exception) -> Failure:
+    """Why there is no result: whatever it is, the other scans must not be lost over it."""
+    if isinstance(error, UserError):
         return Failure(source, str(error))
-    except MemoryError:
-        return Failure(source, f"{source.path}: there is not enough memory; close other programs, or crop it")
-    except OSError as error:  # scans are read with errors of their own, so this is the writing
+    if isinstance(error, MemoryError):
+        reason = "there is not enough memory; close other programs, or crop it"
+    elif isinstance(error, OSError):  # scans are read with errors of their own, so this is the writing
         where = f" ({error.filename})" if error.filename else ""
         reason = f"its results cannot be written: {reason_of(error)}{where}; make room and run again"
-        return Failure(source, f"{source.path}: {reason}")
-    except Exception as error:
-        return Failure(
-            source,
-            f"{source.path}: failed ({reason_of(error, with_type=True)}); please report it with this line",
-        )
+    else:
+        reason = f"failed ({reason_of(error, with_type=True)}); please report it with this line"
+    return Failure(source, f"{source.path}: {reason}")

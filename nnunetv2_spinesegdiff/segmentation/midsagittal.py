@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import SimpleITK as sitk
+from collections.abc import Iterator
 
-from ..dataset_conversion.geometry import extract_slice
+import numpy as np
+
+from ..dataset_conversion.geometry import SliceView
 from ..labels import CLASSES, VERTEBRAE
-from .model import SliceModel
 
 STEP_MM = 4.0
 """Between the slices that are looked at; a lumbar canal is wider than three of these."""
@@ -14,50 +15,59 @@ ENOUGH = 0.9
 """Share of the largest canal that leaves the slice nearest to the middle its place."""
 
 
-def find_midsagittal(scaled: sitk.Image, model: SliceModel) -> tuple[int, str]:
+class MidsagittalSearch:
     """Find the slice with the largest canal, the nearest to the middle of those that come close to it.
 
     The slices of the middle half are looked at, further ones as long as the canal grows towards them, and all
     if there is none.
 
-    Args:
-        scaled: scan with scaled intensities.
-        model: of single slices, with a stage 1.
-
-    Returns:
-        The slice's number, 0 = leftmost, and why it is not the middle one; nothing if it is.
+        for number in search:
+            search.see(number, mask_of(number))
+        number, note = search.found()
     """
-    view = extract_slice(scaled)
-    count, middle, apart = view.oriented.size[2], view.first_slice, view.oriented.spacing[2]
-    step = max(1, round(STEP_MM / apart))
-    areas: dict[int, int] = {}
 
-    def look_at(number: int) -> None:
-        if number not in areas and 0 <= number < count:
-            one = extract_slice(scaled, slices=number).image
-            mask = model.predictor.first_look(sitk.GetArrayFromImage(one), one.GetSpacing()[::-1])
-            areas[number] = int((mask == CLASSES["spinal_canal"]).sum()) if (mask == VERTEBRAE).any() else 0
+    def __init__(self, whole: SliceView):
+        """
+        Args:
+            whole: view of all slices of the scan.
+        """
+        self._count, self._middle = whole.num_slices, whole.num_slices // 2
+        self._step = max(1, round(STEP_MM / whole.oriented.spacing[2]))
+        self._areas: dict[int, int] = {}
 
-    steps = range(middle % step, count, step)
-    for number in steps:
-        if abs(number - middle) <= max(count / 4, step):
-            look_at(number)
-    if not any(areas.values()):
-        for number in steps:
-            look_at(number)
-    while True:
-        best, looked_at = max(areas, key=areas.__getitem__), len(areas)
-        look_at(best - step)
-        look_at(best + step)
-        if len(areas) == looked_at:
-            break
-    if not areas[best]:
-        return middle, f"no spinal canal was found in {len(areas)} slices; the middle one was segmented"
-    close = [number for number, area in areas.items() if area >= ENOUGH * areas[best]]
-    chosen = min(close, key=lambda number: abs(number - middle))
-    if chosen == middle:
-        return middle, ""
-    return chosen, (
-        f"slice {chosen} was segmented and not the middle one ({middle}): its spinal canal is larger; "
-        "--slices middle takes the middle one"
-    )
+    def __iter__(self) -> Iterator[int]:
+        """Numbers of slices, 0 = leftmost; which one is next depends on what was seen in those before."""
+        steps = range(self._middle % self._step, self._count, self._step)
+        nearest = max(self._count / 4, self._step)
+        yield from (number for number in steps if abs(number - self._middle) <= nearest)
+        if not any(self._areas.values()):
+            yield from (number for number in steps if number not in self._areas)
+        looked_at = 0
+        while looked_at < len(self._areas):
+            looked_at, best = len(self._areas), self._largest()
+            for number in (best - self._step, best + self._step):
+                if number not in self._areas and 0 <= number < self._count:
+                    yield number
+
+    def see(self, number: int, mask: np.ndarray) -> None:
+        """Note the labels that stage 1 gives to a slice."""
+        with_spine = (mask == VERTEBRAE).any()
+        self._areas[number] = int((mask == CLASSES["spinal_canal"]).sum()) if with_spine else 0
+
+    def found(self) -> tuple[int, str]:
+        """The slice's number, 0 = leftmost, and why it is not the middle one; nothing if it is."""
+        areas, middle = self._areas, self._middle
+        largest = areas[self._largest()]
+        if not largest:
+            return middle, f"no spinal canal was found in {len(areas)} slices; the middle one was segmented"
+        close = [number for number, area in areas.items() if area >= ENOUGH * largest]
+        chosen = min(close, key=lambda number: abs(number - middle))
+        if chosen == middle:
+            return middle, ""
+        return chosen, (
+            f"slice {chosen} was segmented and not the middle one ({middle}): its spinal canal is larger; "
+            "--slices middle takes the middle one"
+        )
+
+    def _largest(self) -> int:
+        return max(self._areas, key=self._areas.__getitem__)

@@ -12,11 +12,11 @@ from ..errors import UserError
 from ..inference.arrays import ArrayPredictor
 from ..inference.predictor import SpineSegDiffPredictor
 from ..labels import BACKGROUND, CLASSES
+from ..network.two_stage import TwoStageNetwork
 from ..sharing.opening import OpenedModel
 from ..stored import stored_in
 from ..text import reason_of
 from ..uncertainty.confidence import agreement_limit
-from ..uncertainty.stored import Calibration
 from .settings import SegmentationSettings
 
 # What nnU-Net says, in any way but plain words, of a file in which something is missing.
@@ -34,6 +34,13 @@ class SliceModel:
         opened: where it lies and which it is.
         cut: how the converter cut its training cases: `slices` and `dim` of `extract_slice`.
         notes: what a user of the results should know, a line each.
+        predictor: of its slices.
+        finds_midsagittal: whether it can find the midsagittal slice, with what stage 1 alone predicts within
+            `first_look()`.
+        device: where it predicts.
+        calibration: what `spinesegdiff calibrate` stored for these settings, or None.
+        agreement_limit: Dice of stage 1 and the mask below which they disagree.
+        measure: what the maps show.
     """
 
     def __init__(self, opened: OpenedModel, settings: SegmentationSettings, device: torch.device):
@@ -60,31 +67,14 @@ class SliceModel:
             ) from error
         self.notes = _notes(predictor)
         self.predictor = ArrayPredictor(predictor)
-
-    @property
-    def finds_midsagittal(self) -> bool:
-        """Whether it can look at single slices without the cost of a refinement."""
-        return self.cut == SINGLE_SLICES and self.predictor.has_stage1
-
-    @property
-    def device(self) -> torch.device:
-        """Where it predicts."""
-        return self.predictor.predictor.device
-
-    @property
-    def calibration(self) -> Calibration | None:
-        """What `spinesegdiff calibrate` stored for these settings, or None."""
-        return self.predictor.predictor.calibration
-
-    @property
-    def agreement_limit(self) -> float:
-        """Dice of stage 1 and the mask below which they disagree."""
-        return agreement_limit(self.predictor.predictor.network.sampler.stage1_weight)
-
-    @property
-    def measure(self) -> Measure:
-        """What the maps show."""
-        return self.predictor.predictor.network.fusion.measure
+        # A model of single slices can look at some without the cost of a refinement.
+        has_stage1 = isinstance(predictor.network, TwoStageNetwork)
+        self.finds_midsagittal = self.cut == SINGLE_SLICES and has_stage1
+        self.first_look = predictor.stage1_of_first_fold
+        self.device = predictor.device
+        self.calibration = predictor.calibration
+        self.agreement_limit = agreement_limit(predictor.network.sampler.stage1_weight)
+        self.measure: Measure = predictor.network.fusion.measure
 
 
 def _initialised(

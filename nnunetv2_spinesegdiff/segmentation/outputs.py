@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from ..files import digest, half_written, save_json
+from ..files import half_written, save_json
 from ..images.scan import Scan
 from ..images.writing import write_image
 from ..labels import BACKGROUND, CLASSES
+from ..records import Record, as_stored
 
 if TYPE_CHECKING:
     from .result import Segmentation
@@ -63,8 +63,8 @@ class ScanOutputs:
         return self._file("_seg.dcm")
 
     @property
-    def record(self) -> Path:
-        return self.folder / RECORDS / f"{self.name}.json"
+    def record(self) -> Record:
+        return Record(self.folder / RECORDS / f"{self.name}.json", self.folder)
 
     def files_of(self, scan: Scan, formats: Formats) -> list[Path]:
         """What `write_files` writes: mask, map, picture, and perhaps the DICOM segmentation."""
@@ -86,7 +86,7 @@ class ScanOutputs:
         """Write the scan's files in place of earlier ones and, last, the record.
 
         Args:
-            made_from: what decides the result: `finished` compares it.
+            made_from: what decides the result.
 
         Returns:
             The record.
@@ -100,21 +100,19 @@ class ScanOutputs:
                 "already exists and was not created by spinesegdiff",
                 "move or delete it, or choose another folder with -o",
             )
-        earlier = (self._earlier() or {}).get("made_from", made_from)
+        earlier = (self.record.content() or {}).get("made_from", made_from)
         self._begin_anew()
         beside = {
             NO_DICOM_SEG: formats.dicom_seg and not done.scan.dicom_files,
             REPLACED: earlier["scan"] != made_from["scan"],
         }
-        record = {
-            "made_from": dict(made_from),
-            "files": {path.name: digest(path) for path in self.write_files(done, formats)},
-            "seconds": round(done.seconds, 2),
-            "warnings": [*done.warnings, *(warning for warning, applies in beside.items() if applies)],
-            "measurements": done.measurements,
-        }
-        save_json(record, self.record)
-        return record
+        return self.record.finish(
+            made_from,
+            self.write_files(done, formats),
+            seconds=round(done.seconds, 2),
+            warnings=[*done.warnings, *(warning for warning, applies in beside.items() if applies)],
+            measurements=done.measurements,
+        )
 
     def write_failure(self, reason: str, made_from: Mapping[str, Any] | None) -> None:
         """Keep why there is nothing now, and remove what an earlier run made of another scan of this name.
@@ -124,26 +122,16 @@ class ScanOutputs:
         Args:
             made_from: as for `write`; None where nobody could look at the scan.
         """
-        earlier = self._earlier() or {}
-        if made_from and "files" in earlier and earlier["made_from"]["scan"] == _as_stored(made_from["scan"]):
+        earlier = self.record.content() or {}
+        if made_from and "files" in earlier and earlier["made_from"]["scan"] == as_stored(made_from["scan"]):
             return
         if not self._foreign():
             self._begin_anew()
-        save_json({"failure": reason}, self.record)
-
-    def finished(self, made_from: Mapping[str, Any]) -> bool:
-        """Whether the scan was segmented from and in just this way, and its files are what was written."""
-        try:
-            record = json.loads(self.record.read_text(encoding="utf-8"))
-            files = record["files"]
-            same = record["made_from"] == _as_stored(dict(made_from))
-            return same and all(digest(self.folder / name) == expected for name, expected in files.items())
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+        save_json({"failure": reason}, self.record.path)
 
     def made(self) -> set[str]:
         """Names under which what lies there is from here; none before there is a record without a failure."""
-        earlier = self._earlier()
+        earlier = self.record.content()
         ours = earlier is not None and "failure" not in earlier
         return {path.name for path in self._visible()} if ours else set()
 
@@ -151,22 +139,13 @@ class ScanOutputs:
         """Files under our names that are not from here: somebody's own mask beside the scan, say."""
         return [] if self.made() else [path for path in self._visible() if path.exists()]
 
-    def _earlier(self) -> dict[str, Any] | None:
-        """The record that is there, empty if it is damaged."""
-        try:
-            return json.loads(self.record.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            return {}
-
     def _begin_anew(self) -> None:
         """Remove all files of the scan in any format, and what killed runs left of them half-written.
 
         Until the record is whole, an unfinished one tells that what lies there is from here.
         """
-        save_json({"unfinished": True}, self.record)
-        for path in (*self._visible(), *half_written(self.record), *self._half_written()):
+        self.record.begin()
+        for path in (*self._visible(), *half_written(self.record.path), *self._half_written()):
             path.unlink(missing_ok=True)
 
     def _visible(self) -> list[Path]:
@@ -180,16 +159,17 @@ class ScanOutputs:
         return self.folder / f"{self.name}{ending}"
 
 
-def records_in(folder: Path) -> dict[str, dict[str, Any]]:
-    """Every whole record of an output folder by the name of its scan, sorted."""
+def records_in(folder: Path, known: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Every whole record of an output folder by the name of its scan, sorted.
+
+    Args:
+        known: those that need not be read.
+    """
     found: dict[str, dict[str, Any]] = {}
     # Hidden files are not whole yet, or never will be.
     for path in sorted((folder / RECORDS).glob("[!.]*.json")):
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            continue  # another part is just making that scan anew
-        if "unfinished" not in record:
+        record = known.get(path.stem) or Record(path, folder).content()
+        if record and "unfinished" not in record:  # else another part is just making that scan anew
             found[path.stem] = record
     return found
 
@@ -201,10 +181,6 @@ def made_in(folder: Path) -> set[str]:
         with suppress(OSError):  # somebody else's, who lets nobody read it
             names |= ScanOutputs(folder, record.stem).made()
     return names
-
-
-def _as_stored(value: Any) -> Any:
-    return json.loads(json.dumps(value))
 
 
 def _draw(done: Segmentation, path: Path) -> None:
@@ -226,17 +202,9 @@ def _draw(done: Segmentation, path: Path) -> None:
 
 
 def _write_dicom_seg(done: Segmentation, path: Path) -> None:
-    from .. import __version__
     from ..images.dicom_seg import write_dicom_seg
 
-    write_dicom_seg(
-        done.mask,
-        done.scan,
-        path,
-        _structures(),
-        description="Lumbar spine, research use only",
-        software_versions=__version__,
-    )
+    write_dicom_seg(done.mask, done.scan, path, _structures())
 
 
 def _structures() -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 from .. import __version__
 from ..files import half_written, save_json
 from ..locks import locked
+from ..records import as_stored
 from .measurements import USE, write_measurements
 from .outputs import RECORDS, records_in
 
@@ -20,7 +20,11 @@ _PACKAGES = ("nnunetv2", "torch", "numpy", "SimpleITK", "nibabel", "highdicom")
 
 
 def write_summary(
-    folder: Path, run: Mapping[str, Any], names: Collection[str], failures: Mapping[str, str]
+    folder: Path,
+    run: Mapping[str, Any],
+    names: Collection[str],
+    failures: Mapping[str, str],
+    known: Mapping[str, dict[str, Any]],
 ) -> None:
     """Collect the records of an output folder, those of other parts and of earlier runs included.
 
@@ -32,12 +36,13 @@ def write_summary(
             `run.json` says in `made_with` what was different.
         names: of all scans of the cohort.
         failures: why scans of this run have no new result, by name.
+        known: records of scans that this run made or kept, by name.
     """
     measurements, told = folder / "measurements.csv", folder / "run.json"
     with _alone(folder / RECORDS):
         for left in half_written(measurements) + half_written(told):
             left.unlink(missing_ok=True)
-        records = _records_told(folder, names)
+        records = _records_told(folder, names, known)
         rows = [row for record in records.values() for row in record.get("measurements", [])]
         write_measurements(rows, measurements)
         scans = {name: _told(record, run) for name, record in records.items()}
@@ -48,17 +53,19 @@ def write_summary(
 
 def scans_beside(folder: Path, names: Collection[str]) -> list[str]:
     """Scans with results in an output folder that are none of these."""
-    return [name for name in _records_told(folder, names) if name not in names]
+    return [name for name in _records_told(folder, names, {}) if name not in names]
 
 
-def _records_told(folder: Path, names: Collection[str]) -> dict[str, dict[str, Any]]:
+def _records_told(
+    folder: Path, names: Collection[str], known: Mapping[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
     def is_told(name: str, record: Mapping[str, Any]) -> bool:
         if "failure" in record:
             return name in names
         mask = next(iter(record["files"]))
         return (folder / mask).is_file()
 
-    return {name: record for name, record in records_in(folder).items() if is_told(name, record)}
+    return {name: record for name, record in records_in(folder, known).items() if is_told(name, record)}
 
 
 def remove_summary(folder: Path) -> None:
@@ -81,7 +88,7 @@ def _told(record: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
         return {"failure": record["failure"]}
     told = {"files": list(record["files"]), "seconds": record["seconds"], "warnings": record["warnings"]}
     made, this = record["made_from"], {"model": run["model"]["sha256"], "settings": run["settings"]}
-    this = json.loads(json.dumps({**this, "version": __version__}))
+    this = as_stored({**this, "version": __version__})
     other = {key: made[key] for key, value in this.items() if made[key] != value}
     return {**told, "made_with": other} if other else told
 

@@ -1,10 +1,9 @@
-"""The page that tells people what a model is, what it is not, and how to use it: MODEL_CARD.md."""
+"""MODEL_CARD.md: what a model is for, what it is not for, and how to use it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ..stored import stored_in
@@ -13,23 +12,6 @@ from ..training.presegmentations import id_of
 from .manifest import FINAL, Manifest
 
 NOT_STATED = "not stated"
-
-
-@dataclass(frozen=True)
-class CardDetails:
-    """What only the person who hands a model on can say; None where nothing is said.
-
-    Attributes:
-        license: under which the model may be used; the data's own licence binds, too.
-        authors: who trained it.
-        contact: where questions go.
-        notes: anything else, Markdown.
-    """
-
-    license: str | None = None
-    authors: str | None = None
-    contact: str | None = None
-    notes: str | None = None
 
 
 def model_card(manifest: Manifest, plans: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:

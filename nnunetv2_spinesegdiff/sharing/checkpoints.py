@@ -25,7 +25,7 @@ class Checkpoint:
         trainer, configuration: names.
         mirroring: axes that prediction may mirror.
         weights: the network's.
-        epochs: that it was trained for, where it tells.
+        epochs: that it was trained for, if known.
     """
 
     trainer: str

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from ..errors import UserError, writing
 from ..files import written_whole
 from ..inference.untrusted import check_network_classes, read_json
 from ..stored import stored_in
-from .card import CardDetails, model_card
+from .card import model_card
 from .checkpoints import STOCK_TRAINER, Checkpoint
 from .for_stock import plans_for_stock, stock_network
 from .history import history_of
@@ -56,7 +56,7 @@ def export_model(
     *,
     folds: Sequence[str] | None = None,
     checkpoint: str = FINAL,
-    details: CardDetails | None = None,
+    details: Mapping[str, str] | None = None,
     half: bool = False,
     force: bool = False,
 ) -> Path:
@@ -77,7 +77,8 @@ def export_model(
         checkpoint: file name in the folds' folders; it keeps its name.
         half: store floating point weights as float16, in half of the space. Prediction converts them back and
             computes in float32; logits differ by the rounding of the weights.
-        details: what only a person can say, for the model card.
+        details: what only a person can state, for the model card: `license` of the model, `authors`,
+            `contact`, and `notes` in Markdown.
         force: replace whatever file has that name; without it only a zip of an export is replaced.
 
     Returns:
@@ -88,38 +89,30 @@ def export_model(
             machine in a place that prediction cannot do without, a weight is too large for float16, the zip
             cannot be written, or another file has its name.
     """
-    _check_name(out)
-    if not force:
-        _check_replaceable(out)
+    _check_target(out, force)
     model = model_to_export(model)
     folds = trained_folds(model, checkpoint, folds)
     first = Checkpoint.read(model / f"fold_{folds[0]}" / checkpoint)
     source = _read(model, first)
-    manifest = _manifest(source, folds, checkpoint, details or CardDetails())
-    with _told_of(out), _folder_for(out), written_whole(out) as temporary, ZipFile(temporary, "w") as archive:
+    manifest = _manifest(source, folds, checkpoint, details or {})
+    with _writing(out), _folder_for(out), written_whole(out) as temporary, ZipFile(temporary, "w") as archive:
         _pack(source, manifest, Packer(archive, manifest.folder), half)
     for name in source.left_out:
         print(f"Left out: {name}")
     return out
 
 
-def _check_name(out: Path) -> None:
-    with _told_of(out):
+def _check_target(out: Path, force: bool) -> None:
+    with _writing(out):
         folder = out.is_dir()
     if out.suffix.lower() != ".zip" or folder:
         raise UserError(out, "not the name of a zip", "give one that ends in .zip")
+    if not force and out.exists() and not is_export(out):
+        cause = "already exists and is not a complete zip of `spinesegdiff export`"
+        raise UserError(out, cause, "choose another with -o, or replace it with --force")
 
 
-def _check_replaceable(out: Path) -> None:
-    if out.exists() and not is_export(out):
-        raise UserError(
-            out,
-            "already exists and is not a complete zip of `spinesegdiff export`",
-            "choose another with -o, or replace it with --force",
-        )
-
-
-def _told_of(out: Path) -> AbstractContextManager[None]:
+def _writing(out: Path) -> AbstractContextManager[None]:
     return writing(out, "make room, or choose another with -o")
 
 
@@ -147,9 +140,8 @@ def _read(model: Path, first: Checkpoint) -> Source:
     return Source(model, plans, dataset, left_out, first.trainer, first.configuration)
 
 
-def _manifest(source: Source, folds: list[str], checkpoint: str, details: CardDetails) -> Manifest:
+def _manifest(source: Source, folds: list[str], checkpoint: str, details: Mapping[str, str]) -> Manifest:
     """All but history and files, which come from the folds; of an exported model, what it was told then."""
-    said = {name: text for name, text in asdict(details).items() if text}
     earlier = _earlier(source)
     architecture = source.plans["configurations"][source.configuration]["architecture"]
     made = Manifest(
@@ -161,7 +153,7 @@ def _manifest(source: Source, folds: list[str], checkpoint: str, details: CardDe
         checkpoint=checkpoint,
         network_class=architecture["network_class_name"],
         training={fold: earlier.training.get(fold, {}) for fold in folds} if earlier else {},
-        details={**(earlier.details if earlier else {}), **said},
+        details=(earlier.details if earlier else {}) | {name: text for name, text in details.items() if text},
         left_out=[*(earlier.left_out if earlier else []), *source.left_out],
         versions=_versions(),
     )

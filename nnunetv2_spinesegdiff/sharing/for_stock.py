@@ -22,7 +22,7 @@ from .checkpoints import STOCK_TRAINER, Checkpoint
 def plans_for_stock(plans: Mapping[str, Any], checkpoint: Checkpoint, model: Path) -> dict[str, Any]:
     """The plans of a trained model with the one configuration that it has, and our network in it.
 
-    Our part of them keeps sampler and calibrations, and tells the trainer: a calibration fits by its name.
+    Our part of them keeps sampler and calibrations, and names the trainer, to which a calibration belongs.
     Plans of an exported model stay as they are.
 
     Raises:

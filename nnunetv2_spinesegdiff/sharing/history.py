@@ -1,8 +1,7 @@
-"""What a results folder tells of how its model was trained, as it is put into the manifest and the card."""
+"""Read from a results folder how its model was trained, for the manifest and the card."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from math import isfinite
@@ -11,6 +10,8 @@ from typing import Any
 
 from ..dataset_conversion.published_splits import parse_folds
 from ..errors import UserError
+from ..files import load_json
+from ..labels import summary_key
 from .manifest import FINAL
 
 
@@ -22,7 +23,7 @@ def history_of(
     Args:
         model: results folder.
         checkpoint: file name; validation scores are those of the final one.
-        epochs: that the checkpoint was trained for, where it tells.
+        epochs: that the checkpoint was trained for, if known.
         dataset: nnU-Net's name, under which the splits lie.
         labels: of dataset.json.
 
@@ -37,7 +38,7 @@ def history_of(
             model / f"fold_{fold}" / "validation" / "summary.json", labels
         )
     split = _split(dataset, fold)
-    # Another number of cases: the dataset was split anew since.
+    # Another number of cases: the dataset was split again since.
     if split and known.get("cases", split["val_cases"]) == split["val_cases"]:
         known["split"] = split
     return known
@@ -59,7 +60,7 @@ def _validation(path: Path, labels: Mapping[str, Any]) -> dict[str, Any]:
     summary = _read(path)
     if not isinstance(summary, dict):
         return {}
-    keys = {str(tuple(v) if isinstance(v, list) else v): name for name, v in labels.items()}
+    keys = {summary_key(label): name for name, label in labels.items()}
     dice = {keys.get(key, key): scores["Dice"] for key, scores in summary["mean"].items()}
     known = {name: value if isfinite(value) else None for name, value in dice.items()}
     values = [value for value in known.values() if value is not None]
@@ -80,17 +81,17 @@ def _split(dataset: str, fold: str) -> dict[str, int]:
         balanced = parse_folds(splits, str(path))[int(fold)]
     except UserError:  # names of another dataset tell no patients
         return counts
-    patients = {
+    return {
+        **counts,
         "train_patients": len(balanced.train_patients),
         "val_patients": len(balanced.val_patients),
     }
-    return {**counts, **patients}
 
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return load_json(path)
     except FileNotFoundError:
         return None
     except ValueError:
-        raise UserError(path, "cannot be read, is it truncated? Validate again, or remove it") from None
+        raise UserError(path, "cannot be read, it may be truncated", "validate again, or remove it") from None

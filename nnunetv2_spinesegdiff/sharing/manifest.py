@@ -34,7 +34,7 @@ class Manifest:
         checkpoint: file name in every fold's folder.
         network_class: what nnU-Net's own trainer builds.
         training: fold to what is known of its training, see `history`.
-        details: what the exporting person stated, see `card.CardDetails`.
+        details: what the exporting person stated, see `export_model`.
         left_out: what the JSON files had and those of the zip have not, as "file: key".
         versions: package to version, at the export.
         files: name below the model's folder to `sha256` and `size` in bytes, of every file but this one; of

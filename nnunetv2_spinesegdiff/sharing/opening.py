@@ -68,7 +68,7 @@ def open_model(
     target = Path(tempfile.mkdtemp(prefix="model_", dir=scratch))
     try:
         folder, manifest = unpack(path, target)
-        with _told_of(path, folder):
+        with _zip_is_named(path, folder):
             contents = _check_unpacked(folder, manifest)
             folds = trained_folds(folder, checkpoint := checkpoint or manifest.checkpoint, folds)
     except BaseException:
@@ -98,7 +98,7 @@ def _opened(
 
 
 @contextmanager
-def _told_of(path: Path, folder: Path) -> Iterator[None]:
+def _zip_is_named(path: Path, folder: Path) -> Iterator[None]:
     """The scratch folder will be gone when someone reads what is wrong in it: the zip is named instead."""
     try:
         yield

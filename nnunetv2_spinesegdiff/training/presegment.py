@@ -272,11 +272,10 @@ def _collect_case(
     record = json.dumps(made_from, sort_keys=True)
     if _label_file(stock, case).is_file() and _record_in(softmax) == record:
         return
-    labels = stock.plans.get_label_manager(stock.dataset_json)
-    grid = ScanGrid(stock.plans, stock.configuration, labels, properties, num_threads=1)
-    on_scan = read_probabilities(prediction, (labels.num_segmentation_heads, *grid.shape()), again)
+    grid = ScanGrid(stock.plans, stock.configuration, stock.dataset_json, properties, num_threads=1)
+    on_scan = read_probabilities(prediction, (grid.labels.num_segmentation_heads, *grid.shape()), again)
     probabilities = grid.on_network_grid(on_scan, shape)
-    segmentation = np.asarray(labels.convert_probabilities_to_segmentation(probabilities))
+    segmentation = np.asarray(grid.labels.convert_probabilities_to_segmentation(probabilities))
     _save_labels(stock, case, segmentation)
     # Last: its record says that the label map is there, too.
     with written_whole(softmax) as temporary:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from ..files import load_json
+from ..labels import summary_key
 
 
 def compare(
@@ -22,8 +24,8 @@ def compare(
         {"fold": .., "cases": n, "dice": {class name: {"stage1": .., "refined": .., "difference": ..}}}.
         NaN becomes None: a class that occurs in no case has no Dice. "mean" is over those that have one.
     """
-    summaries = [json.loads(path.read_text(encoding="utf-8")) for path in (stage1_summary, refined_summary)]
-    names = {_key(value): name for name, value in labels.items()}
+    summaries = [load_json(path) for path in (stage1_summary, refined_summary)]
+    names = {summary_key(value): name for name, value in labels.items()}
     pairs = {key: [summary["mean"][key]["Dice"] for summary in summaries] for key in summaries[0]["mean"]}
     known = [pair for pair in pairs.values() if not np.isnan(pair).any()]
     dice = {names.get(key, key): _row(*pair) for key, pair in pairs.items()}
@@ -43,11 +45,6 @@ def as_lines(report: dict[str, Any]) -> list[str]:
         ]
         lines.append(f"{name:<32}{shown[0]}   {shown[1]}      {shown[2]}")
     return lines
-
-
-def _key(value: Any) -> str:
-    """How nnU-Net's summary spells a label or a region."""
-    return str(tuple(value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _row(stage1: float, refined: float) -> dict[str, float | None]:

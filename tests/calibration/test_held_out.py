@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from nnunetv2_spinesegdiff.calibration import held_out
 from nnunetv2_spinesegdiff.calibration.held_out import HeldOutPredictor, Measured, _read
 from nnunetv2_spinesegdiff.uncertainty.ranking import near_foreground
 
+from ..helpers.model_folder import SCAN
+
 VOXEL = 1.0 * 1.25 * 4.0
 REGIONS = {"background": 0, "whole": [1, 2], "core": [2]}
 
@@ -22,8 +25,8 @@ def truths(tmp_path, two_scans) -> dict[str, str]:
     """A block of every label in each scan's true segmentation."""
     files = {}
     for name in "ab":
-        labels = np.zeros((3, 25, 40), np.uint8)
-        labels[1, 5:12, 6:16], labels[1, 12:20, 10:18], labels[2, 3:6, 20:30] = 1, 2, 3
+        labels = np.zeros(SCAN, np.uint8)
+        labels[0, 2:9, 6:16], labels[0, 9:17, 10:18], labels[1, 3:6, 15:25] = 1, 2, 3
         image = sitk.GetImageFromArray(labels)
         image.SetSpacing((1.0, 1.25, 4.0))
         files[name] = str(tmp_path / f"truth_{name}.nii.gz")
@@ -33,12 +36,19 @@ def truths(tmp_path, two_scans) -> dict[str, str]:
 
 def measured(model, scans: Path, truths: dict[str, str], output: Path) -> list[Measured]:
     """As `measure` does, without its worker processes."""
-    predictor = model.predictor(HeldOutPredictor)
+    return measured_by(model.predictor(HeldOutPredictor), scans, truths, output)
+
+
+def measured_by(
+    predictor: HeldOutPredictor, scans: Path, truths: dict[str, str], output: Path
+) -> list[Measured]:
+    """The cases that could be measured."""
     predictor.labels = truths
     output.mkdir()
     files = [[str(scans / f"{name}_0000.nii.gz")] for name in truths]
-    predictor.predict_from_files_sequential(files, [str(output / name) for name in truths])
-    return [_read(output / f"{name}.npz") for name in truths]
+    predict: Any = predictor.predict_from_files_sequential
+    predict(files, [str(output / name) for name in truths])
+    return [_read(path) for path in sorted(output.glob("*.npz"))]
 
 
 def stock(model, scans: Path, output: Path) -> Path:
@@ -113,8 +123,7 @@ def test_of_many_pixels_the_same_some_are_drawn(make_model, two_scans, truths, t
 def test_a_case_that_cannot_be_read_is_named_and_the_other_measured(make_model, two_scans, truths, tmp_path):
     (two_scans / "a_0000.nii.gz").write_bytes(b"no image")
     predictor = make_model().predictor(HeldOutPredictor)
-    images = {name: [str(two_scans / f"{name}_0000.nii.gz")] for name in truths}
-    (found,) = predictor.measure(images, truths)
+    (found,) = measured_by(predictor, two_scans, truths, tmp_path / "measured")
     assert found.case == "b"
     assert len(predictor.failures) == 1
     assert "a_0000.nii.gz" in predictor.failures[0]

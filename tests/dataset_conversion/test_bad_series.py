@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from nnunetv2_spinesegdiff.dataset_conversion import cases
 from nnunetv2_spinesegdiff.dataset_conversion.geometry import extract_slice
 
+from nnunetv2_spinesegdiff import records
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.images import writing
 from nnunetv2_spinesegdiff.images.grid import Grid, grids_differ_by_mm
@@ -133,7 +134,7 @@ def test_a_skewed_volume_is_rejected(own_cohort, tmp_path, file):
     assert str(failure).startswith(f"{own_cohort / file}: its axes are not at right angles")
 
 
-def test_bad_series_from_workers(own_cohort, tmp_path):
+def test_bad_series_from_workers(own_cohort, tmp_path, forked_workers):
     truncated(own_cohort)
     report = run(own_cohort, tmp_path, contrast="t1", num_processes=2)
     assert [failure.file for failure in report.failures] == ["3_t1.mha"]
@@ -145,7 +146,7 @@ GOOD_BUT_2 = [f"SPIDER_00{n}_t1" for n in (1, 3, 4, 5, 6)]
 
 @pytest.mark.parametrize("folder", ["imagesTr", "labelsTr", "conversion"])
 def test_a_full_disk_is_a_failure_of_the_case(cohort, tmp_path, monkeypatch, folder):
-    module, name = (cases, "save_json") if folder == "conversion" else (writing, "save_nifti")
+    module, name = (records, "save_json") if folder == "conversion" else (writing, "save_nifti")
     write = getattr(module, name)
 
     def write_until_full(content, path, *options):

@@ -25,22 +25,9 @@ def test_status_and_lines(tmp_path, monkeypatch, capsys):
     assert shown.out.splitlines()[-1] == f"11 cases of 6 patients in {dataset}"
     assert json.loads((dataset / "dataset.json").read_text())["numTraining"] == 11
     write_cohort(scans)
-    options = [
-        *("--name", "Spine", "--contrast", "t2", "--t2_source", "space", "--partial_vertebrae", "ignore"),
-        *(
-            "--ignore_label",
-            "255",
-            "--max_oblique_deg",
-            "7.5",
-            "--slices",
-            "all",
-            "--dim",
-            "3d",
-            "--seed",
-            "9",
-        ),
-    ]
-    assert main([*words[:-3], "502", *options]) == 0
+    options = "--name Spine --contrast t2 --t2_source space --partial_vertebrae ignore --ignore_label 255"
+    options += " --max_oblique_deg 7.5 --slices all --dim 3d --seed 9"
+    assert main([*words[:-3], "502", *options.split()]) == 0
     other = tmp_path / "nnUNet_raw" / "Dataset502_Spine"
     assert "6 cases of 6 patients" in capsys.readouterr().out
     record = json.loads((other / "dataset.json").read_text())

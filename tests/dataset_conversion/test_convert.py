@@ -147,6 +147,18 @@ def test_incomplete_cases_are_made_again(cohort, tmp_path, file, damage):
     assert contents(again.dataset) == before
 
 
+def test_cases_of_earlier_versions_are_kept(cohort, tmp_path):
+    first = run(cohort, tmp_path, contrast="t1")
+    for path in (first.dataset / "conversion").iterdir():
+        record = json.loads(path.read_text())
+        digests = dict(zip(("image", "label"), record["files"].values(), strict=True))
+        earlier = {"finished": True, **record["made_from"], "outputs": digests, "facts": record["facts"]}
+        path.write_text(json.dumps(earlier))
+    again = run(cohort, tmp_path, contrast="t1")
+    assert (again.counts["kept"], again.counts["converted"]) == (6, 0)
+    assert again.cases == first.cases
+
+
 def test_cases_of_an_earlier_choice_do_not_stay(cohort, tmp_path):
     images = run(cohort, tmp_path, contrast="t1t2").dataset / "imagesTr"
     (images / ".SPIDER_001_t1_0000.abc.part.nii.gz").write_bytes(b"killed")

@@ -181,13 +181,13 @@ def test_obliquity_is_the_angle_to_the_left_right_axis(angle):
     assert obliquity_deg(rotation((angle, 0, 0)) @ SLICES_LAST) == pytest.approx(0, abs=1e-6)
 
 
-def test_a_heatmap_comes_back_smooth_and_outside_is_filled():
+def test_a_heatmap_comes_back_smooth_and_outside_is_0():
     geometry = volume(np.zeros((90, 80, 5), np.uint8), SLICES_LAST, (0.6, 0.6, 4), (0, 0, 0))
     view = extract_slice(geometry)
     ramp = np.broadcast_to(np.arange(320, dtype=np.float32), (320, 320))
-    back = sitk.GetArrayFromImage(put_back(ramp, view, is_label=False, outside=-1))
+    back = sitk.GetArrayFromImage(put_back(ramp, view, is_label=False))
     assert back.dtype == np.float32
-    assert (back[[0, 1, 3, 4]] == -1).all()
+    assert (back[[0, 1, 3, 4]] == 0).all()
     assert np.allclose(np.diff(back[2], axis=1)[:, 2:-2], 0.6, atol=1e-3)
 
 

@@ -75,10 +75,10 @@ def test_tables_agree_with_the_masks(phantom):
 
 
 def test_a_patient_is_the_same_whoever_else_is_made(phantom, tmp_path):
-    make_phantom(tmp_path / "alone", patients=1, seed=SEED, num_processes=1, first_patient=2)
+    make_phantom(tmp_path / "alone", patients=1, seed=SEED, num_processes=1)
     together, alone = contents(phantom), contents(tmp_path / "alone")
     series = {name for name in alone if name.endswith(".mha")}
-    assert series == {f"{folder}/{name}" for folder in ("images", "masks") for name in NAMES[2:]}
+    assert series == {f"{folder}/{name}" for folder in ("images", "masks") for name in NAMES[:2]}
     assert all(alone[name] == together[name] for name in series)
 
 
@@ -126,7 +126,7 @@ def test_foreign_folders_and_other_seeds_are_rejected(phantom, tmp_path):
     with pytest.raises(UserError, match="another seed"):
         make_phantom(phantom, patients=1, seed=SEED + 1)
     assert json.loads((phantom / cohort.NOTE).read_text())["seed"] == SEED
-    for wrong in ({"patients": 0}, {"seed": -1}, {"first_patient": 0}):
+    for wrong in ({"patients": 0}, {"seed": -1}):
         with pytest.raises(UserError):
             make_phantom(tmp_path / "new", **{"patients": 1, "seed": 0, **wrong})
         assert not (tmp_path / "new").exists()

@@ -103,10 +103,10 @@ def test_a_few_series_are_oblique_and_half_of_them_are_turned_against_the_anatom
 @pytest.mark.parametrize("number", range(1, 21, 3))
 def test_the_file_states_where_every_voxel_lies(cohort, number):
     for acquisition in cohort[number - 1].acquisitions:
-        spacing, origin, direction = acquisition.file_geometry()
-        np.testing.assert_allclose(direction.T @ direction, np.eye(3), atol=1e-9)
+        grid = acquisition.file_grid()
+        np.testing.assert_allclose(grid.cosines.T @ grid.cosines, np.eye(3), atol=1e-9)
         # SimpleITK's axes run the other way round.
-        normal = direction[:, 2 - acquisition.axis_order.index(0)]
+        normal = grid.cosines[:, 2 - acquisition.axis_order.index(0)]
         angle = np.degrees(np.arccos(abs(normal[0])))
         assert angle == pytest.approx(acquisition.obliquity_deg, abs=1e-4)
         lattice, pose = acquisition.voxels, acquisition.pose
@@ -117,7 +117,7 @@ def test_the_file_states_where_every_voxel_lies(cohort, number):
             marked = np.zeros(lattice.shape, bool)
             marked[tuple(at)] = True
             found = np.argwhere(acquisition.to_file_axes(marked))[0][::-1]
-            np.testing.assert_allclose(origin + direction @ (spacing * found), world, atol=1e-6)
+            np.testing.assert_allclose(grid.position(found), world, atol=1e-6)
 
 
 @given(seed=st.integers(0, 2**31), number=st.integers(1, 10_000))

@@ -80,7 +80,7 @@ def test_every_labelled_slice_becomes_a_case_at_its_own_place(spider, tmp_path):
     assert conversion == {"slices": "middle", "dim": "2d"}  # a scan is cut slice by slice for such a model
 
 
-def test_workers_give_the_same_files_and_finished_slices_are_kept(spider, tmp_path):
+def test_workers_give_the_same_files_and_finished_slices_are_kept(spider, tmp_path, forked_workers):
     alone = run(spider, tmp_path / "alone", slices="each")
     assert validated(alone) == sorted(case.case for case in alone.cases)
     together = run(spider, tmp_path / "together", slices="each", num_processes=2)

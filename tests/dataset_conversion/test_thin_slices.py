@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ from nnunetv2_spinesegdiff.stored import check_sagittal
 from nnunetv2_spinesegdiff.training.sagittal import nnUNetTrainerStage1Sagittal
 
 from ..helpers.converting import run
+from ..helpers.model_commands import Workspace
 from ..helpers.spider_series import write_series
 
 
@@ -28,10 +26,7 @@ def planned(tmp_path: Path, apart_mm: float, slices: str) -> dict:
     for patient in range(1, 6):
         write_series(tmp_path / "spider", f"{patient}_t1", apart_mm=apart_mm, seed=patient)
     run(tmp_path / "spider", tmp_path, slices=slices)
-    folders = {f"nnUNet_{name}": str(tmp_path / name) for name in ("raw", "preprocessed", "results")}
-    words = ["nnUNetv2_plan_and_preprocess", "-d", "501", "-c", "2d", "--no_pp", "-np", "1", "-npfp", "1"]
-    words[0] = str(Path(sys.executable).with_name(words[0]))
-    subprocess.run(words, env=os.environ | folders, check=True, capture_output=True)
+    Workspace(tmp_path).run("nnUNetv2_plan_and_preprocess -d 501 -c 2d --no_pp -np 1 -npfp 1")
     (plans,) = (tmp_path / "preprocessed").glob("*/nnUNetPlans.json")
     return json.loads(plans.read_text())
 

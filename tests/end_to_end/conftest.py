@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,10 +25,19 @@ SYSTEMS = {
 """Every trainer of the paper, and suffixes with which it takes a moment."""
 
 
-def plan(root: Path, patients: int, spacing: str) -> Workspace:
+@pytest.fixture(scope="session")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Phantoms of five patients."""
+
+    def draw(folder: Path) -> None:
+        Workspace(folder).run(f"spinesegdiff phantom -o {folder} --patients 5 --seed 3 -np 1")
+
+    return shared(tmp_path_factory, "cohort", draw)
+
+
+def plan(cohort: Path, root: Path, spacing: str) -> Workspace:
     workspace = Workspace(root)
-    workspace.run(f"spinesegdiff phantom -o {root / 'cohort'} --patients {patients} --seed 3 -np 1")
-    workspace.run(f"spinesegdiff convert -i {root / 'cohort'} -d {DATASET} --contrast t2 -np 1")
+    workspace.run(f"spinesegdiff convert -i {cohort} -d {DATASET} --contrast t2 -np 1")
     workspace.run(
         f"nnUNetv2_plan_and_preprocess -d {DATASET} -c 2d --verify_dataset_integrity -npfp 1 -np 1 "
         f"-overwrite_target_spacing {spacing}"
@@ -34,9 +45,9 @@ def plan(root: Path, patients: int, spacing: str) -> Workspace:
     return workspace
 
 
-def build_small(root: Path) -> None:
+def build_small(cohort: Path, root: Path) -> None:
     """Pixels of 4 mm, and a quarter of the planned features, so that training takes seconds."""
-    workspace = plan(root, 5, "4 4 4")
+    workspace = plan(cohort, root, "4 4 4")
     path = workspace.preprocessed / "nnUNetPlans.json"
     plans = json.loads(path.read_text())
     planned = plans["configurations"]["2d"]
@@ -46,19 +57,21 @@ def build_small(root: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A phantom cohort of five patients, converted, planned and preprocessed."""
-    return Workspace(shared(tmp_path_factory, "planned", build_small))
+def planned(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The cohort, converted, planned and preprocessed."""
+    return Workspace(shared(tmp_path_factory, "planned", partial(build_small, cohort)))
 
 
 @pytest.fixture(scope="session")
-def planned_finely(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Eight patients with pixels of 2 mm, as nnU-Net plans them."""
+def planned_widely(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The cohort and three more patients, with pixels of 4 mm, and all features that nnU-Net plans."""
 
     def build(root: Path) -> None:
-        plan(root, 8, "4 2 2")
+        shutil.copytree(cohort, root / "cohort")
+        Workspace(root).run(f"spinesegdiff phantom -o {root / 'cohort'} --patients 8 --seed 3 -np 1")
+        plan(root / "cohort", root, "4 4 4")
 
-    return Workspace(shared(tmp_path_factory, "planned_finely", build))
+    return Workspace(shared(tmp_path_factory, "planned_widely", build))
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import SimpleITK as sitk
 import torch
 
@@ -111,6 +112,10 @@ def test_in_a_shell_that_env_has_set_up_workers_predict_the_same(
     for path in (refined / "uncertainty").glob("*.nii.gz"):  # other threads may add up in another order
         found, expected = (sitk.ReadImage(str(p)) for p in (tmp_path / "uncertainty" / path.name, path))
         assert np.allclose(sitk.GetArrayFromImage(found), sitk.GetArrayFromImage(expected), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_in_such_a_shell_a_wrong_trainer_is_one_line(trained: Workspace) -> None:
     wrong = "nnUNetTrainerSpineSegDiff_5epoch"
     told = trained.shell(f"nnUNetv2_train {DATASET} 2d 0 -tr {wrong} -device cpu", fails=True)
     assert "Traceback" not in told

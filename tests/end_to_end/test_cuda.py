@@ -13,7 +13,7 @@ import SimpleITK as sitk
 import torch
 
 from nnunetv2_spinesegdiff import SpineSegmenter
-from nnunetv2_spinesegdiff.diffusion.batching import BatchLimit
+from nnunetv2_spinesegdiff.diffusion.batching import Attempt
 
 from ..helpers.model_commands import DATASET, TRAINER, Workspace, log_of
 from .conftest import SYSTEMS
@@ -113,8 +113,8 @@ def test_ddp_starts_on_the_card(planned: Workspace, two_cases: Path, tmp_path: P
     assert len(predict(planned, two_cases, "--refine", IN_DDP)) == 2
 
 
-def test_a_scan_is_segmented_on_the_card_unless_told_otherwise(trained: Workspace):
-    scan = trained.root / "cohort" / "images" / "2_t2.mha"
+def test_a_scan_is_segmented_on_the_card_unless_told_otherwise(trained: Workspace, cohort: Path):
+    scan = cohort / "images" / "2_t2.mha"
     masks = {}
     for device in ("cpu", None):
         with SpineSegmenter(trained.results(), precision="float32", device=device) as segmenter:
@@ -126,13 +126,14 @@ def test_a_scan_is_segmented_on_the_card_unless_told_otherwise(trained: Workspac
 def test_less_memory_than_planned_with_gives_the_same(trained: Workspace, two_cases: Path, monkeypatch):
     """All chains side by side do not fit: they are halved until they do."""
     scan = sorted(two_cases.iterdir())[0]
-    fitted, fits = [], BatchLimit._fits
+    fitted, leave = [], Attempt.__exit__
 
-    def watched(limit: BatchLimit, *work) -> bool:
-        fitted.append(fits(limit, *work))
-        return fitted[-1]
+    def watched(attempt: Attempt, *error) -> bool:
+        ran_out = leave(attempt, *error)
+        fitted.append(not ran_out)
+        return ran_out
 
-    monkeypatch.setattr(BatchLimit, "_fits", watched)
+    monkeypatch.setattr(Attempt, "__exit__", watched)
     with SpineSegmenter(trained.results(), precision="float32", num_samples=32) as segmenter:
         torch.backends.cudnn.benchmark = False  # in search of the fastest algorithm it takes what it likes
         expected = sitk.GetArrayFromImage(segmenter.segment(scan).mask)

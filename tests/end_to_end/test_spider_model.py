@@ -24,6 +24,7 @@ def test_the_recipe_ends_in_a_model_that_segments(tmp_path):
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         **{f"nnUNet_{name}": str(tmp_path / name) for name in ("raw", "preprocessed", "results")},
         "OMP_NUM_THREADS": "1",
+        "nnUNet_def_n_proc": "1",
     }
 
     def run(*words: str, allowed: tuple[int, ...] = (0,)) -> str:
@@ -41,7 +42,8 @@ def test_the_recipe_ends_in_a_model_that_segments(tmp_path):
         *("spinesegdiff", "convert", "-i", "cohort", "-d", DATASET, "--t2_source", "both"),
         *("--slices", "middle", "--ignore_label", "255", "-np", "2"),
     )
-    run("nnUNetv2_plan_and_preprocess", "-d", DATASET, "-c", "2d", "-np", "2")
+    coarsely = ("-overwrite_target_spacing", "4", "4", "4")
+    run("nnUNetv2_plan_and_preprocess", "-d", DATASET, "-c", "2d", "-np", "1", "-npfp", "1", *coarsely)
     script("small_plans.py", DATASET)
     script("train.py", DATASET, "--stage1", SHORT, "--refiner", SHORT)
     script("train.py", DATASET, "--stage1", LAST, "--refiner", LAST, "--after", SHORT, SHORT)

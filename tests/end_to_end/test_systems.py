@@ -72,15 +72,12 @@ def test_in_2d(system: str, planned: Workspace, two_cases: Path, tmp_path: Path)
 
 
 @pytest.fixture(scope="module")
-def planned_3d(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Whole volumes of a phantom cohort, at 8 mm."""
+def planned_3d(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Whole volumes of the phantoms, at 8 mm."""
 
     def build(root: Path) -> None:
         workspace = Workspace(root)
-        workspace.run(f"spinesegdiff phantom -o {root / 'cohort'} --patients 5 --seed 4 -np 1")
-        workspace.run(
-            f"spinesegdiff convert -i {root / 'cohort'} -d {DATASET_3D} --contrast t2 --dim 3d -np 1"
-        )
+        workspace.run(f"spinesegdiff convert -i {cohort} -d {DATASET_3D} --contrast t2 --dim 3d -np 1")
         workspace.run(
             f"nnUNetv2_plan_and_preprocess -d {DATASET_3D} -c 3d_fullres -npfp 1 -np 1 "
             "-overwrite_target_spacing 8 8 8"

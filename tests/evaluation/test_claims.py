@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnunetv2_spinesegdiff.evaluation.claims import HIGHER_IS_BETTER, claims_of
+from nnunetv2_spinesegdiff.evaluation.claims import HIGHER_IS_BETTER, claims_of, differences_of
 
 from ..helpers.evaluations import comparison
 
@@ -16,7 +16,7 @@ CONTROL = [("C", "")]
 
 
 def claim(*rows, controls=CONTROL):
-    (made,) = claims_of(pd.DataFrame(rows), controls)
+    (made,) = claims_of(differences_of(pd.DataFrame(rows)), controls)
     return made
 
 
@@ -70,7 +70,8 @@ def test_the_controls_of_another_structure_metric_or_data_say_nothing():
         comparison("C", "B", 0.2, 0.01, metric="jaccard"),
         comparison("C", "B", 0.2, 0.01, data_a="T1w", data_b="T1w"),
     ]
-    made, *_ = claims_of(pd.DataFrame([comparison("A", "B", 0.2, 0.01), *others]), CONTROL)
+    rows = pd.DataFrame([comparison("A", "B", 0.2, 0.01), *others])
+    made, *_ = claims_of(differences_of(rows), CONTROL)
     assert made.controls == ()
     assert made.unmet == (("C", ""),)
     elsewhere = claim(comparison("A", "B", 0.2, 0.01), controls=[("C", "T1w")])
@@ -80,4 +81,4 @@ def test_the_controls_of_another_structure_metric_or_data_say_nothing():
 
 def test_an_unknown_metric_is_rejected():
     with pytest.raises(ValueError, match="volume"):
-        claims_of(pd.DataFrame([comparison("A", "B", 0.1, 0.1, metric="volume")]), CONTROL)
+        differences_of(pd.DataFrame([comparison("A", "B", 0.1, 0.1, metric="volume")]))

@@ -1,16 +1,18 @@
-"""Counts of a cohort."""
+"""Counts of a cohort and of its folds."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 import pytest
+from nnunetv2_spinesegdiff.dataset_conversion.published_splits import parse_folds
 
 from dataset_conversion.series import select_series
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.evaluation.cohort import (
     contrast_counts,
     finding_counts,
+    fold_balance,
     overview_of,
     spacing_numbers,
     spacing_ranges,
@@ -32,7 +34,7 @@ def test_findings_are_counted_by_patient_and_by_disc():
     assert (row["count"], row["discs"]) == (slips["Patient"].nunique(), len(slips))
     assert (row["total"], row["unknown"], row["graded_discs"]) == (50, 0, 350)
     assert row["percent"] == pytest.approx(2 * row["count"])
-    assert row["patients"] == f"{row['count']} ({2 * row['count']:.2f}%)"
+    assert str(row["patients"]) == f"{row['count']} ({2 * row['count']:.2f}%)"
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -87,3 +89,41 @@ def test_spacings_are_read(text, numbers):
 def test_unusable_overviews_are_named(table, word):
     with pytest.raises(UserError, match=rf"^o\.csv: .*{word}"):
         overview_of(pd.DataFrame(table), "o.csv")
+
+
+def splits():
+    """Five folds of 20 patients with two cases each."""
+    names = {f"SPIDER_{p:03d}_{c}": p % 5 for p in range(1, 21) for c in ("t1", "t2")}
+    return [
+        {
+            "train": [n for n, fold in names.items() if fold != out],
+            "val": [n for n in names if names[n] == out],
+        }
+        for out in range(5)
+    ]
+
+
+def test_prevalence_is_that_of_the_validation_patients():
+    table = synthetic_gradings(np.random.default_rng(1), 20)
+    balance = fold_balance(parse_folds(splits(), "s.json"), gradings_of(table, "g.csv"))
+    counts = balance[["val_cases", "val_patients", "train_cases", "train_patients", "graded"]]
+    assert (counts == [8, 4, 32, 16, 4]).all(axis=None)
+    for fold, row in balance.iterrows():
+        with_slip = table[table["Patient"] % 5 == fold].groupby("Patient")["Spondylolisthesis"].max()
+        assert row["Spondylolisthesis"] == pytest.approx(100 * with_slip.mean())
+
+
+def test_patients_without_gradings_are_not_in_the_prevalence():
+    table = pd.DataFrame({"Patient": [5, 10, 1], "IVD label": 1, "Modic": ["1", "", "0"]})
+    balance = fold_balance(parse_folds(splits(), "s.json"), gradings_of(table, "g.csv"))
+    assert balance["graded"].tolist() == [2, 1, 0, 0, 0]
+    assert balance["Modic changes"].tolist()[:2] == [100, 0]
+    assert balance["Modic changes"].isna().tolist() == [False, False, True, True, True]
+
+
+def test_names_listed_twice_count_once():
+    content = splits()
+    content[0]["train"] += content[0]["train"][:3]
+    folds = parse_folds(content, "s.json")
+    assert [fold.repeated for fold in folds] == [3, 0, 0, 0, 0]
+    assert len(folds[0].train) == 32

@@ -66,7 +66,7 @@ def test_names_of_columns_are_matched_whatever_their_spelling(table, name):
     table = table.rename(columns={"Pfirrman grade": name, "Patient": "PATIENT", "IVD label": "ivd Label"})
     gradings = gradings_of(table, "g.csv")
     assert gradings.missing == ()
-    assert gradings.findings == FINDINGS
+    assert set(FINDINGS) < set(gradings.discs)
 
 
 def test_what_needs_a_missing_column_is_left_out(table):

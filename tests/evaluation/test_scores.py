@@ -24,7 +24,7 @@ NO_DISTANCE = ("assd_mm", "hd95_mm")
 
 
 def surface(mask: np.ndarray) -> list[tuple[int, ...]]:
-    """Voxels with a face neighbour that is not in the mask, or lies beyond the array."""
+    """Voxels with a face neighbor that is not in the mask, or lies beyond the array."""
     steps = [
         tuple(sign * (axis == a) for a in range(mask.ndim)) for axis in range(mask.ndim) for sign in (-1, 1)
     ]

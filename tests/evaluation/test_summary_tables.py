@@ -1,18 +1,26 @@
-"""The paper's tables from synthetic scores, against numbers computed by hand."""
+"""The paper's tables, means of cases and counts, from synthetic scores."""
 
 from __future__ import annotations
+
+import math
+from collections import Counter
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from nnunetv2_spinesegdiff.evaluation.columns import FOUND
 from nnunetv2_spinesegdiff.evaluation.summary_tables import (
     absence_note,
     as_csv,
     as_latex,
     as_markdown,
     by_contrast,
+    case_means,
     cases_note,
+    count_found,
     printed,
     summary_table,
 )
@@ -73,8 +81,13 @@ def test_markdown_is_the_papers_table(scores):
     assert (
         as_csv(made).splitlines()[1] == "B,T1w,3,0.700000,0.200000,3,0.600000,0.282843,2,n/a,n/a,0,0.650000"
     )
+    counted = printed(made, counts=True)
+    assert counted.loc[0, ["canal", "bone", "disc"]].map(str).tolist() == [
+        *("0.70 ± 0.20", "0.60 ± 0.28 (2)", "n/a"),
+    ]
+    assert [cell.value for cell in counted["mDICE"]] == pytest.approx([0.65, 0.25])
     distances = printed(summary_table(scores, NAMES, "hd95_mm"), "hd95_mm")
-    assert distances["canal"].tolist() == ["7.0 ± 2.0", "n/a"]
+    assert distances["canal"].map(str).tolist() == ["7.0 ± 2.0", "n/a"]
     assert "mDICE" not in distances
     assert printed(summary_table(scores.assign(dim="3D"), NAMES))["Dim"].tolist() == ["3D", "3D"]
 
@@ -103,3 +116,40 @@ def test_contrasts_of_the_cases_stand_in_for_unknown_data():
     assert summary_table(named, names)["disc mean"].tolist() == pytest.approx([0.4, 0.8, 0.6, 0.5])
     assert by_contrast(table(rows[:1]), [("A", "")])[1] == [("A", "")]
     assert "Data" not in printed(summary_table(table(rows[:1]), [("A", "")]))
+
+
+DICE = st.sampled_from([0.0, 0.25, 0.5, 1.0, math.nan])
+
+
+@given(
+    values=st.dictionaries(st.sampled_from("abcdefgh"), st.lists(DICE, min_size=1, max_size=3), min_size=1)
+)
+def test_case_means_against_a_loop_with_ties_and_cases_without_a_score(values):
+    rows = [(case, dice) for case, scores in values.items() for dice in scores]
+    made = case_means(pd.DataFrame(rows, columns=["case", "dice"]).astype({"dice": float}))
+    expected = []
+    for case, scores in values.items():
+        known = [dice for dice in scores if not math.isnan(dice)]
+        expected.append((sum(known) / len(known) if known else math.inf, case))
+    expected.sort()
+    assert made.index.tolist() == [case for _, case in expected]
+    assert np.allclose(made.fillna(math.inf), [mean for mean, _ in expected])
+
+
+WORDS = tuple(FOUND.values())
+ROWS = st.lists(st.tuples(st.sampled_from("AB"), st.sampled_from("xy"), st.sampled_from(WORDS)), max_size=40)
+
+
+@given(rows=ROWS)
+def test_every_case_is_counted_once_by_what_was_found(rows):
+    scores = pd.DataFrame(rows, columns=["system", "structure", "found"], dtype=object).assign(data="d")
+    made = count_found(scores, [("B", "d"), ("A", "d"), ("A", "other")])
+    counted = {
+        (row["system"], row["structure"], found): row[found]
+        for row in made.to_dict("records")
+        for found in WORDS
+        if row[found]
+    }
+    assert counted == Counter(rows)
+    assert (made[list(WORDS)].sum(axis=1) == made["cases"]).all()
+    assert list(made["system"]) == sorted(made["system"], reverse=True), "in the order of the names"

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.experiments.jobs import link_all, read_json
+from nnunetv2_spinesegdiff.experiments.jobs import link_all
 from nnunetv2_spinesegdiff.experiments.plan import Plan
+from nnunetv2_spinesegdiff.files import load_json
 
 from .conftest import PRESEGMENTED, SMALL
 
@@ -308,7 +309,7 @@ def test_a_prediction_is_out_of_date_when_its_training_or_flags_change(plan, sma
     """Its time is recorded if it was not interrupted."""
     trained(plan)
     predict(plan, "ac")
-    record = read_json(job(plan, FIRST).record_file)
+    record = load_json(job(plan, FIRST).record_file)
     assert record["cases"] == 2
     assert 0 < record["seconds"] < 60
     text = small.read_text()
@@ -320,7 +321,7 @@ def test_a_prediction_is_out_of_date_when_its_training_or_flags_change(plan, sma
     assert plan.result(FIRST) is None
     predict(plan, "a", killed=True)
     predict(plan, "c")
-    assert read_json(job(plan, FIRST).record_file)["seconds"] is None
+    assert load_json(job(plan, FIRST).record_file)["seconds"] is None
 
 
 def test_a_share_without_cases_starts_nothing(plan):

@@ -140,7 +140,8 @@ def test_a_missing_dataset_is_one_line_with_the_commands(dataset, small, capsys)
     assert "`nnUNetv2_plan_and_preprocess -d 502 -c 3d_fullres`" in message
     (dataset / "preprocessed" / "Dataset501_Spine" / "nnUNetPlans_2d").rmdir()
     message = error("--description", str(small), "-d", "501")
-    assert "dataset 501 (T2w): 2d is not planned" in message
+    assert "nnUNetPlans_2d: " in message
+    assert "`nnUNetv2_plan_and_preprocess -d 501 -c 2d`" in message
     assert "convert" not in message
     (dataset / "raw" / "Dataset501_Other").mkdir()
     assert "Dataset501_Other and Dataset501_Spine" in error("--description", str(small), "-d", "501")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from nnunetv2_spinesegdiff.evaluation.report.cohort import Cohort
 from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import (
     CASE_COLUMNS,
     Evaluation,
     System,
     write_evaluation,
 )
-from nnunetv2_spinesegdiff.evaluation.report.figures_folder import FigureEntry
-from nnunetv2_spinesegdiff.evaluation.report.report import run_report
+from nnunetv2_spinesegdiff.evaluation.report.figures_folder import FigureEntry, Figures
+from nnunetv2_spinesegdiff.evaluation.report.html import columns_of
+from nnunetv2_spinesegdiff.evaluation.report.page import Table
+from nnunetv2_spinesegdiff.evaluation.report.pathology import Pathology
+from nnunetv2_spinesegdiff.evaluation.report.report import Contents, write_page
 
 from .masks import write_volume
 
@@ -132,38 +136,25 @@ def score(a: np.ndarray, b: np.ndarray, structure: str) -> dict[str, Any]:
     }
 
 
-def summary_tables(evaluation: Evaluation) -> dict[str, pd.DataFrame]:
-    """Mean, spread and count of every metric, as `spinesegdiff evaluate` writes them."""
-    tables = {}
-    for metric in ("dice", "jaccard", "assd_mm", "hd95_mm"):
-        lines = []
-        for system in evaluation.systems:
-            own = evaluation.of(system)
-            line: dict[str, Any] = {"system": system.name, "data": system.data}
-            line["cases"] = own["case"].nunique()
-            for name in evaluation.structures:
-                values = own.loc[own["structure"] == name, metric].dropna()
-                line |= {f"{name} mean": values.mean(), f"{name} sd": values.std(), f"{name} n": len(values)}
-            means = [line[f"{name} mean"] for name in evaluation.structures]
-            lines.append({**line, "mDICE" if metric == "dice" else "mean": np.mean(means)})
-        tables[metric] = pd.DataFrame(lines)
-    return tables
-
-
 def comparison(a: str, b: str, difference: float, p: float, **changes: Any) -> dict[str, Any]:
     """A row of comparisons.csv: b minus a."""
     row: dict[str, Any] = {"system_a": a, "data_a": "", "system_b": b, "data_b": "", "structure": "ivd"}
     row |= {"metric": "dice", "patients": 9, "mean_difference": difference, "low": difference - 0.01}
     row |= {"high": difference + 0.01, "p": p / 3, "p_corrected": p, "significant": p < 0.05}
-    return {**row, **changes}
+    return {**row, "not_compared": 0, **changes}
 
 
-def pathology_row(**changes: Any) -> Mapping[str, Any]:
+def pathology_row(**changes: Any) -> dict[str, Any]:
     """A row of pathology.csv."""
-    row: dict[str, Any] = {"system": "Refined", "data": "", "structure": "ivd", "finding": "disc_narrowing"}
-    row |= {"present": 4, "absent": 6, "mean_present": 0.8, "mean_absent": 0.9, "hedges_g": -0.5}
-    row |= {"g_low": -0.9, "g_high": -0.1, "t": -2.5, "df": 7.25, "p": 0.02, "p_corrected": 0.04}
-    return {**row, "significant": True, "reason": "", **changes}
+    row: dict[str, Any] = {"system": "Refined", "data": "", "structure": "ivd", "finding": "disc narrowing"}
+    row |= {"present": 4, "absent": 6, "unknown": 0, "mean_present": 0.8, "mean_absent": 0.9}
+    row |= {"sd_present": 0.02, "sd_absent": 0.01, "hedges_g": -0.5, "g_low": -0.9, "g_high": -0.1}
+    row |= {"t": -2.5, "df": 7.25, "p": 0.02, "p_corrected": 0.04, "significant": True}
+    return {**row, "test": "Welch's t-test", "fit": "", "reason": "", **changes}
+
+
+def pathology(*rows: dict[str, Any], notes: Sequence[str] = (), **more: Any) -> Pathology:
+    return Pathology(Path(), pd.DataFrame(rows), pd.DataFrame(), notes=tuple(notes), **more)
 
 
 def png(path: Path) -> Path:
@@ -173,20 +164,29 @@ def png(path: Path) -> Path:
 
 def everything(folder: Path) -> dict[str, Any]:
     """Contents of all sections of a report."""
+    entry = FigureEntry("Boxes", "Dice of all cases", png(folder / "boxes.png"))
     return {
         "comparisons": pd.DataFrame([comparison("Stage 1", "Refined", 0.2, 0.01)]),
-        "figures": [FigureEntry("Boxes", "Dice of all cases", png(folder / "boxes.png"))],
-        "figure_notes": ["No pairs were drawn."],
-        "cohort": {"Patients": pd.DataFrame({"women": ["3 (60 %)"]})},
-        "pathology": pd.DataFrame([pathology_row()]),
-        "pathology_notes": ["Findings at any level count."],
-        "commands": ["spinesegdiff report evaluation -o report.html"],
+        "figures": Figures((entry,), ("No pairs were drawn.",)),
+        "cohort": Cohort({"Patients": pd.DataFrame({"women": ["3 (60 %)"]})}, ()),
+        "pathology": pathology(pathology_row(), notes=["Findings at any level count."]),
     }
 
 
 def write_report(folder: Path, evaluation: Evaluation, **more: Any) -> str:
-    """Write a report and return its page."""
-    tables = summary_tables(evaluation)
-    out = run_report(evaluation.folder, folder / "report.html", tables=tables, **more)
-    assert out == folder / "report.html"
+    """Write a report and return its page.
+
+    Args:
+        more: fields of `Contents`, and keywords of `write_page`.
+    """
+    contents = {name: more.pop(name) for name in list(more) if name in Contents.__dataclass_fields__}
+    out = folder / "report.html"
+    write_page(Contents(evaluation, **contents), out, **more)
     return out.read_text(encoding="utf-8")
+
+
+def lines_of(table: Any) -> list[dict[str, str]]:
+    """Heading to text, for every row of a table as it is shown."""
+    assert isinstance(table, Table)
+    columns = columns_of(table.frame)
+    return [{c.heading: c.cells[row].text for c in columns} for row in range(len(table.frame))]

@@ -15,6 +15,9 @@ from nnunetv2_spinesegdiff.training import trainers
 
 from .model_plans import LABELS, build_any, whole_plans
 
+SCAN = (2, 18, 28)
+"""Voxels of a scan: slices, rows, columns."""
+
 
 @dataclass(frozen=True)
 class Model:
@@ -56,7 +59,7 @@ def write_model(
             "network_weights": network.state_dict(),
             "trainer_name": trainer,
             "init_args": {"configuration": "small"},
-            "inference_allowed_mirroring_axes": (0, 1),
+            "inference_allowed_mirroring_axes": (1,),
         }
         (folder / f"fold_{fold}").mkdir()
         torch.save(checkpoint, folder / f"fold_{fold}" / "checkpoint_final.pth")
@@ -64,11 +67,11 @@ def write_model(
 
 
 def write_scans(folder: Path) -> Path:
-    """Two scans of three slices each, "a" and "b", larger than the network's patch."""
+    """Two scans of two slices each, "a" and "b", larger than the network's patch."""
     folder.mkdir()
     for seed, name in enumerate("ab"):
         rng = np.random.default_rng(seed)
-        image = sitk.GetImageFromArray(rng.normal(100, 20, (3, 25, 40)).astype(np.float32))
+        image = sitk.GetImageFromArray(rng.normal(100, 20, SCAN).astype(np.float32))
         image.SetSpacing((1.0, 1.25, 4.0))
         sitk.WriteImage(image, str(folder / f"{name}_0000.nii.gz"))
     return folder

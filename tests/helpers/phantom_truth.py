@@ -91,12 +91,7 @@ def _middle_only(acquisition: Acquisition) -> Acquisition:
 
 
 def _volume(array: np.ndarray, acquisition: Acquisition) -> sitk.Image:
-    volume = sitk.GetImageFromArray(acquisition.to_file_axes(array))
-    spacing, origin, direction = acquisition.file_geometry()
-    volume.SetSpacing(spacing.tolist())
-    volume.SetOrigin(origin.tolist())
-    volume.SetDirection(direction.ravel().tolist())
-    return volume
+    return acquisition.file_grid().image(acquisition.to_file_axes(array))
 
 
 def body_heights(series: Series, level: int) -> np.ndarray:

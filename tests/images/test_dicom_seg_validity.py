@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,22 @@ from nnunetv2_spinesegdiff.images.scan import Scan
 from nnunetv2_spinesegdiff.images.writing import write_image
 from nnunetv2_spinesegdiff.labels import CLASSES
 
+from ..helpers.scan_files import (
+    COMPLETE,
+    SAGITTAL,
+    SPACING,
+    item,
+    scan,
+    with_values,
+    write_enhanced,
+    write_series,
+)
 from ..helpers.spider_series import rotation
-from .made_up import COMPLETE, SAGITTAL, SPACING, scan, write_enhanced, write_series
 
 highdicom = pytest.importorskip("highdicom", reason="highdicom is an extra: pip install highdicom")
+pytestmark = pytest.mark.skipif(
+    shutil.which("dciodvfy") is None, reason="no dciodvfy: apt-get install dicom3tools"
+)
 
 STRUCTURES = {name: label for name, label in CLASSES.items() if label}
 STACKS = {
@@ -35,11 +47,6 @@ STACKS = {
     "rows negated": SAGITTAL * [1, -1, 1],
     "descending": SAGITTAL * [1, 1, -1],
 }
-CARELESS: dict[str, dict[str, Any]] = {
-    "no SliceThickness": {"SliceThickness": None},
-    "birth date of four digits": {"PatientBirthDate": "1950"},
-    "large SeriesNumber": {"SeriesNumber": 2**31 - 1},
-}
 
 
 def mask_of(scan: Scan) -> sitk.Image:
@@ -48,9 +55,7 @@ def mask_of(scan: Scan) -> sitk.Image:
     for label in STRUCTURES.values():
         start = 8 * label
         array[label : label + 2, start : start + 6 + label, start + 3 : start + 5 + 2 * label] = label
-    mask = sitk.GetImageFromArray(array)
-    mask.CopyInformation(scan.image)
-    return mask
+    return with_values(array, scan.image)
 
 
 def errors_of(path: Path) -> list[str]:
@@ -64,20 +69,16 @@ def errors_of(path: Path) -> list[str]:
 def assert_valid_and_in_place(scan: Scan, folder: Path) -> None:
     """Write the mask of a scan as DICOM segmentation and as NIfTI, and compare them."""
     mask = mask_of(scan)
-    write_dicom_seg(
-        *(mask, scan, folder / "seg.dcm", STRUCTURES),
-        description="Lumbar spine, research use only",
-        software_versions="0.1.0",
-    )
+    write_dicom_seg(mask, scan, folder / "seg.dcm", STRUCTURES)
     write_image(mask, folder / "mask.nii.gz", scan)
     assert errors_of(folder / "seg.dcm") == []
     by_nibabel: Any = nib.load(folder / "mask.nii.gz")
     segmentation = highdicom.seg.segread(folder / "seg.dcm")
     for name, label in STRUCTURES.items():
-        (number,) = segmentation.get_segment_numbers(
-            segmented_property_type=highdicom.sr.CodedConcept(*CODES[name])
-        )
-        volume = segmentation.get_volume(segment_numbers=[number])
+        concept = highdicom.sr.CodedConcept(*CODES[name])
+        numbers = segmentation.get_segment_numbers(segmented_property_type=concept)
+        assert len(numbers) == 1
+        volume = segmentation.get_volume(segment_numbers=numbers)
         found = centroid(volume.array[..., 0] > 0, volume.affine)
         expected = centroid(np.asarray(by_nibabel.dataobj) == label, by_nibabel.affine)
         assert np.abs(found - expected * [-1, -1, 1]).max() < min(SPACING) / 2
@@ -85,69 +86,6 @@ def assert_valid_and_in_place(scan: Scan, folder: Path) -> None:
 
 def centroid(voxels: np.ndarray, affine: np.ndarray) -> np.ndarray:
     return affine[:3, :3] @ np.argwhere(voxels).mean(axis=0) + affine[:3, 3]
-
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("dciodvfy") is None, reason="no dciodvfy: apt-get install dicom3tools"
-)
-
-
-@pytest.mark.parametrize("stack", STACKS)
-def test_of_a_classic_series(stack, tmp_path, read):
-    write_series(tmp_path / "exam", scan(STACKS[stack]), **COMPLETE)
-    assert_valid_and_in_place(read(tmp_path / "exam"), tmp_path)
-
-
-def enhanced(path: Path, volume: sitk.Image, order: Sequence[int], per_frame: bool) -> Path:
-    """An enhanced file; as some vendors do, with all that its frames have in common in each of them."""
-    image = dcmread(write_enhanced(path, volume, order))
-    for keyword, value in COMPLETE.items():
-        setattr(image, keyword, value)
-    if per_frame:
-        (shared,) = image.SharedFunctionalGroupsSequence
-        for frame in image.PerFrameFunctionalGroupsSequence:
-            frame.PixelMeasuresSequence = shared.PixelMeasuresSequence
-            frame.PlaneOrientationSequence = shared.PlaneOrientationSequence
-        image.SharedFunctionalGroupsSequence = [Dataset()]
-    image.save_as(path)
-    return path
-
-
-@pytest.mark.parametrize("stack", STACKS)
-@pytest.mark.parametrize("per_frame", [False, True])
-def test_of_an_enhanced_file(stack, per_frame, tmp_path, read):
-    path = enhanced(tmp_path / "scan.dcm", scan(STACKS[stack]), [3, 0, 5, 1, 6, 2, 4], per_frame)
-    assert_valid_and_in_place(read(path), tmp_path)
-    assert_frames_are_named(path, tmp_path / "seg.dcm")
-
-
-def test_of_one_of_two_volumes_in_an_enhanced_file(tmp_path, read):
-    """The segmentation refers to the frames of the chosen volume, and not to others at their place."""
-    path = enhanced(tmp_path / "scan.dcm", scan(), [*range(7), *range(6, -1, -1)], per_frame=False)
-    image = dcmread(path)
-    for number, frame in enumerate(image.PerFrameFunctionalGroupsSequence):
-        echo = Dataset()
-        echo.EffectiveEchoTime = 80.0 if number < 7 else 20.0
-        frame.MREchoSequence = [echo]
-    image.save_as(path)
-    for series, frames in (("3:TE80", range(1, 8)), ("3:TE20", range(8, 15))):
-        assert_valid_and_in_place(read(path, series=series), tmp_path)
-        assert_frames_are_named(path, tmp_path / "seg.dcm", frames)
-
-
-def test_several_enhanced_files_are_rejected(tmp_path, read):
-    series = generate_uid()
-    for k in range(scan().GetSize()[2]):
-        path = enhanced(tmp_path / "exam" / str(k), scan(), [k], per_frame=False)
-        image = dcmread(path)
-        image.SeriesInstanceUID, image.StudyInstanceUID = series, series
-        image.save_as(path)
-    made = read(tmp_path / "exam")
-    assert made.image.GetSize() == scan().GetSize()
-    with pytest.raises(UserError) as error:
-        assert_valid_and_in_place(made, tmp_path)
-    assert str(error.value).startswith(f"{made.dicom_files[0]}: ")
-    assert not (tmp_path / "seg.dcm").exists()
 
 
 def assert_frames_are_named(path: Path, written: Path, among: Collection[int] = range(1, 100)) -> None:
@@ -161,6 +99,53 @@ def assert_frames_are_named(path: Path, written: Path, among: Collection[int] = 
         assert frame.PlanePositionSequence[0].ImagePositionPatient == plane.ImagePositionPatient
 
 
+@pytest.mark.parametrize("stack", STACKS)
+def test_of_a_classic_series(stack, tmp_path, read):
+    write_series(tmp_path / "exam", scan(STACKS[stack]), **COMPLETE)
+    assert_valid_and_in_place(read(tmp_path / "exam"), tmp_path)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("per_frame", [False, True])
+def test_of_an_enhanced_file(stack, per_frame, tmp_path, read):
+    """Some vendors store what the frames have in common in each of them."""
+    path = write_enhanced(tmp_path / "scan.dcm", scan(STACKS[stack]), [3, 0, 5, 1, 6, 2, 4], **COMPLETE)
+    if per_frame:
+        image = dcmread(path)
+        (shared,) = image.SharedFunctionalGroupsSequence
+        for frame in image.PerFrameFunctionalGroupsSequence:
+            frame.update(shared)
+        image.SharedFunctionalGroupsSequence = [Dataset()]
+        image.save_as(path)
+    assert_valid_and_in_place(read(path), tmp_path)
+    assert_frames_are_named(path, tmp_path / "seg.dcm")
+
+
+def test_of_one_of_two_volumes_in_an_enhanced_file(tmp_path, read):
+    """The segmentation refers to the frames of the chosen volume, and not to others at their place."""
+
+    def echo(frame: Dataset, number: int) -> None:
+        frame.MREchoSequence = item(EffectiveEchoTime=80.0 if number < 7 else 20.0)
+
+    order = [*range(7), *range(6, -1, -1)]
+    path = write_enhanced(tmp_path / "scan.dcm", scan(), order, echo, **COMPLETE)
+    for series, frames in (("3:TE80", range(1, 8)), ("3:TE20", range(8, 15))):
+        assert_valid_and_in_place(read(path, series=series), tmp_path)
+        assert_frames_are_named(path, tmp_path / "seg.dcm", frames)
+
+
+def test_several_enhanced_files_are_rejected(tmp_path, read):
+    uids: dict[str, Any] = dict.fromkeys(("SeriesInstanceUID", "StudyInstanceUID"), generate_uid())
+    for k in range(scan().GetSize()[2]):
+        write_enhanced(tmp_path / "exam" / str(k), scan(), [k], **COMPLETE, **uids)
+    made = read(tmp_path / "exam")
+    assert made.image.GetSize() == scan().GetSize()
+    with pytest.raises(UserError) as error:
+        assert_valid_and_in_place(made, tmp_path)
+    assert str(error.value).startswith(f"{made.dicom_files[0]}: ")
+    assert not (tmp_path / "seg.dcm").exists()
+
+
 def test_of_slices_whose_orientation_was_rounded_differently(tmp_path, read):
     def round_more(dataset: Dataset, k: int) -> None:
         digits = 5 + k % 3
@@ -171,8 +156,10 @@ def test_of_slices_whose_orientation_was_rounded_differently(tmp_path, read):
 
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")  # pydicom's, of what breaks the standard here
-@pytest.mark.parametrize("careless", CARELESS)
+@pytest.mark.parametrize(
+    "careless", [{"SliceThickness": None}, {"PatientBirthDate": "1950"}, {"SeriesNumber": 2**31 - 1}]
+)
 def test_of_a_series_that_breaks_the_standard(careless, tmp_path, read):
     with config.disable_value_validation():
-        write_series(tmp_path / "exam", scan(), **(COMPLETE | CARELESS[careless]))
+        write_series(tmp_path / "exam", scan(), **(COMPLETE | careless))
     assert_valid_and_in_place(read(tmp_path / "exam"), tmp_path)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from .made_up import (
+from ..helpers.scan_files import (
     AXIAL,
     CORONAL,
     SAGITTAL,
     dicom_slice,
+    item,
     scan,
     values,
     write,
@@ -33,11 +35,9 @@ def exam(tmp_path) -> Path:
     write_series(folder / "a", scan(), "1.5.1", STUDY, SeriesNumber=3, SeriesDescription="T2 Sag")
     write_series(folder / "a", scan(seed=1), "1.5.2", STUDY, SeriesNumber=4, SeriesDescription="T1 sag")
     write_series(folder / "b", scan(AXIAL), "1.5.3", STUDY, SeriesNumber=5, SeriesDescription="T2 ax")
+    localizer: dict[str, Any] = {"SeriesNumber": 1, "SeriesDescription": "localizer"}
     for k, cosines in enumerate((SAGITTAL, AXIAL, CORONAL)):
-        planes = scan(cosines, (70, 64, 3), (4, 4, 10))
-        write_series(
-            folder / "loc" / str(k), planes, "1.5.4", STUDY, SeriesNumber=1, SeriesDescription="localizer"
-        )
+        write_series(folder / str(k), scan(cosines, (70, 64, 3), (4, 4, 10)), "1.5.4", STUDY, **localizer)
     return folder
 
 
@@ -93,8 +93,7 @@ def test_an_exam_without_a_sagittal_series_lists_what_there_is(tmp_path, refused
 
 
 def test_a_single_slice_is_read_when_it_is_chosen(tmp_path, read):
-    write_series(tmp_path / "exam", scan(size=(70, 64, 1)))
-    (warning,) = read(tmp_path / "exam", series="3").warnings
+    (warning,) = read(write_series(tmp_path / "exam", scan(size=(70, 64, 1))), series="3").warnings
     assert "a single sagittal slice" in warning
 
 
@@ -115,13 +114,12 @@ def test_the_only_sagittal_series_is_taken_among_others(tmp_path, read):
 
 
 def test_a_chosen_color_series_is_refused(tmp_path, refused):
-    write_series(tmp_path / "exam", scan(), SeriesNumber=5, change=in_colour)
-    assert "3 values per voxel" in refused(tmp_path / "exam", series="5")
+    exam = write_series(tmp_path / "exam", scan(), change=in_colour)
+    assert "3 values per voxel" in refused(exam, series="3")
 
 
 def test_other_modalities_are_read_with_a_warning_where_there_is_no_mr(tmp_path, read):
-    write_series(tmp_path / "exam", scan(), Modality="CT")
-    (warning,) = read(tmp_path / "exam").warnings
+    (warning,) = read(write_series(tmp_path / "exam", scan(), Modality="CT")).warnings
     assert warning == "the modality is CT, not MR: models are trained on MR"
     write_series(tmp_path / "exam", scan(seed=1), SeriesNumber=9)
     made = read(tmp_path / "exam")
@@ -130,13 +128,10 @@ def test_other_modalities_are_read_with_a_warning_where_there_is_no_mr(tmp_path,
 
 
 def test_a_damaged_mr_image_is_named(tmp_path, refused):
-    write_series(tmp_path / "exam", scan())
-    file = sorted((tmp_path / "exam").iterdir())[6]
+    file = sorted(write_series(tmp_path / "exam", scan()).iterdir())[6]
     file.write_bytes(file.read_bytes()[:-100])
-    assert (
-        refused(tmp_path / "exam")
-        == f"its image {file.name} is truncated or damaged: copy or download it again"
-    )
+    damaged = "is truncated or damaged: copy or download it again"
+    assert refused(tmp_path / "exam") == f"its image {file.name} {damaged}"
 
 
 def test_other_files_without_an_image_are_counted(tmp_path, read):
@@ -223,12 +218,12 @@ def test_an_echo_is_chosen_by_its_time(wanted, tmp_path, read, refused):
 
 def test_echoes_of_one_enhanced_image_are_chosen_too(tmp_path, read):
     """Frames alternate between two echoes of the same slices."""
-    path = write_enhanced(tmp_path / "a", scan(), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6])
+
+    def echo(frame: Dataset, number: int) -> None:
+        frame.MREchoSequence = item(EffectiveEchoTime=80 if number % 2 else 10)
+
+    path = write_enhanced(tmp_path / "a", scan(), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6], echo)
     dataset = dcmread(path)
-    for k, frame in enumerate(dataset.PerFrameFunctionalGroupsSequence):
-        echo = Dataset()
-        echo.EffectiveEchoTime = 80 if k % 2 else 10
-        frame.MREchoSequence = [echo]
     pixels = np.frombuffer(dataset.PixelData, "<i2").reshape(14, 64, 70).copy()
     pixels[1::2] *= 3
     dataset.PixelData = pixels.tobytes()

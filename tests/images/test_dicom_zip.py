@@ -11,7 +11,13 @@ import pytest
 
 from nnunetv2_spinesegdiff.images import dicom
 
-from .made_up import scan, values, write_series, zipped
+from ..helpers.scan_files import scan, values, write_series, zipped
+
+
+@pytest.fixture
+def exam(tmp_path) -> Path:
+    """The zip of a series."""
+    return zipped(write_series(tmp_path / "exam", scan()), tmp_path / "exam.zip")
 
 
 def test_the_series_of_a_zip_is_chosen_as_that_of_a_folder(tmp_path, read, refused):
@@ -25,89 +31,71 @@ def test_the_series_of_a_zip_is_chosen_as_that_of_a_folder(tmp_path, read, refus
     assert len(made.dicom_files) == 7
 
 
-def unsafe(path: Path, name: str, mode: int = 0o644) -> Path:
-    member = zipfile.ZipInfo(name)
-    member.external_attr = mode << 16
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(member, "content")
-    return path
-
-
 @pytest.mark.parametrize(
     ("name", "mode", "said"),
     [
-        ("/etc/passwd", 0o644, "outside of its folder"),
-        ("C:\\windows\\a", 0o644, "outside of its folder"),
-        ("a/../../b", 0o644, "outside of its folder"),
-        ("..\\b", 0o644, "outside of its folder"),
+        *((name, 0o644, "outside of its folder") for name in ("/etc/passwd", "C:\\windows\\a")),
+        *((name, 0o644, "outside of its folder") for name in ("a/../../b", "..\\b")),
         ("link", stat.S_IFLNK | 0o777, "is a link"),
     ],
 )
-def test_zips_that_lead_elsewhere_are_refused(name, mode, said, tmp_path, refused):
-    write_series(tmp_path / "exam", scan())
-    path = unsafe(zipped(tmp_path / "exam", tmp_path / "exam.zip"), name, mode)
-    assert said in refused(path)
+def test_zips_that_lead_elsewhere_are_refused(name, mode, said, exam, refused):
+    member = zipfile.ZipInfo(name)
+    member.external_attr = mode << 16
+    with zipfile.ZipFile(exam, "a") as archive:
+        archive.writestr(member, "content")
+    assert said in refused(exam)
 
 
-def test_a_zip_of_more_than_8_gib_is_refused(tmp_path, refused, monkeypatch):
-    assert dicom.MOST_BYTES == 8 * 1024**3
-    write_series(tmp_path / "exam", scan())
-    path = zipped(tmp_path / "exam", tmp_path / "exam.zip")
-    monkeypatch.setattr(dicom, "MOST_BYTES", 7 * 70 * 64 * 2)
-    assert "GiB unpacked" in refused(path)
+def test_a_zip_of_more_than_8_gib_is_refused(exam, refused, monkeypatch):
+    assert dicom.MOST_GIB == 8
+    monkeypatch.setattr(dicom, "MOST_GIB", 7 * 70 * 64 * 2 / 1024**3)
+    assert "GiB unpacked" in refused(exam)
 
 
-def test_an_encrypted_zip_is_refused(tmp_path, refused):
-    write_series(tmp_path / "exam", scan())
-    path = zipped(tmp_path / "exam", tmp_path / "exam.zip")
-    content = bytearray(path.read_bytes())
+def encrypt(content: bytearray) -> None:
     for signature, offset in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
         place = content.find(signature)
         while place >= 0:
             content[place + offset] |= 1
             place = content.find(signature, place + 4)
-    path.write_bytes(content)
-    assert "is encrypted" in refused(path)
 
 
-def test_flipped_bits_in_a_zip_are_refused(tmp_path, refused):
-    write_series(tmp_path / "exam", scan())
-    path = zipped(tmp_path / "exam", tmp_path / "exam.zip")
-    content = bytearray(path.read_bytes())
+def flip_bits(content: bytearray) -> None:
     content[len(content) // 2] ^= 0x10
-    path.write_bytes(content)
-    assert "truncated or damaged" in refused(path)
 
 
-def test_hidden_members_of_a_zip_are_passed_over(tmp_path, read):
-    write_series(tmp_path / "exam", scan())
-    write_series(tmp_path / "exam" / "__MACOSX" / ".Trash", scan(seed=1))
-    assert len(read(zipped(tmp_path / "exam", tmp_path / "exam.zip")).dicom_files) == 7
+def rename(content: bytearray) -> None:
+    """To a name that is no UTF-8, as the flag of its entry promises."""
+    content[:] = content.replace("n\u00e4me".encode(), b"n\xff\xffme")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(encrypt, "is encrypted"), (flip_bits, "truncated or damaged"), (rename, "truncated or damaged")],
+)
+def test_damaged_and_encrypted_zips_are_refused(change, said, exam, refused):
+    with zipfile.ZipFile(exam, "a") as archive:
+        archive.writestr("n\u00e4me", "content")
+    content = bytearray(exam.read_bytes())
+    change(content)
+    exam.write_bytes(content)
+    assert said in refused(exam)
+
+
+def test_a_zip_of_another_method_is_refused(exam, tmp_path, refused):
+    with zipfile.ZipFile(exam, "w", zipfile.ZIP_LZMA) as archive:
+        for file in (tmp_path / "exam").iterdir():
+            archive.write(file, file.name)
+    assert "compressed in an unusual way" in refused(exam)
 
 
 def test_names_that_no_file_gets_do_not_matter(tmp_path, read):
-    """The folder itself, and names that are equal on some file systems."""
+    """Hidden files, the folder itself, and names that are equal on some file systems."""
     write_series(tmp_path / "exam", scan())
+    write_series(tmp_path / "exam" / "__MACOSX" / ".Trash", scan(seed=1))
     path = zipped(tmp_path / "exam", tmp_path / "exam.zip")
     with zipfile.ZipFile(path, "a") as archive:
         for name in ("./", "notes", "Notes"):
             archive.writestr(name, "")
     assert len(read(path).dicom_files) == 7
-
-
-def test_a_zip_of_another_method_is_refused(tmp_path, refused):
-    write_series(tmp_path / "exam", scan())
-    path = tmp_path / "exam.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
-        for file in (tmp_path / "exam").iterdir():
-            archive.write(file, file.name)
-    assert "compressed in an unusual way" in refused(path)
-
-
-def test_a_name_that_is_no_utf8_is_refused(tmp_path, refused):
-    write_series(tmp_path / "exam", scan())
-    path = zipped(tmp_path / "exam", tmp_path / "exam.zip")
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("n\u00e4me", "content")
-    path.write_bytes(path.read_bytes().replace("n\u00e4me".encode(), b"n\xff\xffme"))
-    assert "truncated or damaged" in refused(path)

@@ -14,14 +14,14 @@ from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.images.dicom import read_exam
 from nnunetv2_spinesegdiff.images.scan import ScanSource
 
-from ..helpers.spider_series import SHARED_DATA
-from .independent import (
+from ..helpers.independent_readers import (
     Volume,
     read_metaimage_by_hand,
     read_with_nibabel,
     read_with_pydicom,
 )
-from .made_up import values
+from ..helpers.scan_files import values
+from ..helpers.spider_series import SHARED_DATA
 
 pytestmark = pytest.mark.skipif(not SHARED_DATA.is_dir(), reason=f"the real data is not in {SHARED_DATA}")
 

@@ -93,18 +93,3 @@ def test_saturated_values_are_no_padding(top):
 def test_real_scans_are_neither_shifted_nor_padded():
     for path in example_scans():
         assert signal_range(sitk.GetArrayFromImage(sitk.ReadImage(str(path)))).warnings() == ()
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ([0, 1, np.nan], "1 voxels are NaN"),
-        ([0, np.inf, -np.inf], "2 voxels are NaN or infinite"),
-        ([3, 3, 3], "all voxels are 3"),
-        ([0] * 99 + [5], "no signal"),
-    ],
-)
-def test_what_is_no_scan_is_refused(values, message):
-    image = sitk.GetImageFromArray(np.array(values, dtype=np.float32).reshape(1, 1, -1))
-    with pytest.raises(ValueError, match=message):
-        scale_intensities(image)

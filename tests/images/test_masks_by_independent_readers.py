@@ -5,15 +5,12 @@ The scans are generated: 200 headers in all kinds of files, the same in every ru
 
 from __future__ import annotations
 
-import gzip
 import tempfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 from hypothesis import given, settings
@@ -24,15 +21,10 @@ from nnunetv2_spinesegdiff.images.finding import find_scans
 from nnunetv2_spinesegdiff.images.reading import read_scan
 from nnunetv2_spinesegdiff.images.writing import write_image
 
+from ..helpers import independent_readers as others
+from ..helpers import scan_files
+from ..helpers.independent_readers import Volume, read_with_nibabel
 from ..helpers.spider_series import rotation
-from .independent import (
-    Volume,
-    read_metaimage_by_hand,
-    read_nrrd_by_hand,
-    read_with_nibabel,
-    read_with_pydicom,
-)
-from .made_up import values, write_enhanced, write_nifti, write_series
 
 MM = 1e-4
 MARKS = 5
@@ -41,20 +33,13 @@ _FIRST_MARK = 2000
 
 @dataclass(frozen=True)
 class Header:
-    """What is generated: a grid in LPS, and which of its voxels are marked.
+    """What is generated: a grid in LPS, and which of its voxels are marked."""
 
-    Attributes:
-        size, spacing: along the axes of the file.
-        origin: of voxel (0, 0, 0).
-        columns: unit vectors of the axes as columns (3, 3); not at right angles if sheared.
-        seed: of the noise and of the marked voxels.
-    """
-
-    size: tuple[int, ...]
+    size: tuple[int, ...]  # along the axes of the file
     spacing: tuple[float, ...]
-    origin: tuple[float, ...]
-    columns: np.ndarray
-    seed: int
+    origin: tuple[float, ...]  # of voxel (0, 0, 0)
+    columns: np.ndarray  # (3, 3), unit vectors of the axes; not at right angles if sheared
+    seed: int  # of the noise and of the marked voxels
 
     @property
     def marked(self) -> np.ndarray:
@@ -125,10 +110,9 @@ def assert_mask_is_where_the_scan_is(
     folder.mkdir()
     (source,) = find_scans(path)
     scan = read_scan(source, folder, any_plane=True)
-    voxels = values(scan.image)
+    voxels = scan_files.values(scan.image)
     marks = np.where(voxels >= _FIRST_MARK, voxels - _FIRST_MARK + 1, 0).astype(np.uint8)
-    mask = sitk.GetImageFromArray(marks)
-    mask.CopyInformation(scan.image)
+    mask = scan_files.with_values(marks, scan.image)
     expected = positions_of_marks(read_of_scan(path), _FIRST_MARK)
     # The oracle itself: a quaternion of float32 rounds.
     assert np.abs(expected - header.positions).max() < 0.2
@@ -167,99 +151,48 @@ NIFTI: st.SearchStrategy = st.one_of(
 
 
 @generated(70)
-@given(drawn=NIFTI, packed=st.booleans())
-def test_nifti(drawn, packed):
+@given(drawn=NIFTI, ending=st.sampled_from([".nii", ".nii.gz"]))
+def test_nifti(drawn, ending):
     """With sform, qform or both; with negative voxel sizes, sheared, plain and compressed."""
     header, codes, negative = drawn
     affine = np.eye(4)
     affine[:3] = np.diag([-1, -1, 1]) @ np.column_stack([header.steps, header.origin])
+    sizes = {axis: -np.linalg.norm(affine[:3, axis - 1]) for axis in negative}
     with tempfile.TemporaryDirectory() as folder:
-        path = write_nifti(Path(folder) / "scan.nii", header.voxels, affine, codes=codes)
-        content = path.read_bytes()
-        fields = nib.Nifti1Header(content[:348], check=False)
-        for axis in negative:
-            fields["pixdim"][axis] *= -1
-        content = fields.binaryblock + content[348:]
-        if packed:
-            path = path.with_name("packed.nii.gz")
-        path.write_bytes(gzip.compress(content, 1) if packed else content)
+        path = Path(folder) / f"scan{ending}"
+        scan_files.write_nifti(path, header.voxels, affine, codes=codes, voxel_sizes=sizes)
         assert_mask_is_where_the_scan_is(header, path, read_with_nibabel, read_with_nibabel)
 
 
-def in_order(voxels: np.ndarray, order: Literal["little", "big"]) -> bytes:
-    """In the order of the axes of files, and with the bytes of each voxel in this order."""
-    return voxels.astype("<i2" if order == "little" else ">i2").tobytes(order="F")
-
-
-def write_voxels(path: Path, header: bytes, voxels: bytes, apart: bool) -> None:
-    path.write_bytes(header if apart else header + voxels)
-    if apart:
-        path.with_name("voxels.raw").write_bytes(voxels)
-
-
-def in_words(vector: np.ndarray) -> str:
-    return ",".join(map(repr, vector.tolist()))
+IN_FILES = {"packed": st.booleans(), "apart": st.booleans(), "order": st.sampled_from("<>")}
+SPACES = {
+    "left-posterior-superior": [1, 1, 1],
+    "right-anterior-superior": [-1, -1, 1],
+    "left-anterior-superior": [1, -1, 1],
+}
 
 
 @generated(45)
-@given(
-    header=headers(shear=5e-4),
-    space=st.sampled_from(["left-posterior-superior", "right-anterior-superior", "left-anterior-superior"]),
-    packed=st.booleans(),
-    apart=st.booleans(),
-    order=st.sampled_from(["little", "big"]),
-)
+@given(header=headers(shear=5e-4), space=st.sampled_from(sorted(SPACES)), **IN_FILES)
 def test_nrrd(header, space, packed, apart, order):
     """In one file, or with the voxels in a file of their own; in either byte order."""
-    signs = np.array({"left-p": [1, 1, 1], "right-": [-1, -1, 1], "left-a": [1, -1, 1]}[space[:6]])
-    voxels = in_order(header.voxels, order)
-    lines = [
-        "NRRD0004",
-        "type: short",
-        "dimension: 3",
-        f"space: {space}",
-        f"sizes: {' '.join(map(str, header.size))}",
-        f"space directions: {' '.join(f'({in_words(signs * step)})' for step in header.steps.T)}",
-        f"space origin: ({in_words(signs * header.origin)})",
-        f"endian: {order}",
-        f"encoding: {'gzip' if packed else 'raw'}",
-        *(["data file: voxels.raw"] if apart else []),
-    ]
+    signs = np.array(SPACES[space])
+    steps, origin, voxels = signs[:, None] * header.steps, signs * header.origin, header.voxels
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ("scan.nhdr" if apart else "scan.nrrd")
-        content = "\n".join([*lines, "", ""]).encode()
-        write_voxels(path, content, gzip.compress(voxels, 1) if packed else voxels, apart)
-        assert_mask_is_where_the_scan_is(header, path, read_nrrd_by_hand, read_nrrd_by_hand)
+        scan_files.write_nrrd(path, voxels.astype(f"{order}i2"), steps, origin, packed, space=space)
+        assert_mask_is_where_the_scan_is(header, path, others.read_nrrd_by_hand, others.read_nrrd_by_hand)
 
 
 @generated(35)
-@given(
-    header=headers(shear=5e-4),
-    packed=st.booleans(),
-    apart=st.booleans(),
-    order=st.sampled_from(["little", "big"]),
-)
+@given(header=headers(shear=5e-4), **IN_FILES)
 def test_metaimage(header, packed, apart, order):
     """In one file, or with the voxels in a file of their own; in either byte order."""
-    voxels = in_order(header.voxels, order)
-    lines = [
-        "ObjectType = Image",
-        "NDims = 3",
-        "BinaryData = True",
-        f"BinaryDataByteOrderMSB = {order == 'big'}",
-        f"CompressedData = {packed}",
-        f"TransformMatrix = {in_words(header.columns.T.ravel()).replace(',', ' ')}",
-        f"Offset = {' '.join(map(str, header.origin))}",
-        f"ElementSpacing = {' '.join(map(str, header.spacing))}",
-        f"DimSize = {' '.join(map(str, header.size))}",
-        "ElementType = MET_SHORT",
-        f"ElementDataFile = {'voxels.raw' if apart else 'LOCAL'}",
-    ]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ("scan.mhd" if apart else "scan.mha")
-        content = "\n".join([*lines, ""]).encode()
-        write_voxels(path, content, zlib.compress(voxels, 1) if packed else voxels, apart)
-        assert_mask_is_where_the_scan_is(header, path, read_metaimage_by_hand, read_metaimage_by_hand)
+        voxels, read = header.voxels.astype(f"{order}i2"), others.read_metaimage_by_hand
+        scan_files.write_metaimage(path, voxels, header.steps, header.origin, packed)
+        assert_mask_is_where_the_scan_is(header, path, read, read)
 
 
 @generated(30)
@@ -275,9 +208,9 @@ def test_classic_dicom(header, between, data):
 
     with tempfile.TemporaryDirectory() as folder:
         exam = Path(folder) / "exam"
-        write_series(exam, header.image(), change=change)
+        scan_files.write_series(exam, header.image(), change=change)
         assert_mask_is_where_the_scan_is(
-            header, exam, lambda path: read_with_pydicom(path.iterdir()), read_with_nibabel
+            header, exam, lambda path: others.read_with_pydicom(path.iterdir()), read_with_nibabel
         )
 
 
@@ -287,7 +220,7 @@ def test_enhanced_dicom(header, data):
     """Frames are in no order."""
     order = data.draw(st.permutations(range(header.size[2])))
     with tempfile.TemporaryDirectory() as folder:
-        path = write_enhanced(Path(folder) / "scan.dcm", header.image(), order)
+        path = scan_files.write_enhanced(Path(folder) / "scan.dcm", header.image(), order)
         assert_mask_is_where_the_scan_is(
-            header, path, lambda path: read_with_pydicom([path]), read_with_nibabel
+            header, path, lambda path: others.read_with_pydicom([path]), read_with_nibabel
         )

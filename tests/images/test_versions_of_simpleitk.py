@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .made_up import scan, values, write_series
+from ..helpers.scan_files import scan, values, write_series
 
 PLACES = """
 import json, sys

@@ -30,7 +30,10 @@ def fresh_compiler() -> Iterator[None]:
         "aot_eager",
         pytest.param(
             "inductor",
-            marks=pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler"),
+            marks=[
+                pytest.mark.slow,
+                pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler"),
+            ],
         ),
     ],
 )
@@ -48,5 +51,5 @@ def test_nnunet_compile_changes_no_mask_and_no_map(make_model, monkeypatch, back
     torch.testing.assert_close(found, expected, atol=5e-3, rtol=5e-3)
     assert (found.argmax(0) == expected.argmax(0)).float().mean() > 0.995
     for name in ("uncertainty", "stage1"):
-        before, after = (getattr(made._current, name) for made in (plain, compiled))
+        before, after = (getattr(made.maps, name) for made in (plain, compiled))
         assert np.allclose(before, after, atol=5e-3)

@@ -14,7 +14,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from scipy import ndimage
 
 from nnunetv2_spinesegdiff.diffusion.sampler import Sampled
-from nnunetv2_spinesegdiff.inference import predictor as predictor_module
+from nnunetv2_spinesegdiff.inference import map_predictor
 from nnunetv2_spinesegdiff.inference.mirrored import Predicted
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
@@ -22,6 +22,7 @@ from nnunetv2_spinesegdiff.uncertainty.conformal import area_bounds
 from nnunetv2_spinesegdiff.uncertainty.stored import Calibration
 from nnunetv2_spinesegdiff.uncertainty.temperature import temperature_scaled
 
+from ..helpers.model_folder import SCAN
 from ..helpers.model_plans import image
 
 REGIONS = {"background": 0, "whole": [1, 2], "core": [2]}
@@ -71,7 +72,7 @@ def test_masks_and_probabilities_are_those_of_the_stock_predictor(
         # nnU-Net's ensembling reads these
         assert (stock / f"{name}.pkl").read_bytes() == (found / f"{name}.pkl").read_bytes()
         heatmap = array(found / "uncertainty" / f"{name}_uncertainty.nii.gz")
-        assert heatmap.shape == (3, 25, 40)
+        assert heatmap.shape == SCAN
         assert 0 < heatmap.max() <= 1 / np.e + 1e-6
 
 
@@ -118,7 +119,7 @@ def test_every_voxel_of_a_map_lies_where_the_scan_has_it(
     scan, spots = _scan_with_spots()
     (tmp_path / "scans").mkdir()
     sitk.WriteImage(scan, str(tmp_path / "scans" / "a_0000.nii.gz"))
-    monkeypatch.setattr(predictor_module, "predict_mirrored", _unsure_where_bright)
+    monkeypatch.setattr(map_predictor, "predict_mirrored", _unsure_where_bright)
     model = make_model(reader=reader, axes=axes, transpose=transpose)
     found = predicted(ours(model), tmp_path / "scans", tmp_path / "out")
 
@@ -188,7 +189,7 @@ def test_maps_over_folds_are_their_mean_or_what_they_say_together_where_that_is_
         if temperatures:
             predictor.calibration = Calibration(temperatures, {})
         logits = predictor.predict_logits_from_preprocessed_data(scan)
-        maps.append((predictor._current.uncertainty, predictor._current.stage1))
+        maps.append((predictor.maps.uncertainty, predictor.maps.stage1))
     p = temperature_scaled(logits.float().softmax(0).numpy(), np.array(temperatures or [1.0] * 4), False)
     together = -p * np.log(p)
     mean = (maps[0][0] + maps[1][0]) / 2
@@ -198,20 +199,24 @@ def test_maps_over_folds_are_their_mean_or_what_they_say_together_where_that_is_
     assert np.allclose(maps[2][1], (maps[0][1] + maps[1][1]) / 2, atol=1e-5)
 
 
-def test_an_array_in_memory_is_segmented_as_by_the_stock_predictor_and_gets_maps(make_model, tmp_path):
+def test_an_array_in_memory_is_segmented_as_by_the_stock_predictor(make_model):
     """nnU-Net's way of predicting from Python, without files."""
-    model, pixels = make_model(), image(1, 1, 25, 40).numpy()
-    stock, predictor = model.predictor(nnUNetPredictor), ours(model)
+    model, pixels = make_model(), image(1, 1, *SCAN[1:]).numpy()
     masks = [
-        made.predict_single_npy_array(pixels, {"spacing": [1.0, 1.0, 1.0]})
-        for made in (stock, model.predictor(SpineSegDiffPredictor))
+        model.predictor(kind).predict_single_npy_array(pixels, {"spacing": [1.0, 1.0, 1.0]})
+        for kind in (nnUNetPredictor, SpineSegDiffPredictor)
     ]
     assert masks[0].any()
     assert np.array_equal(*masks)
+
+
+@pytest.mark.slow
+def test_arrays_in_memory_get_maps_from_worker_processes(make_model, tmp_path):
+    pixels = image(1, 1, *SCAN[1:]).numpy()
     properties = [{**ITK_PLACE, "spacing": [4.0, 1.25, 1.0]}] * 2
     (tmp_path / "out").mkdir()
     outputs = [str(tmp_path / "out" / name) for name in "ab"]
-    predictor.predict_from_list_of_npy_arrays(
+    ours(make_model()).predict_from_list_of_npy_arrays(
         [pixels] * 2, None, properties, outputs, 1, num_processes_segmentation_export=1
     )
     folder = tmp_path / "out" / "uncertainty"

@@ -16,6 +16,8 @@ from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
 
+from ..helpers.model_folder import SCAN
+
 MODELS = ("nnUNetTrainerDiffUNet_n2_S2", "nnUNetTrainerIISDM_n3_S3", "nnUNetTrainerSpineSegDiffNoIE_n2_S1")
 REGIONS = {"background": 0, "spine": [1, 2, 3], "column": [2, 3], "ivd": 3}
 HIGHEST = {"nnUNetTrainerIISDM_n3_S3": 0.25}
@@ -46,7 +48,7 @@ def test_masks_are_those_of_the_stock_predictor_and_maps_lie_beside_them(
         assert mask == (tmp_path / "stock" / f"{case}.nii.gz").read_bytes()
         image = sitk.ReadImage(str(tmp_path / "ours" / "uncertainty" / f"{case}_uncertainty.nii.gz"))
         heatmap = sitk.GetArrayFromImage(image)
-        assert heatmap.shape == (3, 25, 40)
+        assert heatmap.shape == SCAN
         assert heatmap.min() >= 0
         assert 0.001 < heatmap.max() <= HIGHEST.get(trainer, 1 / np.e) + 1e-6
     with (tmp_path / "ours" / "uncertainty" / "confidence.csv").open() as stream:
@@ -63,8 +65,8 @@ def test_folds_of_an_ensemble_of_masks_are_averaged_and_no_entropy_is_mixed_in(m
         settings = PredictionSettings(save_uncertainty=True)
         predictor = model.predictor(SpineSegDiffPredictor, folds, settings=settings)
         predictor.predict_logits_from_preprocessed_data(image)
-        maps.append(predictor._current.uncertainty)
-        assert predictor._current.stage1 is None
+        maps.append(predictor.maps.uncertainty)
+        assert predictor.maps.stage1 is None
     np.testing.assert_allclose(maps[2], (maps[0] + maps[1]) / 2, atol=1e-6)
 
 

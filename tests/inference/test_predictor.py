@@ -106,7 +106,7 @@ def test_bfloat16_changes_little_but_something(model_folder, monkeypatch, refine
     )
     difference = (logits_of(exact).float() - logits_of(rough).float()).abs()
     assert 0 < difference.mean() < 0.02
-    maps = [np.asarray(predictor._current.uncertainty) for predictor in (exact, rough)]
+    maps = [np.asarray(predictor.maps.uncertainty) for predictor in (exact, rough)]
     assert np.abs(maps[0] - maps[1]).mean() < 0.01
 
 

@@ -72,9 +72,7 @@ def test_the_panel_of_seconds(drawn, check_print):
     assert (single["low"] == single["mean"]).all(), "a single case has no interval"
 
 
-def test_a_structure_without_scores_is_left_out_and_none_at_all_refused(drawn, tmp_path):
+def test_a_structure_without_scores_is_left_out(drawn):
     table = scores()
     table.loc[table["structure"] == "ivd", "dice"] = np.nan
     assert len(drawn(draw_depth, table).axes[0].containers) == 1
-    with pytest.raises(ValueError, match="no scores"):
-        draw_depth(table.assign(dice=np.nan), tmp_path / "a.png")

@@ -1,4 +1,4 @@
-"""Pictures of the gallery: small, every outline in its colour, a millimetre as long down as across."""
+"""Pictures of the gallery: small, every outline in its color, a millimeter as long down as across."""
 
 from __future__ import annotations
 
@@ -9,13 +9,8 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from nnunetv2_spinesegdiff.plots.gallery import (
-    SIZE,
-    draw_heatmap,
-    draw_mask,
-    heat_colours,
-    structure_looks,
-)
+from nnunetv2_spinesegdiff.plots.gallery import SIZE, draw_heatmap, draw_mask, heat_colors
+from nnunetv2_spinesegdiff.plots.style import looks_of
 from nnunetv2_spinesegdiff.uncertainty.confidence import Structures
 
 STRUCTURES: Structures = {"canal": 1, "spine": (2, 3), "absent": 9}
@@ -28,12 +23,12 @@ def pixels(drawing) -> np.ndarray:
     return imread(BytesIO(drawing.jpeg), format="jpg").astype(float) / 255
 
 
-def like(picture: np.ndarray, colour: str) -> int:
-    return int((np.abs(picture - to_rgb(colour)).max(-1) < 0.15).sum())
+def like(picture: np.ndarray, color: str) -> int:
+    return int((np.abs(picture - to_rgb(color)).max(-1) < 0.15).sum())
 
 
 def test_structures_are_outlined_in_their_colors_and_absent_ones_not():
-    looks = structure_looks(STRUCTURES)
+    looks = looks_of(STRUCTURES)
     drawn = pixels(draw_mask(IMAGE, MASK, (1, 1), STRUCTURES))
     assert like(drawn, looks["canal"][0]) > 300
     assert like(drawn, looks["spine"][0]) > 300
@@ -53,12 +48,12 @@ def test_size_aspect_letters_and_label():
     assert (picture.min(-1) > 0.3).sum() > 300, "the label lies beneath as a white line"
 
 
-def test_the_heatmap_has_the_colours_of_its_key_and_lets_certain_pixels_through():
+def test_the_heatmap_has_the_colors_of_its_key_and_lets_certain_pixels_through():
     dark = np.zeros_like(IMAGE)
     heat = np.where(np.arange(60) < 30, 0.3, 0.019)[None].repeat(40, 0)
     picture = pixels(draw_heatmap(dark, heat, MASK * 0, (1, 1), STRUCTURES))
     seen = picture[SIZE // 3, SIZE // 4]
-    assert np.abs(seen - 0.85 * np.array(to_rgb(heat_colours([0.3])[0]))).max() < 0.06
+    assert np.abs(seen - 0.85 * np.array(to_rgb(heat_colors([0.3])[0]))).max() < 0.06
     assert picture[:, SIZE // 2 + 10 :].max() < 0.1
 
 

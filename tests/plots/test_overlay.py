@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from nnunetv2_spinesegdiff.plots import COLOURS, draw_overlay
+from nnunetv2_spinesegdiff.plots import COLORS, draw_overlay
 from nnunetv2_spinesegdiff.uncertainty.confidence import Structures
 
 STRUCTURES: Structures = {"spinal_canal": 1, "spine": (2, 3), "absent": 9}
@@ -50,10 +50,10 @@ def test_the_file_is_a_picture_with_every_structure_in_its_color(tmp_path):
         **arguments(mask=np.zeros((20, 30)), entropy=np.zeros((20, 30))), path=tmp_path / "empty.png"
     )
     full, empty = (imread(tmp_path / f"{name}.png") for name in ("full", "empty"))
-    for color in COLOURS[:2]:
+    for color in COLORS[:2]:
         # An absent structure is in the legend alone.
         assert pixels_like(full, color) > 2 * pixels_like(empty, color) > 0
-    assert pixels_like(full, COLOURS[2]) == pixels_like(empty, COLOURS[2])
+    assert pixels_like(full, COLORS[2]) == pixels_like(empty, COLORS[2])
 
 
 def test_regions_names_letters_and_heat(figure):

@@ -10,7 +10,7 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from nnunetv2_spinesegdiff.plots.style import (
-    COLOURS,
+    COLORS,
     IN_PRINT,
     LINES,
     looks_of,
@@ -39,8 +39,6 @@ def test_png_and_pdf_are_reproducible_with_fonts_that_can_be_edited(tmp_path):
     assert pdf.startswith(b"%PDF")
     assert b"/FontFile2" in pdf, "a TrueType font is embedded"
     assert b"/Type3" not in pdf
-    with pytest.raises(ValueError, match=r"\.png"):
-        save(tmp_path / "a.pdf")
 
 
 @pytest.mark.parametrize("failing", [".png", ".pdf"])
@@ -60,7 +58,7 @@ def test_both_files_are_written_or_none(tmp_path, monkeypatch, failing):
 
 def test_looks_are_apart_as_long_as_there_are_any():
     looks = looks_of([f"s{i}" for i in range(18)])
-    assert len(set(looks.values())) == len(COLOURS) * len(LINES) == 18
+    assert len(set(looks.values())) == len(COLORS) * len(LINES) == 18
     assert len(looks_of([f"s{i}" for i in range(40)])) == 40
     for number, columns in ((1, 3), (4, 3), (7, 2)):
         figure = new_figure(100, 100, "constrained")

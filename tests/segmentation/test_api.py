@@ -27,7 +27,7 @@ from nnunetv2_spinesegdiff.segmentation.measurements import COLUMNS, table_of, w
 from nnunetv2_spinesegdiff.sharing import bundled
 
 from ..helpers.model_spine import reading_model, spine, spine_labels, write
-from ..images.made_up import write_series, zipped
+from ..helpers.scan_files import write_series, zipped
 
 
 @pytest.fixture

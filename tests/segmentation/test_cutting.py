@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from nnunetv2_spinesegdiff.images.intensities import scale_intensities
-from nnunetv2_spinesegdiff.segmentation.cutting import segment_slices
+from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.images.grid import Grid, patient_axes
+from nnunetv2_spinesegdiff.images.reading import scan_of
+from nnunetv2_spinesegdiff.segmentation.segment import segment_scan
 
 from ..helpers.model_spine import reading_model, spine, spine_labels
 
@@ -48,16 +50,16 @@ FEW = ("as it is", "axes (1, 2, 0)", "flipped 2", "oblique")
 @pytest.mark.parametrize(("version", "dim"), [*((v, "2d") for v in VERSIONS), *((v, "3d") for v in FEW)])
 def test_the_mask_of_all_slices_lies_where_the_structures_are(version, dim):
     image, truth = VERSIONS[version](spine()), labels_like(version)
-    done = segment_slices(scale_intensities(image), "all", reading_model("all", dim))
-    for made in (done.mask_in_scan, done.uncertainty_in_scan):
+    done = segment_scan(scan_of(image), "all", reading_model("all", dim))
+    for made in (done.mask, done.uncertainty):
         assert made.GetSize() == image.GetSize()
         assert made.GetSpacing() == image.GetSpacing()
         assert made.GetOrigin() == image.GetOrigin()
         assert made.GetDirection() == image.GetDirection()
-    mask, expected = sitk.GetArrayFromImage(done.mask_in_scan), sitk.GetArrayFromImage(truth)
+    mask, expected = sitk.GetArrayFromImage(done.mask), sitk.GetArrayFromImage(truth)
     # Between 4 mm slices a 1 mm volume interpolates what is bright there.
     assert (mask == expected).mean() > (0.99 if dim == "2d" else 0.96)
-    found = sitk.GetArrayFromImage(done.uncertainty_in_scan) > 0
+    found = sitk.GetArrayFromImage(done.uncertainty) > 0
     assert found[mask > 0].mean() > 0.98
 
 
@@ -74,24 +76,23 @@ def test_the_mask_of_all_slices_lies_where_the_structures_are(version, dim):
     ],
 )
 def test_one_slice_is_that_of_the_whole_and_the_others_are_empty(version, slices, dim, wanted):
-    image = VERSIONS[version](spine())
-    model = reading_model(slices, dim)
-    one = segment_slices(scale_intensities(image), wanted, model)
-    whole = segment_slices(scale_intensities(image), "all", model)
-    kept = sitk.GetArrayFromImage(one.mask_in_scan)
+    scan, model = scan_of(VERSIONS[version](spine())), reading_model(slices, dim)
+    one, whole = segment_scan(scan, wanted, model), segment_scan(scan, "all", model)
     number = 3 if wanted == "middle" else wanted
-    axis = 2 - one.view.axes[2]
-    last = kept.shape[axis] - 1
-    at = last - number if one.view.flips[2] else number
+    kept, every = (sitk.GetArrayFromImage(made.mask) for made in (one, whole))
+    axes, flips = patient_axes(Grid.of(scan.image).cosines)
+    axis = 2 - axes[2]
+    at = kept.shape[axis] - 1 - number if flips[2] else number
     expected = np.zeros_like(kept)
     index = [slice(None)] * 3
     index[axis] = slice(at, at + 1)
-    expected[tuple(index)] = sitk.GetArrayFromImage(whole.mask_in_scan)[tuple(index)]
+    expected[tuple(index)] = every[tuple(index)]
     assert np.array_equal(kept, expected)
     assert kept.any()
-    assert one.mask.shape == one.image.shape == one.uncertainty.shape == (1, 320, 320)
-    assert np.array_equal(one.mask[0], whole.mask[number])
-    assert one.view.first_slice == number
-    assert (one.measured, whole.measured) == (0, 3)
-    with pytest.raises(ValueError, match="no slice 7"):
-        segment_slices(scale_intensities(image), 7, model)
+    assert one.shown.mask.shape == one.shown.image.shape == one.shown.uncertainty.shape == (320, 320)
+    assert {row["slice"] for row in one.measurements} == {number}
+    assert {row["slice"] for row in whole.measurements} == {3}
+    if number == 3:
+        assert np.array_equal(one.shown.mask, whole.shown.mask)
+    with pytest.raises(UserError, match="no slice 7"):
+        segment_scan(scan, 7, model)

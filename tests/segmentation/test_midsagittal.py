@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from nnunetv2_spinesegdiff.dataset_conversion.geometry import extract_slice
 
 from nnunetv2_spinesegdiff import SpineSegmenter, example_scans
 from nnunetv2_spinesegdiff.labels import CLASSES, VERTEBRAE
-from nnunetv2_spinesegdiff.segmentation.midsagittal import find_midsagittal
+from nnunetv2_spinesegdiff.segmentation.midsagittal import MidsagittalSearch
 
 
 def stack(numbers: int, apart: float = 4.0) -> sitk.Image:
@@ -23,21 +21,20 @@ def stack(numbers: int, apart: float = 4.0) -> sitk.Image:
     return image
 
 
-class Seeing:
-    """A model whose stage 1 sees a canal of a given area in every slice, and how often it was asked."""
-
-    def __init__(self, areas, with_vertebrae: bool = True):
-        self.areas, self.with_vertebrae = areas, with_vertebrae
-        self.asked: list[int] = []
-        self.predictor = SimpleNamespace(first_look=self.first_look)
-
-    def first_look(self, image, spacing):
-        number = int(image.max())
-        self.asked.append(number)
+def look_for(areas: list[int], apart: float = 4.0, with_vertebrae: bool = True) -> tuple[int, str, list[int]]:
+    """What is found where stage 1 sees a canal of a given area in every slice, and the slices looked at."""
+    asked = []
+    whole = extract_slice(stack(len(areas), apart), slices="all")
+    search = MidsagittalSearch(whole)
+    for number in search:
+        image = sitk.GetArrayFromImage(whole.part(number).image)
+        assert image.max() == number
+        asked.append(number)
         mask = np.zeros(image.shape, np.uint8)
-        mask.reshape(-1)[: self.areas[number]] = CLASSES["spinal_canal"]
-        mask.reshape(-1)[-9:] = VERTEBRAE if self.with_vertebrae else 0
-        return mask
+        mask.reshape(-1)[: areas[number]] = CLASSES["spinal_canal"]
+        mask.reshape(-1)[-9:] = VERTEBRAE if with_vertebrae else 0
+        search.see(number, mask)
+    return *search.found(), asked
 
 
 @pytest.mark.parametrize(
@@ -54,8 +51,7 @@ class Seeing:
     ],
 )
 def test_the_slice_with_a_large_canal_nearest_to_the_middle_is_found(areas, expected):
-    model: Any = Seeing(areas)
-    number, note = find_midsagittal(stack(len(areas)), model)
+    number, note, _ = look_for(areas)
     assert number == expected
     assert (note == "") == (expected == len(areas) // 2)
     if note:
@@ -64,20 +60,18 @@ def test_the_slice_with_a_large_canal_nearest_to_the_middle_is_found(areas, expe
 
 @pytest.mark.parametrize("with_vertebrae", [True, False])
 def test_without_a_canal_the_middle_one_is_taken_and_that_is_told(with_vertebrae):
-    model: Any = Seeing([0 if with_vertebrae else 500] * 9, with_vertebrae)
-    number, note = find_midsagittal(stack(9), model)
+    number, note, asked = look_for([0 if with_vertebrae else 500] * 9, with_vertebrae=with_vertebrae)
     assert number == 4
     assert "no spinal canal was found in" in note
-    assert sorted(model.asked) == list(range(9))
+    assert sorted(asked) == list(range(9))
 
 
 @pytest.mark.parametrize(("apart", "most"), [(0.5, 15), (1.0, 25), (4.0, 45), (12.0, 45)])
 def test_thin_slices_are_not_all_looked_at(apart, most):
     areas = [max(0, 900 - round(abs(k - 60) * apart * 40)) for k in range(88)]
-    model: Any = Seeing(areas)
-    number, _ = find_midsagittal(stack(88, apart), model)
+    number, _, asked = look_for(areas, apart)
     assert areas[number] >= 0.75 * 900
-    assert len(model.asked) == len(set(model.asked)) <= most
+    assert len(asked) == len(set(asked)) <= most
 
 
 @pytest.mark.parametrize("place", [1, 3])

@@ -17,7 +17,6 @@ from nnunetv2_spinesegdiff.sharing.bundled import (
     model_path,
     provenance,
 )
-from nnunetv2_spinesegdiff.sharing.card import CardDetails
 from nnunetv2_spinesegdiff.sharing.export import export_model
 from nnunetv2_spinesegdiff.sharing.opening import open_model
 
@@ -39,7 +38,7 @@ def models(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def default(models, make_model) -> Path:
     """The default model, installed."""
-    details = CardDetails(license="MIT")
+    details = {"license": "MIT"}
     return export_model(make_model(**SPIDER).folder, models / f"{DEFAULT}.zip", details=details)
 
 

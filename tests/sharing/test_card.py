@@ -10,7 +10,6 @@ import pytest
 import torch
 import yaml
 
-from nnunetv2_spinesegdiff.sharing.card import CardDetails
 from nnunetv2_spinesegdiff.sharing.export import export_model
 
 from ..helpers.model_zips import Zip
@@ -56,9 +55,8 @@ def test_what_is_known_is_told(make_model, tmp_path, monkeypatch):
     split(
         tmp_path, monkeypatch, ["SPIDER_1_t1", "SPIDER_1_t2"], ["SPIDER_2_t1", "SPIDER_2_t2", "SPIDER_3_t1"]
     )
-    details = CardDetails(
-        license="CC BY 4.0: yes", authors="A, B", contact="a@example.org", notes="**Read** me"
-    )
+    details = {"license": "CC BY 4.0: yes", "authors": "A, B", "contact": "a@example.org"}
+    details["notes"] = "**Read** me"
     text = card(model, tmp_path, folds=["0"], details=details)
     for line in (
         *("- Name: Toy", "- Description: Two lines", "- Reference: https://example.org", "- Cases: 6"),
@@ -81,12 +79,8 @@ def test_what_is_known_is_told(make_model, tmp_path, monkeypatch):
 def test_what_is_not_known_is_not_made_up(make_model, tmp_path):
     text = card(make_model(), tmp_path)
     for line in (
-        *(
-            "- Description: not stated",
-            "- Authors: not stated",
-            "Of the model: not stated.",
-            "- Cases: not stated",
-        ),
+        *(f"- {what}: not stated" for what in ("Description", "Authors", "Cases")),
+        "Of the model: not stated.",
         *("- Epochs: not stated (fold 0), not stated (fold 1)", "None are known."),
         "None: probabilities are those of the network, and areas have no bounds.",
     ):

@@ -269,7 +269,7 @@ def test_a_manifest_that_is_no_json_or_of_a_newer_version_is_refused(zipped, scr
 
 
 def test_files_that_could_fill_the_disk_are_refused_before_a_byte_is_written(zipped, scratch, monkeypatch):
-    monkeypatch.setattr(zips, "extract", None)
+    monkeypatch.setattr(zips, "unpack", None)
 
     def inflate(contents: Contents) -> None:
         contents["MODEL_CARD.md"] = bytes(unpacking.MOST_TEXT + 1)

@@ -14,6 +14,8 @@ from ..helpers.model_dataset import make_small
 
 PATH = Path(__file__).parents[2] / "benchmarks" / "control_trainers" / "controls.py"
 SPEC = importlib.util.spec_from_file_location("controls", PATH)
+assert SPEC is not None
+assert SPEC.loader is not None
 controls = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(controls)
 

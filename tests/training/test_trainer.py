@@ -177,13 +177,14 @@ def test_validation_denoises_once_and_leaves_the_sampler_as_it_was():
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [True, False])
 def test_compiled_it_trains_validates_and_predicts(frozen, fresh_compiler):
     """nnU-Net's final validation predicts in inference mode with the network compiled for training."""
     if frozen:
         finished_stage1()
     trainer = ready()
-    batch, scan = batch_of(trainer), image(1, 2, 40, 50)
+    batch, scan = batch_of(trainer), image(1, 1, 20, 30)
     trainer.network = torch.compile(trainer.network, backend="aot_eager")
     for _ in range(2):
         trainer.network.train()

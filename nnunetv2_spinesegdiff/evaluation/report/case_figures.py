@@ -1,4 +1,4 @@
-"""Figures of cases: which are shown, of whom the uncertainty, and what the reader is told."""
+"""Figures of cases: which are shown, of whom the uncertainty, and their captions."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ...errors import UserError
-from ...plots import draw_cases
-from .captions import counted, left_out, titled
-from .case_rows import case_row, cases_of, worst_cases
+from ...plots import CaseRow, draw_cases
+from ..summary_tables import case_means
 from .evaluation_folder import Evaluation, System
-from .figures_folder import FigureEntry
+from .figures_folder import FigureEntry, counted, left_out, titled
+from .slices import NoPicture, files_of, read_slices
 
+TRUTH = "truth"
 MEASURES = {"ensemble": ("variance", 0.25)}
 """What maps show, and its highest value, by the sampler's fusion; all others show entropy."""
 ENTROPY = ("entropy (nats)", 1 / np.e)
@@ -28,39 +28,39 @@ def cases_figure(
     worst: int,
     path: Path,
 ) -> list[FigureEntry | str]:
-    """The figure of cases of systems that were trained on the same data, and a note for every case it lacks.
+    """Draw cases of systems that were trained on the same data, with a note for everything that is missing.
 
     Args:
-        systems: a column each.
-        judge: whose worst cases are shown where none are named, and whose uncertainty, where it has any.
-        named: cases to show, in their order.
-        worst: how many otherwise.
+        systems: one column each.
+        judge: whose worst cases and whose uncertainty are shown by default.
+        named: cases to show, in their order; None for the worst.
+        worst: how many of them.
         path: of the PNG.
     """
-    table = cases_of(evaluation, systems)
-    chosen = worst_cases(evaluation, judge, worst) if named is None else named
     figure = titled("cases", judge.data)
-    made: list[FigureEntry | str] = []
+    chosen = case_means(evaluation.of(judge)).dropna().index[:worst].tolist() if named is None else named
+    sure = _sure(evaluation, systems, judge, chosen)
+    notes: list[FigureEntry | str] = []
     rows = []
-    sure = _sure(table, systems, judge, chosen)
     for case in chosen:
         try:
-            row = case_row(evaluation, systems, case, sure)
-        except UserError as error:
-            row = f"because {error}"
-        if isinstance(row, str):
-            made.append(f"{figure}: without {case}, {row}")
-        else:
-            rows.append(row)
+            row, remarks = _row(evaluation, systems, case, sure)
+        except NoPicture as error:
+            notes.append(f"{figure}: without {case}, because {error}")
+            continue
+        rows.append(row)
+        notes += [f"{figure}, {case}: {remark}" for remark in remarks]
     if not rows:
-        return [*made, left_out("cases", judge.data, "no case to show")]
-    shown = [row.title for row in rows]
-    twice = table[table.duplicated(["label_of", "case"]) & table["case"].isin(shown)]["case"].unique()
+        return [*notes, left_out("cases", judge.data, "no case to show")]
+    table = evaluation.cases[evaluation.cases["case"].isin([row.title for row in rows])]
+    twice = table.loc[table.duplicated(["system", "data", "case"]) & (table["data"] == judge.data), "case"]
     if len(twice):
-        made.append(f"{figure}: several folds predicted {', '.join(twice)}; the first one's masks are shown")
-    measure, highest = _measure(sure)
+        several = ", ".join(twice.unique())
+        notes.append(f"{figure}: several folds predicted {several}; the first one's masks are shown")
+    sampler = ((sure.settings if sure else None) or {}).get("sampler") or {}
+    measure, highest = MEASURES.get(sampler.get("fusion", ""), ENTROPY)
     heading = "uncertainty" if sure is None or len(systems) == 1 else f"uncertainty, {sure.label}"
-    draw_cases(rows, evaluation.structures, path, measure=measure, highest=highest, heading=heading, pdf=True)
+    draw_cases(rows, evaluation.structures, path, measure=measure, highest=highest, heading=heading)
     worst_of = f" with the lowest mean Dice of {judge.label}, the worst first" if named is None else ""
     caption = (
         f"{counted(len(rows), 'case')}{worst_of}: a slice (of a volume the one with most of the truth), the "
@@ -69,18 +69,39 @@ def cases_figure(
     )
     if sure is not None:
         caption += f" Last, the uncertainty of {sure.label}: {measure}."
-    return [*made, FigureEntry(figure, caption, path)]
+    return [*notes, FigureEntry(figure, caption, path)]
 
 
 def _sure(
-    table: pd.DataFrame, systems: Sequence[System], judge: System, cases: Sequence[str]
+    evaluation: Evaluation, systems: Sequence[System], judge: System, cases: Sequence[str]
 ) -> System | None:
-    """Whose uncertainty is shown: the judge's, or that of the last system that has any of these cases."""
-    shown = table[table["case"].isin(cases)]
-    having = {label for label, path in zip(shown["label_of"], shown["uncertainty"], strict=True) if path}
-    return next((system for system in (judge, *reversed(systems)) if system.label in having), None)
+    """Whose uncertainty is shown: the judge's, or that of the last system that has one of these cases."""
+    table = evaluation.cases[evaluation.cases["case"].isin(cases) & evaluation.cases["uncertainty"].notna()]
+    having = set(zip(table["system"], table["data"], strict=True))
+    return next((system for system in (judge, *reversed(systems)) if system.key in having), None)
 
 
-def _measure(system: System | None) -> tuple[str, float]:
-    sampler = ((system.settings if system else None) or {}).get("sampler") or {}
-    return MEASURES.get(sampler.get("fusion", ""), ENTROPY)
+def _row(
+    evaluation: Evaluation, systems: Sequence[System], case: str, sure: System | None
+) -> tuple[CaseRow, tuple[str, ...]]:
+    """The slices of a case under the systems' labels, and why some are missing."""
+    files = files_of(evaluation, case)
+    having = [system for system in systems if system.label in files]
+    if not having:
+        raise NoPicture("none of the systems predicted it")
+    first = next((system for system in having if files[system.label]["image"]), None)
+    if first is None:
+        raise NoPicture("it has no image; name the images' folder when you evaluate")
+    made = read_slices(evaluation, case, systems, first)
+    masks = {s.label: made.systems[s.label].mask if s.label in made.systems else None for s in systems}
+    scores = {system.label: evaluation.of(system) for system in systems}
+    dice = {name: float(own.loc[own["case"] == case, "dice"].mean()) for name, own in scores.items()}
+    row = CaseRow(
+        case,
+        made.image,
+        {TRUTH: made.label, **masks},
+        made.systems[sure.label].heatmap if sure and sure.label in made.systems else None,
+        made.view.spacing,
+        {name: mean for name, mean in dice.items() if not pd.isna(mean)},
+    )
+    return row, made.remarks

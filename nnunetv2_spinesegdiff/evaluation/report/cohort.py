@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +11,16 @@ import pandas as pd
 
 from ...dataset_conversion.names import patient_order
 from ...dataset_conversion.published_splits import Fold, read_folds
-from ...files import save_json
 from ...text import listed, markdown_table, number
 from ..cohort import (
     ABOUT_PATIENTS,
     ABOUT_SERIES,
+    FOLD_COUNTS,
     SPACING_COLUMNS,
     Overview,
     contrast_counts,
     finding_counts,
-    only_in_one,
+    fold_balance,
     overview_of,
     patient_shares,
     series_shares,
@@ -28,9 +28,7 @@ from ..cohort import (
     spacing_ranges,
 )
 from ..findings import Gradings, gradings_of
-from ..fold_balance import COUNTS as FOLD_COUNTS
-from ..fold_balance import fold_balance
-from .plain_tables import read_text_table, write_csv, write_text
+from .plain_tables import read_text_table, write_results
 
 FINDINGS = "Findings of patients"
 CONTRASTS = "Series and contrasts"
@@ -53,13 +51,11 @@ class Cohort:
     """A cohort in tables.
 
     Attributes:
-        folder: where it lies.
         tables: title to table, in the order in which they are shown: `FINDINGS` (the paper's table 3),
-            `CONTRASTS`, `SPACINGS`, those of `TITLES`, and one a file of folds.
-        notes: what is missing, differs or was left out, a sentence each.
+            `CONTRASTS`, `SPACINGS`, those of `TITLES`, and one per file of folds.
+        notes: one sentence for everything that is missing, differs or was left out.
     """
 
-    folder: Path
     tables: Mapping[str, pd.DataFrame]
     notes: tuple[str, ...]
 
@@ -72,7 +68,7 @@ def run_cohort(
     Args:
         gradings, overview: SPIDER's radiological_gradings.csv and overview.csv, or tables like them.
         out: folder for the tables.
-        splits: files of folds, nnU-Net's splits_final.json or the paper's; a table each.
+        splits: files of folds, nnU-Net's splits_final.json or the paper's; each has a table.
         pfirrmann: lowest grade that counts as degeneration, 2 to 5.
 
     Raises:
@@ -92,15 +88,15 @@ def run_cohort(
     notes = (
         *_about_tables(graded, seen, pfirrmann),
         *_incomplete(graded, seen),
-        *(note for path, found in folds.items() for note in _about_folds(path, found, graded)),
+        *(_about_folds(path, found, graded) for path, found in folds.items()),
     )
-    cohort = Cohort(out, tables, notes)
-    out.mkdir(parents=True, exist_ok=True)
-    write_csv(_long(tables), out / "cohort.csv")
-    write_text(_as_markdown(cohort), out / "cohort.md")
-    records = {title: json.loads(table.to_json(orient="records")) for title, table in tables.items()}
-    save_json({"tables": records, "notes": list(notes)}, out / "cohort.json")
-    return cohort
+    files = {"cohort.csv": _long(tables), "cohort.md": _as_markdown(tables, notes)}
+    records = {
+        title: json.loads(table.to_json(orient="records", default_handler=str))
+        for title, table in tables.items()
+    }
+    write_results(out, files, "cohort.json", {"tables": records, "notes": list(notes)})
+    return Cohort(tables, notes)
 
 
 def _title(path: Path, splits: Sequence[Path]) -> str:
@@ -110,27 +106,21 @@ def _title(path: Path, splits: Sequence[Path]) -> str:
 
 
 def _about_tables(graded: Gradings, seen: Overview, pfirrmann: int) -> list[str]:
-    unscanned, ungraded = only_in_one(graded, seen.series)
-    patients = len(set(graded.discs["patient"]))
-    both = (
-        f"{patients} patients are graded, {seen.series['patient'].nunique()} have series; "
-        f"{len(unscanned)} have gradings but no series{_names(unscanned)}, "
-        f"{len(ungraded)} series but no gradings{_names(ungraded)}."
-    )
-    stray = ", ".join(f"{count} of {name}" for name, count in seen.stray_blanks)
+    patients, scanned = (pd.Index(table["patient"].unique()) for table in (graded.discs, seen.series))
+    unscanned, ungraded = patients.difference(scanned, sort=False), scanned.difference(patients, sort=False)
     notes = [
-        both,
+        f"{len(patients)} patients are graded, {len(scanned)} have series; "
+        f"{len(unscanned)} have gradings but no series{_names(unscanned)}, "
+        f"{len(ungraded)} series but no gradings{_names(ungraded)}.",
         "A finding is present in a patient who has it at any disc, and a disc with it counts in `discs`; "
         f"degeneration is a Pfirrmann grade of {pfirrmann} or more. Percents are of those who were graded.",
         "T1w is every t1 series, T2w every t2 series and t2_SPACE of patients without t2.",
     ]
-    if stray:
+    if seen.stray_blanks:
+        stray = ", ".join(f"{count} of {name}" for name, count in seen.stray_blanks)
         notes.append(f"Blanks around entries were removed: {stray}.")
-    if seen.not_series:
-        count = len(seen.not_series)
-        notes.append(
-            f"{count} lines of the overview name no series and were passed over{_names(seen.not_series)}."
-        )
+    if others := seen.not_series:
+        notes.append(f"{len(others)} lines of the overview name no series and were skipped{_names(others)}.")
     return notes
 
 
@@ -147,33 +137,35 @@ def _incomplete(graded: Gradings, seen: Overview) -> list[str]:
         if blank := int((seen.series[name] == "").sum()):
             notes.append(f"{name}: {blank} series have none and are not in its range.")
         if unread := sorted({text for text in seen.series[name] if text and not spacing_numbers(text)}):
-            notes.append(f"{name}: entries that are not lengths are not in its range{_names(unread)}.")
+            notes.append(f"{name}: entries that are not lengths are left out of its range{_names(unread)}.")
     return notes
 
 
-def _about_folds(path: Path, folds: Sequence[Fold], graded: Gradings) -> list[str]:
+def _about_folds(path: Path, folds: Sequence[Fold], graded: Gradings) -> str:
     validated = set().union(*(fold.val_patients for fold in folds))
     named = validated.union(*(fold.train_patients for fold in folds))
     known = set(graded.discs["patient"])
     repeated = sum(fold.repeated for fold in folds)
     ungraded, never = (sorted(patients, key=patient_order) for patients in (named - known, known - validated))
-    return [
+    return (
         f"{path.name}: {len(named)} patients, no patient is validated on twice; "
         f"{len(ungraded)} are not graded{_names(ungraded)}, {len(never)} graded ones are never validated on"
         f"{_names(never)}." + (f" Names listed twice in a fold count once: {repeated}." if repeated else "")
-    ]
+    )
 
 
-def _names(names: Sequence[str]) -> str:
-    return f" ({listed(list(names))})" if names else ""
+def _names(names: Iterable[str]) -> str:
+    return f" ({text})" if (text := listed(list(names))) else ""
 
 
 def _long(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """All tables below each other: `LONG_COLUMNS`."""
-    lines: list[dict[str, object]] = []
-    for title, table in tables.items():
-        for row in table.to_dict(orient="records"):
-            lines += _long_rows(title, row)
+    lines = [
+        line
+        for title, table in tables.items()
+        for row in table.to_dict("records")
+        for line in _long_rows(title, row)
+    ]
     return pd.DataFrame(lines, columns=list(LONG_COLUMNS))
 
 
@@ -196,17 +188,10 @@ def _long_rows(title: str, row: dict) -> list[dict[str, object]]:
     return [{"section": title, "item": item, **line} for line in lines]
 
 
-def _as_markdown(cohort: Cohort) -> str:
+def _as_markdown(tables: Mapping[str, pd.DataFrame], notes: Sequence[str]) -> str:
     parts = ["# Cohort\n"]
-    for title, table in cohort.tables.items():
-        rows = _rounded(table).to_numpy(object).tolist()
-        parts += [f"## {title}\n", f"{markdown_table(table, rows)}\n"]
-    parts += ["## Notes\n", "".join(f"- {note}\n" for note in cohort.notes)]
+    for title, table in tables.items():
+        shown = table.map(lambda value: number(value, 2) if isinstance(value, float) else value)
+        parts += [f"## {title}\n", f"{markdown_table(shown, shown.to_numpy(object).tolist())}\n"]
+    parts += ["## Notes\n", "".join(f"- {note}\n" for note in notes)]
     return "\n".join(parts)
-
-
-def _rounded(table: pd.DataFrame) -> pd.DataFrame:
-    shown = table.copy()
-    for name in table.select_dtypes("float"):
-        shown[name] = [number(value, 2) for value in table[name]]
-    return shown

@@ -1,4 +1,4 @@
-"""To which depth T the systems of an evaluation noise their presegmentations."""
+"""The depth T to which the systems of an evaluation noise their presegmentations."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ NAMED = re.compile(r"\bT\s*=\s*(\d+)\b")
 
 
 def depths_of(systems: Sequence[System]) -> dict[int, System] | str:
-    """Depth to system, from the shallowest to the deepest, or in words why there is no ablation of depths.
+    """Map depth to system, from the shallowest to the deepest, or explain why there is no ablation of depths.
 
-    Names count first: "T = 30", as in the paper's table 2; T = 0 is stage 1 alone. Where fewer than two
-    systems are named so, the settings of their predictions count, controls left out. A chain that begins with
-    noise has no depth.
+    Names count first: "T = 30", as in the paper's table 2; T = 0 is stage 1 alone. If fewer than two systems
+    have such names, the settings of their predictions count, without controls. A chain that begins with noise
+    has no depth.
 
     Args:
         systems: trained on the same data.
     """
     named = [(int(match[1]), system) for system in systems if (match := NAMED.search(system.name))]
-    told = [
+    predicted = [
         (depth, system)
         for system in systems
         if not system.control and (depth := _from_settings(system.settings)) is not None
     ]
-    found = named if len(named) > 1 else told
+    found = named if len(named) > 1 else predicted
     depths = [depth for depth, _ in found]
     # Stage 1 and one refiner are a pair; only names make an ablation of them.
     if len(set(depths) if named is found else set(depths) - {0}) < 2:
@@ -38,7 +38,7 @@ def depths_of(systems: Sequence[System]) -> dict[int, System] | str:
 
 
 def _from_settings(settings: Mapping | None) -> int | None:
-    """As in `spinesegdiff_args.json`; None where it tells no depth."""
+    """As in `spinesegdiff_args.json`; None if there is no depth."""
     if settings is None:
         return None
     if settings.get("refine") is False:

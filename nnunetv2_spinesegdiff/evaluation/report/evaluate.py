@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ... import __version__
 from ...errors import UserError
+from ..columns import rows_of
 from .evaluation_folder import (
     CASE_COLUMNS,
     FILE_COLUMNS,
@@ -23,7 +21,8 @@ from .evaluation_folder import (
     write_evaluation,
 )
 from .patients import CaseOrigin, Patients
-from .scoring import Scored, Work, score_all
+from .provenance import versions
+from .scoring import Work, score_all
 from .sources import READABLE, Case, Source, check_together
 from .tables import write_tables
 
@@ -35,11 +34,11 @@ class Choices:
     Attributes:
         out: its folder.
         title: of the tables.
-        images: folder of the scans; that of the dataset where None.
-        cases_csv: tells patient and contrast; that of the dataset where None.
-        instances: folder of SPIDER's masks, for scores a disc.
+        images: folder of the scans, None for that of the dataset.
+        cases_csv: table of patients and contrasts, None for that of the dataset.
+        instances: folder of SPIDER's masks, for scores per disc.
         metric, against: of the comparisons.
-        transposed: a column a system.
+        transposed: one column per system.
         num_processes: for many cases.
     """
 
@@ -57,93 +56,73 @@ class Choices:
 def run_evaluation(sources: Sequence[Source], choices: Choices, command: str) -> Evaluation:
     """Score all cases, write the folder and its tables.
 
-    What cannot be scored is in `Evaluation.left_out`; the others are.
+    Cases that cannot be scored are listed in `Evaluation.left_out`.
 
     Raises:
         UserError: nothing could be scored, or a choice does not fit the sources.
     """
     _check(sources, choices)
-    forget_evaluation(choices.out)
     patients = Patients(_tables(sources, choices))
-    works = [(source, case, patients(case.name)) for source in sources for case in source.cases]
-    asked = [_work(source, case, origin, choices) for source, case, origin in works]
-    collected = _Collected([line for source in sources for line in source.missing])
-    for (source, case, origin), scored in zip(works, score_all(asked, choices.num_processes), strict=True):
-        collected.add(source, case, origin, scored, _image(source, case, choices))
-    if not collected.scores:
+    forget_evaluation(choices.out)
+    pairs = [(source, case) for source in sources for case in source.cases]
+    works = [_work(source, case, patients(case.name), choices) for source, case in pairs]
+    scores: list[dict[str, Any]] = []
+    levels: list[dict[str, Any]] = []
+    cases: list[dict[str, Any]] = []
+    left_out = [line for source in sources for line in source.missing]
+    unnumbered = {}
+    for (source, case), scored in zip(pairs, score_all(works, choices.num_processes), strict=True):
+        if scored.failure:
+            left_out.append(scored.failure)
+            continue
+        origin = patients(case.name)
+        origins = (*source.system.key, case.fold, case.name, origin.patient, origin.contrast, scored.dim)
+        row = dict(zip(CASE_COLUMNS, origins, strict=True))
+        scores += [{**row, **score} for score in scored.rows]
+        levels += [{**row, **level} for level in scored.levels]
+        masks = (case.label, case.prediction) if scored.dim else (None, None)
+        files = (*masks, _image(source, case, choices), case.uncertainty)
+        cases.append({**row, **dict(zip(FILE_COLUMNS, files, strict=True))})
+        if scored.level_failure:
+            unnumbered[case.name] = scored.level_failure
+    if not scores:
         if not any(choices.out.iterdir()):
             choices.out.rmdir()
-        raise UserError(f"no case could be scored: {collected.left_out[0]}")
+        raise UserError("no case could be scored", left_out[0])
+    case_table = pd.DataFrame(cases, columns=[*CASE_COLUMNS, *FILE_COLUMNS])
     evaluation = Evaluation(
         folder=choices.out,
         structures=sources[0].structures,
         systems=tuple(source.system for source in sources),
-        scores=pd.DataFrame(collected.scores, columns=list(SCORE_COLUMNS)),
-        cases=pd.DataFrame(collected.cases, columns=[*CASE_COLUMNS, *FILE_COLUMNS]),
-        level_scores=pd.DataFrame(collected.levels, columns=list(LEVEL_COLUMNS)),
-        left_out=tuple(collected.left_out),
-        notes=_notes(sources, collected),
-        made_with=_made_with(command),
+        scores=pd.DataFrame(scores, columns=list(SCORE_COLUMNS)),
+        cases=case_table,
+        level_scores=pd.DataFrame(levels, columns=list(LEVEL_COLUMNS)),
+        left_out=tuple(left_out),
+        notes=_notes(sources, case_table, unnumbered),
+        made_with={"command": command, **versions()},
     )
     write_tables(evaluation, choices.title, choices.metric, choices.against, choices.transposed)
     write_evaluation(evaluation)
     return evaluation
 
 
-class _Collected:
-    """Rows of the tables, as the cases come."""
-
-    def __init__(self, left_out: list[str]):
-        self.scores: list[dict[str, Any]] = []
-        self.levels: list[dict[str, Any]] = []
-        self.cases: list[dict[str, Any]] = []
-        self.left_out = left_out
-        self.without_masks = 0
-        self.unnumbered: dict[str, str] = {}
-        self.unknown: set[str] = set()
-
-    def add(self, source: Source, case: Case, origin: CaseOrigin, scored: Scored, image: Path | None) -> None:
-        if scored.failure:
-            self.left_out.append(scored.failure)
-            return
-        told = (source.system.name, source.system.data, case.fold, case.name, origin.patient, origin.contrast)
-        row = dict(zip(CASE_COLUMNS, (*told, scored.dim), strict=True))
-        self.scores += [{**row, **score} for score in scored.rows]
-        self.levels += [{**row, **level} for level in scored.levels]
-        self.without_masks += not scored.dim
-        if scored.level_failure:
-            self.unnumbered[case.name] = scored.level_failure
-        if origin.patient == case.name:
-            self.unknown.add(case.name)
-        masks = (case.label, case.prediction) if scored.dim else (None, None)
-        files = dict(zip(FILE_COLUMNS, (*masks, image, case.uncertainty), strict=True))
-        self.cases.append({**row, **files})
-
-
 def _check(sources: Sequence[Source], choices: Choices) -> None:
     check_together(sources)
-    out = choices.out.resolve()
-    of_others = {case.prediction.resolve().parent for source in sources for case in source.cases}
-    of_others |= {case.label.resolve().parent for source in sources for case in source.cases}
-    if out in of_others:
+    files = [path for source in sources for case in source.cases for path in (case.prediction, case.label)]
+    if choices.out.resolve() in {path.resolve().parent for path in files}:
         raise UserError(choices.out, "holds masks or labels", "choose another folder for their evaluation")
     for folder, flag in ((choices.images, "--images"), (choices.instances, "--instances")):
         if folder is not None and not folder.is_dir():
             raise UserError(folder, "not a folder", f"give {flag} a folder")
-    if choices.cases_csv is not None and not choices.cases_csv.is_file():
-        raise UserError(
-            choices.cases_csv, "no such file", "--cases names the cases.csv of spinesegdiff convert"
-        )
     if choices.instances is not None and "ivd" not in sources[0].structures:
-        raise UserError(
-            None, "--instances scores single discs, but no structure is called ivd", "leave it out"
-        )
-    names = [source.system.name for source in sources]
-    if choices.against is not None and choices.against not in names:
-        raise UserError(f"--against {choices.against}", "no such system", f"known: {', '.join(names)}")
-    data = [source.system.data for source in sources if source.system.name == choices.against]
-    if data and not any(s.system.data in data and s.system.name != choices.against for s in sources):
-        raise UserError(f"--against {choices.against}", "no other system was trained on the same data")
+        raise UserError("--instances", "needs a structure that is called ivd", "leave it out")
+    if choices.against is not None:
+        flag, systems = f"--against {choices.against}", [source.system for source in sources]
+        data = {system.data for system in systems if system.name == choices.against}
+        if not data:
+            raise UserError(flag, "no such system", f"known: {', '.join(system.name for system in systems)}")
+        if not any(system.data in data for system in systems if system.name != choices.against):
+            raise UserError(flag, "no other system was trained on the same data")
 
 
 def _tables(sources: Sequence[Source], choices: Choices) -> list[Path]:
@@ -171,37 +150,25 @@ def _image(source: Source, case: Case, choices: Choices) -> Path | None:
     return next((f / name for f in folders for name in names if (f / name).is_file()), None)
 
 
-def _notes(sources: Sequence[Source], collected: _Collected) -> tuple[str, ...]:
+def _notes(sources: Sequence[Source], cases: pd.DataFrame, unnumbered: Mapping[str, str]) -> tuple[str, ...]:
     notes = [note for source in sources for note in source.notes]
-    if collected.unnumbered:
-        count, first = len(collected.unnumbered), next(iter(collected.unnumbered.values()))
+    if unnumbered:
+        count, first = len(unnumbered), next(iter(unnumbered.values()))
         notes.append(f"{count} cases have no scores of their discs; the first one's reason: {first}.")
-    if collected.unknown:
+    if unknown := cases.loc[cases["patient"] == cases["case"], "case"].nunique():
         notes.append(
-            f"{len(collected.unknown)} cases, whose patient is unknown, count as a patient each; a table "
-            "with case and patient (--cases) states it."
+            f"{unknown} cases, whose patient is unknown, count as one patient each; give --cases a table "
+            "with case and patient."
         )
-    if collected.without_masks:
+    if without := int((cases["dim"] == "").sum()):
         notes.append(
-            f"{collected.without_masks} cases have no masks where summary.json states: their overlap is "
-            "nnU-Net's, their geometry was not checked, and they have no distances and sizes."
+            f"{without} cases have no masks at the paths of summary.json: their overlap is nnU-Net's, their "
+            "geometry was not checked, and they have no distances and sizes."
         )
-    scored = pd.DataFrame(collected.cases, columns=list(CASE_COLUMNS))
-    sizes = scored.groupby(["system", "data"])["case"].nunique()
-    counts = {s.system.label: sizes.get((s.system.name, s.system.data), 0) for s in sources}
+    counts = {s.system.label: rows_of(cases, s.system.key)["case"].nunique() for s in sources}
     if len(set(counts.values())) > 1:
-        told = ", ".join(f"{name} {count}" for name, count in counts.items())
+        each = ", ".join(f"{name} {count}" for name, count in counts.items())
         notes.append(
-            f"Systems differ in the number of their cases ({told}); differences are over common cases."
+            f"Systems differ in the number of their cases ({each}); differences are over common cases."
         )
     return tuple(notes)
-
-
-def _made_with(command: str) -> dict[str, str]:
-    packages = ("nnunetv2", "torch", "monai", "scipy", "statsmodels", "SimpleITK")
-    return {
-        "command": command,
-        "spinesegdiff": __version__,
-        "python": ".".join(map(str, sys.version_info[:3])),
-        **{name: version(name) for name in packages},
-    }

@@ -1,15 +1,20 @@
-"""The folder that `spinesegdiff figures` writes: pictures, and an index that tells what each shows."""
+"""The folder that `spinesegdiff figures` writes, and words that the captions share."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import UserError
+import pandas as pd
+
 from ...files import save_json
+from ...text import spelled
 
 INDEX = "figures.json"
+BOX = (
+    "A box reaches from the first to the third quartile, its line is the median, whiskers reach to the "
+    "furthest value within 1.5 box lengths."
+)
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,7 @@ class FigureEntry:
     Attributes:
         title: a few words.
         caption: what is shown, and of how many cases.
-        path: of the PNG; the PDF of the same name lies beside it.
+        path: of the PNG; the PDF of the same name is in the same folder.
     """
 
     title: str
@@ -36,36 +41,38 @@ class Figures:
         notes: one line for every figure, or case of a figure, that was left out, and why.
     """
 
-    entries: tuple[FigureEntry, ...]
-    notes: tuple[str, ...]
+    entries: tuple[FigureEntry, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def write_index(figures: Figures, folder: Path) -> None:
-    """Write the index beside the pictures; it counts them, whatever else lies there."""
+    """Write the index of the pictures in a folder."""
     entries = [
         {"title": entry.title, "caption": entry.caption, "file": entry.path.name} for entry in figures.entries
     ]
     save_json({"figures": entries, "notes": list(figures.notes)}, folder / INDEX)
 
 
-def read_figures(folder: Path) -> Figures:
-    """Read what `run_figures` wrote.
+def left_out(kind: str, data: str, reason: str) -> str:
+    return f"{titled(kind, data)}: left out, {reason}"
 
-    Raises:
-        UserError: the folder has no index, a broken one, or lacks a picture of it.
-    """
-    again = "make it again with spinesegdiff figures"
-    try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        entries = tuple(
-            FigureEntry(one["title"], one["caption"], folder / one["file"]) for one in index["figures"]
-        )
-        figures = Figures(entries, tuple(index["notes"]))
-    except FileNotFoundError:
-        raise UserError(folder, f"has no {INDEX}", "make it with spinesegdiff figures") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(folder / INDEX, f"not an index of figures ({error!r})", again) from None
-    for entry in entries:
-        if not entry.path.is_file():
-            raise UserError(entry.path, f"is named in {INDEX} but is not there", again)
-    return figures
+
+def titled(kind: str, data: str) -> str:
+    return f"{kind[0].upper()}{kind[1:]}{on(data)}"
+
+
+def on(data: str) -> str:
+    return f" ({data})" if data else ""
+
+
+def counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def without_dice(scores: pd.DataFrame, prediction: str = "prediction") -> str:
+    """A sentence on structures without Dice, which are not drawn; empty where there are none."""
+    missing = scores.loc[scores["dice"].isna(), "structure"].value_counts(sort=False)
+    if missing.empty:
+        return ""
+    counts = ", ".join(f"{spelled(name)} {number}" for name, number in missing.items())
+    return f" Not shown, because neither label nor {prediction} has the structure: {counts}."

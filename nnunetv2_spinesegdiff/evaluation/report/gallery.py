@@ -8,75 +8,57 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from ...errors import UserError
-from ...text import number
-from ..case_means import MEAN, case_means
-from .cells import plain
+from ...text import spelled
+from ..cells import Cell, with_digits
+from ..columns import rows_of
+from ..summary_tables import case_means
 from .evaluation_folder import Evaluation, System
-from .page import CaseCard, Legend, Picture, Section, Table
-from .slices import CaseSlices, NoPicture, SystemFiles, read_slices
+from .page import Block, CaseCard, Legend, Picture, Section, Table
+from .slices import CaseSlices, NoPicture, files_of, read_slices
 
 HEAT = (0.02, 0.1, 0.2, 0.3, 0.37)
 """Values of the heatmaps' key, in nats."""
 LINES = {"-": "solid", "--": "dashed", ":": "dotted"}
 
 
-def gallery_section(evaluation: Evaluation, chosen: System, number_of_cases: int | None) -> Section:
+def gallery_section(evaluation: Evaluation, chosen: System, number_of_cases: int) -> Section:
     """Scores of all cases, and pictures of the worst ones.
 
     Args:
         chosen: whose mean Dice orders the cases, and whose cases they are.
-        number_of_cases: with a picture; all where None.
+        number_of_cases: with a picture.
     """
-    ranked = case_means(evaluation.of(chosen))["case"].tolist()
-    shown = ranked if number_of_cases is None else ranked[:number_of_cases]
-    blocks: list[Any] = [_all_cases(evaluation, ranked)]
+    ranked = case_means(evaluation.of(chosen)).index.tolist()
+    shown = ranked[:number_of_cases]
+    blocks: list[Block] = [_all_cases(evaluation, ranked)]
     if shown:
-        from ...plots.gallery import (
-            heat_colours,
-            structure_looks,
-        )  # matplotlib takes a second to load
+        from ...plots.gallery import heat_colors  # matplotlib takes a second to load
+        from ...plots.style import looks_of
 
-        looks = structure_looks(evaluation.structures)
-        keys = tuple((plain(name), colour, LINES[line]) for name, (colour, line) in looks.items())
-        blocks.append(Legend("Outlines:", keys))
-        heat = zip(HEAT, heat_colours(HEAT), strict=True)
-        blocks.append(
-            Legend("Uncertainty:", tuple((f"{value:.2f}", colour, "filled") for value, colour in heat))
-        )
+        looks = looks_of(evaluation.structures)
+        keys = tuple((spelled(name), color, LINES[line]) for name, (color, line) in looks.items())
+        heat = zip(HEAT, heat_colors(HEAT), strict=True)
+        blocks += [
+            Legend("Outlines:", keys),
+            Legend("Uncertainty:", tuple((f"{value:.2f}", color, "filled") for value, color in heat)),
+        ]
         cards = tqdm(shown, desc="Drawing cases", unit="case", disable=None)
         blocks += [_card(evaluation, case, chosen) for case in cards]
-    return Section("Cases, the worst first", _told(chosen, len(shown), len(ranked)), blocks=tuple(blocks))
+    return Section("Cases, the worst first", _text(chosen, len(shown), len(ranked)), blocks=tuple(blocks))
 
 
-def chosen_system(evaluation: Evaluation, label: str | None) -> System:
-    """The system that orders the gallery: of that label or name, otherwise the last that is no control.
-
-    Raises:
-        UserError: there is no such system.
-    """
-    if label is None:
-        proposed = [system for system in evaluation.systems if not system.control]
-        return (proposed or list(evaluation.systems))[-1]
-    for system in reversed(evaluation.systems):
-        if label in (system.label, system.name):
-            return system
-    known = ", ".join(system.label for system in evaluation.systems)
-    raise UserError(label, f"no such system in {evaluation.folder.name}", f"known: {known}")
-
-
-def _told(chosen: System, shown: int, cases: int) -> tuple[str, ...]:
+def _text(chosen: System, shown: int, cases: int) -> tuple[str, ...]:
     how_many = f"All {cases} cases" if shown == cases else f"The {shown} worst of {cases} cases"
     order = f"by mean Dice of {chosen.label}"
     if not shown:
         return (f"All {cases} cases {order}; no pictures were asked for.",)
     return (
-        f"{how_many} with pictures, {order}: the slice with the largest label.",
-        "First the label's outlines, then each system's with the label as a thin white line beneath, and "
-        "last, where there is one, its uncertainty over the slice with the mask in light blue. Letters name "
-        "the patient's sides as the file's header does.",
+        f"{how_many} with pictures, {order}: the slice in which most is labeled.",
+        "First the label's outlines, then each system's over the label as a thin white line, and last, if "
+        "known, its uncertainty over the slice with the mask in light blue. Letters are the patient's sides "
+        "according to the header of the file.",
         "Uncertainty is shown on one scale, the entropy of the most uncertain structure from 0 to 0.37 nats "
-        "(variance, of systems whose map is one, reaches 0.25 at most); below 0.02 the slice is seen.",
+        "(variance, for systems with a map of it, is at most 0.25); below 0.02 the map is transparent.",
     )
 
 
@@ -84,43 +66,30 @@ def _all_cases(evaluation: Evaluation, ranked: Sequence[str]) -> Table:
     """Mean Dice of every system; cases that the chosen one does not have come last."""
     others = sorted(set(evaluation.cases["case"]) - set(ranked))
     facts = evaluation.cases.drop_duplicates("case").set_index("case")
-    order = [*ranked, *others]
-    columns: dict[str, Any] = {"Case": order}
-    for heading, name in (("Patient", "patient"), ("Contrast", "contrast"), ("Fold", "fold")):
-        values = [facts[name].get(case, "") for case in order]
-        columns |= {heading: values} if any(values) else {}
-    digits = {}
+    facts = facts.reindex([*ranked, *others], fill_value="")
+    headings = {"patient": "Patient", "contrast": "Contrast", "fold": "Fold"}
+    table = facts[[name for name in headings if facts[name].any()]].rename(columns=headings)
+    table.insert(0, "Case", table.index)
     for system in evaluation.systems:
-        means = case_means(evaluation.of(system)).set_index("case")[MEAN]
-        columns[system.label] = [float(means.get(case, float("nan"))) for case in order]
-        digits[system.label] = 3
-    return Table(pd.DataFrame(columns), "Mean Dice of all cases", digits, folded=True)
+        means = case_means(evaluation.of(system)).reindex(table.index)
+        table[system.label] = [with_digits(mean, 3) for mean in means]
+    return Table(table, "Mean Dice of all cases", folded=True)
 
 
 def _card(evaluation: Evaluation, case: str, chosen: System) -> CaseCard:
-    rows = {
-        system.label: own.iloc[0]
-        for system in evaluation.systems
-        if len(own := _rows(evaluation.cases, system, case))
-    }
-    scores = _scores(evaluation, case)
-    facts = _facts(rows[chosen.label]) if chosen.label in rows else []
+    files = files_of(evaluation, case)
+    facts = _facts(files[chosen.label]) if chosen.label in files else []
+    pictures: dict[str, Picture] = {}
     try:
-        slices = _read(rows, chosen.label)
+        slices = read_slices(evaluation, case, evaluation.systems, chosen)
     except NoPicture as error:
-        return CaseCard(case, ", ".join(facts), {}, (f"No picture: {error}.",), scores)
-    if slices.slices > 1:
-        facts.append(f"slice {slices.view.index + 1} of {slices.slices}")
-    return CaseCard(case, ", ".join(facts), _pictures(evaluation, slices, case), slices.remarks, scores)
-
-
-def _read(rows: Mapping[str, Any], chosen: str) -> CaseSlices:
-    if chosen not in rows:
-        raise NoPicture("its files are not known")
-    files = {
-        name: SystemFiles(row["label"], row["prediction"], row["uncertainty"]) for name, row in rows.items()
-    }
-    return read_slices(rows[chosen]["image"], rows[chosen]["label"], files)
+        remarks: tuple[str, ...] = (f"No picture: {error}.",)
+    else:
+        remarks = slices.remarks
+        if slices.slices > 1:
+            facts.append(f"slice {slices.view.index + 1} of {slices.slices}")
+        pictures = _pictures(evaluation, slices, case)
+    return CaseCard(case, ", ".join(facts), pictures, remarks, _scores(evaluation, case))
 
 
 def _pictures(evaluation: Evaluation, slices: CaseSlices, case: str) -> dict[str, Picture]:
@@ -133,8 +102,8 @@ def _pictures(evaluation: Evaluation, slices: CaseSlices, case: str) -> dict[str
         drawn[name] = draw_mask(slices.image, own.mask, spacing, structures, label=own.label)
     for name, own in slices.systems.items():
         if own.heatmap is not None:
-            title = f"Uncertainty of {name}"
-            drawn[title] = draw_heatmap(slices.image, own.heatmap, own.mask, spacing, structures)
+            heat = draw_heatmap(slices.image, own.heatmap, own.mask, spacing, structures)
+            drawn[f"Uncertainty of {name}"] = heat
     return {
         title: Picture(one.jpeg, f"{title}: slice of {case}", one.width, one.height)
         for title, one in drawn.items()
@@ -142,31 +111,26 @@ def _pictures(evaluation: Evaluation, slices: CaseSlices, case: str) -> dict[str
 
 
 def _scores(evaluation: Evaluation, case: str) -> Table:
+    scores = evaluation.scores[evaluation.scores["case"] == case]
     lines = []
     for system in evaluation.systems:
-        own = _rows(evaluation.scores, system, case)
-        if own.empty:
-            continue
-        dice = own.set_index("structure")["dice"]
-        found = own.set_index("structure")["found"]
-        line = {"System": system.label}
-        for name in evaluation.structures:
-            line[plain(name)] = _dice(dice.get(name, float("nan")), found.get(name, ""))
-        lines.append({**line, "mean": number(float(dice.mean()), 3)})
+        own = rows_of(scores, system.key).set_index("structure")
+        if not own.empty:
+            cells = {spelled(name): _dice(own, name) for name in evaluation.structures}
+            lines.append({"System": system.label, **cells, "mean": with_digits(own["dice"].mean(), 3)})
     return Table(pd.DataFrame(lines), f"Dice of {case}")
 
 
-def _dice(value: float, found: str) -> str:
-    """A 0 says what it is: missed, or drawn where none is."""
-    what = {"missed": " (missed)", "false": " (not there)"}.get(found, "")
-    return number(float(value), 3) + what
+def _dice(own: pd.DataFrame, structure: str) -> Cell:
+    """Dice, and whether a 0 is a missed structure, or one that is drawn where none is."""
+    if structure not in own.index:
+        return with_digits(float("nan"), 3)
+    cell = with_digits(own["dice"][structure], 3)
+    what = {"missed": " (missed)", "false": " (not there)"}.get(own["found"][structure], "")
+    return Cell(f"{cell.text}{what}", cell.value)
 
 
 def _facts(row: Mapping[str, Any]) -> list[str]:
     facts = [f"patient {row['patient']}"] if row["patient"] and row["patient"] != row["case"] else []
     facts += [row["contrast"]] if row["contrast"] else []
     return facts + ([f"fold {row['fold']}"] if row["fold"] else [])
-
-
-def _rows(table: pd.DataFrame, system: System, case: str) -> pd.DataFrame:
-    return table[(table["system"] == system.name) & (table["data"] == system.data) & (table["case"] == case)]

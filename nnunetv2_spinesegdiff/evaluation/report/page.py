@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A table's cell that is sorted by another value than what it shows; None comes last."""
-
-    text: str
-    value: float | None
 
 
 @dataclass(frozen=True)
@@ -22,22 +13,20 @@ class Table:
     """A table that a reader can sort.
 
     Attributes:
-        frame: a row a line; `Cell`, numbers, bools or text. An index with a name, or of text, is shown.
+        frame: of `Cell`, numbers or text; its index is not shown. Integers are shown as they are, other
+            numbers with four significant digits.
         caption: above it.
-        digits: decimals by column; numbers of other columns are shown with four significant digits.
         folded: shown only when a reader opens it.
     """
 
-    kind: ClassVar[str] = "table"
     frame: pd.DataFrame
     caption: str
-    digits: Mapping[str, int] = field(default_factory=dict)
     folded: bool = False
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image that travels inside the page.
+    """An image inside the page.
 
     Attributes:
         content: of a PNG or JPEG file.
@@ -45,7 +34,6 @@ class Picture:
         width, height: in pixels.
     """
 
-    kind: ClassVar[str] = "picture"
     content: bytes
     alt: str
     width: int
@@ -54,9 +42,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture with title and caption; without picture the caption says why there is none."""
+    """A picture with title and caption; if there is no picture, the caption states why."""
 
-    kind: ClassVar[str] = "figure"
     title: str
     caption: str
     picture: Picture | None
@@ -70,7 +57,6 @@ class Listing:
         folded: shown only when a reader opens it.
     """
 
-    kind: ClassVar[str] = "listing"
     title: str
     lines: tuple[str, ...]
     code: bool = False
@@ -79,10 +65,9 @@ class Listing:
 
 @dataclass(frozen=True)
 class Legend:
-    """What colours mean: name, colour (#rrggbb), and CSS's name of the line ("solid", "dashed", "dotted") or
+    """What colors mean: name, color (#rrggbb), and CSS's name of the line ("solid", "dashed", "dotted") or
     "filled" for an area."""
 
-    kind: ClassVar[str] = "legend"
     title: str
     entries: tuple[tuple[str, str, str], ...]
 
@@ -93,12 +78,11 @@ class CaseCard:
 
     Attributes:
         name, facts: its heading, and a line beneath.
-        pictures: by title; none where there are none, `remarks` say why.
-        remarks: what a reader of the pictures must know.
-        scores: a row a system, a column a structure.
+        pictures: by title; if there are none, `remarks` state why.
+        remarks: on the pictures.
+        scores: one row per system, one column per structure.
     """
 
-    kind: ClassVar[str] = "case"
     name: str
     facts: str
     pictures: Mapping[str, Picture]
@@ -106,7 +90,7 @@ class CaseCard:
     scores: Table
 
 
-Block = Table | Picture | Figure | Listing | Legend | CaseCard
+Block = Table | Figure | Listing | Legend | CaseCard
 
 
 @dataclass(frozen=True)
@@ -115,7 +99,7 @@ class Section:
 
     Attributes:
         text: paragraphs.
-        warnings: paragraphs that nobody may miss.
+        warnings: paragraphs that stand out.
         blocks: what follows, in order.
     """
 
@@ -123,3 +107,13 @@ class Section:
     text: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     blocks: tuple[Block, ...] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """Title, a summary in a few sentences, and the sections."""
+
+    title: str
+    summary: Sequence[str]
+    sections: Sequence[Section]
+    footer: str

@@ -1,4 +1,4 @@
-"""Which systems of an evaluation are held against each other, and their Dice case by case."""
+"""Which systems of an evaluation are compared, and their Dice case by case."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ...errors import UserError
-from .evaluation_folder import Evaluation, System
+from .evaluation_folder import Evaluation, System, systems_called
 
 Pair = tuple[System, System]
 
@@ -21,19 +21,19 @@ def by_data(systems: Sequence[System]) -> dict[str, list[System]]:
 
 
 def pairs_of(systems: Sequence[System], names: tuple[str, str] | None = None) -> list[Pair]:
-    """What to compare: of each data the first and the last system that is no control, or those named.
+    """Pair the first and the last system of each data that are not controls, or those named.
 
     Args:
         systems: of the evaluation.
-        names: labels of two systems; or names, which pair those of each data that has both.
+        names: labels of two systems; or names, for a pair of each data that has both.
 
     Raises:
-        UserError: no system has such a name, or none of the same data.
+        UserError: unknown name, or no two systems with these names have the same data.
     """
     if names is None:
         proposed = by_data([system for system in systems if not system.control])
         return [(group[0], group[-1]) for group in proposed.values() if len(group) > 1]
-    first, second = (_called(name, systems) for name in names)
+    first, second = (systems_called(name, systems) for name in names)
     if len(first) == len(second) == 1:
         return [(first[0], second[0])]
     pairs = [(one, other) for one in first for other in second if one.data == other.data]
@@ -45,28 +45,20 @@ def pairs_of(systems: Sequence[System], names: tuple[str, str] | None = None) ->
 
 
 def mean_over_folds(evaluation: Evaluation, system: System) -> pd.DataFrame:
-    """`structure`, `case`, `contrast`, `dice`: a row each, where several folds predicted a case their mean.
+    """`structure`, `case`, `contrast`, `dice`, one row each; the mean where several folds predicted a case.
 
-    The structures come in the evaluation's order.
+    The structures come in the order of the evaluation.
     """
-    order = {name: place for place, name in enumerate(evaluation.structures)}
     scores = evaluation.of(system).groupby(["structure", "case"], sort=False, as_index=False)
     table = scores.agg({"contrast": "first", "dice": "mean"})
+    order = {name: place for place, name in enumerate(evaluation.structures)}
     return table.sort_values("structure", key=lambda names: names.map(order), kind="stable")
 
 
 def paired_dice(evaluation: Evaluation, pair: Pair) -> pd.DataFrame:
-    """`structure`, `case`, `contrast`, `first`, `second`: a row for each case that both systems predicted."""
-    first, second = (mean_over_folds(evaluation, system) for system in pair)
-    return first.rename(columns={"dice": "first"}).merge(
-        second.drop(columns="contrast").rename(columns={"dice": "second"}), on=["structure", "case"]
+    """`structure`, `case`, `contrast`, `first`, `second`: one row per case that both systems predicted."""
+    first, second = (
+        mean_over_folds(evaluation, system).rename(columns={"dice": name})
+        for system, name in zip(pair, ("first", "second"), strict=True)
     )
-
-
-def _called(name: str, systems: Sequence[System]) -> list[System]:
-    found = [system for system in systems if system.label == name]
-    found = found or [system for system in systems if system.name == name]
-    if not found:
-        known = ", ".join(system.label for system in systems)
-        raise UserError(name, "no system is called so", f"there are {known}")
-    return found
+    return first.merge(second.drop(columns="contrast"), on=["structure", "case"])

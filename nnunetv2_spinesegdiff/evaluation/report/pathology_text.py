@@ -7,10 +7,18 @@ from typing import Any
 
 import pandas as pd
 
-from ...text import listed, markdown_table, mean_and_spread, number, p_value, with_interval
+from ...text import MISSING, listed, markdown_table, number, p_statement, spelled
+from ..cells import mean_and_spread, p_value, with_brackets, with_digits, with_interval, yes_or_no
+from ..columns import label_of
 from ..findings import Gradings
 from ..group_tests import ALPHA, CONVERGED, MIXED, WELCH
-from ..pathology import small_groups
+from ..pathology import SYSTEM, small_groups
+
+EFFECTS = {
+    "Hedges' g": (("hedges_g", "g_low", "g_high"), 2),
+    "Difference": (("difference", "difference_low", "difference_high"), 3),
+}
+"""Heading to columns and digits; the first one that a table has is shown."""
 
 
 def notes_of(
@@ -26,7 +34,7 @@ def notes_of(
 
     Args:
         table, levels: of `evaluation.pathology`.
-        scores, level_scores: of the systems that were tested.
+        scores, level_scores: of the tested systems.
         settings: of `report.pathology.Pathology`.
         left_out: of the evaluation.
     """
@@ -40,11 +48,49 @@ def notes_of(
 
 def as_markdown(table: pd.DataFrame, levels: pd.DataFrame, notes: Sequence[str]) -> str:
     """A page: the tables of all systems, what is significant in sentences, and the notes."""
-    parts = ["# Findings and segmentation\n", *_sections(table, "structure", "Patients")]
-    if not levels.empty:
-        parts += _sections(levels.assign(structure="disc"), "structure", "Discs")
+    parts = ["# Findings and segmentation\n"]
+    for what, whole in (("Patients", table), ("Discs", levels)):
+        for name, rows in whole.groupby(SYSTEM, sort=False):
+            shown = readable(rows)
+            parts.append(f"## {what}: {label_of(name)}\n")
+            parts.append(f"{markdown_table(shown, shown.to_numpy(object).tolist())}\n")
+            parts.append("".join(f"- {sentence}\n" for sentence in _sentences(rows, what.lower())))
     parts += ["## Notes\n", "".join(f"- {note}\n" for note in notes)]
     return "\n".join(parts)
+
+
+def readable(rows: pd.DataFrame) -> pd.DataFrame:
+    """The tests of one system as cells, one row per test; columns that would be empty are left out.
+
+    Args:
+        rows: of `evaluation.pathology.PATHOLOGY_COLUMNS` or `LEVEL_COLUMNS`.
+    """
+    effect, (columns, digits) = next(found for found in EFFECTS.items() if found[1][0][0] in rows)
+    lines = []
+    for row in rows.to_dict("records"):
+        groups = {
+            heading: with_brackets(mean_and_spread(row[f"mean_{name}"], row[f"sd_{name}"], 3), row[name])
+            for heading, name in (("With", "present"), ("Without", "absent"))
+        }
+        mean, low, high = (row[column] for column in columns)
+        tested = not pd.isna(row["p_corrected"])
+        lines.append(
+            {
+                "Finding": row["finding"],
+                "Structure": spelled(row.get("structure", "")),
+                **groups,
+                "Unknown": row["unknown"],
+                f"{effect} [95 % interval]": with_interval(mean, low, high, digits, signed=True),
+                "t (df)": with_brackets(with_digits(row["t"], 2), number(row["df"], 1)),
+                "p": p_value(row["p"]),
+                "p (corrected)": p_value(row["p_corrected"]),
+                "Significant": yes_or_no(row["significant"]) if tested else MISSING,
+                "Not tested because": row["reason"],
+                "Fit": row["fit"],
+            }
+        )
+    shown = pd.DataFrame(lines)
+    return shown.drop(columns=[name for name in shown if (shown[name] == "").all()])
 
 
 def _method(table: pd.DataFrame, scores: pd.DataFrame, settings: Mapping[str, Any]) -> list[str]:
@@ -80,13 +126,9 @@ def _method(table: pd.DataFrame, scores: pd.DataFrame, settings: Mapping[str, An
             f"Fewer than 10 patients in the smaller group: {sizes}. Welch's p-values are too small then, "
             "above all where Dice is skewed: read them as a hint."
         )
-    dims = scores.groupby(["system", "data"], sort=False)["dim"].nunique()
-    for (name, data), n in dims.items():
-        if n > 1:
-            notes.append(
-                f"{name}{f' ({data})' if data else ''} has single slices and volumes, averaged together."
-            )
-    return notes
+    dims = scores.groupby(SYSTEM, sort=False)["dim"].nunique()
+    mixed = [label_of(name) for name, number_of in dims.items() if number_of > 1]
+    return notes + [f"{label} has single slices and volumes, averaged together." for label in mixed]
 
 
 def _levels(
@@ -97,15 +139,15 @@ def _levels(
     graded = set(gradings.by_level.index)
     scored = set(zip(level_scores["patient"], level_scores["level"], strict=True))
     relied = int((levels["fit"] == CONVERGED).sum())
+    undefined = int(level_scores["dice"].isna().sum())
     return [
         f"Discs are a family of their own with {settings['level_tests']} tests "
-        f"({settings['levels_not_made']} could not be made). Discs of a patient are not independent "
-        f"observations, so the patient is a random effect of a linear mixed model ({relied} converged; "
-        "else least squares with errors clustered by patient, as `fit` states). A disc's Dice is the mean "
-        "over the patient's cases. Nothing is adjusted for the level.",
+        f"({settings['levels_not_made']} could not be made). Discs of a patient are not independent, so the "
+        f"patient is a random effect of a linear mixed model ({relied} converged; else least squares with "
+        "errors clustered by patient, as `fit` states). A disc's Dice is the mean over the patient's cases. "
+        "Nothing is adjusted for the level.",
         f"{len(scored & graded)} discs have both scores and gradings, {len(scored - graded)} only scores, "
-        f"{len(graded - scored)} only gradings; Dice was in {int(level_scores['dice'].isna().sum())} rows "
-        "of scores not defined and skipped.",
+        f"{len(graded - scored)} only gradings; Dice was not defined and skipped in {undefined} rows.",
     ]
 
 
@@ -138,58 +180,15 @@ def _ungraded(gradings: Gradings) -> list[str]:
     ]
 
 
-def _sections(table: pd.DataFrame, unit: str, what: str) -> list[str]:
-    parts = []
-    for (name, data), rows in table.groupby(["system", "data"], sort=False):
-        shown = _readable(rows, unit)
-        parts.append(f"## {what}: {name}{f' ({data})' if data else ''}\n")
-        parts.append(f"{markdown_table(shown, zip(*shown.values(), strict=True))}\n")
-        parts.append("".join(f"- {sentence}\n" for sentence in _sentences(rows, unit)))
-    return parts
-
-
-def _readable(rows: pd.DataFrame, unit: str) -> dict[str, list]:
-    groups = {
-        title: [
-            f"{mean_and_spread(r[f'mean_{group}'], r[f'sd_{group}'], 3)} ({r[group]})"
-            for _, r in rows.iterrows()
-        ]
-        for title, group in (("with", "present"), ("without", "absent"))
-    }
-    return {
-        "Finding": rows["finding"].tolist(),
-        "Structure": rows[unit].tolist(),
-        **groups,
-        "unknown": rows["unknown"].tolist(),
-        **_effect(rows),
-        "p": [p_value(p) for p in rows["p"]],
-        "corrected p": [
-            reason or (f"**{p_value(p)}**" if yes else p_value(p))
-            for p, yes, reason in zip(rows["p_corrected"], rows["significant"], rows["reason"], strict=True)
-        ],
-        **({"fit": rows["fit"].tolist()} if rows["fit"].any() else {}),
-    }
-
-
-def _effect(rows: pd.DataFrame) -> dict[str, list[str]]:
-    if "hedges_g" in rows:
-        title, columns, digits = "g [95 %]", ("hedges_g", "g_low", "g_high"), 2
-    else:
-        title, columns, digits = "difference [95 %]", ("difference", "difference_low", "difference_high"), 3
-    values = zip(*(rows[name] for name in columns), strict=True)
-    return {title: [with_interval(mean, low, high, digits) for mean, low, high in values]}
-
-
-def _sentences(rows: pd.DataFrame, unit: str) -> list[str]:
+def _sentences(rows: pd.DataFrame, what: str) -> list[str]:
     found = rows[rows["significant"].astype(bool)]
-    tested = int(rows["p"].notna().sum())
-    sentences = [f"{len(found)} of {tested} tests are significant after correction."]
-    for _, row in found.sort_values("p_corrected").iterrows():
-        patients = "discs" if "patients_present" in rows else "patients"
+    sentences = [f"{len(found)} of {rows['p'].notna().sum()} tests are significant after correction."]
+    for row in found.sort_values("p_corrected").to_dict("records"):
+        low, high = (number(row[f"difference_{end}"], 3) for end in ("low", "high"))
+        size = f"{'lower' if row['difference'] < 0 else 'higher'} by {number(abs(row['difference']), 3)}"
         sentences.append(
-            f"{row['finding']}: Dice of {row[unit]} is {'lower' if row['difference'] < 0 else 'higher'} by "
-            f"{number(abs(row['difference']), 3)} ({number(row['difference_low'], 3)} to "
-            f"{number(row['difference_high'], 3)}) in {row['present']} {patients} with it than in "
-            f"{row['absent']} without it (corrected p {p_value(row['p_corrected'])})."
+            f"{row['finding']}: Dice of {row.get('structure', 'disc')} is {size} ({low} to {high}) in "
+            f"{row['present']} {what} with it than in {row['absent']} without it "
+            f"(corrected {p_statement(row['p_corrected'])})."
         )
     return sentences

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from ...dataset_conversion.names import parse_name
 from ...errors import UserError
-from ...text import reason_of
+from .plain_tables import read_text_table
 
 CONTRASTS = {"t1": "T1w", "t2": "T2w"}
 
@@ -48,15 +46,10 @@ def _by_name(case: str) -> CaseOrigin:
 
 
 def _read(path: Path) -> dict[str, CaseOrigin]:
-    try:
-        table = pd.read_csv(path, dtype=str).fillna("")
-    except (OSError, ValueError) as error:
-        raise UserError(path, f"cannot be read ({reason_of(error)})") from None
-    missing = [name for name in ("case", "patient") if name not in table]
-    if missing:
-        raise UserError(
-            path, f"has no column {missing[0]}", "name the cases.csv that spinesegdiff convert wrote"
-        )
+    table = read_text_table(path).fillna("")
+    if missing := [name for name in ("case", "patient") if name not in table]:
+        advice = "name the cases.csv that spinesegdiff convert wrote"
+        raise UserError(path, f"has no column {missing[0]}", advice)
     table = table.reindex(columns=["case", "patient", "contrast", "source"], fill_value="")
     return {
         row["case"]: CaseOrigin(

@@ -1,59 +1,30 @@
-"""A report may be mailed: texts lose the folders and machines that they name, but keep the names of files."""
+"""Remove folders and names of machines from the texts of a report, which may be mailed; file names stay."""
 
 from __future__ import annotations
 
 import re
 import shlex
-import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-_PATH = re.compile(
-    r"""(?<![^\s"'`=(\[{:,;<>|])            # where a word begins: L5/S1 and n/a are not paths
-    (?:[\w.-]+@[\w.-]+:|[A-Za-z][\w+.-]+:(?=/)|[\w.-]+:(?=/))?  # user@host:, scheme:, host:
-    (?:[A-Za-z]:[\\/]|\\\\|~[\w.-]*/|(?:\.{1,2}/)+|/+)
-    [^\s"'`<>|,;:()\[\]{}]+""",
-    re.VERBOSE,
-)
-
-_PUBLIC = re.compile(r"(https://doi\.org/\S+)")
+from ...redaction import last_part, redacted
 
 
 class Places:
-    """Takes folders and the name of this machine out of texts.
+    """Remove folders, the user and the name of this machine from texts, see `redacted`.
 
     Args:
-        folders: that may be named in texts; needed for names with blanks, of which a text alone does not tell
-            where they end.
-        whole: take nothing out.
+        folders: that texts may name; only needed for names with blanks.
+        whole: remove nothing.
     """
 
     def __init__(self, folders: Iterable[Path] = (), whole: bool = False) -> None:
         self.whole = whole
-        above = {str(p) for folder in folders for p in (folder, *folder.parents) if len(p.parts) > 1}
-        self._known = sorted(above, key=len, reverse=True)
-        names = {socket.gethostname(), socket.gethostname().partition(".")[0]} - {"", "localhost"}
-        self._hosts = [
-            re.compile(rf"(?<![\w.-]){re.escape(name)}(?![\w-])") for name in sorted(names, key=len)[::-1]
-        ]
+        self._folders = tuple(folders)
 
     def hidden(self, text: str) -> str:
-        """The text with "/data/hospital/7.nii.gz" shortened to "7.nii.gz", and the machine's name to "…"."""
-        if self.whole:
-            return text
-        parts = _PUBLIC.split(text)
-        return "".join(part if number % 2 else self._hidden(part) for number, part in enumerate(parts))
-
-    def _hidden(self, text: str) -> str:
-        for folder in self._known:
-            # Before a file it becomes a part without blanks, which goes below; alone it keeps its own name.
-            text = re.sub(rf"{re.escape(folder)}[\\/]+(?=[^\s\\/])", "/_/", text)
-            text = re.sub(rf"{re.escape(folder)}(?![\w.-])", Path(folder).name.replace("\\", r"\\"), text)
-        text = _PATH.sub(lambda found: _last(found[0]), text)
-        for host in self._hosts:
-            text = host.sub("…", text)
-        return text
+        return text if self.whole else redacted(text, self._folders)
 
     def command(self, line: str) -> str:
         """A shell line whose words lose their folders, NAME=PATH its path's; a relative path is one, too."""
@@ -85,10 +56,4 @@ class Places:
 
 def _without_folders(word: str) -> str:
     name, sign, path = word.rpartition("=")
-    return f"{name}{sign}{_last(path)}" if re.search(r"[\\/]", path) else word
-
-
-def _last(path: str) -> str:
-    """The last part of a path; a folder's closing slash is no part."""
-    parts = [part for part in re.split(r"[\\/]+", path) if part not in ("", ".", "..")]
-    return parts[-1] if parts else ""
+    return f"{name}{sign}{last_part(path)}" if re.search(r"[\\/]", path) else word

@@ -1,4 +1,4 @@
-"""Figures of scores: all systems, two of them case by case, depths of noise. Each, or in words why not."""
+"""Figures of scores: all systems, two of them case by case, depths of noise; or why there is none."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from ...plots import draw_depth, draw_pairs, draw_systems
-from .captions import BOX, counted, left_out, on, without_dice
 from .depths import depths_of
 from .evaluation_folder import Evaluation, System
-from .figures_folder import FigureEntry
+from .figures_folder import BOX, FigureEntry, counted, left_out, on, without_dice
 from .pairing import Pair, mean_over_folds, paired_dice
 
 

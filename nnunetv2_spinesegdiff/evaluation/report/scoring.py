@@ -19,7 +19,8 @@ from ...labels import SPIDER_DISCS
 from ...text import reason_of
 from ...uncertainty.confidence import Structures, structure_mask
 from ...workers import worker_processes
-from ..scores import DISTANCES, FOUND, level_dice, score_case
+from ..columns import DISTANCES, FOUND, SIZES
+from ..scores import level_dice, score_case
 from .sources import Case
 
 SECONDS_A_PROCESS = 20.0
@@ -34,7 +35,7 @@ class Work:
 
     Attributes:
         structures, ignore: of its system.
-        instances: SPIDER's mask, whose numbers tell the discs apart, or None.
+        instances: SPIDER's mask, which numbers the discs, or None.
     """
 
     case: Case
@@ -45,13 +46,13 @@ class Work:
 
 @dataclass
 class Scored:
-    """What came of a case.
+    """The scores of a case.
 
     Attributes:
         dim: "2D" or "3D"; empty where there were no masks.
-        rows: scores.csv's columns from `structure` on.
-        levels: level_scores.csv's from `level` on.
-        failure: why there are none of either, in one line.
+        rows: the columns of scores.csv from `structure` on.
+        levels: those of level_scores.csv from `level` on.
+        failure: why there is neither, in one line.
         level_failure: why there are no levels, though they were asked for.
     """
 
@@ -63,20 +64,18 @@ class Scored:
 
 
 def score_all(works: Sequence[Work], num_processes: int) -> Iterator[Scored]:
-    """What came of every case, in their order.
+    """Score every case, in their order.
 
     Raises:
         UserError: a worker was killed.
     """
-    bar = tqdm(total=len(works), desc="Scoring", unit="case", disable=None)
-    with bar:
-        for scored in _score_all(works, num_processes):
-            bar.update()
-            yield scored
+    yield from tqdm(
+        _in_processes(works, num_processes), total=len(works), desc="Scoring", unit="case", disable=None
+    )
 
 
-def _score_all(works: Sequence[Work], num_processes: int) -> Iterator[Scored]:
-    # The first case loads libraries, the second one tells how long the others will take.
+def _in_processes(works: Sequence[Work], num_processes: int) -> Iterator[Scored]:
+    # The first case loads libraries; the time of the second one is an estimate for the others.
     seconds = 0.0
     for work in works[:2]:
         started = time.perf_counter()
@@ -98,7 +97,7 @@ def score(work: Work) -> Scored:
     except UserError as error:
         return Scored(failure=str(error))
     except (MemoryError, RuntimeError, ValueError) as error:
-        # Whatever is wrong with one case must not cost the others.
+        # Whatever is wrong with one case must not stop the others.
         reason = reason_of(error)
         return Scored(failure=f"{work.case.prediction}: cannot be scored ({reason}); look at the file")
 
@@ -124,7 +123,7 @@ def _score(work: Work) -> Scored:
 
 
 def _refuse_unknown(mask: np.ndarray, path: Path, work: Work) -> None:
-    """A value that no structure has would count as background, though it was meant as something."""
+    """Refuse a value of no structure, which would count as background."""
     known = {0, *(v for value in work.structures.values() for v in np.atleast_1d(value).tolist())}
     unknown = sorted(set(np.unique(mask).tolist()) - known - {work.ignore})
     if unknown:
@@ -143,33 +142,26 @@ def _row_of(name: str, metrics: Mapping[str, Any], labels: int | tuple[int, ...]
         "structure": name,
         "dice": own["Dice"],
         "jaccard": own["IoU"],
-        **dict.fromkeys(DISTANCES, np.nan),
-        **dict.fromkeys(("true_mm2", "predicted_mm2", "true_mm3", "predicted_mm3"), np.nan),
+        **dict.fromkeys((*DISTANCES, *SIZES), np.nan),
         "found": FOUND[own["n_ref"] > 0, own["n_pred"] > 0],
     }
 
 
 def _levels(work: Work, label: sitk.Image, mask: np.ndarray) -> list[dict[str, Any]]:
-    """A row a disc. The label's disc voxels take the number that SPIDER's mask has at their place.
+    """Score every disc. The label's disc voxels take the number that SPIDER's mask has at their place.
 
     Raises:
         UserError: there is no such mask, or the label's discs are not where its discs are.
     """
     assert work.instances is not None
-    numbered = sitk.Resample(
-        read_scalar_volume(work.instances, placed=False),
-        label,
-        sitk.Transform(),
-        sitk.sitkNearestNeighbor,
-        0,
-        sitk.sitkInt32,
-    )
-    numbers = sitk.GetArrayFromImage(numbered)
+    instances = read_scalar_volume(work.instances, placed=False)
+    how = (sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkInt32)
+    numbers = sitk.GetArrayFromImage(sitk.Resample(instances, label, *how))
     discs = work.structures["ivd"]
     true = structure_mask(sitk.GetArrayViewFromImage(label), discs)
     levels = np.where(np.isin(numbers, SPIDER_DISCS) & true, numbers - SPIDER_DISCS[0] + 1, 0)
-    if np.count_nonzero(levels) < MIN_NUMBERED * np.count_nonzero(true):
-        share = np.count_nonzero(levels) / np.count_nonzero(true)
+    share = np.count_nonzero(levels) / np.count_nonzero(true) if true.any() else 1.0
+    if share < MIN_NUMBERED:
         raise UserError(
             work.instances,
             f"numbers {share:.0%} of the discs of {work.case.label.name}",
@@ -179,8 +171,8 @@ def _levels(work: Work, label: sitk.Image, mask: np.ndarray) -> list[dict[str, A
     if work.ignore is not None:
         predicted &= sitk.GetArrayViewFromImage(label) != work.ignore
     spacing = label.GetSpacing()[::-1]
-    sizes = ("true_mm2", "predicted_mm2") if 1 in mask.shape else ("true_mm3", "predicted_mm3")
-    rows = []
-    for level, (dice, *areas) in level_dice(levels, predicted, spacing).items():
-        rows.append({"level": level, "dice": dice, **dict(zip(sizes, areas, strict=True))})
-    return rows
+    sizes = SIZES[:2] if 1 in mask.shape else SIZES[2:]
+    return [
+        {"level": level, "dice": dice, **dict(zip(sizes, areas, strict=True))}
+        for level, (dice, *areas) in level_dice(levels, predicted, spacing).items()
+    ]

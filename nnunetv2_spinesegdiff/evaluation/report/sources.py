@@ -1,4 +1,4 @@
-"""Which masks a system made of which cases, and where their labels, images and heatmaps lie."""
+"""The masks of every system with their labels and heatmaps: from folders, trained models or summaries."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...errors import UserError
 from ...uncertainty.confidence import Structures
+from ..columns import Name
 from .evaluation_folder import System
+from .plain_tables import reading_results
 
 SYSTEMS = "systems.json"
 """In the output folder of `spinesegdiff reproduce`: its systems and the folders of their folds."""
@@ -28,7 +32,7 @@ class Case:
         name: nnU-Net's case name.
         label, prediction: files; a prediction may be missing.
         uncertainty: a heatmap, or None.
-        metrics: of nnU-Net's summary.json, by structure key; used where its masks are not there.
+        metrics: of nnU-Net's summary.json, by structure key; used where its masks are missing.
     """
 
     fold: str
@@ -49,9 +53,9 @@ class Source:
 
     Attributes:
         labels_json: nnU-Net's `labels` of the dataset.
-        dataset: folder of the raw dataset, where it is known: images and cases.csv are looked for there.
+        dataset: folder of the raw dataset, if known, with images and cases.csv.
         missing: labels without a prediction, one line each.
-        notes: what must be known of the cases.
+        notes: on the cases.
     """
 
     system: System
@@ -64,9 +68,8 @@ class Source:
     @property
     def structures(self) -> Structures:
         """Name to label or labels, the foreground only."""
-        kept = {n: v for n, v in self.labels_json.items() if n not in ("background", "ignore")}
-        plain = {n: tuple(v) if isinstance(v, list) else v for n, v in kept.items()}
-        plain = {n: v[0] if isinstance(v, tuple) and len(v) == 1 else v for n, v in plain.items()}
+        labels = {n: tuple(np.atleast_1d(v).tolist()) for n, v in self.labels_json.items() if n != "ignore"}
+        plain = {n: v[0] if len(v) == 1 else v for n, v in labels.items() if n != "background"}
         return {n: v for n, v in plain.items() if v != 0}
 
     @property
@@ -82,7 +85,7 @@ def parse_system(words: str, control: bool = False) -> tuple[System, Path]:
         UserError: it is neither.
     """
     places = [match.start() for match in re.finditer("=", words)]
-    # "T = 30=masks" is a system of the paper's table 2, and a path may hold the sign, too.
+    # "T = 30=masks" is a system of the paper's table 2, and a path may contain "=", too.
     existing = [i for i in places if words[i + 1 :].strip() and _path(words[i + 1 :]).exists()]
     cut = (existing or places or [len(words)])[0]
     name, path = words[:cut].strip(), words[cut + 1 :].strip()
@@ -99,14 +102,14 @@ def _path(text: str) -> Path:
 def gather(
     named: Sequence[tuple[System, Path]], labels: Path | None, nnunet_raw: Path | None = None
 ) -> list[Source]:
-    """The cases of all systems; one that is named several times has the cases of all its paths.
+    """Collect the cases of all systems; one that is named several times has the cases of all its paths.
 
-    A path is a folder of masks (`labels` are needed), a trained model's folder, whose folds' validation masks
-    are taken, or a summary.json of nnU-Net.
+    A path is a folder of masks (`labels` are needed), the folder of a trained model with the validation masks
+    of its folds, or a summary.json of nnU-Net.
 
     Args:
         labels: folder of the labels.
-        nnunet_raw: where the raw dataset of a trained model is looked for.
+        nnunet_raw: folder with the raw dataset of a trained model.
 
     Raises:
         UserError: a path that is none of these.
@@ -114,7 +117,7 @@ def gather(
     sources: dict[tuple[str, str], Source] = {}
     for system, path in named:
         made = _source(system, path, labels, nnunet_raw)
-        known = sources.setdefault((system.name, system.data), made)
+        known = sources.setdefault(system.key, made)
         if known is not made:
             if known.labels_json != made.labels_json:
                 raise UserError(path, f"has other labels than what came before of {system.label}")
@@ -125,23 +128,26 @@ def gather(
 
 
 def check_together(sources: Sequence[Source]) -> None:
-    """Whether systems can be in one table.
+    """Check that systems can be in one table.
 
     Raises:
-        UserError: two with the same name, one that says what it was trained on beside one that does not, a
-            case twice in one, or structures that differ.
+        UserError: two with the same name, two of which only one has its training data, a case twice in one,
+            or structures that differ.
     """
-    seen: set[tuple[str, str]] = set()
+    seen: set[Name] = set()
     for source in sources:
         system = source.system
-        if (system.name, system.data) in seen:
+        if system.key in seen:
             raise UserError(system.label, "there are two systems of this name", "give one another")
-        seen.add((system.name, system.data))
+        seen.add(system.key)
         _refuse_twice(source)
+        if source.structures != sources[0].structures:
+            cause = f"has other structures than {sources[0].system.label}"
+            raise UserError(system.label, cause, "evaluate them apart")
     for name, data in seen:
         if data and (name, "") in seen:
-            raise UserError(name, f"say what it was trained on of all or of none ({name}@DATA=PATH)")
-    _refuse_other_structures(sources)
+            advice = f"name what all were trained on ({name}@DATA=PATH), or none"
+            raise UserError(name, "only some of its systems name what they were trained on", advice)
 
 
 def reproduced(folder: Path) -> tuple[list[Source], str]:
@@ -150,15 +156,9 @@ def reproduced(folder: Path) -> tuple[list[Source], str]:
     Raises:
         UserError: the folder holds none.
     """
-    try:
+    with reading_results(folder, "reproduce"):
         record = json.loads((folder / SYSTEMS).read_text(encoding="utf-8"))
-        sources = [_reproduced_system(folder, entry) for entry in record["systems"]]
-    except OSError as error:
-        missing = Path(str(error.filename)).name
-        raise UserError(folder, f"has no {missing}", "run spinesegdiff reproduce to its end first") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(folder / SYSTEMS, f"is damaged ({error})", "run reproduce again") from None
-    return sources, record["title"]
+        return [_reproduced_system(folder, entry) for entry in record["systems"]], record["title"]
 
 
 def _reproduced_system(folder: Path, entry: Mapping[str, Any]) -> Source:
@@ -217,8 +217,7 @@ def _of_masks(system: System, folder: Path, labels: Path | None) -> Source:
     if not cases:
         raise UserError(folder, f"holds no prediction of a case in {labels}", "name other folders")
     settings = _read(folder / PREDICTED_HOW) or None
-    told = System(system.name, system.data, system.control, settings=settings)
-    return Source(told, labels_json, cases, labels.parent, missing)
+    return Source(replace(system, settings=settings), labels_json, cases, labels.parent, missing)
 
 
 def _of_summaries(
@@ -233,9 +232,8 @@ def _of_summaries(
         fold = next((p.name[5:] for p in file.parents if re.fullmatch(r"fold_\w+", p.name)), "")
         for entry in content["metric_per_case"]:
             if missing := {"reference_file", "prediction_file", "metrics"} - set(entry):
-                raise UserError(
-                    file, f"a case has no {min(missing)}", "make it with nnUNetv2_evaluate_folder"
-                )
+                advice = "make it with nnUNetv2_evaluate_folder"
+                raise UserError(file, f"a case has no {min(missing)}", advice)
             reference, prediction = Path(entry["reference_file"]), Path(entry["prediction_file"])
             beside = file.parent / prediction.name
             label = labels / reference.name if labels else reference
@@ -244,23 +242,17 @@ def _of_summaries(
             heat = _heatmap(file.parent, name)
             cases.append(Case(fold, name, label, mask, heat, entry["metrics"]))
     if labels or any(case.has_masks for case in cases):
-        # nnU-Net's numbers stand in only for masks that were left elsewhere, not for one that is missing.
+        # nnU-Net's numbers replace masks that are all on another machine, not a single missing one.
         cases = [replace(case, metrics=None) for case in cases]
     dataset = labels.parent if labels else _raw_dataset(files[0], cases, nnunet_raw)
     return Source(system, labels_json, cases, dataset)
 
 
 def _raw_dataset(file: Path, cases: Sequence[Case], nnunet_raw: Path | None) -> Path | None:
-    """Of a model's folder or of the labels' own, by the name that nnU-Net gives every folder of a dataset."""
-    names = [
-        part for part in (*file.parts, *(cases[0].label.parts if cases else ())) if _DATASET.fullmatch(part)
-    ]
-    if nnunet_raw and names and (nnunet_raw / names[0]).is_dir():
-        return nnunet_raw / names[0]
-    return None
-
-
-_DATASET = re.compile(r"Dataset\d{3}_.+")
+    """The dataset whose name is part of a model's path, or of the labels'."""
+    parts = (*file.parts, *(cases[0].label.parts if cases else ()))
+    name = next((part for part in parts if re.fullmatch(r"Dataset\d{3}_.+", part)), None)
+    return nnunet_raw / name if nnunet_raw and name and (nnunet_raw / name).is_dir() else None
 
 
 def _labels_json(folders: Sequence[Path]) -> Mapping[str, Any]:
@@ -296,13 +288,6 @@ def _refuse_twice(source: Source) -> None:
             places = [f"fold {c.fold}" if c.fold else str(c.prediction.parent) for c in (other, case)]
             twice = f"{source.system.label} has it twice, in {' and '.join(places)}"
             raise UserError(case.name, twice, "a case belongs to one fold only")
-
-
-def _refuse_other_structures(sources: Sequence[Source]) -> None:
-    for source in sources[1:]:
-        if source.structures != sources[0].structures:
-            first, other = sources[0].system.label, source.system.label
-            raise UserError(other, f"has other structures than {first}", "evaluate them apart")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from ...files import save_json
-from ...text import p_value, with_interval
-from .. import comparisons
-from ..comparisons import compare
-from ..scores import DISTANCES, METRICS
+from ..cells import p_value, with_interval
+from ..columns import FOUND, METRICS
+from ..comparisons import ALPHA, METHOD, NO_CONTROL, compare, not_compared_note
 from ..summary_tables import (
     HEADINGS,
+    TITLES,
     absence_note,
     as_csv,
     as_latex,
@@ -23,13 +22,18 @@ from ..summary_tables import (
     cases_note,
     printed,
     summary_table,
+    without_empty,
 )
-from .evaluation_folder import Evaluation, System
+from .evaluation_folder import Evaluation
 from .plain_tables import read_table, write_text
 
 TABLES = "tables"
 SUMMARY = "scores.json"
 COMPARISONS = "comparisons"
+HEADS = (
+    *("Model", "Compared with it", "Data", "Structure", "Patients"),
+    *("Mean difference [95 % interval]", "p"),
+)
 
 
 def write_tables(
@@ -45,104 +49,76 @@ def write_tables(
     Args:
         title: of the table of Dice; the others are named after their metric.
         metric, against: of the comparisons.
-        transposed: a column a system.
+        transposed: one column per system.
     """
     folder = evaluation.folder / TABLES
+    shared = [absence_note(evaluation.scores), *evaluation.notes]
+    if left_out := len(evaluation.left_out):
+        shared.append(f"{left_out} predictions could not be scored and are in no figure above.")
     for name, table in summary_tables(evaluation).items():
-        heading = title if name == "dice" else f"{HEADINGS[name][0].upper()}{HEADINGS[name][1:]}"
+        heading = title if name == "dice" else TITLES[name]
         lines = printed(table, name, transposed)
-        notes = [
-            cases_note(table),
-            *filter(None, [absence_note(evaluation.scores)]),
-            *evaluation.notes,
-            *_left_out(evaluation),
-        ]
+        notes = [cases_note(table), *filter(None, shared)]
         write_text(as_csv(table), folder / f"{name}.csv")
         write_text(as_markdown(lines, heading, notes), folder / f"{name}.md")
         write_text(as_latex(lines, heading, notes), folder / f"{name}.tex")
-    differences = compare(evaluation.scores, names_of(evaluation.systems), metric, against)
+    differences = compare(evaluation.scores, evaluation.keys, metric, against)
+    controls = [system.label for system in evaluation.systems if system.control]
+    page = as_markdown(
+        printed_comparisons(differences),
+        f"Differences in {HEADINGS[metric]}",
+        comparison_notes(differences, controls),
+    )
     write_text(as_csv(differences), folder / f"{COMPARISONS}.csv")
-    notes = comparison_notes(differences, evaluation.systems)
-    told = as_markdown(printed_comparisons(differences), f"Differences in {HEADINGS[metric]}", notes)
-    write_text(told, folder / f"{COMPARISONS}.md")
+    write_text(page, folder / f"{COMPARISONS}.md")
     save_json(summary(evaluation), evaluation.folder / SUMMARY)
 
 
 def summary_tables(evaluation: Evaluation) -> dict[str, pd.DataFrame]:
-    """Metric to its table; a row a system and what it was trained on, or the contrast of the cases."""
-    scores, names = by_contrast(evaluation.scores, names_of(evaluation.systems))
+    """Metric to its table; one row per system and what it was trained on, or the contrast of the cases."""
+    scores, names = by_contrast(evaluation.scores, evaluation.keys)
     return {metric: summary_table(scores, names, metric) for metric in METRICS}
 
 
 def read_comparisons(evaluation_folder: Path) -> pd.DataFrame | None:
     """The differences that `write_tables` wrote; None where there are none."""
     path = evaluation_folder / TABLES / f"{COMPARISONS}.csv"
-    text = ("system_a", "data_a", "system_b", "data_b", "structure", "metric")
-    return read_table(path, text) if path.is_file() else None
-
-
-def names_of(systems: Sequence[System]) -> list[tuple[str, str]]:
-    return [(system.name, system.data) for system in systems]
+    return read_table(path) if path.is_file() else None
 
 
 def printed_comparisons(differences: pd.DataFrame) -> pd.DataFrame:
-    """As text, a row a difference; the significant ones are marked."""
+    """Cells, one row per difference; the significant ones are marked."""
     rows = []
     for row in differences.itertuples():
         interval = with_interval(row.mean_difference, row.low, row.high, 3, signed=True)
         p = f"{p_value(row.p_corrected)}{' *' if row.significant else ''}"
         rows.append([row.system_a, row.system_b, row.data_a, row.structure, row.patients, interval, p])
-    heads = [
-        "Model",
-        "Compared with it",
-        "Data",
-        "Structure",
-        "Patients",
-        "Mean difference [95 % interval]",
-        "p",
-    ]
-    made = pd.DataFrame(rows, columns=heads)
-    return made.drop(columns="Data") if (made["Data"] == "").all() else made
+    return without_empty(pd.DataFrame(rows, columns=list(HEADS)))
 
 
-def comparison_notes(differences: pd.DataFrame, systems: Sequence[System]) -> list[str]:
-    """How the differences were tested, and what they can and cannot say."""
+def comparison_notes(differences: pd.DataFrame, controls: Sequence[str]) -> list[str]:
+    """How the differences were tested, and what they can and cannot show."""
     if differences.empty:
         return ["No two systems were trained on the same data and have scores of common cases."]
-    tests = int(differences["p"].notna().sum())
+    shown = f"Controls: {', '.join(controls)}. A difference that a control shows, too, is not the method's."
     notes = [
-        "Positive: the second system's value is higher. Differences of a patient's cases are averaged first; "
-        f"Wilcoxon's signed-rank test, p corrected after Holm over {tests} tests, * below "
-        f"{comparisons.ALPHA}; intervals by bootstrap over patients."
+        f"Positive: the second system's value is higher. {METHOD} * below {ALPHA}.",
+        not_compared_note(differences),
+        shown if controls else NO_CONTROL,
     ]
-    metric, dropped = differences["metric"].iloc[0], int(differences["not_compared"].sum())
-    if dropped and metric in DISTANCES:
-        notes.append(
-            f"{dropped} times one of two systems has no {HEADINGS[metric]} of a case, and the case is not "
-            "compared. That favours a system that misses what is hard."
-        )
-    controls = [system.label for system in systems if system.control]
-    notes.append(
-        f"Controls: {', '.join(controls)}. A difference that a control shows, too, is not the method's."
-        if controls
-        else "No control was evaluated: a difference may come from more training alone. Name one with "
-        "--control, for example stage 1 trained for as many iterations more."
-    )
-    return notes
+    return list(filter(None, notes))
 
 
 def summary(evaluation: Evaluation) -> dict:
-    """Of all systems: cases, patients, and a structure's scores and absences."""
+    """Of all systems: cases, patients, and the scores and absences of every structure; NaN becomes None."""
     systems = []
     for system in evaluation.systems:
         own = evaluation.of(system)
         structures = {}
-        for name in evaluation.structures:
-            rows = own[own["structure"] == name]
-            scores = {metric: _spread(rows[metric].dropna()) for metric in METRICS}
-            found = {key: int((rows["found"] == key).sum()) for key in ("both", "missed", "false", "neither")}
-            structures[name] = {**scores, "found": found}
-        means = [entry["dice"]["mean"] for entry in structures.values() if entry["dice"]["n"]]
+        for name, rows in own.groupby("structure", sort=False):
+            found = {key: int((rows["found"] == key).sum()) for key in FOUND.values()}
+            structures[name] = {**{m: _spread(rows[m]) for m in METRICS}, "found": found}
+        dice = own.groupby("structure")["dice"].mean().mean()
         systems.append(
             {
                 "system": system.name,
@@ -150,23 +126,14 @@ def summary(evaluation: Evaluation) -> dict:
                 "control": system.control,
                 "cases": int(own["case"].nunique()),
                 "patients": int(own["patient"].nunique()),
-                "mDICE": float(np.mean(means)) if means else None,
+                "mDICE": None if pd.isna(dice) else float(dice),
                 "structures": structures,
             }
         )
     return {"systems": systems, "left_out": list(evaluation.left_out), "notes": list(evaluation.notes)}
 
 
-def _spread(values: pd.Series) -> dict:
-    """JSON knows no NaN: what is not known is null."""
-    n = len(values)
-    return {
-        "mean": float(values.mean()) if n else None,
-        "sd": float(values.std(ddof=1)) if n > 1 else None,
-        "n": n,
-    }
-
-
-def _left_out(evaluation: Evaluation) -> list[str]:
-    left_out = len(evaluation.left_out)
-    return [f"{left_out} predictions could not be scored and are in no figure above."] if left_out else []
+def _spread(values: pd.Series) -> dict[str, float | None]:
+    spread = values.agg({"mean": "mean", "sd": "std", "n": "count"})
+    known = {name: None if pd.isna(value) else float(value) for name, value in spread.items()}
+    return {**known, "n": int(spread["n"])}

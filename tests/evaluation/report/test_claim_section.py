@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from nnunetv2_spinesegdiff.evaluation.report.cells import grid_of
-from nnunetv2_spinesegdiff.evaluation.report.claim_section import NO_CONTROL, claim_section
-from nnunetv2_spinesegdiff.evaluation.report.page import Section, Table
+from nnunetv2_spinesegdiff.evaluation.comparisons import NO_CONTROL
+from nnunetv2_spinesegdiff.evaluation.report.claim_section import claim_section
+from nnunetv2_spinesegdiff.evaluation.report.page import Section
 from nnunetv2_spinesegdiff.text import MINUS
 
-from ...helpers.evaluations import comparison
+from ...helpers.evaluations import comparison, lines_of
 
 CLAIM = comparison("A", "B", 0.2, 0.01)
 CONTROL = [("C", "")]
@@ -20,16 +20,8 @@ def section(*rows, controls=CONTROL) -> Section:
     return claim_section(pd.DataFrame(rows), controls, 3)
 
 
-def lines(made: Section, number: int = 0) -> list[dict[str, str]]:
-    table = made.blocks[number]
-    assert isinstance(table, Table)
-    grid = grid_of(table)
-    heads = [column.heading for column in grid.columns]
-    return [dict(zip(heads, (cell.text for cell in row), strict=True)) for row in grid.rows]
-
-
 def words(made: Section, number: int = 0) -> str:
-    return lines(made, number)[0]["In words"]
+    return lines_of(made.blocks[number])[0]["In words"]
 
 
 @pytest.mark.parametrize("controls", [[], CONTROL])
@@ -47,7 +39,7 @@ def test_without_differences_a_missing_control_is_still_named(comparisons, syste
         (comparison("C", "B", 0.1, 0.01), "also than every control"),
         (comparison("C", "B", 0.01, 0.7), "but not than C"),
         (comparison("C", "B", -0.1, 0.01), "but not than C"),
-        (comparison("C", "A", 0.1, 0.01), "not held against C"),
+        (comparison("C", "A", 0.1, 0.01), "not compared with C"),
     ],
 )
 def test_the_judgement_follows_the_controls(against, judgement):
@@ -55,11 +47,11 @@ def test_the_judgement_follows_the_controls(against, judgement):
     assert words(made).startswith("B is better")
     assert judgement in words(made)
     assert not made.warnings
-    assert len(lines(made, 1)) == 1, "the control's own row is in a table, too"
+    assert len(lines_of(made.blocks[1])) == 1, "the control's own row is in a table, too"
 
 
 def test_the_controls_stand_next_to_the_claim_with_interval_and_p():
-    (line,) = lines(section(CLAIM, comparison("B", "C", -0.1, 0.0002)))
+    (line,) = lines_of(section(CLAIM, comparison("B", "C", -0.1, 0.0002)).blocks[0])
     assert line["Difference of"] == f"B {MINUS} A"
     assert line["Mean [95 % interval]"] == "+0.200 [0.190, 0.210]"
     assert line["Against the controls"] == f"B {MINUS} C: +0.100 [0.090, 0.110], p < 0.001"
@@ -84,6 +76,6 @@ def test_every_metric_has_its_table_and_less_is_better_for_distances():
 def test_a_difference_from_a_control_is_shown_with_the_control_subtracted():
     made = section(comparison("A", "C", -0.2, 0.01))
     assert "no claim" in made.text[0]
-    (line,) = lines(made)
+    (line,) = lines_of(made.blocks[0])
     assert (line["Difference of"], line["Significant"]) == (f"A {MINUS} C", "yes")
     assert line["Mean [95 % interval]"] == "+0.200 [0.190, 0.210]"

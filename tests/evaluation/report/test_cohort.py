@@ -54,8 +54,10 @@ def test_everything_is_counted_and_written(inputs):
     assert sorted(path.name for path in out.iterdir()) == ["cohort.csv", "cohort.json", "cohort.md"]
     record = json.loads((out / "cohort.json").read_text())
     assert list(record["tables"]) == list(cohort.tables)
+    findings = cohort.tables[FINDINGS]
+    assert [row["patients"] for row in record["tables"][FINDINGS]] == findings["patients"].map(str).tolist()
     text = (out / "cohort.md").read_text()
-    for part in (*cohort.tables, *cohort.notes, cohort.tables[FINDINGS]["patients"].iloc[0]):
+    for part in (*cohort.tables, *cohort.notes, str(cohort.tables[FINDINGS]["patients"].iloc[0])):
         assert part in text
     notes = "\n".join(cohort.notes)
     for count in (

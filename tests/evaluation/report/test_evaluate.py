@@ -173,7 +173,7 @@ def test_discs_one_by_one(tmp_path, dataset, masks):
         numbers = np.where(truth == 3, 201, truth).astype(np.uint8)
         numbers[:, :, 7:] = np.where(truth[:, :, 7:] == 3, 202, numbers[:, :, 7:])
         fine = np.repeat(np.repeat(numbers, 2, axis=1), 2, axis=2)
-        # The first fine pixel's centre is a quarter of a coarse one before the coarse one's.
+        # The first fine pixel's center is a quarter of a coarse one before the coarse one's.
         spacing = (0.75, 0.375, 4.0)
         write_volume(fine, tmp_path / "spider" / f"{case}.mha", (3.0, -4.375, 5.1875), spacing=spacing)
     assert evaluate(tmp_path, dataset, masks, "--instances", str(tmp_path / "spider")) == 0
@@ -186,7 +186,7 @@ def test_discs_one_by_one(tmp_path, dataset, masks):
     assert first["dice"].between(0.5, 1).all()
 
 
-def test_several_processes_give_the_same_scores(tmp_path, dataset, masks, monkeypatch):
+def test_several_processes_give_the_same_scores(tmp_path, dataset, masks, monkeypatch, forked_workers):
     tables = []
     for seconds in (1e9, 1e-9):
         monkeypatch.setattr(scoring, "SECONDS_A_PROCESS", seconds)
@@ -225,9 +225,9 @@ def test_a_case_of_unknown_patient_counts_as_one(tmp_path, capsys):
         label = dataset / "labelsTr" / f"{name}.nii.gz"
         write_volume(np.where(label_map(i) == 3, 201, label_map(i)).astype(np.uint8), label)
     assert evaluate(tmp_path, dataset, {"A": masks}) == 1
-    told = error_line(capsys)
-    assert "no case could be scored" in told
-    assert "label 201" in told
+    line = error_line(capsys)
+    assert "no case could be scored" in line
+    assert "label 201" in line
 
 
 @pytest.mark.parametrize("where", ["file", "masks", "labels"])
@@ -257,4 +257,4 @@ def test_distances_that_one_of_two_lacks_are_counted(tmp_path, dataset, masks):
     assert evaluate(tmp_path, dataset, masks, "--metric", "hd95_mm") == 0
     table = pd.read_csv(tmp_path / "out" / "tables" / "comparisons.csv").set_index("structure")
     assert table["not_compared"].to_dict() == {"spinal_canal": 0, "vertebrae": 0, "ivd": 1}
-    assert "That favours a system" in (tmp_path / "out" / "tables" / "comparisons.md").read_text()
+    assert "That favors a system" in (tmp_path / "out" / "tables" / "comparisons.md").read_text()

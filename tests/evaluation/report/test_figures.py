@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,30 +12,30 @@ import pandas as pd
 import pytest
 
 from nnunetv2_spinesegdiff.errors import UserError
-from nnunetv2_spinesegdiff.evaluation.report import case_figures, score_figures
-from nnunetv2_spinesegdiff.evaluation.report import figures as figures_module
+from nnunetv2_spinesegdiff.evaluation.pathology import PATHOLOGY_COLUMNS
+from nnunetv2_spinesegdiff.evaluation.report import case_figures, findings_figure, score_figures
 from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import System, write_evaluation
-from nnunetv2_spinesegdiff.evaluation.report.figures import Findings, run_figures
-from nnunetv2_spinesegdiff.evaluation.report.figures_folder import (
-    INDEX,
-    FigureEntry,
-    Figures,
-    read_figures,
-    write_index,
-)
-from nnunetv2_spinesegdiff.evaluation.report.findings_figure import findings_of
-from nnunetv2_spinesegdiff.evaluation.report.pathology import Pathology
+from nnunetv2_spinesegdiff.evaluation.report.figures import run_figures
+from nnunetv2_spinesegdiff.evaluation.report.figures_folder import FigureEntry, Figures
+from nnunetv2_spinesegdiff.evaluation.report.findings_figure import findings_figures
+from nnunetv2_spinesegdiff.evaluation.report.pathology import VALUE_COLUMNS, Pathology, write_pathology
 
 from ...helpers.evaluations import STRUCTURES, rising_evaluation
 
 DEPTHS = (System("T = 0", seconds_a_case=0.5), System("T = 30"), System("T = 100", seconds_a_case=4))
 
 
-def findings(system: str = "refined", patients: int = 8) -> Findings:
-    rows = [(s, p % 2 == 0, str(p), 0.8 + p / 100) for s in STRUCTURES for p in range(patients)]
-    groups = pd.DataFrame(rows, columns=["structure", "present", "patient", "dice"]).assign(finding="Modic")
-    tests = pd.DataFrame({"structure": list(STRUCTURES), "p_corrected": 0.3, "significant": False})
-    return Findings(system, groups, tests.assign(finding="Modic"), "Welch's t-test.")
+def findings(folder: Path, systems: tuple[str, ...] = ("refined",)) -> Pathology:
+    """Eight patients, half of them with a finding that was tested."""
+    keys = [(name, "", s) for name in systems for s in STRUCTURES]
+    rows = [(*key, str(p), 0.8 + p / 100, p % 2 == 0) for key in keys for p in range(8)]
+    values = pd.DataFrame(rows, columns=[*VALUE_COLUMNS, "Modic changes"]).astype(
+        {"Modic changes": "boolean"}
+    )
+    tests = values[["system", "data", "structure"]].drop_duplicates(ignore_index=True)
+    tests = tests.assign(finding="Modic changes", p_corrected=0.3, significant=False, test="Welch's t-test")
+    tests = tests.assign(reason="", fit="").reindex(columns=list(PATHOLOGY_COLUMNS))
+    return Pathology(folder / "pathology", tests, values, settings={"tests": 7})
 
 
 def names(figures: Figures) -> list[str]:
@@ -57,24 +58,26 @@ def shown(monkeypatch) -> list[dict[str, Any]]:
 
     for name in ("draw_systems", "draw_pairs", "draw_depth"):
         monkeypatch.setattr(score_figures, name, touch)
-    monkeypatch.setattr(figures_module, "draw_pathology", touch)
+    monkeypatch.setattr(findings_figure, "draw_pathology", touch)
     monkeypatch.setattr(case_figures, "draw_cases", draw_cases)
     return calls
 
 
 def test_every_figure_is_a_png_and_a_pdf_and_is_in_the_index(tmp_path):
     evaluation = rising_evaluation(tmp_path, DEPTHS, uncertain=("T = 100",))
-    figures = run_figures(evaluation.folder, findings=[findings()], worst=1)
+    write_pathology(findings(evaluation.folder))
+    figures = run_figures(evaluation.folder, worst=1)
     assert names(figures) == ["systems.png", "pairs.png", "depth.png", "findings.png", "cases.png"]
     assert figures.notes == ()
     folder = evaluation.folder / "figures"
     made = {path.name for path in folder.iterdir()}
     assert made == {f"{Path(n).stem}.{e}" for n in names(figures) for e in ("png", "pdf")} | {"figures.json"}
-    assert read_figures(folder) == figures
+    index = json.loads((folder / "figures.json").read_text())
+    assert [entry["file"] for entry in index["figures"]] == names(figures)
     captions = " ".join(entry.caption for entry in figures.entries)
     for part in ("3 systems", "4 of each", "4 cases", "T = 30", "8 patients", "Welch", "Dice of T = 100"):
         assert part in captions
-    run_figures(evaluation.folder, tmp_path / "again", findings=[findings()], worst=1)
+    run_figures(evaluation.folder, tmp_path / "again", worst=1)
     for path in folder.iterdir():
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name
 
@@ -158,53 +161,34 @@ def test_what_has_no_dice_or_no_partner_is_counted(tmp_path, shown):
     assert "1 case that only refined predicted" in captions["pairs"]
     assert captions["pairs"].endswith("ivd 1.")
     assert any("several folds predicted case_0" in note for note in figures.notes)
-    (missing,) = [note for note in figures.notes if "case1.nii.gz: no such file" in note]
-    assert missing.startswith("Cases: without case_1")
+    (missing,) = [note for note in figures.notes if "case1.nii.gz" in note]
+    assert missing.startswith("Cases, case_1: stage 1 is not shown")
 
 
 def test_two_systems_with_findings_have_a_figure_each(tmp_path, shown):
-    evaluation = rising_evaluation(tmp_path)
-    nothing = replace(findings("stage 1"), groups=findings().groups.assign(dice=np.nan))
-    figures = run_figures(evaluation.folder, findings=[findings(), nothing, findings("another")])
-    assert [name for name in names(figures) if "findings" in name] == ["findings_1.png", "findings_3.png"]
-    assert any(note.startswith("Findings, stage 1: left out") for note in figures.notes)
+    pathology = findings(tmp_path, ("refined", "stage 1", "another"))
+    pathology.values.loc[pathology.values["system"] == "stage 1", "dice"] = np.nan
+    first, note, last = findings_figures(pathology, tmp_path / "figures")
+    assert isinstance(first, FigureEntry)
+    assert isinstance(last, FigureEntry)
+    assert (first.path.name, last.path.name) == ("findings_1.png", "findings_3.png")
+    assert str(note).startswith("Findings, stage 1: left out")
+    assert "8 patients" in first.caption
+    assert "Welch's t-test; p corrected after Benjamini and Hochberg over 7 tests" in first.caption
 
 
-VALUES = [("A", "", "1", 0.5, True), ("A", "", "2", 0.6, None), ("B", "T1w", "1", 0.7, False)]
-TESTS = [
-    ("A", "", "Welch's t-test", "constant in both groups"),
-    ("B", "T1w", "", "no patients with it, at least 5 are needed"),
-]
-
-
-def test_every_tested_system_has_its_groups_and_tests(tmp_path):
-    values = pd.DataFrame(VALUES, columns=["system", "data", "patient", "dice", "Disc bulging"])
-    values = values.astype({"Disc bulging": "boolean"}).assign(structure="ivd")
-    table = pd.DataFrame(TESTS, columns=["system", "data", "test", "reason"])
-    table = table.assign(finding="Disc bulging", structure="ivd", p_corrected=np.nan, significant=False)
-    first, second = findings_of(Pathology(tmp_path, table, values, settings={"tests": 7}))
-    assert (first.system, second.system) == ("A", "B (T1w)")
-    assert first.groups[["patient", "present", "dice"]].to_numpy().tolist() == [["1", True, 0.5]]
-    assert second.groups["present"].tolist() == [False]
-    assert "7 tests" in first.method
-    assert second.method == ""
-    assert [one.tests["reason"].item() for one in (first, second)] == [TESTS[0][3], "too few"]
-
-
-def test_the_index_is_read_wherever_the_folder_goes(tmp_path):
-    folder, moved = tmp_path / "figures", tmp_path / "moved"
-    folder.mkdir()
-    with pytest.raises(UserError, match=rf"{INDEX}; .*spinesegdiff figures"):
-        read_figures(folder)
-    entry = FigureEntry("Dice of the discs", "10 cases: β = ½", folder / "a.png")
-    write_index(Figures((entry,), ("Pairs: left out",)), folder)
-    with pytest.raises(UserError, match=r"a\.png"):
-        read_figures(folder)
-    entry.path.touch()
-    assert read_figures(folder) == Figures((entry,), ("Pairs: left out",))
-    folder.rename(moved)
-    assert read_figures(moved).entries[0].path == moved / "a.png"
-    for content in ("{}", "[]", "nothing", '{"figures": [{}], "notes": []}'):
-        (moved / INDEX).write_text(content)
-        with pytest.raises(UserError, match=INDEX):
-            read_figures(moved)
+def test_only_tested_findings_of_graded_patients_are_drawn(tmp_path, monkeypatch):
+    drawn: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(findings_figure, "draw_pathology", lambda *arguments: drawn.append(arguments))
+    pathology = findings(tmp_path)
+    pathology.values["Modic changes"] = [None, *[False] * (len(pathology.values) - 1)]
+    pathology.values["Disc bulging"] = True
+    tests = pathology.table.assign(test="", reason="no patients with it, at least 5 are needed")
+    (entry,) = findings_figures(replace(pathology, table=tests), tmp_path)
+    assert isinstance(entry, FigureEntry)
+    ((groups, shown, path, title),) = drawn
+    assert (path.name, title) == ("findings.png", "refined")
+    assert len(groups) == len(pathology.values) - 1
+    assert set(groups["finding"]) == {"Modic changes"}
+    assert set(shown["reason"]) == {"too few"}
+    assert "Benjamini" not in entry.caption

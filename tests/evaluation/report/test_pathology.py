@@ -87,7 +87,7 @@ def test_results_are_written_and_read(inputs, cohort, mixed):
     for part in (
         f"{made} tests (8 findings, 3 structures, 1 systems)",
         f"{24 - made} more",
-        f"{row['mean_present']:.3f} ± {row['sd_present']:.3f} ({row['present']})",
+        f"| {row['mean_present']:.3f} ± {row['sd_present']:.3f} ({row['present']}) |",
         "80 patients with 160 predicted cases",
         *done.notes,
     ):
@@ -149,7 +149,7 @@ def test_systems_are_chosen_by_name_or_label(tmp_path, cohort):
         assert done.settings["systems"] == labels
         assert len(done.table) == 24 * len(labels)
         assert done.settings["tests"] == done.table["p_corrected"].notna().sum()
-    with pytest.raises(UserError, match=r"no system C; .*A \(T1w\), A \(T2w\), B"):
+    with pytest.raises(UserError, match=r"^C: no such system; .*A \(T1w\), A \(T2w\), B"):
         run_pathology(tmp_path / "eval", tmp_path / "g.csv", systems=["A", "C"])
 
 

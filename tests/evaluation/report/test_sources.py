@@ -176,7 +176,7 @@ def test_results_of_reproduce(tmp_path, dataset):
         reproduced(out)
     parts = predictions(out / "d501" / "A" / "fold_0" / "part_0_of_1", dataset, 0.1)
     (out / "systems.json").write_text("{")
-    with pytest.raises(UserError, match=r"systems.json: "):
+    with pytest.raises(UserError, match=r"table1: cannot be read"):
         reproduced(out)
     (parts / "spinesegdiff_args.json").write_text('{"refine": false}')
     fold = parts.parent

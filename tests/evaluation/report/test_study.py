@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.cli import main
+from nnunetv2_spinesegdiff.evaluation.report import scoring
 
 from ...helpers.masks import label_map, raw_dataset, worsened, write_volume
 from ...helpers.synthetic_scores import synthetic_gradings
@@ -47,6 +50,32 @@ def cohort(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module", autouse=True)
+def scored_once() -> Iterator[None]:
+    """No case is scored twice for the tests here: measuring distances takes longer than everything else."""
+    known: dict[Path, scoring.Scored] = {}
+    score = scoring.score
+
+    def remembered(work: scoring.Work) -> scoring.Scored:
+        if work.case.prediction not in known:
+            known[work.case.prediction] = score(work)
+        return copy.deepcopy(known[work.case.prediction])
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(scoring, "score", remembered)
+        patched.setattr(scoring, "SECONDS_A_PROCESS", np.inf)
+        yield
+
+
+def copy_few(cohort: Path, folder: Path) -> None:
+    """The files of two patients."""
+    for name in ("A", "B", "Dataset501_SPIDER"):
+        for part in [*(cohort / name).rglob("SPIDER_00[12]*.nii.gz"), cohort / name / "dataset.json"]:
+            target = folder / part.relative_to(cohort)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(part.read_bytes())
+
+
 def sources(cohort: Path) -> list[str]:
     systems = [f"{name}={cohort / name}" for name in "AB"]
     return ["-s", *systems, "-l", str(cohort / "Dataset501_SPIDER" / "labelsTr")]
@@ -58,7 +87,11 @@ def evaluation(cohort) -> Path:
     return cohort / "evaluation"
 
 
-@pytest.mark.parametrize("more", [["--fewest", "2", "--systems", "B"], ["--mixed"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "more",
+    [["--fewest", "2", "--systems", "B"], pytest.param(["--mixed"], marks=pytest.mark.slow)],
+    ids=" ".join,
+)
 def test_the_finding_that_lowers_dice_is_found_and_the_other_is_not(
     cohort, evaluation, tmp_path, capsys, more
 ):
@@ -114,7 +147,8 @@ def test_the_page_holds_no_folder(cohort, monkeypatch):
         (secret / part / "splits_final.json").write_text(json.dumps(folds))
     splits = [f"ward 7/Mayer Hans/{part}/splits_final.json" for part in ("a", "b")]
     tables = ["--gradings", "ward 7/Mayer Hans/gradings.csv", "--overview", str(secret / "overview.csv")]
-    words = ["report", "-s", "B=./B", "-l", "Dataset501_SPIDER/labelsTr", *tables, "--splits", *splits]
+    copy_few(cohort, cohort / "few")
+    words = ["report", "-s", "B=few/B", "-l", "few/Dataset501_SPIDER/labelsTr", *tables, "--splits", *splits]
     assert main([*words, "-o", "page.html", "--gallery", "0"]) == 0
     html = (cohort / "page.html").read_text()
     for part in ("ward", "Mayer", str(cohort), "Dataset501_SPIDER/"):
@@ -123,6 +157,7 @@ def test_the_page_holds_no_folder(cohort, monkeypatch):
         assert part in html
 
 
+@pytest.mark.slow
 def test_figures_alone(cohort, evaluation, capsys):
     out = cohort / "figures"
     words = ["figures", "-i", str(evaluation), "-o", str(out), "--cases", "SPIDER_002_t1", "--pair", "B", "A"]
@@ -181,12 +216,7 @@ def test_a_moved_evaluation_keeps_its_pictures(cohort, tmp_path):
     """Paths in it are relative: folder and masks may move together."""
     new = tmp_path / "moved"
     words = [word.replace(str(cohort), str(new)) for word in sources(cohort)]
-    for name in ("A", "B", "Dataset501_SPIDER"):
-        for part in (cohort / name).rglob("SPIDER_00[12]*.nii.gz"):
-            target = new / part.relative_to(cohort)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(part.read_bytes())
-        (new / name / "dataset.json").write_text((cohort / name / "dataset.json").read_text())
+    copy_few(cohort, new)
     assert main(["evaluate", *words, "-o", str(new / "evaluation")]) == 0
     again = new.rename(tmp_path / "again")
     page = tmp_path / "r.html"

@@ -37,20 +37,13 @@ _GZIP_OR_ZLIB = 47
 
 @dataclass(frozen=True)
 class Volume:
-    """What a file holds.
+    """What a file holds."""
 
-    Attributes:
-        values: (i, j, k).
-        step_i, step_j: (3,), from a voxel to the next one along the first and the second axis.
-        firsts: (number of k, 3), positions of the voxels (0, 0, k).
-        spacing: (3,), voxel sizes in mm; NaN where the file does not state it.
-    """
-
-    values: np.ndarray
-    step_i: np.ndarray
+    values: np.ndarray  # (i, j, k)
+    step_i: np.ndarray  # (3,), from a voxel to the next one along the first axis
     step_j: np.ndarray
-    firsts: np.ndarray
-    spacing: np.ndarray
+    firsts: np.ndarray  # (number of k, 3), positions of the voxels (0, 0, k)
+    spacing: np.ndarray  # (3,), voxel sizes in mm; NaN where the file does not state it
 
     def position(self, index: np.ndarray) -> np.ndarray:
         """Positions (n, 3) of voxels (n, 3)."""

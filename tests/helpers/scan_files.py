@@ -1,8 +1,10 @@
-"""Small made-up scans, and the same one in every kind of file."""
+"""Small made-up scans in every kind of file."""
 
 from __future__ import annotations
 
+import gzip
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,19 @@ def values(image: sitk.Image) -> np.ndarray:
     return sitk.GetArrayFromImage(image)
 
 
+def with_values(array: np.ndarray, other: sitk.Image | None = None) -> sitk.Image:
+    """An image of these values on the grid of another one, or of `scan`."""
+    image = sitk.GetImageFromArray(array)
+    image.CopyInformation(other or scan())
+    return image
+
+
+def nearest_rotation(cosines: np.ndarray) -> np.ndarray:
+    """Of axes (3, 3) in columns, computed apart from the package: by the square root of the Gram matrix."""
+    roots, vectors = np.linalg.eigh(cosines.T @ cosines)
+    return cosines @ (vectors / np.sqrt(roots)) @ vectors.T
+
+
 def write(image: sitk.Image, path: Path, compressed: bool = False) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     sitk.WriteImage(image, str(path), useCompression=compressed)
@@ -77,22 +92,89 @@ def write_nifti(
     sform: np.ndarray,
     qform: np.ndarray | None = None,
     codes: tuple[int, int] = (1, 1),
+    voxel_sizes: dict[int, float] | None = None,
     **fields: Any,
 ) -> Path:
-    """A NIfTI file with exactly these header fields; `codes` are of qform and sform, arrays are (x, y, z)."""
-    header = nib.Nifti1Header()
+    """A NIfTI file with exactly these header fields; `codes` are of qform and sform, arrays are (x, y, z).
+
+    Args:
+        voxel_sizes: index in `pixdim` to a value that replaces that of the affine.
+    """
+    header = nib.Nifti1Header(endianness=">" if array.dtype.byteorder == ">" else "<")
     header.set_data_dtype(array.dtype)
     header.set_data_shape(array.shape)
-    zooms = np.linalg.norm(sform[:3, :3], axis=0)
-    header["pixdim"][1:4] = zooms
+    header["pixdim"][1:4] = np.linalg.norm(sform[:3, :3], axis=0)
     header.set_qform(sform if qform is None else qform, code=codes[0])
     header.set_sform(sform, code=codes[1])
     header.set_xyzt_units("mm")
     header["vox_offset"] = 352
+    for axis, size in (voxel_sizes or {}).items():
+        header["pixdim"][axis] = size
     for name, value in fields.items():
         header[name] = value
-    path.write_bytes(header.binaryblock + bytes(4) + array.tobytes(order="F"))
+    content = header.binaryblock + bytes(4) + array.tobytes(order="F")
+    path.write_bytes(gzip.compress(content, 1) if path.suffix == ".gz" else content)
     return path
+
+
+def _write_voxels(path: Path, header: Sequence[str], voxels: bytes, apart: bool) -> Path:
+    content = "\n".join([*header, ""]).encode()
+    path.write_bytes(content if apart else content + voxels)
+    if apart:
+        path.with_name("voxels.raw").write_bytes(voxels)
+    return path
+
+
+def _words(numbers: Any, between: str = " ") -> str:
+    return between.join(map(repr, np.asarray(numbers).ravel().tolist()))
+
+
+def write_metaimage(
+    path: Path,
+    voxels: np.ndarray,
+    steps: np.ndarray,
+    origin: Sequence[float],
+    packed: bool = False,
+    **fields: Any,
+) -> Path:
+    """A MetaImage file of int16 voxels (i, j, k); of `.mhd`, the voxels are in a file of their own.
+
+    Args:
+        steps: (3, 3), from voxel to voxel, one column per axis.
+        fields: replaced or added; None leaves one out.
+    """
+    apart = path.suffix == ".mhd"
+    spacing = np.linalg.norm(steps, axis=0)
+    content = voxels.tobytes(order="F")
+    header = {
+        **{"ObjectType": "Image", "NDims": 3, "BinaryData": True},
+        **{"BinaryDataByteOrderMSB": voxels.dtype.byteorder == ">", "CompressedData": packed},
+        **{"TransformMatrix": _words((steps / spacing).T), "Offset": _words(origin)},
+        **{"ElementSpacing": _words(spacing), "DimSize": _words(voxels.shape), "ElementType": "MET_SHORT"},
+        **fields,
+        "ElementDataFile": "voxels.raw" if apart else "LOCAL",
+    }
+    lines = [f"{name} = {value}" for name, value in header.items() if value is not None]
+    return _write_voxels(path, lines, zlib.compress(content, 1) if packed else content, apart)
+
+
+def write_nrrd(
+    path: Path, voxels: np.ndarray, steps: np.ndarray, origin: Sequence[float], packed: bool = False, **fields
+) -> Path:
+    """An NRRD file as `write_metaimage`, with steps and origin in its own space; of `.nhdr`, in two files."""
+    apart = path.suffix == ".nhdr"
+    content = voxels.tobytes(order="F")
+    header = {
+        **{"type": "short", "dimension": 3, "space": "left-posterior-superior"},
+        **{"sizes": _words(voxels.shape), "endian": "big" if voxels.dtype.byteorder == ">" else "little"},
+        "space_directions": " ".join(f"({_words(step, ',')})" for step in steps.T),
+        **{"space_origin": f"({_words(origin, ',')})", "encoding": "gzip" if packed else "raw"},
+        "data_file": "voxels.raw" if apart else None,
+        **fields,
+    }
+    lines = [f"{name.replace('_', ' ')}: {value}" for name, value in header.items() if value is not None]
+    voxels_of_file = gzip.compress(content, 1) if packed else content
+    return _write_voxels(path, ["NRRD0004", *lines, ""], voxels_of_file, apart)
 
 
 def dicom_slice(image: sitk.Image, k: int, series: str, study: str, **tags: Any) -> Dataset:
@@ -131,8 +213,8 @@ def write_series(
     study: str | None = None,
     change: Callable[[Dataset, int], Any] | None = None,
     **tags: Any,
-) -> str:
-    """Write an image as a DICOM series of files without endings, in shuffled order; returns its UID.
+) -> Path:
+    """Write an image as a DICOM series of files without endings, in shuffled order; returns the folder.
 
     Args:
         change: what is done to slice k's dataset before it is written; one that it answers False to is not.
@@ -144,28 +226,44 @@ def write_series(
         dataset = dicom_slice(image, k, series, study, **tags)
         if change is None or change(dataset, k) is not False:
             dataset.save_as(folder / f"IM{series[-4:]}{number:03d}", enforce_file_format=True)
-    return series
+    return folder
 
 
-def write_enhanced(path: Path, image: sitk.Image, order: Sequence[int] | None = None) -> Path:
-    """Write an image as one enhanced MR file, its frames in this order."""
-    d = dicom_slice(image, 0, generate_uid(), generate_uid(), SOPClassUID=ENHANCED_MR)
+def item(**attributes: Any) -> list[Dataset]:
+    """A sequence of one item."""
+    dataset = Dataset()
+    for name, value in attributes.items():
+        setattr(dataset, name, value)
+    return [dataset]
+
+
+def write_enhanced(
+    path: Path,
+    image: sitk.Image,
+    order: Sequence[int] | None = None,
+    change: Callable[[Dataset, int], Any] = lambda frame, number: None,
+    **tags: Any,
+) -> Path:
+    """Write an image as one enhanced MR file, its frames in this order.
+
+    Args:
+        change: what is done to the item of every frame, from 0.
+    """
+    d = dicom_slice(image, 0, generate_uid(), generate_uid(), SOPClassUID=ENHANCED_MR, **tags)
     frames = range(image.GetSize()[2]) if order is None else order
-    shared, plane, measures = Dataset(), Dataset(), Dataset()
-    plane.ImageOrientationPatient = d.ImageOrientationPatient
-    measures.PixelSpacing, measures.SliceThickness = d.PixelSpacing, d.SliceThickness
-    shared.PlaneOrientationSequence, shared.PixelMeasuresSequence = [plane], [measures]
-    per_frame = []
-    for k in frames:
-        frame, position = Dataset(), Dataset()
-        point = image.TransformIndexToPhysicalPoint((0, 0, int(k)))
-        position.ImagePositionPatient = [round(float(v), 9) for v in point]
-        frame.PlanePositionSequence = [position]
-        per_frame.append(frame)
-    d.SharedFunctionalGroupsSequence, d.PerFrameFunctionalGroupsSequence = [shared], per_frame
+    d.SharedFunctionalGroupsSequence = item(
+        PlaneOrientationSequence=item(ImageOrientationPatient=d.ImageOrientationPatient),
+        PixelMeasuresSequence=item(PixelSpacing=d.PixelSpacing, SliceThickness=d.SliceThickness),
+    )
+    d.PerFrameFunctionalGroupsSequence = []
+    for number, k in enumerate(frames):
+        point = [round(float(v), 9) for v in image.TransformIndexToPhysicalPoint((0, 0, int(k)))]
+        (frame,) = item(PlanePositionSequence=item(ImagePositionPatient=point))
+        change(frame, number)
+        d.PerFrameFunctionalGroupsSequence.append(frame)
     for name in ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing", "SliceThickness"):
         delattr(d, name)
-    d.NumberOfFrames = len(per_frame)
+    d.NumberOfFrames = len(frames)
     d.PixelData = values(image)[list(frames)].astype("<i2").tobytes()
     path.parent.mkdir(parents=True, exist_ok=True)
     d.save_as(path, enforce_file_format=True)
