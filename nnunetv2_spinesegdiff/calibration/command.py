@@ -26,7 +26,7 @@ def run_calibration(options: argparse.Namespace) -> int:
     Raises:
         UserError: model, folds or cases are not there, or the flags ask for what cannot be done.
     """
-    from ..plots import draw_reliability  # matplotlib takes a second to load
+    from ..plots.reliability import draw_reliability  # matplotlib takes a second to load
 
     dataset = name_of_dataset(options.d, "calibrating takes the dataset that the model was trained on")
     model = folder_of("nnUNet_results") / dataset / f"{options.tr}__{options.p}__{options.c}"

@@ -136,7 +136,7 @@ def draw_scan(
     measure: Measure = ENTROPY,
 ) -> None:
     """Draw the slice that shows most: image, mask and heatmap are (Z, Y, X) in the reader's order."""
-    from ..plots import draw_overlay  # matplotlib takes a second to load
+    from ..plots.overlay import draw_overlay  # matplotlib takes a second to load
 
     view = view_of(mask, direction_of(properties), properties["spacing"])
     slices = view.of(np.stack([image, mask, heatmap]))

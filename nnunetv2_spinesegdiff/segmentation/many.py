@@ -98,8 +98,9 @@ def segment_each(
 
 def _load_ahead() -> None:
     """Load what measures and draws a result while the first one is computed."""
+    import scipy.signal  # noqa: F401
 
-    import nnunetv2_spinesegdiff.plots  # noqa: F401
+    import nnunetv2_spinesegdiff.plots.overlay  # noqa: F401
 
 
 def scratch_for_scan(scratch: Path) -> Path:

@@ -184,7 +184,7 @@ def made_in(folder: Path) -> set[str]:
 
 
 def _draw(done: Segmentation, path: Path) -> None:
-    from ..plots import draw_overlay  # matplotlib takes a second to load
+    from ..plots.overlay import draw_overlay  # matplotlib takes a second to load
 
     shown = done.shown
     draw_overlay(

@@ -18,7 +18,7 @@ from nnunetv2_spinesegdiff.files import written_whole
 from nnunetv2_spinesegdiff.inference import confidence_table
 from nnunetv2_spinesegdiff.inference.confidence_table import collect_confidence
 from nnunetv2_spinesegdiff.inference.finished import Outputs, is_whole, keep_record
-from nnunetv2_spinesegdiff.plots import draw_reliability
+from nnunetv2_spinesegdiff.plots.reliability import draw_reliability
 from nnunetv2_spinesegdiff.uncertainty.temperature import reliability
 
 VOXELS = np.random.default_rng(0).integers(0, 4, (3, 20, 30)).astype(np.uint8)

@@ -9,7 +9,8 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from nnunetv2_spinesegdiff.plots import COLORS, CaseRow, draw_cases
+from nnunetv2_spinesegdiff.plots.cases import CaseRow, draw_cases
+from nnunetv2_spinesegdiff.plots.style import COLORS
 
 LABELS = {"spinal_canal": 1, "vertebrae": 2}
 

@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from nnunetv2_spinesegdiff.plots import draw_depth
-from nnunetv2_spinesegdiff.plots.depth import means
+from nnunetv2_spinesegdiff.plots.depth import draw_depth, means
 
 DEPTHS = (0, 30, 100, 300, 500, 1000)
 

@@ -10,7 +10,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from nnunetv2_spinesegdiff.plots import COLORS, draw_overlay
+from nnunetv2_spinesegdiff.plots.overlay import draw_overlay
+from nnunetv2_spinesegdiff.plots.style import COLORS
 from nnunetv2_spinesegdiff.uncertainty.confidence import Structures
 
 STRUCTURES: Structures = {"spinal_canal": 1, "spine": (2, 3), "absent": 9}

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnunetv2_spinesegdiff.plots import draw_pairs
+from nnunetv2_spinesegdiff.plots.pairs import draw_pairs
 
 NAMES = ("stage 1", "refined")
 

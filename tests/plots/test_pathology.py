@@ -11,7 +11,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.text import Annotation
 
-from nnunetv2_spinesegdiff.plots import draw_pathology
+from nnunetv2_spinesegdiff.plots.pathology import draw_pathology
 
 STRUCTURES = ["spinal_canal", "vertebrae", "ivd"]
 

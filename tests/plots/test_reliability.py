@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.patches import StepPatch
 
-from nnunetv2_spinesegdiff.plots import draw_reliability
+from nnunetv2_spinesegdiff.plots.reliability import draw_reliability
 from nnunetv2_spinesegdiff.uncertainty.temperature import Reliability, reliability
 
 

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nnunetv2_spinesegdiff.plots import draw_systems
-from nnunetv2_spinesegdiff.plots.systems import FEW
+from nnunetv2_spinesegdiff.plots.systems import FEW, draw_systems
 
 SYSTEMS = ["refined (T1w+T2w)", "stage 1 (T1w+T2w)", "stage 1, twice as long (T1w+T2w)"]
 

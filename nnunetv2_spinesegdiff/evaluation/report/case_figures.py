@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ...plots import CaseRow, draw_cases
+from ...plots.cases import CaseRow, draw_cases
 from ..summary_tables import case_means
 from .evaluation_folder import Evaluation, System
 from .figures_folder import FigureEntry, counted, left_out, titled

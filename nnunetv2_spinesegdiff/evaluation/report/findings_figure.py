@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ...plots import draw_pathology
+from ...plots.pathology import draw_pathology
 from ..columns import label_of, rows_of
 from ..pathology import SYSTEM
 from .figures_folder import BOX, FigureEntry, counted, left_out, without_dice

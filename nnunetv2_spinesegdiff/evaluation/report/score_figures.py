@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ...plots import draw_depth, draw_pairs, draw_systems
+from ...plots.depth import draw_depth
+from ...plots.pairs import draw_pairs
+from ...plots.systems import draw_systems
 from .depths import depths_of
 from .evaluation_folder import Evaluation, System
 from .figures_folder import BOX, FigureEntry, counted, left_out, on, without_dice
