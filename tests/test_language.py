@@ -66,7 +66,7 @@ def strings_of(source: str) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             parts |= {id(value) for value in node.values}
-            text = "".join(v.value if isinstance(v, ast.Constant) else "X" for v in node.values)
+            text = "".join(str(v.value) if isinstance(v, ast.Constant) else "X" for v in node.values)
             yield node.lineno, text
         elif (
             isinstance(node, ast.Constant)
