@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from ..images.dicom_seg import CATEGORY, CODES
+from ..images.dicom_seg import CATEGORY, CODES, code_of_level
 from ..labels import SPIDER_CANAL
 
 _CANAL_COLOR = (150, 150, 150)
@@ -109,6 +109,10 @@ def slicer_segmentation(numbers: sitk.Image, names: Mapping[int, str]) -> sitk.I
     return image
 
 
+def _code(number: int, name: str) -> tuple[str, str, str]:
+    return CODES["spinal_canal"] if number == SPIDER_CANAL else code_of_level(name)
+
+
 def _color(number: int) -> tuple[int, int, int]:
     if number == SPIDER_CANAL:
         return _CANAL_COLOR
@@ -120,19 +124,6 @@ def _color(number: int) -> tuple[int, int, int]:
 
 def _paler(part: int) -> int:
     return round(255 - _PALER * (255 - part))
-
-
-def _code(number: int, name: str) -> tuple[str, str, str]:
-    """DICOM's own code of a level; that of any vertebra or disc for L6, S1 and their discs."""
-    from pydicom.sr.codedict import codes  # takes a while to load
-
-    if number == SPIDER_CANAL:
-        return CODES["spinal_canal"]
-    kind, group = ("Disc", codes.CID7604) if number > _DISCS else ("Vertebra", codes.CID7603)
-    code = getattr(group, name.replace("-", "") + kind, None)
-    if code is None:
-        return CODES["ivd" if number > _DISCS else "vertebrae"]
-    return str(code.value), str(code.scheme_designator), str(code.meaning)
 
 
 def _extent(inside: np.ndarray) -> str:

@@ -18,7 +18,7 @@ _OVER_PLANE = 0.15
 """Usual height of a posterior element over the plane of the disc below its vertebra, in pitches: on SPIDER's
 T2_SPACE series -0.1 to 0.6."""
 _APART = 0.4
-_TALL_PART = 0.75
+_TALL_PART, _SEEDS_APART = 0.75, 0.25
 _SAME_VERTEBRA_COST = 0.5
 
 
@@ -149,7 +149,7 @@ def _apart(part: Shape, depth: np.ndarray, ladder: Ladder) -> list[Shape]:
     up = -ladder.course.tangents.mean(axis=0)
     if np.ptp(part.pixels @ up) < _TALL_PART * ladder.pitch:
         return [part]
-    steps = max(int(_APART * ladder.pitch / max(part.spacing)), 1)
+    steps = max(int(_SEEDS_APART * ladder.pitch / max(part.spacing)), 1)
     peaks = peak_local_max(depth, min_distance=steps, labels=part.inside.astype(int), exclude_border=False)
     seeds = np.zeros(depth.shape, dtype=int)
     seeds[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
