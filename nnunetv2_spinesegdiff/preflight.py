@@ -44,7 +44,8 @@ def check_trainer(name: str) -> None:
         raise UserError(
             f"trainer {name}",
             "not found",
-            "ours are nnUNetTrainerSpineSegDiff, nnUNetTrainerStage1 and the others that README lists",
+            "ours are nnUNetTrainerSpineSegDiff, nnUNetTrainerStage1 and the others in "
+            "docs/reference/trainers.md",
         ) from None
 
 

@@ -37,7 +37,7 @@ def check_sagittal(plans: dict[str, Any], configuration: str) -> None:
         spacing = plans["original_median_spacing_after_transp"]
         raise UserError(
             plans["dataset_name"],
-            "nnU-Net planned 2d slices across the sagittal ones, because these lie closer together than "
+            "nnU-Net planned 2d slices across the sagittal ones, because these are closer together than "
             f"their pixels (median spacing {spacing} mm, largest first)",
             "convert single slices (`spinesegdiff convert --slices middle` or `each`) and plan again",
         )

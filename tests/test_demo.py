@@ -21,6 +21,8 @@ from nnunetv2_spinesegdiff.demo_train import run_demo_train
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.labels import CLASSES
 
+from .helpers.run_schema import valid_run
+
 SCANS = ("81_t1", "81_t2")
 NUMBERED = 7
 """Vertebrae, and discs, that SPIDER's readers labelled in each of the two series."""
@@ -59,6 +61,7 @@ def test_every_result_is_written_and_printed(finished):
     expected = {f"{scan}{ending}" for scan in SCANS for ending in endings}
     visible = {path.name for path in finished.folder.iterdir() if not path.name.startswith(".")}
     assert visible == {*expected, "measurements.csv", "run.json"}
+    assert valid_run(finished.folder / "run.json")["model"]["bundled"] is True
     assert finished.table.to_string(index=False) in finished.printed
     pictures = [finished.folder / f"{scan}_overlay.png" for scan in SCANS]
     assert [Path(line) for line in re.findall("(?m)^Picture: (.*)$", finished.printed)] == pictures

@@ -70,7 +70,7 @@ def overview_row(patient: Patient, acquisition: Acquisition) -> dict[str, object
         "RepetitionTime": protocol.repetition_time,
         "SamplesPerPixel": 1,
         "ScanningSequence": "SE",
-        "SeriesDescription": f"made-up {acquisition.sequence}",
+        "SeriesDescription": f"synthetic {acquisition.sequence}",
         "SliceThickness": protocol.thickness,
         "SpacingBetweenSlices": protocol.slice_step,
         "WindowCenter": round(0.45 * acquisition.quality.level),

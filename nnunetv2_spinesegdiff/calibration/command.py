@@ -46,7 +46,8 @@ def run_calibration(options: argparse.Namespace) -> int:
     print(report(fitted))
     print(f"\nStored in {model / 'plans.json'}; diagram: {diagram}")
     print(
-        "It is used by predictions with the same flags and at least one flag of ours, --refine for instance"
+        "It is used by predictions with the same flags and at least one SpineSegDiff option, "
+        "--refine for instance"
     )
     for failure in fitted.failures:
         print(f"error: {failure}", file=sys.stderr)
@@ -88,9 +89,9 @@ def _told_area(name: str, area: Mapping[str, float | None]) -> str:
     quantile, coverage = area["quantile"], area["coverage"]
     if quantile is None:
         return f"{name:24s}no bounds: too few cases"
-    share = "too few cases to tell" if coverage is None else f"{coverage:.0%} of cases"
+    share = "too few cases" if coverage is None else f"{coverage:.0%} of cases"
     return f"{name:24s}{exp(quantile):<32.3f}{share}"
 
 
 def _told(value: float | None) -> str:
-    return "too few cases to tell" if value is None else f"{value:.4f}"
+    return "too few cases" if value is None else f"{value:.4f}"

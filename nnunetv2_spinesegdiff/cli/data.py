@@ -117,7 +117,7 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
         "--slices",
         choices=["middle", "each", "all"],
         default=defaults.SLICES,
-        help="middle: one sagittal slice per series; each: every labelled slice as a case of its own; all: "
+        help="middle: one sagittal slice per series; each: every labeled slice as a case of its own; all: "
         "all slices of a series in one case. For --dim 2d; a 3d volume always holds all",
     )
     p.add_argument(

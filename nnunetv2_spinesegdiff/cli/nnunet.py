@@ -85,7 +85,7 @@ def add_calibrate(commands: argparse._SubParsersAction) -> None:
         commands,
         "calibrate",
         "Learn from the validation cases of the trained folds how far a model is to be trusted, and store it "
-        "with the model: predictions with the same flags, and at least one flag of ours (--refine does), "
+        "with the model: predictions with the same flags, and at least one SpineSegDiff option (--refine), "
         "then have calibrated probabilities and maps, and bounds on every area.",
     )
     add_plans(p, trainer="its full name")
@@ -136,7 +136,10 @@ def add_uncertainty(commands: argparse._SubParsersAction) -> None:
     p.add_argument("-i", type=Path, required=True, metavar="FOLDER", help="output folder of the prediction")
     p.add_argument("-o", type=Path, metavar="OUT", help="output folder instead of FOLDER/uncertainty")
     p.add_argument(
-        "--images", type=Path, metavar="DIR", help="folder of the scans; with it, a picture a case is drawn"
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="folder of the scans; with it, one picture per case is drawn",
     )
     add_processes(p)
     p.set_defaults(run=_uncertainty)

@@ -185,7 +185,9 @@ def add_export(commands: argparse._SubParsersAction) -> None:
         "--half", action="store_true", help="store weights as float16: half the size; prediction uses float32"
     )
     p.add_argument(
-        "--force", action="store_true", help="replace a file of that name, even if it is no exported model"
+        "--force",
+        action="store_true",
+        help="replace a file of that name, even if it is not an exported model",
     )
     p.set_defaults(run=_export)
 

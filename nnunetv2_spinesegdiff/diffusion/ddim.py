@@ -20,7 +20,7 @@ PREDICTION_TYPES = ("sample", "epsilon")
 
 
 class StepOutput(NamedTuple):
-    """What one step of a chain says.
+    """The result of one step of a chain.
 
     Attributes:
         model_output: of the network, (B, K, *spatial), float32.
@@ -38,7 +38,7 @@ def ddim_pairs(t_start: int, ddim_steps: int) -> list[tuple[int, int]]:
     Raises ValueError where `ddim_steps` distinct steps do not fit into 1..t_start.
     """
     if not 1 <= ddim_steps <= t_start:
-        raise ValueError(f"ddim_steps must lie in 1..t_start, got {ddim_steps} steps for t_start = {t_start}")
+        raise ValueError(f"ddim_steps must be in 1..t_start, got {ddim_steps} steps for t_start = {t_start}")
     bounds = [round(t_start * (ddim_steps - i) / ddim_steps) for i in range(ddim_steps + 1)]
     return list(pairwise(bounds))
 
@@ -93,7 +93,7 @@ def ddim_chain(
     eta: float = 0.0,
     draw_noise: Callable[[], Tensor] | None = None,
 ) -> Iterator[StepOutput]:
-    """Run the chain and give what every step says, noisiest first.
+    """Run the chain and yield the result of every step, noisiest first.
 
     Args:
         denoise: the model, see `Denoiser`.

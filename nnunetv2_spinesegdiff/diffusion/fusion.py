@@ -48,7 +48,7 @@ class Fusion(ABC):
 
     @abstractmethod
     def uncertainty(self, means: list[Tensor], regions: bool, temperatures: Tensor | None) -> Tensor:
-        """A map a class (B, K, *spatial); `temperatures` (K,) calibrate the probabilities it is of."""
+        """A map per class (B, K, *spatial); `temperatures` (K,) calibrate the probabilities it is of."""
 
 
 class Exponential(Fusion):
@@ -112,7 +112,7 @@ def fusion_weights(fusion_steps: int) -> Tensor:
     """Weights of the last T_s steps (paper eq. 3), float64, shape (T_s,), the cleanest step last and largest.
 
     w_t = exp(-alpha (T_s - t) / T_s) with alpha = T_s / 2 and t = 1..T_s counted along the chain.
-    Normalised to sum 1: the arg max is the paper's, and the softmax of the fused logits stays as calibrated
+    Normalized to sum 1: the arg max is the paper's, and the softmax of the fused logits stays as calibrated
     as one step's.
     """
     t = torch.arange(1, fusion_steps + 1, dtype=torch.float64)
@@ -132,7 +132,7 @@ def fuse(step_logits: list[Tensor]) -> Tensor:
 def class_entropy(logits: Tensor, regions: bool, temperatures: Tensor | None = None) -> Tensor:
     """h = -p log p a class (paper eq. 4), shape of `logits`, in [0, 1/e] nats.
 
-    0 log 0 counts as 0; the paper's entropy has one term a class, so the maximum is at p = 1/e.
+    0 log 0 counts as 0; the paper's entropy has one term per class, so the maximum is at p = 1/e.
     """
     return torch.special.entr(probabilities(logits.float(), regions, temperatures))
 

@@ -25,10 +25,10 @@ _WHOLE = ("num_train_timesteps", "t_start", "ddim_steps", "num_samples", "fusion
 def plain_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a sampler by their names, those that count as `int`, the others as `float`.
 
-    Numbers of other libraries are taken; True and False are no numbers.
+    Numbers of other libraries are taken; True and False are not numbers.
 
     Raises:
-        ValueError: one that should be a number is none; the message says which.
+        ValueError: a value is not a number; the message states which.
     """
     return {name: _plain(name, value) for name, value in values.items()}
 
@@ -40,10 +40,10 @@ def _plain(name: str, value: Any) -> Any:
                 return operator.index(value)
         except TypeError:
             pass
-        raise ValueError(f"{name} = {value!r} is no whole number")
+        raise ValueError(f"{name} = {value!r} is not a whole number")
     if name in _REAL:
         if not isinstance(value, Real) or isinstance(value, bool):
-            raise ValueError(f"{name} = {value!r} is no number")
+            raise ValueError(f"{name} = {value!r} is not a number")
         return float(value)
     return value
 
@@ -70,7 +70,8 @@ class SamplerSettings:
             the refined ones. Must be 0 for chains from noise.
 
     Raises:
-        ValueError: one of the bounds above does not hold, or a number is none; the message says which.
+        ValueError: one of the bounds above does not hold, or a value is not a number; the message states
+            which.
     """
 
     schedule: str = "cosine"
@@ -165,7 +166,7 @@ class SamplerSettings:
 
 @dataclass(frozen=True)
 class Preset:
-    """A cost by name.
+    """A speed/quality preset.
 
     Attributes:
         num_samples, ddim_steps: S and n of the sampler; all n steps are fused.

@@ -91,7 +91,7 @@ SPIDER = Dataset(
         ),
     },
     about=(
-        "SPIDER, licence CC BY 4.0 (https://creativecommons.org/licenses/by/4.0): use it freely, and cite",
+        "SPIDER, license CC BY 4.0 (https://creativecommons.org/licenses/by/4.0): use it freely, and cite",
         "van der Graaf et al. 2024, Lumbar spine segmentation in MR images: a dataset and a public "
         "benchmark, Scientific Data 11:264, https://doi.org/10.1038/s41597-024-03090-w",
         "Dataset: https://doi.org/10.5281/zenodo.10159290",

@@ -39,6 +39,21 @@ _EMPTY_IF_UNKNOWN = (
 )
 
 
+def code_of_level(name: str) -> tuple[str, str, str]:
+    """SNOMED CT concept, scheme and meaning of a vertebra ("L5") or disc ("L5-S1").
+
+    DICOM's context groups (PS3.16: CID 7603 and 7604) have all but L6, S1 and the discs of these, which get
+    the code of any vertebra or disc.
+    """
+    from pydicom.sr.codedict import codes
+
+    kind, group, other = (
+        ("Disc", codes.CID7604, "ivd") if "-" in name else ("Vertebra", codes.CID7603, "vertebrae")
+    )
+    code = getattr(group, name.replace("-", "") + kind, None)
+    return CODES[other] if code is None else (code.value, code.scheme_designator, code.meaning)
+
+
 def check_highdicom() -> None:
     """Raise a UserError if the packages that write DICOM-SEG are missing."""
     if importlib.util.find_spec("highdicom") is None:

@@ -142,7 +142,7 @@ def keep_record(folder: Path, record: Mapping[str, Any], overwrite: bool, ending
         if earlier is None:
             raise UserError(
                 folder,
-                "holds masks that were predicted without --refine or another flag of ours",
+                "holds masks that were predicted without --refine or another SpineSegDiff option",
                 "go on without it, or choose another folder",
             )
         if not earlier:

@@ -25,7 +25,7 @@ def add_sampling_flags(group: argparse._ActionsContainer) -> None:
     """How to sample. A flag that is not given leaves no attribute: the model's own value stays."""
     absent: dict[str, Any] = {"default": argparse.SUPPRESS}
     told = "; ".join(f"{name}: {text}" for name, text in PRESETS.items())
-    group.add_argument("--preset", choices=list(PRESETS), help=f"A cost by name. {told}.", **absent)
+    group.add_argument("--preset", choices=list(PRESETS), help=f"Speed/quality preset. {told}.", **absent)
     for name, (kind, metavar, text) in SAMPLER.items():
         group.add_argument(
             f"--{name}", type=kind, metavar=metavar, help=f"{text[0].upper()}{text[1:]}.", **absent

@@ -33,7 +33,7 @@ def check_supported(reader: str) -> None:
         UserError: the reader does not keep the scan's place in the patient (natural images, TIFF).
     """
     if reader not in READERS:
-        raise UserError(reader, "this reader does not keep where a scan lies", f"{_TODO}")
+        raise UserError(reader, "this reader does not keep the position of a scan", f"{_TODO}")
 
 
 def write_map(values: np.ndarray, path: Path | str, properties: Mapping[str, Any]) -> None:
@@ -108,5 +108,5 @@ def _on_scan(values: np.ndarray, path: Path | str, properties: Mapping[str, Any]
 
 def _nibabel_stuff(properties: Mapping[str, Any], path: Path | str) -> Mapping[str, Any]:
     if "nibabel_stuff" not in properties:
-        raise UserError(path, "the scan's reader does not keep where it lies", f"{_TODO}")
+        raise UserError(path, "the scan's reader does not keep its position", f"{_TODO}")
     return properties["nibabel_stuff"]

@@ -123,7 +123,7 @@ def _opened(folder: Path, out: Path, images: Path | None) -> Prediction:
         raise UserError(folder, "holds no probabilities (.npz)", "predict with --save_probabilities")
     if out.resolve() == folder.resolve():
         raise UserError(
-            out, "holds the masks, and maps beside them would be taken for masks", "choose another -o"
+            out, "holds the masks, and maps next to them would be taken for masks", "choose another -o"
         )
     if (out / ".rows").exists():
         raise UserError(out, "holds the maps of a prediction with --save_uncertainty", "choose another -o")

@@ -74,7 +74,7 @@ def check_network_classes(plans: Mapping[str, Any], plans_file: Path) -> None:
             plans_file, f"{error}", "a model that you trust can be predicted without our flags"
         ) from None
     except (KeyError, TypeError, AttributeError):
-        raise UserError(plans_file, "these are no plans of nnU-Net v2") from None
+        raise UserError(plans_file, "these are not plans of nnU-Net v2") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -136,11 +136,11 @@ def _planned_part(architecture: Mapping[str, Any]) -> Mapping[str, Any]:
         or set(kwargs) != keys
         or architecture.get("_kw_requires_import") != []
     ):
-        raise ValueError("describes no network of ours")
+        raise ValueError("describes no network of SpineSegDiff")
     planned, sampler, width = kwargs["planned"], kwargs["sampler"], kwargs["width"]
     kinds = isinstance(planned, Mapping) and isinstance(sampler, Mapping) and isinstance(width, int | float)
     if not kinds or width <= 0 or not isinstance(kwargs["image_encoder"], bool):
-        raise ValueError("describes no network of ours")
+        raise ValueError("describes no network of SpineSegDiff")
     try:
         SamplerSettings(**sampler)
     except TypeError as error:

@@ -99,7 +99,8 @@ class SpineSegmenter:
                 an image.
 
         Raises:
-            UserError: it cannot be read, is no scan of a spine, or is several scans; the line says which.
+            UserError: it cannot be read, is not a scan of a spine, or is several scans; the message states
+                which.
         """
         self._check_open()
         if name is not None:
@@ -185,7 +186,7 @@ def _check_name(name: str) -> None:
     if not isinstance(name, str) or not name.isprintable() or unique_names([PurePath(name)]) != [name]:
         raise UserError(
             f"name {name!r}",
-            "is no name of files",
+            "cannot be a name of files",
             f"leave out slashes, endings and dots in front, and keep it below {MOST_BYTES} bytes",
         )
 

@@ -38,7 +38,7 @@ def no_scan(given: Any) -> str:
     """What to say of an argument that is neither a path nor an image."""
     return (
         f"a scan is given as its path or as a SimpleITK image, not as {type(given).__name__}; "
-        "an array does not tell where its voxels lie"
+        "an array does not state the positions of its voxels"
     )
 
 

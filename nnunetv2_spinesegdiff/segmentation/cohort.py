@@ -195,4 +195,4 @@ def _told_of(out: Path) -> AbstractContextManager[None]:
 def _check_apart(scans: Path, out: Path) -> None:
     """Results among the scans would be taken for scans the next time."""
     if scans.is_dir() and (out.resolve() == scans.resolve() or scans.resolve() in out.resolve().parents):
-        raise UserError(out, f"lies in the folder of the scans, {scans}", "choose another with -o")
+        raise UserError(out, f"is in the folder of the scans, {scans}", "choose another with -o")

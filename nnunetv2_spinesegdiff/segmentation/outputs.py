@@ -24,7 +24,7 @@ RECORDS = ".scans"
 ENDINGS = (".nii.gz", ".nii", ".mha", ".nrrd")
 """In which masks are written: the first, or the scan's own with `keep_format`."""
 
-NO_DICOM_SEG = "no DICOM segmentation: the scan is no DICOM series"
+NO_DICOM_SEG = "no DICOM segmentation: the scan is not a DICOM series"
 REPLACED = "replaces the results of another scan, or of an earlier state of this one, under the same name"
 
 
@@ -97,8 +97,8 @@ class ScanOutputs:
         if foreign := self._foreign():
             raise UserError(
                 foreign[0],
-                "is in the way, and nothing tells that it was made here",
-                "move it away, or choose another folder with -o",
+                "already exists and was not created by spinesegdiff",
+                "move or delete it, or choose another folder with -o",
             )
         earlier = (self.record.content() or {}).get("made_from", made_from)
         self._begin_anew()

@@ -33,7 +33,7 @@ def print_done(done: Done, out: Path) -> None:
 def _passed_over(names: Sequence[str]) -> str:
     more = ", ..." if len(names) > NAMED else ""
     count = "1 file was" if len(names) == 1 else f"{len(names)} files were"
-    return f"{count} passed over, in no format that is read: {', '.join(names[:NAMED])}{more}"
+    return f"{count} skipped, in a format that is not read: {', '.join(names[:NAMED])}{more}"
 
 
 def _table(failures: Sequence[Failure]) -> str:

@@ -25,7 +25,7 @@ class ShownSlice:
     Attributes:
         image, mask, uncertainty: intensities, labels and map.
         spacing: mm between rows, and between columns.
-        highest: of the map's possible values; `measure` says what it shows.
+        highest: of the map's possible values; `measure` states what it shows.
     """
 
     image: np.ndarray
@@ -86,14 +86,14 @@ class Segmentation:
             overwrite: replace files of these names.
 
         Raises:
-            UserError: a file is there already, the folder cannot be written, or a DICOM segmentation cannot
+            UserError: a file exists already, the folder cannot be written, or a DICOM segmentation cannot
                 be made.
         """
         outputs, formats = ScanOutputs(Path(folder), self.name), Formats(keep_format, dicom_seg)
         existing = [path for path in outputs.files_of(self.scan, formats) if os.path.lexists(path)]
         if existing and not overwrite:
             raise UserError(
-                existing[0], "is there already", "choose another folder, or replace it with overwrite=True"
+                existing[0], "already exists", "choose another folder, or replace it with overwrite=True"
             )
         if dicom_seg:
             self._check_dicom()

@@ -29,7 +29,7 @@ def model_card(manifest: Manifest, plans: Mapping[str, Any], dataset: Mapping[st
         "Training": _training(manifest, plans),
         "Scores": _scores(manifest),
         "Calibration": _calibration(plans),
-        "Licence": _licence(manifest, dataset),
+        "License": _licence(manifest, dataset),
         "How to use it": _usage(manifest),
         "Versions": [f"- {name} {version}" for name, version in manifest.versions.items()],
     }
@@ -71,7 +71,7 @@ def _purpose() -> list[str]:
         "For research, on scans like those that it was trained on; someone who can read such scans has to "
         "look at every mask.",
         "",
-        "It is no medical device. No authority has examined it, and no diagnosis or treatment may rest on "
+        "It is not a medical device. No authority has examined it, and no diagnosis or treatment may rest on "
         "it. Scans of other regions, sequences, scanners or patients than those of its training data can be "
         "segmented wrongly without any sign of it.",
     ]
@@ -82,7 +82,7 @@ def _data(manifest: Manifest, dataset: Mapping[str, Any]) -> list[str]:
         f"- Name: {stated(dataset, 'name', manifest.dataset)}",
         f"- Description: {stated(dataset, 'description')}",
         f"- Reference: {stated(dataset, 'reference')}",
-        f"- Licence of the data: {license_of_data(dataset)}",
+        f"- License of the data: {license_of_data(dataset)}",
         f"- Channels: {', '.join(map(str, dataset['channel_names'].values()))}",
         f"- Cases: {stated(dataset, 'numTraining')}",
     ]
@@ -106,7 +106,7 @@ def _training(manifest: Manifest, plans: Mapping[str, Any]) -> list[str]:
     epochs = {fold: known.get("epochs", NOT_STATED) for fold, known in manifest.training.items()}
     frozen = {known["stage1_frozen"] for known in manifest.training.values() if "stage1_frozen" in known}
     dtypes = sorted({known["dtype"] for known in manifest.files.values() if "dtype" in known})
-    words = {True: "trained before, and frozen", False: "trained beside the refiner"}
+    words = {True: "trained before, and frozen", False: "trained together with the refiner"}
     return [
         f"- Trainer: {manifest.trainer}",
         f"- Plans: {manifest.plans}, configuration {manifest.configuration}",

@@ -67,7 +67,7 @@ class Checkpoint:
         if not all(isinstance(name, str) for name in names) or not all(
             isinstance(weights, Tensor) for weights in made.weights.values()
         ):
-            raise UserError(path, "not a checkpoint of nnU-Net v2 (its weights are no named tensors)")
+            raise UserError(path, "not a checkpoint of nnU-Net v2 (its weights are not named tensors)")
         return made
 
     @property

@@ -76,7 +76,7 @@ class Manifest:
         names += [(fold, _FOLD) for fold in self.folds]
         for name, pattern in names:
             if not isinstance(name, str) or not pattern.fullmatch(name):
-                raise UserError(source, f"{name!r} is no name that nnU-Net gives to a file or folder")
+                raise UserError(source, f"{name!r} is not a name that nnU-Net gives to a file or folder")
 
     def as_text(self) -> str:
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n"

@@ -140,7 +140,7 @@ def find_stock(
             f"configuration {configuration}",
             "has presegmentations as an input already, those of "
             f"{candidates[0].configuration.previous_stage_name}",
-            "other folds' are not used beside them",
+            "other folds' are not used with them",
         )
     for stock in candidates:
         if any(stock.model.glob(f"fold_[0-9]*/{CHECKPOINT}")):

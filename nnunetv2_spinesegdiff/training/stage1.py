@@ -88,7 +88,7 @@ def load_stage1_weights(
     if any(key.startswith("denoiser.") for key in weights):
         raise UserError(
             checkpoint_file,
-            f"refused as stage 1, it is a two-stage training itself ({checkpoint.get('trainer_name')})",
+            f"rejected as stage 1, it is a two-stage training itself ({checkpoint.get('trainer_name')})",
             f"name a stock training in {ENVIRONMENT_VARIABLE}",
         )
     return weights
@@ -99,7 +99,7 @@ def _refuse_difference(checkpoint_file: Path, theirs: dict[str, Any], ours: dict
         if theirs[what] != wanted:
             raise UserError(
                 checkpoint_file,
-                f"refused as stage 1, it was trained with {what} {theirs[what]}, "
+                f"rejected as stage 1, it was trained with {what} {theirs[what]}, "
                 f"this training has {what} {wanted}",
                 f"name another checkpoint in {ENVIRONMENT_VARIABLE}",
             )

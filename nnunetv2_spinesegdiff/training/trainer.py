@@ -146,7 +146,7 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
         except RuntimeError:
             raise UserError(
                 checkpoint,
-                "refused as stage 1, its network is not the one that the plans now describe",
+                "rejected as stage 1, its network is not the one that the plans now describe",
                 "train stage 1 again with these plans",
             ) from None
         self.frozen_weights, self.stage1_checkpoint = weights, checkpoint
@@ -187,7 +187,7 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
             raise UserError(
                 preprocessed,
                 f"out-of-fold presegmentations of {trainer}, which this training began with, are gone",
-                "collect them again with `spinesegdiff presegment`, or train anew without --c",
+                "collect them again with `spinesegdiff presegment`, or train again without --c",
             )
         if found is None:
             stored[SOURCE] = None

@@ -147,11 +147,11 @@ def test_a_missing_file_is_one_line(tmp_path):
         read_description(tmp_path / "none.yaml")
 
 
-def test_the_description_in_readme_is_valid(tmp_path):
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-    blocks = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
-    file = tmp_path / "readme.yaml"
-    file.write_text(next(block for block in blocks if "systems" in block))
+def test_the_description_in_the_documentation_is_valid(tmp_path):
+    page = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "reproduce.md"
+    (block,) = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    file = tmp_path / "experiment.yaml"
+    file.write_text(block)
     stage1, control, refined = read_description(file).systems
     assert (stage1.control, control.control, refined.control) == (False, True, False)
     assert refined.stage1 == stage1.name

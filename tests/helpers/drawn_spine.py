@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nnunetv2_spinesegdiff.labels import IVD, SPINAL_CANAL, VERTEBRAE
+from nnunetv2_spinesegdiff.labels import BACKGROUND, IVD, SPINAL_CANAL, VERTEBRAE
 from nnunetv2_spinesegdiff.segmentation.measuring.measure import measure_slice
 
 CENTRE = (130.0, 110.0)
@@ -51,21 +51,27 @@ class DrawnSpine:
 
     def mask(self, spacing: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
         """Labels (H, W)."""
+        numbers = self.numbers(spacing)
+        classes = [numbers == 0, numbers < 100, numbers == 100]
+        return np.select(classes, [BACKGROUND, VERTEBRAE, SPINAL_CANAL], IVD).astype(np.uint8)
+
+    def numbers(self, spacing: tuple[float, float] = (1.0, 1.0)) -> np.ndarray:
+        """SPIDER's numbers (H, W): vertebrae from 1, the lowest, discs from 201, canal 100."""
         up, back = self.local(spacing)
-        mask = np.zeros(up.shape, np.uint8)
+        numbers = np.zeros(up.shape, np.uint8)
         column = np.abs(back) < self.depth / 2
         front = self.depth / 2 + self.gap
         length = sum(self.discs) + self.body * len(self.discs)
-        mask[(back > front) & (back < front + self.canal) & (np.abs(up) < length / 2 + 8)] = SPINAL_CANAL
-        for bottom, disc in zip(self.bottoms(), self.discs, strict=True):
+        numbers[(back > front) & (back < front + self.canal) & (np.abs(up) < length / 2 + 8)] = 100
+        for number, (bottom, disc) in enumerate(zip(self.bottoms(), self.discs, strict=True), start=1):
             top = bottom + disc
-            mask[column & (up >= top) & (up < top + self.body)] = VERTEBRAE
+            numbers[column & (up >= top) & (up < top + self.body)] = number
             # Wedges take from the bodies what they add to the disc.
             half = disc / 2 - self.wedge / 2 * back / (self.depth / 2)
-            mask[column & (np.abs(up - bottom - disc / 2) < half)] = IVD
+            numbers[column & (np.abs(up - bottom - disc / 2) < half)] = 200 + number
             process = (back > front + self.canal + 2) & (back < front + self.canal + 30)
-            mask[process & (up > top) & (up < top + 14)] = VERTEBRAE
-        return mask
+            numbers[process & (up > top) & (up < top + 14)] = number
+        return numbers
 
 
 def image_of(mask: np.ndarray, disc: float = 80.0, fluid: float = 160.0) -> np.ndarray:

@@ -69,6 +69,21 @@ def series_of(seed: int, number: int, flat: bool = False, most: int | None = Non
     return [_series(patient, _middle_only(acquisition)) for acquisition in patient.acquisitions[:most]]
 
 
+def series_with_lumbar(seed: int, number: int, lumbar: int) -> Series:
+    """The first series of a synthetic patient with four lumbar vertebrae (no L3), five, or six (two L3)."""
+    patient = draw_patient(seed, number)
+    levels = {4: (0, 1, *range(3, 20)), 5: tuple(range(20)), 6: (0, 1, 2, *range(2, 20))}[lumbar]
+    kept = [level for level in levels if level < len(patient.anatomy.vertebrae)]
+    anatomy = dataclasses.replace(
+        patient.anatomy,
+        visible=patient.anatomy.visible + lumbar - 5,
+        vertebrae=tuple(patient.anatomy.vertebrae[level] for level in kept),
+        discs=tuple(patient.anatomy.discs[level] for level in kept),
+    )
+    patient = dataclasses.replace(patient, anatomy=anatomy, spine=place(anatomy))
+    return _series(patient, _middle_only(patient.acquisitions[0]))
+
+
 def _series(patient: Patient, acquisition: Acquisition) -> Series:
     image, numbers = render(patient.anatomy, patient.spine, acquisition)
     cut = extract_slice(scale_intensities(_volume(image, acquisition))).image

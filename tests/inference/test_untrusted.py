@@ -80,9 +80,9 @@ def test_no_class_is_imported_by_a_name_that_is_not_known(
         (b"\xff", r"cannot be read \(UnicodeDecodeError\)"),
         (b"[" * 100_000, r"cannot be read \(RecursionError\)"),
         (b"[]", "holds a list"),
-        (b"{}", "no plans of nnU-Net"),
-        (b'{"configurations": {"small": 3}}', "no plans of nnU-Net"),
-        (b'{"configurations": {"small": "architecture"}}', "no plans of nnU-Net"),
+        (b"{}", "not plans of nnU-Net"),
+        (b'{"configurations": {"small": 3}}', "not plans of nnU-Net"),
+        (b'{"configurations": {"small": "architecture"}}', "not plans of nnU-Net"),
         (b'{"configurations": {"small": {"architecture": 3}}}', "describes no network"),
     ],
 )

@@ -150,7 +150,7 @@ def test_what_describes_no_network_is_refused():
         for architecture in (nested, {**described(), "arch_kwargs": {"planned": nested}}):
             with pytest.raises(ValueError, match=r"describes no|none of those"):
                 check_architecture(architecture)
-    with pytest.raises(ValueError, match="no network of ours"):
+    with pytest.raises(ValueError, match="no network of SpineSegDiff"):
         check_architecture({**described(), "_kw_requires_import": ["width"]})
 
 

@@ -154,7 +154,7 @@ def test_files_that_are_there_are_replaced_only_where_that_is_said(tmp_path):
     own.write_text("somebody's")
     with SpineSegmenter("model.zip") as segmenter:
         result = segmenter.segment(spine())
-    with pytest.raises(UserError, match=rf"^{own}: is there already; .*overwrite=True$"):
+    with pytest.raises(UserError, match=rf"^{own}: already exists; .*overwrite=True$"):
         result.save(own.parent)
     assert [path.name for path in own.parent.iterdir()] == [own.name]
     assert own.read_text() == "somebody's"
@@ -177,7 +177,7 @@ def test_scans_are_called_what_the_caller_says(tmp_path):
         assert segmenter.segment(spine()).name == "scan"
         name: Any
         for name in ("", "..", "a/b", "/a", ".a", "a.mha", "a\n", "n" * 200, 7):
-            with pytest.raises(UserError, match=r"^name .*: is no name of files; "):
+            with pytest.raises(UserError, match=r"^name .*: cannot be a name of files; "):
                 segmenter.segment(spine(), name=name)
 
 

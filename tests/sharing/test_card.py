@@ -60,7 +60,7 @@ def test_what_is_known_is_told(make_model, tmp_path, monkeypatch):
     text = card(model, tmp_path, folds=["0"], details=details)
     for line in (
         *("- Name: Toy", "- Description: Two lines", "- Reference: https://example.org", "- Cases: 6"),
-        *("- Licence of the data: CC0", "- Channels: MRI", "- Authors: A, B", "- Contact: a@example.org"),
+        *("- License of the data: CC0", "- Channels: MRI", "- Authors: A, B", "- Contact: a@example.org"),
         *("| 0 | 3 cases of 2 patients | 2 cases of 1 patients |", "- Trainer: nnUNetTrainerSpineSegDiff"),
         *("- Epochs: 5 (fold 0)", "- Spacing: 1 x 1 mm", "- Patch: 16 x 24", "**Read** me"),
         *("- Stage 1: trained before, and frozen", "| fold | cases | structure | stage 1 | refined |"),
@@ -70,7 +70,7 @@ def test_what_is_known_is_told(make_model, tmp_path, monkeypatch):
         *("spinesegdiff segment -i SCAN -o OUT -m MODEL.zip", f"- torch {torch.__version__.split('+')[0]}"),
     ):
         assert line in text.splitlines(), line
-    assert "no medical device" in text
+    assert "not a medical device" in text
     front = yaml.safe_load(text.split("---")[1])
     assert front["license"] == "CC BY 4.0: yes"
     assert front["pipeline_tag"] == "image-segmentation"

@@ -340,7 +340,7 @@ def test_a_stock_training_is_refused(make_model, tmp_path, trainer):
         ),
         ({"init_args": {"configuration": "2d"}}, "configuration 2d, the first fold of small"),
         ({"network_weights": {"a": torch.zeros(1)}}, "not of the network"),
-        ({"network_weights": {"a": 1}}, "no named tensors"),
+        ({"network_weights": {"a": 1}}, "not named tensors"),
         ({"network_weights": None}, "not a checkpoint"),
     ],
     ids=["trainer", "configuration", "network", "no tensors", "nothing"],

@@ -369,7 +369,7 @@ def test_readers_and_functions_of_nnunet_are_known(zipped, scratch, reader):
     ("changes", "told"),
     [
         ({"extra": "malicious"}, "more than tensors and plain values"),
-        ({"network_weights": {"a": "b"}}, "no named tensors"),
+        ({"network_weights": {"a": "b"}}, "not named tensors"),
         ({"network_weights": 1}, "not a checkpoint"),
         ({"trainer_name": "nnUNetTrainerSpineSegDiff"}, "another trainer or configuration"),
         ({"init_args": {"configuration": "3d"}}, "another trainer or configuration"),

@@ -171,7 +171,7 @@ def test_plans_are_compared_by_value(tmp_path):
 )
 def test_a_checkpoint_of_another_training_is_refused_with_the_difference(tmp_path, path, value, what):
     file = saved(tmp_path, other_arguments(*path, value=value))
-    with pytest.raises(UserError, match=rf"refused as stage 1.*{what}") as refused:
+    with pytest.raises(UserError, match=rf"rejected as stage 1.*{what}") as refused:
         load(file)
     assert str(refused.value).startswith(f"{file}: ")
     assert len(str(refused.value).splitlines()) == 1

@@ -62,9 +62,9 @@ def measure_slice(
     """Rows of `COLUMNS`: one a structure of `labels.CLASSES`, one a disc and one a vertebra.
 
     A structure's row has no `number`; discs ("ivd") and vertebrae are numbered from 1, the lowest, upward
-    along the spine. What cannot be measured is None, and `remark` says why (`remarks.REMARKS`).
+    along the spine. What cannot be measured is None, and `remark` states why (`remarks.REMARKS`).
 
-    - `parts`: connected parts that are no crumbs (`parts.SMALLEST_MM2`), posterior elements of vertebrae
+    - `parts`: connected parts without crumbs (`parts.SMALLEST_MM2`), posterior elements of vertebrae
       included. Of a structure that is not found it is 0, like its area.
     - `height_mm`: mean height over the central 80 % of the length, square to the middle line between the
       upper and the lower edge (a bisector, as in Frobin et al. 1997, Clinical Biomechanics 12 Suppl. 1,
@@ -78,14 +78,14 @@ def measure_slice(
     - `signal_relative_to_csf`: mean signal of the central 80 % of the disc (`sizes.disc_signal`) by that of
       the cerebrospinal fluid at its level (`canal.csf_signal`). Meant for T2w images (King et al. 2023,
       doi 10.1002/jsp2.1278, adjust the signal of discs for that of the fluid); on T1w, where the fluid is
-      dark, it says nothing about a disc's water. None where the image's scale cuts the fluid off, as
+      dark, it is unrelated to a disc's water. None where the image's scale cuts the fluid off, as
       `scale_intensities` does in a third of T2w scans: an image that is scaled alike but not clipped will do.
     - `canal_width_mm`: see `canal.canal_width`; at the level where the disc's middle line meets the canal.
       `canal_narrowest_mm`: the least within 8 mm of that level (`canal.narrowest_width`).
     - `mean_uncertainty`: of the map, inside. `agreement`: Dice with stage 1, of a disc or vertebra within its
-      neighbourhood (`trust.neighbourhoods`); `low_agreement`: below `flag_below`.
+      neighborhood (`trust.neighbourhoods`); `low_agreement`: below `flag_below`.
 
-    A vertebra is its body: spinous processes, which share the label, lie behind the canal. Discs and bodies
+    A vertebra is its body: spinous processes, which share the label, are behind the canal. Discs and bodies
     that touch the edge of the picture, or that are nothing like one, have an area but no heights.
 
     Args:

@@ -66,7 +66,7 @@ def discs_of(shapes: list[Shape], course: Course) -> tuple[list[Part], int]:
     herniation that came off in the mask, are joined. What lies behind the canal's middle, or is shorter from
     front to back than a third of a disc, is no disc.
     """
-    pieces = [piece for shape in shapes for piece in _split(shape, course)]
+    pieces = [piece for shape in shapes for piece in split(shape, course)]
     ahead = [piece for piece in pieces if course.locate(piece.centre[None])[1][0] > 0]
     groups = _at_one_height(ahead, course)
     discs = [group for group in groups if np.ptp(course.locate(_union(group).pixels)[1]) >= _SHORTEST_DISC_MM]
@@ -139,7 +139,7 @@ def _union(pieces: list[Shape]) -> Shape:
     return Shape(np.any([piece.inside for piece in pieces], axis=0), pieces[0].spacing)
 
 
-def _split(shape: Shape, course: Course) -> list[Shape]:
+def split(shape: Shape, course: Course) -> list[Shape]:
     """The discs in a part: as wide as a disc at two heights at least 10 mm apart, and thin between them."""
     along = course.locate(shape.pixels)[0]
     if np.ptp(along) < _THICKEST_DISC_MM:
