@@ -253,7 +253,7 @@ def test_a_zip_of_nnunets_own_export_is_told_how_to_use_it(make_model, scratch, 
     ids=str,
 )
 def test_a_manifest_that_cannot_be_is_refused(zipped, scratch, wrong):
-    refused(zipped.changed(manifest=wrong), scratch, "manifest.json cannot be read|no name")
+    refused(zipped.changed(manifest=wrong), scratch, "manifest.json cannot be read|not a name")
 
 
 def test_a_manifest_that_is_no_json_or_of_a_newer_version_is_refused(zipped, scratch, tmp_path):
