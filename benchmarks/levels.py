@@ -133,7 +133,8 @@ def main() -> None:
     wrong = numbers[~numbers.right].groupby("case").size()
     text = "\n\n".join(
         [
-            "`python benchmarks/levels.py`. The thresholds were chosen on T2_SPACE series; one rule (S1-S2) after results like these had been seen.",
+            "`python benchmarks/levels.py`. The thresholds were chosen on T2_SPACE series; one rule (S1-S2) "
+            "after results like these had been seen.",
             f"Masks of held-out T2w slices, {numbers.patient.nunique()} patients, against SPIDER's numbers:",
             table_of_numbers(numbers),
             "Wrong: " + ", ".join(f"{count} in {case}" for case, count in wrong.items()) + ".",
