@@ -1,7 +1,7 @@
 """Every system can learn: two phantom slices, seen again and again, are segmented nearly as labelled.
 
-Slices of 4 mm pixels, networks of a quarter of the planned features, no augmentation. The budgets are
-iterations: a network that predicts noise needs many more of them than one that predicts masks.
+Slices of 4 mm pixels, networks of a quarter of the planned features, no augmentation. The budgets are iterations: a
+network that predicts noise needs many more of them than one that predicts masks.
 """
 
 from __future__ import annotations
