@@ -63,15 +63,15 @@ def planned(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace
 
 
 @pytest.fixture(scope="session")
-def planned_widely(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """The cohort and three more patients, with pixels of 4 mm, and all features that nnU-Net plans."""
+def planned_finely(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The cohort and three more patients, with pixels of 2 mm, as nnU-Net plans them."""
 
     def build(root: Path) -> None:
         shutil.copytree(cohort, root / "cohort")
         Workspace(root).run(f"spinesegdiff phantom -o {root / 'cohort'} --patients 8 --seed 3 -np 1")
-        plan(root / "cohort", root, "4 4 4")
+        plan(root / "cohort", root, "4 2 2")
 
-    return Workspace(shared(tmp_path_factory, "planned_widely", build))
+    return Workspace(shared(tmp_path_factory, "planned_finely", build))
 
 
 @pytest.fixture(scope="session")

@@ -32,19 +32,19 @@ CLASSES = (SPINAL_CANAL, VERTEBRAE, IVD)
 
 
 @pytest.fixture(scope="module")
-def small_model(planned_widely: Workspace, monkeypatch_module: pytest.MonkeyPatch) -> TwoStageNetwork:
-    plans = json.loads((planned_widely.preprocessed / "nnUNetPlans.json").read_text())
+def small_model(planned_finely: Workspace, monkeypatch_module: pytest.MonkeyPatch) -> TwoStageNetwork:
+    plans = json.loads((planned_finely.preprocessed / "nnUNetPlans.json").read_text())
     plans["plans_name"] = "smallPlans"
     architecture = plans["configurations"]["2d"]["architecture"]
     architecture["arch_kwargs"] = scale_features(architecture["arch_kwargs"], 0.5)
-    (planned_widely.preprocessed / "smallPlans.json").write_text(json.dumps(plans))
-    planned_widely.shell(
+    (planned_finely.preprocessed / "smallPlans.json").write_text(json.dumps(plans))
+    planned_finely.shell(
         f"nnUNetv2_train {DATASET} 2d 0 -tr {TRAINER} -p smallPlans -device cpu", nnUNet_n_proc_DA="1"
     )
 
     monkeypatch_module.setenv("nnUNet_extTrainer", external_trainers())
     predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
-    folder = planned_widely.root / "results" / "Dataset501_SPIDER" / f"{TRAINER}__smallPlans__2d"
+    folder = planned_finely.root / "results" / "Dataset501_SPIDER" / f"{TRAINER}__smallPlans__2d"
     predictor.initialize_from_trained_model_folder(str(folder), (0,))
     assert isinstance(predictor.network, TwoStageNetwork)
     return predictor.network.eval()
@@ -57,10 +57,10 @@ def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
 
 
 @pytest.fixture(scope="module")
-def held_out(planned_widely: Workspace) -> list[tuple[Tensor, np.ndarray]]:
+def held_out(planned_finely: Workspace) -> list[tuple[Tensor, np.ndarray]]:
     """Preprocessed validation slices of fold 0: image (1, 1, H, W), labels (H, W)."""
-    cases = json.loads((planned_widely.preprocessed / "splits_final.json").read_text())[0]["val"]
-    folder = str(planned_widely.preprocessed / "nnUNetPlans_2d")
+    cases = json.loads((planned_finely.preprocessed / "splits_final.json").read_text())[0]["val"]
+    folder = str(planned_finely.preprocessed / "nnUNetPlans_2d")
     dataset = infer_dataset_class(folder)(folder, cases)
     loaded = [dataset.load_case(case) for case in cases]
     return [(torch.from_numpy(np.asarray(data[:])), np.asarray(seg[:])[0, 0]) for data, seg, *_ in loaded]

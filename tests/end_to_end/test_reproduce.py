@@ -104,11 +104,11 @@ def in_shell(workspace: Workspace, line: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def killed(planned_widely: Workspace) -> Table:
+def killed(planned_finely: Workspace) -> Table:
     """Killed in a training, in a prediction of ours and in a stock one; then run to the end."""
-    description = planned_widely.root / "small.yaml"
+    description = planned_finely.root / "small.yaml"
     description.write_text(DESCRIPTION)
-    table = Table(planned_widely, description, planned_widely.root / "killed")
+    table = Table(planned_finely, description, planned_finely.root / "killed")
     table.run_until_killed(lambda: table.log_says(f"train-d501-{TRAINER}-f1", "Epoch 0"))
     assert table.finished() == {f"train-d501-{TRAINER}-f0"}
 
