@@ -66,7 +66,7 @@ def figure(reference: str) -> str:
     """The cell that `FILE | TABLE | ROW | COLUMN` refers to, without an interval in parentheses.
 
     Raises:
-        LookupError: there is no such cell, or there are several.
+        LookupError: the cell was not found, or several match.
     """
     file, heading, row, column = _fields(reference, 4)
     found = {
@@ -85,7 +85,7 @@ def part_of_table(reference: str) -> str:
     """The Markdown of the rows and columns that `FILE | TABLE | ROWS | COLUMNS` refers to.
 
     Raises:
-        LookupError: there is no such table, row or column.
+        LookupError: the table, row or column was not found.
     """
     file, heading, rows, columns = _fields(reference, 4)
     for table in _tables(file, heading):

@@ -21,7 +21,8 @@ from ..text import reason_of
 
 TEST_COLUMNS = ("test", "difference", "difference_low", "difference_high", "t", "df", "p", "fit", "reason")
 """`difference_low` and `difference_high` are the 95 % interval. `fit` states how the fit of a model went, and
-is empty for tests without one; `reason` states why there is no test (p is then NaN), else it is empty."""
+is empty for tests without one; `reason` states why a test was not made (p is then NaN); otherwise it is
+empty."""
 WELCH = "Welch's t-test"
 MIXED = "linear mixed model"
 CLUSTERED = "least squares, errors clustered by patient"

@@ -11,7 +11,7 @@ NAMED = re.compile(r"\bT\s*=\s*(\d+)\b")
 
 
 def depths_of(systems: Sequence[System]) -> dict[int, System] | str:
-    """Map depth to system, from the shallowest to the deepest, or explain why there is no ablation of depths.
+    """Map depth to system, from the shallowest to the deepest, or explain why depths cannot be compared.
 
     Names count first: "T = 30", as in the paper's table 2; T = 0 is stage 1 alone. If fewer than two systems
     have such names, the settings of their predictions count, without controls. A chain that begins with noise
@@ -38,7 +38,7 @@ def depths_of(systems: Sequence[System]) -> dict[int, System] | str:
 
 
 def _from_settings(settings: Mapping | None) -> int | None:
-    """As in `spinesegdiff_args.json`; None if there is no depth."""
+    """As in `spinesegdiff_args.json`; None if it does not state a depth."""
     if settings is None:
         return None
     if settings.get("refine") is False:

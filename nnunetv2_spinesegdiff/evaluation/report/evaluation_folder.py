@@ -39,7 +39,7 @@ LEVEL_COLUMNS = (*CASE_COLUMNS, "level", "dice", *SIZES)
 """One row per system, case and disc. `level` is SPIDER's "IVD label": 1 is L5/S1, counted upwards."""
 _no_levels = partial(pd.DataFrame, columns=list(LEVEL_COLUMNS))
 FILE_COLUMNS = ("label", "prediction", "image", "uncertainty")
-"""Of `CASES`, after `CASE_COLUMNS`: paths, relative to the folder; empty where there is no such file."""
+"""Of `CASES`, after `CASE_COLUMNS`: paths, relative to the folder; empty if the file does not exist."""
 
 
 @dataclass(frozen=True)

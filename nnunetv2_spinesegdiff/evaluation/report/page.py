@@ -42,7 +42,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture with title and caption; if there is no picture, the caption states why."""
+    """A picture with title and caption; if the picture is missing, the caption states why."""
 
     title: str
     caption: str
