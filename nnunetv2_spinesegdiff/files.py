@@ -49,7 +49,7 @@ def _around_random_part(path: Path) -> tuple[str, str]:
     return f".{path.name.removesuffix(ending)}.", f".part{ending}"
 
 
-def save_json(content: Any, path: Path | str) -> None:
+def save_json(content: object, path: Path | str) -> None:
     """Write `content` as indented JSON, whole or not at all."""
     with written_whole(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

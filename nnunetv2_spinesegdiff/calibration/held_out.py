@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
@@ -17,6 +17,9 @@ from ..inference.predictor import SpineSegDiffPredictor
 from ..uncertainty.confidence import structure_mask
 from ..uncertainty.ranking import near_foreground
 from ..uncertainty.stored import Calibration
+
+if TYPE_CHECKING:
+    from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 MOST_PIXELS = 50_000
 """Of a case; more tell little new, for neighbours are alike."""
@@ -146,7 +149,7 @@ def _of(maps: Any, pixels: np.ndarray) -> np.ndarray:
     return np.asarray(maps, np.float32).reshape(len(maps), -1)[:, pixels]
 
 
-def _truth_of_heads(truth: np.ndarray, labels: Any) -> np.ndarray:
+def _truth_of_heads(truth: np.ndarray, labels: LabelManager) -> np.ndarray:
     if not labels.has_regions:
         return truth.astype(np.uint8)
     return np.stack([structure_mask(truth, region) for region in labels.foreground_regions]).astype(np.uint8)

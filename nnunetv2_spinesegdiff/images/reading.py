@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import SimpleITK as sitk
+from nibabel import Nifti1Header
 
 from ..errors import UserError
 from . import itk, nifti
@@ -84,7 +84,9 @@ def _examined(scan: Scan, any_plane: bool) -> Scan:
     return replace(scan, warnings=scan.warnings + examine(scan.image, any_plane), direction=direction)
 
 
-def _read_file(path: Path, volume: str | None, placed: bool) -> tuple[sitk.Image, list[str], Any]:
+def _read_file(
+    path: Path, volume: str | None, placed: bool
+) -> tuple[sitk.Image, list[str], Nifti1Header | None]:
     """The image, warnings, and the header of a NIfTI file."""
     if not path.exists():
         raise Refusal("no such file, or a broken link")

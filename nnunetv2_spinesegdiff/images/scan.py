@@ -6,13 +6,15 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import SimpleITK as sitk
 
 from ..errors import UserError
 
 if TYPE_CHECKING:
+    from nibabel import Nifti1Header
+
     from .dicom_files import DicomSlice
 
 Kind = Literal["file", "dicom", "dicom_zip"]
@@ -49,7 +51,7 @@ class Scan:
     warnings: tuple[str, ...] = ()  # what a reader of the results should know, one line each
     slices: tuple[DicomSlice, ...] = ()  # of a DICOM series, in the order of the image's slices
     direction: tuple[float, ...] = ()  # of the axes in the file, which `image` has at right angles
-    nifti_header: Any = None
+    nifti_header: Nifti1Header | None = None
 
     @property
     def dicom_files(self) -> tuple[Path, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from batchgenerators.utilities.file_and_folder_operations import save_pickle
@@ -22,6 +22,9 @@ from .finished import Outputs, check_whole
 from .maps import direction_of, write_map, write_maps
 from .scan_grid import ScanGrid
 from .structures import Structures
+
+if TYPE_CHECKING:
+    from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 CASE = "spinesegdiff"
 """Under this name `CaseMaps` travel in nnU-Net's properties of a case, from the predictor to the export."""
@@ -71,8 +74,8 @@ def export_with(
     export: Callable[[PredictedCase], None],
     logits: np.ndarray,
     properties: dict[str, Any],
-    configuration: Any,
-    plans: Any,
+    configuration: ConfigurationManager,
+    plans: PlansManager,
     dataset_json: dict[str, Any],
     truncated: str,
     save_probabilities: bool = False,

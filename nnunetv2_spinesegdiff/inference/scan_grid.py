@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from acvl_utils.cropping_and_padding.bounding_boxes import (
@@ -16,6 +16,10 @@ from nnunetv2.inference.export_prediction import convert_predicted_logits_to_seg
 
 from ..uncertainty.confidence import voxel_size
 from .structures import Structures, channels_of, structures_of
+
+if TYPE_CHECKING:
+    from nnunetv2.utilities.label_handling.label_handling import LabelManager
+    from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,14 @@ class ScanGrid:
         num_threads: of torch, for the resampling.
     """
 
-    plans: Any
-    configuration: Any
+    plans: PlansManager
+    configuration: ConfigurationManager
     dataset_json: dict[str, Any]
     properties: dict[str, Any]
     num_threads: int
 
     @cached_property
-    def labels(self) -> Any:
+    def labels(self) -> LabelManager:
         """nnU-Net's label manager."""
         return self.plans.get_label_manager(self.dataset_json)
 

@@ -34,7 +34,7 @@ def path_of(model: str | os.PathLike[str] | None) -> Path:
     return model_path(model)
 
 
-def no_scan(given: Any) -> str:
+def no_scan(given: object) -> str:
     """What to say of an argument that is neither a path nor an image."""
     return (
         f"a scan is given as its path or as a SimpleITK image, not as {type(given).__name__}; "
@@ -97,7 +97,7 @@ def device_of(wanted: str | torch.device | None) -> torch.device:
     return device
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     if isinstance(value, str):
         return value
     number = _whole(value)

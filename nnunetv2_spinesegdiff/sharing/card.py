@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..stored import stored_in
@@ -123,7 +123,7 @@ def _training(manifest: Manifest, plans: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _times(numbers: Any) -> str:
+def _times(numbers: Iterable[float]) -> str:
     return " x ".join(f"{number:.4g}" for number in numbers)
 
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile
 
 from .. import __version__
@@ -26,6 +26,9 @@ from .packing import Packer
 from .private import public_part
 from .trained_folder import model_to_export, trained_folds
 from .unpacking import is_export
+
+if TYPE_CHECKING:
+    from torch import nn
 
 PACKAGES = ("nnunetv2", "dynamic-network-architectures", "torch", "numpy")
 
@@ -201,7 +204,7 @@ def _pack(source: Source, manifest: Manifest, packer: Packer, half: bool) -> Non
     packer.add_text(MANIFEST, manifest.as_text())
 
 
-def _check_fitting(checkpoint: Checkpoint, source: Source, network: Any, path: Path) -> None:
+def _check_fitting(checkpoint: Checkpoint, source: Source, network: nn.Module, path: Path) -> None:
     """Every fold is of one training, and nnU-Net's own trainer builds the network of these weights."""
     for what, found, wanted in (
         ("trainer", checkpoint.trainer, source.trainer),

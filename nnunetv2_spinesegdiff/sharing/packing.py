@@ -68,5 +68,5 @@ class _Hashed:
     def __enter__(self) -> _Hashed:
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stream.close()

@@ -54,7 +54,7 @@ def without_private(content: Mapping[str, Any], prefix: str = "") -> tuple[dict[
     return kept, left_out
 
 
-def is_private(value: Any) -> bool:
+def is_private(value: object) -> bool:
     """Whether a text, or any text in a list or object, names a folder, user or host of this machine."""
     if isinstance(value, Mapping):
         return any(is_private(part) for pair in value.items() for part in pair)

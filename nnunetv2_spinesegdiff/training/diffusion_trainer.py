@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
@@ -28,6 +28,9 @@ from ..stored import stored_in, with_stored
 from .losses import RefinementLoss
 from .optimizers import Stage, StageOptimizers, StageSchedules, WarmUpAndCosine
 from .suffixed import SuffixedTrainer
+
+if TYPE_CHECKING:
+    from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 compiler_in_use()  # nnU-Net compiles what is trained on CUDA
 
@@ -78,8 +81,8 @@ class DiffusionTrainer(SuffixedTrainer):
     @classmethod
     def build_network_architecture(
         cls,
-        plans_manager: Any,
-        configuration_manager: Any,
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
         num_input_channels: int,
         num_output_channels: int,
         enable_deep_supervision: bool = True,
@@ -92,7 +95,7 @@ class DiffusionTrainer(SuffixedTrainer):
 
     @classmethod
     def build_denoiser(
-        cls, configuration_manager: Any, num_input_channels: int, num_output_channels: int
+        cls, configuration_manager: ConfigurationManager, num_input_channels: int, num_output_channels: int
     ) -> DenoisingUNet:
         def planned(channels: int) -> nn.Module:
             return get_network_from_plans(
@@ -108,7 +111,9 @@ class DiffusionTrainer(SuffixedTrainer):
         return denoiser_of(planned, num_input_channels, num_output_channels, cls.image_encoder)
 
     @classmethod
-    def described_network(cls, plans_manager: Any, configuration_manager: Any) -> dict[str, Any]:
+    def described_network(
+        cls, plans_manager: PlansManager, configuration_manager: ConfigurationManager
+    ) -> dict[str, Any]:
         """`architecture` of plans from which nnU-Net's own trainer builds the network of this one."""
         return described(
             configuration_manager.configuration["architecture"],
@@ -124,7 +129,7 @@ class DiffusionTrainer(SuffixedTrainer):
         return (cls.suffixes.width or 100) / 100
 
     @classmethod
-    def stored_sampler(cls, plans_manager: Any) -> SamplerSettings:
+    def stored_sampler(cls, plans_manager: PlansManager) -> SamplerSettings:
         """The sampler of the model that these plans lie beside; of a new one, this trainer's."""
         stored = stored_in(plans_manager.plans).get("sampler")
         return SamplerSettings(**stored) if stored else cls.sampler_settings()

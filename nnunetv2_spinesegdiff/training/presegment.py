@@ -20,7 +20,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import (
     infer_dataset_class,
     nnUNetDatasetBlosc2,
 )
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from ..errors import NotSupportedError, UserError
 from ..files import written_whole
@@ -67,7 +67,7 @@ class Stock:
         return PlansManager(self.plans_json)
 
     @property
-    def configuration(self) -> Any:
+    def configuration(self) -> ConfigurationManager:
         return self.plans.get_configuration(self.configuration_name)
 
     @property

@@ -11,11 +11,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..files import digest, save_json
 from ..text import reason_of
+
+if TYPE_CHECKING:
+    from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 STOCK_TRAINERS = ("nnUNetTrainer", "nnUNetTrainerStage1")
 """Whose trainings are taken for stage 1 where none is named, in this order."""
@@ -40,7 +43,7 @@ def id_of(dataset: str) -> int:
     return int(dataset.split("_")[0].removeprefix("Dataset"))
 
 
-def preprocessing_of(plans: Any, configuration: Any) -> dict[str, Any]:
+def preprocessing_of(plans: PlansManager, configuration: ConfigurationManager) -> dict[str, Any]:
     """What decides how an image reaches the network; plans of one name can differ in it.
 
     Args:
@@ -69,7 +72,9 @@ class Sources:
     preprocessing: dict[str, Any]
 
     @classmethod
-    def as_they_are(cls, model: Path, preprocessed: Path, plans: Any, configuration: Any) -> Sources:
+    def as_they_are(
+        cls, model: Path, preprocessed: Path, plans: PlansManager, configuration: ConfigurationManager
+    ) -> Sources:
         """Those of a stock training.
 
         Args:

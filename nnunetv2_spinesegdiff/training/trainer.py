@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -31,6 +31,9 @@ from .optimizers import Stage
 from .out_of_fold import OutOfFold, find_out_of_fold, heads_of
 from .report import as_lines, compare
 from .stage1 import find_stage1_checkpoint, load_stage1_weights, model_of, stock_trainer_of
+
+if TYPE_CHECKING:
+    from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 SOURCE = "presegmentations"
 """Under this name the plans of a model tell whose out-of-fold presegmentations it learnt from."""
@@ -61,8 +64,8 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
     @classmethod
     def build_network_architecture(
         cls,
-        plans_manager: Any,
-        configuration_manager: Any,
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
         num_input_channels: int,
         num_output_channels: int,
         enable_deep_supervision: bool = True,
@@ -79,7 +82,9 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
         return cls.network_class(stage1, denoiser, cls.stored_sampler(plans_manager))
 
     @classmethod
-    def described_network(cls, plans_manager: Any, configuration_manager: Any) -> dict[str, Any]:
+    def described_network(
+        cls, plans_manager: PlansManager, configuration_manager: ConfigurationManager
+    ) -> dict[str, Any]:
         """See `DiffusionTrainer`.
 
         Raises:
