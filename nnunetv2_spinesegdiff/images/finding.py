@@ -75,7 +75,24 @@ def look_for_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> FoundScan
 
 
 def find_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> list[ScanSource]:
-    """Only the scans of `look_for_scans`, with the same errors."""
+    """List the scans at a path: a file, a DICOM exam, a zip of one, or a folder of any of these.
+
+    Args:
+        path: where to look. Folders are searched at any depth, see `look_for_scans`.
+        made_in: returns the names of the results in a folder, which are skipped.
+
+    Returns:
+        Scans with different names, sorted by name.
+
+    Raises:
+        UserError: there is no scan, a folder holds both scan files and DICOM images, or two scans would have
+            the same name.
+
+    Examples:
+        >>> from nnunetv2_spinesegdiff import example_scans
+        >>> [source.name for source in find_scans(example_scans()[0].parent)]
+        ['81_t1', '81_t2']
+    """
     return look_for_scans(path, made_in).scans
 
 
