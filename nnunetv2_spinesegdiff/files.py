@@ -16,7 +16,7 @@ from typing import Any
 
 @contextmanager
 def written_whole(path: Path | str) -> Iterator[Path]:
-    """Give a temporary name beside `path`; rename it to `path` on success, remove it on any exception.
+    """Give a temporary name next to `path`; rename it to `path` on success, remove it on any exception.
 
     The temporary name keeps the ending of `path` (`.nii.gz` included): writers choose their format by it.
     """

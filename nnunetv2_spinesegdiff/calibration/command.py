@@ -1,4 +1,4 @@
-"""`spinesegdiff calibrate`: finds model and cases, calibrates, and tells what came of it."""
+"""`spinesegdiff calibrate`: find model and cases, calibrate, and report the result."""
 
 from __future__ import annotations
 

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 MOST_PIXELS = 50_000
-"""Of a case; more tell little new, for neighbours are alike."""
+"""Pixels per case. More pixels add little, because neighboring ones are similar."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one held-out case tells. Its pixels are drawn from those within 10 pixels of any structure, in the
-    truth, of stage 1 or refined: elsewhere nearly everything is right, and that would hide the rest.
+    """Measurements of one held-out case.
+
+    Its pixels are drawn from those within 10 pixels of any structure, in the truth, of stage 1 or refined.
+    Elsewhere nearly every pixel is correct, which would hide the errors.
 
     Attributes:
         case: its name.
@@ -156,7 +158,7 @@ def _truth_of_heads(truth: np.ndarray, labels: LabelManager) -> np.ndarray:
 
 
 def _sizes(mask: np.ndarray, structures: Mapping[str, Any], unit: float, ignored: np.ndarray) -> np.ndarray:
-    """Size of every structure; unknown where a part of the scan was not labelled."""
+    """Compute the size of every structure; unknown if a part of the scan was not labeled."""
     if ignored.any():
         return np.full(len(structures), np.nan)
     return np.array([structure_mask(mask, values).sum() * unit for values in structures.values()])

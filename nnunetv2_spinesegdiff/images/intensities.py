@@ -24,8 +24,8 @@ class SignalRange:
         low: value of no signal. 0 in the images of a scanner; others were shifted (z-scores, offsets,
             inverted images), and it is their 1st percentile.
         high: the 98th percentile, above `low`.
-        padding: a lowest or highest value that many voxels have and that lies further away from all others
-            than these do from each other; None if there is none.
+        padding: a lowest or highest value that many voxels have and that is further away from all others
+            than these are from each other; None if there is none.
     """
 
     low: float

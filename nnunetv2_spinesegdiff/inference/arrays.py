@@ -30,7 +30,7 @@ class PredictedArray:
 
 
 class ArrayPredictor:
-    """Predicts arrays with a model that was initialised, maps included (`settings.save_uncertainty`)."""
+    """Predicts arrays with an initialized model, including maps (`settings.save_uncertainty`)."""
 
     def __init__(self, predictor: SpineSegDiffPredictor):
         self.predictor = predictor

@@ -1,4 +1,4 @@
-"""`nnUNetv2_predict` with our flags: the stock command and its options, with a predictor of ours."""
+"""`nnUNetv2_predict` with SpineSegDiff options: the stock command with another predictor."""
 
 from __future__ import annotations
 

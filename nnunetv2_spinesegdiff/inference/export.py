@@ -32,7 +32,7 @@ CASE = "spinesegdiff"
 
 @dataclass
 class CaseMaps:
-    """What the export needs to know of a case beside its logits.
+    """What the export needs of a case in addition to its logits.
 
     Attributes:
         inputs: the image files, one a channel; none for an array in memory, which gets no overlay.
@@ -57,7 +57,7 @@ class PredictedCase:
 
     Attributes:
         logits: (K, *spatial), in the network's grid.
-        maps: what is known beside them.
+        maps: further results of the case.
         grid: of network and scan.
         truncated: output folder and case.
         save_probabilities: whether they are wanted.
@@ -158,7 +158,7 @@ def draw_scan(
 
 
 def _bounds(row: dict[str, Any], calibration: Calibration | None, grid: ScanGrid) -> dict[str, float]:
-    """Where the true area or volume of a structure lies, in its row's unit; empty where not calibrated."""
+    """Compute bounds on the true area or volume, in the row's unit; empty if the model is not calibrated."""
     if calibration is None:
         return {}
     size = row["volume_mm3"] if np.isnan(row["area_mm2"]) else row["area_mm2"]

@@ -17,7 +17,7 @@ from ..records import Record
 
 RECORD = "spinesegdiff_args.json"
 UNCERTAINTY = "uncertainty"
-"""Maps lie in a folder of their own: nnU-Net's evaluation takes every image beside the masks for a mask."""
+"""Folder of the maps: nnU-Net's evaluation reads every image in the folder of masks as a mask."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Outputs:
     Attributes:
         truncated: output folder and case, nnU-Net's `output_file_truncated`.
         ending: the dataset's file ending.
-        probabilities, uncertainty: what is wanted beside the mask.
+        probabilities, uncertainty: whether to write these in addition to the mask.
     """
 
     truncated: Path

@@ -18,7 +18,7 @@ from ..images.nifti import grid_by
 from ..images.writing import write_image
 
 READERS = ("SimpleITKIO", "SimpleITKIOWithReorient", "NibabelIO", "NibabelIOWithReorient")
-"""nnU-Net's readers whose properties tell where a scan lies."""
+"""Readers of nnU-Net whose properties hold the position of a scan."""
 
 _TODO = f"convert the scans to NIfTI (readers {', '.join(READERS)}), or predict without uncertainty maps"
 

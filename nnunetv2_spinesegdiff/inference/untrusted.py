@@ -19,7 +19,7 @@ from ..network.from_plans import check_architecture
 def load_safely(checkpoint_file: Path, *, copy: bool = True) -> dict[str, Any]:
     """What a checkpoint of nnU-Net holds: tensors, plain values and numpy numbers; nothing else is unpickled.
 
-    The optimiser's tensors, two thirds of a finished training's file, stay in it until someone looks at them.
+    The optimizer's tensors, two thirds of the file of a finished training, are read only when they are used.
 
     Args:
         copy: whether the weights are in memory; if not, the file must not change while they are in use.

@@ -119,7 +119,7 @@ def check_architecture(architecture: object) -> None:
     """Whether only classes that are known here are named by `architecture` of a plans.json.
 
     Raises:
-        ValueError: another one is, or this is no description of a network.
+        ValueError: the class is another one, or this does not describe a network.
     """
     if not isinstance(architecture, Mapping):
         raise ValueError("describes no network")

@@ -70,7 +70,7 @@ def resolved_kwargs(architecture: Mapping[str, Any]) -> dict[str, Any]:
     """`arch_kwargs` of planned architecture, with classes in the place of their names.
 
     Raises:
-        ValueError: a name is none of a known class, or this is no description of a network.
+        ValueError: a name is not that of a known class, or this does not describe a network.
     """
     try:
         kwargs = dict(architecture["arch_kwargs"])

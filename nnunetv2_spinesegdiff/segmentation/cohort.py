@@ -91,7 +91,7 @@ def segment_cohort(
         command: words for run.json.
 
     Raises:
-        UserError: there is no scan or no usable model, or the folders lie inside one another.
+        UserError: there is no scan or no usable model, or one folder is inside the other.
     """
     started = time.time()
     _check_apart(scans, out)

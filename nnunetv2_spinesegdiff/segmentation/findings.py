@@ -1,4 +1,4 @@
-"""What a segmentation itself says of whether it can be believed."""
+"""Signs in a segmentation that it may be wrong."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _IMPLAUSIBLE = {
 
 
 def check_spine_found(mask: np.ndarray) -> None:
-    """Refuse a segmentation without a spine: an empty mask looks like an answer.
+    """Reject a segmentation without a spine: an empty mask looks like a result.
 
     Args:
         mask: labels of the segmented slices.

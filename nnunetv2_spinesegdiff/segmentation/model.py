@@ -31,7 +31,7 @@ class SliceModel:
     """A model of a converted dataset.
 
     Attributes:
-        opened: where it lies and which it is.
+        opened: its location and identity.
         cut: how the converter cut its training cases: `slices` and `dim` of `extract_slice`.
         notes: what a user of the results should know, a line each.
         predictor: of its slices.

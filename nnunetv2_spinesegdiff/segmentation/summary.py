@@ -28,12 +28,12 @@ def write_summary(
 ) -> None:
     """Collect the records of an output folder, those of other parts and of earlier runs included.
 
-    Parts of one cohort share the folder; whichever ends last tells of all scans. What is gone from the folder
-    is not told, nor what failed earlier and is no scan of the cohort now.
+    Parts of one cohort share the folder; the part that ends last reports all scans. Results that were removed
+    are not reported, nor earlier failures of scans that are not in the cohort now.
 
     Args:
-        run: what is to be said of the run that ends here. Of scans that an earlier one made otherwise,
-            `run.json` says in `made_with` what was different.
+        run: facts about the run that ends here. For scans that an earlier run made with other settings,
+            `made_with` in `run.json` states what was different.
         names: of all scans of the cohort.
         failures: why scans of this run have no new result, by name.
         known: records of scans that this run made or kept, by name.
@@ -69,7 +69,7 @@ def _records_told(
 
 
 def remove_summary(folder: Path) -> None:
-    """Before scans are made anew: should the run be killed, no numbers of others pass for theirs."""
+    """Remove tables before scans are made again: if the run is killed, they would show earlier numbers."""
     with _alone(folder / RECORDS):
         for name in ("measurements.csv", "run.json"):
             (folder / name).unlink(missing_ok=True)

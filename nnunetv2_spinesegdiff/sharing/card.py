@@ -203,7 +203,7 @@ def structures_of(dataset: Mapping[str, Any]) -> list[str]:
 
 
 def license_of_data(dataset: Mapping[str, Any]) -> str:
-    """The licence of a model's training data, from its dataset.json; nnU-Net writes the key as "licence"."""
+    """The license of a model's training data, from its dataset.json; nnU-Net's key is `licence`."""
     return stated(dataset, "licence", stated(dataset, "license"))
 
 

@@ -39,7 +39,7 @@ class Checkpoint:
         """Nothing is unpickled.
 
         Raises:
-            UserError: it cannot be read, or is no checkpoint of nnU-Net.
+            UserError: it cannot be read, or is not a checkpoint of nnU-Net.
         """
         return cls.checked(load_safely(path), path)
 

@@ -40,7 +40,7 @@ class Source:
     Attributes:
         model: results folder.
         plans, dataset: contents of the zip's plans.json and dataset.json.
-        left_out: what the model's own had beside that.
+        left_out: what else the model's own files held.
         trainer: that the model's checkpoints name.
         configuration: that they are of.
     """
@@ -88,7 +88,7 @@ def export_model(
         `out`.
 
     Raises:
-        UserError: there is no such model, it is no diffusion network of ours, its JSON files name this
+        UserError: there is no such model, it is not a SpineSegDiff network, its JSON files name this
             machine in a place that prediction cannot do without, a weight is too large for float16, the zip
             cannot be written, or another file has its name.
     """
@@ -144,7 +144,7 @@ def _read(model: Path, first: Checkpoint) -> Source:
 
 
 def _manifest(source: Source, folds: list[str], checkpoint: str, details: Mapping[str, str]) -> Manifest:
-    """All but history and files, which come from the folds; of an exported model, what it was told then."""
+    """All but history and files, which come from the folds; of an exported model, what was stated then."""
     earlier = _earlier(source)
     architecture = source.plans["configurations"][source.configuration]["architecture"]
     made = Manifest(
@@ -177,7 +177,7 @@ def _versions() -> dict[str, str]:
 
 
 def _pack(source: Source, manifest: Manifest, packer: Packer, half: bool) -> None:
-    """Fold by fold: only one lies in memory."""
+    """Fold by fold: only one is in memory."""
     network = stock_network(source.plans, manifest.configuration, source.dataset)
     history = dict(manifest.training)
     for fold in manifest.folds:

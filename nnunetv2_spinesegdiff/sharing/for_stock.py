@@ -1,4 +1,4 @@
-"""Plans from which nnU-Net's own trainer builds a diffusion network of ours."""
+"""Plans from which nnU-Net's own trainer builds a SpineSegDiff network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def plans_for_stock(plans: Mapping[str, Any], checkpoint: Checkpoint, model: Pat
     Plans of an exported model stay as they are.
 
     Raises:
-        UserError: the trainer is not found, or trains no diffusion network of ours.
+        UserError: the trainer is not found, or does not train a SpineSegDiff network.
     """
     name = checkpoint.configuration
     if name not in plans["configurations"]:

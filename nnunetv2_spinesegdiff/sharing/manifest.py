@@ -1,4 +1,4 @@
-"""What an exported model's manifest.json says, and names of what lies beside it."""
+"""Content of an exported model's manifest.json, and names of the other files."""
 
 from __future__ import annotations
 

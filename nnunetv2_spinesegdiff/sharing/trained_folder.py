@@ -88,7 +88,7 @@ def checkpoint_name(model: Path, wanted: str | None) -> str:
 
 
 def is_exported(model: Path) -> bool:
-    """Whether the folder was installed from a zip of ours; a manifest alone may be left from one."""
+    """Whether the folder was installed from an exported zip; a manifest alone may be left from one."""
     configurations = read_json(model / PLANS).get("configurations", {})
     return all(is_described(c.get("architecture", {})) for c in configurations.values())
 

@@ -1,4 +1,4 @@
-"""What all diffusion trainers share: network, noising, loss, optimiser and checkpoints."""
+"""What all diffusion trainers share: network, noising, loss, optimizer and checkpoints."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class DiffusionTrainer(SuffixedTrainer):
     """A denoising network on noised ground truth that segments from nothing but noise.
 
     The systems of the paper differ in what a subclass states here: schedule, start, prediction target and
-    fusion in `sampler`, and the image encoder. Optimiser and rate are the same in tables 4, 7 and 8.
+    fusion in `sampler`, and the image encoder. Optimizer and rate are the same in tables 4, 7 and 8.
     """
 
     sampler: ClassVar[SamplerSettings]
@@ -130,7 +130,7 @@ class DiffusionTrainer(SuffixedTrainer):
 
     @classmethod
     def stored_sampler(cls, plans_manager: PlansManager) -> SamplerSettings:
-        """The sampler of the model that these plans lie beside; of a new one, this trainer's."""
+        """Return the sampler stored in a model's plans, or this trainer's for a new model."""
         stored = stored_in(plans_manager.plans).get("sampler")
         return SamplerSettings(**stored) if stored else cls.sampler_settings()
 

@@ -27,7 +27,7 @@ PLAIN_TRAINERS = ("nnUNetTrainerStage1", "nnUNetTrainerStage1Sagittal")
 
 @dataclass(frozen=True)
 class Suffixes:
-    """What the suffixes of a trainer name say; None where the name says nothing.
+    """Values of the suffixes of a trainer name; None for those that the name does not hold.
 
     Attributes:
         epochs: number of epochs.

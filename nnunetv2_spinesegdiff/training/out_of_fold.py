@@ -56,7 +56,7 @@ def find_out_of_fold(
 
     Raises:
         UserError: it is incomplete, or stale: a fold was trained again, folds, plans or preprocessed data are
-            others now, or files are missing or have another shape. The message says which.
+            others now, or files are missing or have another shape. The message states which.
     """
     folder = folder_of_collection(preprocessed, trainer, plans.plans_name, configuration_name)
     if not folder.is_dir():

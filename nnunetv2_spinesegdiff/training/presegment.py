@@ -154,9 +154,9 @@ def find_stock(
 
 
 def collect(stock: Stock, num_processes: int = 1) -> Collected:
-    """Bring every case's softmax onto the preprocessed grid, and its label map beside it.
+    """Bring every case's softmax onto the preprocessed grid, and write its label map next to it.
 
-    What is there already and made from the same prediction stays. Of a case in several folds' validation
+    Files that were made from the same prediction are kept. Of a case in several folds' validation
     the first fold's prediction is taken: it is out of fold as well.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Out-of-fold presegmentations: where a collection of them lies, and what it was made from.
+"""Out-of-fold presegmentations: location of a collection, and what it was made from.
 
 `spinesegdiff presegment` makes a collection, `nnUNetTrainerSpineSegDiff` trains on it. Its folder holds
 `<case>.b2nd` (or `.npz`; label maps on the network's grid, as nnU-Net's loader takes them from a previous
@@ -28,7 +28,7 @@ SPLITS = "splits_final.json"
 
 
 def folder_of_collection(preprocessed: Path, trainer: str, plans: str, configuration: str) -> Path:
-    """Where the collection from a stock training lies in the preprocessed dataset's folder."""
+    """Return the folder of the collection from a stock training, in the preprocessed dataset."""
     return preprocessed / "presegmentations" / f"{trainer}__{plans}__{configuration}"
 
 
@@ -103,7 +103,7 @@ class Sources:
     def outdated(self, now: Sources) -> str | None:
         """Which of these has changed since, in words; None where none has.
 
-        A checkpoint that is not there any more is no sign of a new training.
+        A checkpoint that was removed does not indicate a new training.
         """
         if now.splits != self.splits:
             return f"{SPLITS} is another one now"

@@ -1,4 +1,4 @@
-"""The trainer of SpineSegDiff: nnU-Net's stage 1, frozen or trained beside it, and the diffusion refiner."""
+"""The trainer of SpineSegDiff: nnU-Net's stage 1, frozen or trained together with the diffusion refiner."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 SOURCE = "presegmentations"
-"""Under this name the plans of a model tell whose out-of-fold presegmentations it learnt from."""
+"""Key in the plans of a model: the source of its out-of-fold presegmentations."""
 
 
 class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
