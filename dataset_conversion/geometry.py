@@ -105,7 +105,7 @@ def extract_slice(
     if volume.GetDimension() != 3 or volume.GetNumberOfComponentsPerPixel() != 1:
         raise ValueError(
             f"the image has {volume.GetDimension()} dimensions and {volume.GetNumberOfComponentsPerPixel()} "
-            "components a voxel, expected a scalar 3D volume"
+            "components per voxel, expected a scalar 3D volume"
         )
     source = Grid.of(volume)
     axes, flips = patient_axes(source.cosines)

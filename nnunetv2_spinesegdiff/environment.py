@@ -1,4 +1,4 @@
-"""The environment variables through which nnU-Net finds its folders and our trainers."""
+"""The environment variables through which nnU-Net finds its folders and the SpineSegDiff trainers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def external_trainers() -> str:
 
 
 def make_trainers_known() -> None:
-    """Let nnU-Net find our trainers in this process and in those it starts."""
+    """Let nnU-Net find the SpineSegDiff trainers in this process and in those it starts."""
     os.environ["nnUNet_extTrainer"] = external_trainers()
 
 

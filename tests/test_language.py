@@ -21,13 +21,13 @@ ONES = (
 )
 
 INSTEAD = {
-    r"\b(is|are|was|were|not|be) told\b": "is reported, is shown",
+    r"\b(is|are|was|were|not|be|place) told\b": "is reported, is shown, is inferred",
     r"\btells?\b": "states, shows, reports",
     r"\b(says|said)\b": "states",
     r"\blies?\b(?! still)": "is located, is",
     r"(?<!there )\b(is|are|was|were) no (?!longer\b|more than\b|such\b)": "is not a, there is no",
     rf"\b(a|an|one) \w+ an? ({ONES})\b": "one ... per ...",
-    r"\bof ours\b": "of SpineSegDiff",
+    r"\bof ours\b|\bour (flags|options|trainers?)\b": "of SpineSegDiff, the SpineSegDiff options",
     r"\b(left out|refused) and named\b": "is skipped and listed",
     r"\brefus(e|es|ed)\b": "reject",
     r"\bvalues that cannot be\b": "invalid values",

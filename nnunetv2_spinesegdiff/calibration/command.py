@@ -28,7 +28,7 @@ def run_calibration(options: argparse.Namespace) -> int:
     """
     from ..plots.reliability import draw_reliability  # matplotlib takes a second to load
 
-    dataset = name_of_dataset(options.d, "calibrating takes the dataset that the model was trained on")
+    dataset = name_of_dataset(options.d, "calibration needs the dataset that the model was trained on")
     model = folder_of("nnUNet_results") / dataset / f"{options.tr}__{options.p}__{options.c}"
     keep_freed_memory()
     fitted = calibrate(

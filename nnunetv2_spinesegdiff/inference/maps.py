@@ -96,7 +96,7 @@ def _on_scan(values: np.ndarray, path: Path | str, properties: Mapping[str, Any]
     stuff = properties["sitk_stuff"]
     axes = len(stuff["spacing"])
     if axes not in (2, 3):
-        raise UserError(path, f"the scan has {axes} axes, maps need 2 or 3", "save one file a channel")
+        raise UserError(path, f"the scan has {axes} axes, maps need 2 or 3", "save one file per channel")
     image = sitk.GetImageFromArray(values[0] if axes == 2 else values)
     image.SetSpacing(stuff["spacing"])
     image.SetOrigin(stuff["origin"])

@@ -77,7 +77,7 @@ class SpineSegDiffPredictor(FilePredictor):
             raise UserError(
                 folder,
                 f"trained with {self.trainer_name}, which has no refiner",
-                "leave out our flags, or predict with -tr nnUNetTrainerSpineSegDiff",
+                "leave out the SpineSegDiff options, or predict with -tr nnUNetTrainerSpineSegDiff",
             )
         if isinstance(self.network, TwoStageNetwork):
             return

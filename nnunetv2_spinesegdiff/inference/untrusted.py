@@ -71,7 +71,7 @@ def check_network_classes(plans: Mapping[str, Any], plans_file: Path) -> None:
                 check_architecture(configuration["architecture"])
     except ValueError as error:
         raise UserError(
-            plans_file, f"{error}", "a model that you trust can be predicted without our flags"
+            plans_file, f"{error}", "a model that you trust can be predicted without SpineSegDiff options"
         ) from None
     except (KeyError, TypeError, AttributeError):
         raise UserError(plans_file, "these are not plans of nnU-Net v2") from None

@@ -49,7 +49,7 @@ class DenoisingUNet(nn.Module):
         widths = list(unet.encoder.output_channels)
         if image_encoder is not None and list(image_encoder.output_channels) != widths:
             raise ValueError(
-                f"the image encoder has {list(image_encoder.output_channels)} features a stage, "
+                f"the image encoder has {list(image_encoder.output_channels)} features per stage, "
                 f"the denoiser's encoder {widths}: they must agree"
             )
         self.time_embedding = TimeEmbedding(time_dim)

@@ -63,7 +63,7 @@ def _known(name: object, kinds: _Kinds) -> type[nn.Module]:
         found = pattern.fullmatch(name) if isinstance(name, str) else None
         if found is not None and found[1] in classes:
             return classes[found[1]]
-    raise ValueError(f"names the class {name!r}, which is none of those that networks are planned with")
+    raise ValueError(f"names the class {name!r}, which is not a known network class")
 
 
 def resolved_kwargs(architecture: Mapping[str, Any]) -> dict[str, Any]:

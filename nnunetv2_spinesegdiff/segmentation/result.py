@@ -123,6 +123,6 @@ class Segmentation:
         if zipped and not all(file.exists() for file in self.scan.dicom_files):
             raise UserError(
                 self.scan.source.path,
-                "what was unpacked of it is gone",
+                "its unpacked files were removed",
                 "save a DICOM segmentation before the next scan is asked for",
             )

@@ -28,8 +28,8 @@ def public_part(content: Mapping[str, Any], path: Path) -> tuple[dict[str, Any],
     kept, left_out = without_private({key: value for key, value in content.items() if key not in cases})
     for key in left_out:
         if key.split(".")[0] in NEEDED[path.name]:
-            cause = f"{key} names a folder, user or host of this machine, which must not be handed on"
-            raise UserError(path, cause, "put another text there")
+            cause = f"{key} names a folder, user or host of this machine, which must not be shared"
+            raise UserError(path, cause, "replace it")
     return kept, left_out + cases
 
 

@@ -23,7 +23,7 @@ def model_to_export(path: Path) -> Path:
     if path.is_file() and path.suffix.lower() == ".zip":
         raise UserError(
             path,
-            "is a zip already, hand it on as it is",
+            "is already a zip, share it as it is",
             "to export it again, install it with nnUNetv2_install_pretrained_model_from_zip and give its "
             "folder",
         )

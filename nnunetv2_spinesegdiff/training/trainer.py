@@ -133,14 +133,14 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
                 self.two_stage.freeze_stage1()
             how = "frozen" if self.resumed_as_frozen else "trained together with the refiner"
             self.print_to_log_file(
-                f"Stage 1: {how}, as the checkpoint that this training continues from has it."
+                f"Stage 1: {how}, as in the checkpoint from which this training continues."
             )
             return
         checkpoint = find_stage1_checkpoint(self.plans_manager, self.configuration_name, self.fold)
         if checkpoint is None:
             self.print_to_log_file(
                 "Stage 1: trained together with the refiner, on nnU-Net's own loss (no finished stock "
-                "training of this dataset, plans, configuration and fold was found or wanted)."
+                "training of this dataset, plans, configuration and fold was found or requested)."
             )
             return
         weights = load_stage1_weights(
@@ -199,8 +199,8 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
         self.print_to_log_file(
             found.announced()
             if found
-            else "Presegmentations: stage 1's own, though it has seen these cases. `spinesegdiff presegment` "
-            "collects those of the folds that have not."
+            else "Presegmentations: from stage 1, which was trained on these cases. `spinesegdiff "
+            "presegment` collects out-of-fold presegmentations."
         )
         return found
 
