@@ -176,7 +176,7 @@ print(json.dumps([now, answer()]))
 
 
 def check_trainers(seconds: float = 60) -> Iterator[Seen]:
-    """Check in a separate process whether nnU-Net finds the trainer, in this shell and after `spinesegdiff env`.
+    """Check in a new process whether nnU-Net finds the trainer, in this shell and after `spinesegdiff env`.
 
     Args:
         seconds: after which a process without an answer is ended.
