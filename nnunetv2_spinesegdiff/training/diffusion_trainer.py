@@ -50,7 +50,7 @@ class DiffusionTrainer(SuffixedTrainer):
     image_encoder: ClassVar[bool] = True
     """Whether a second encoder sees the image alone."""
     validation_ddim_steps: ClassVar[int] = 1
-    """Of the validation during training, fifty batches an epoch."""
+    """Of the validation during training, fifty batches per epoch."""
 
     denoiser_lr: ClassVar[float | None] = None
     """AdamW's initial rate. None: 1e-4 (tables 4, 7, 8) in runs of at least 25,000 iterations, else 1e-3."""
@@ -200,9 +200,9 @@ class DiffusionTrainer(SuffixedTrainer):
         evaluations = sampler.num_samples * sampler.ddim_steps * copies
         if evaluations >= MANY_EVALUATIONS:
             self.print_to_log_file(
-                f"The final validation will call the network {evaluations} times a patch ({copies} mirrored "
-                f"copies, {sampler.num_samples} chains, {sampler.ddim_steps} steps). Names with _n<steps> or "
-                "_S<chains>, _n50 for instance, make that less."
+                f"The final validation will call the network {evaluations} times per patch ({copies} "
+                f"mirrored copies, {sampler.num_samples} chains, {sampler.ddim_steps} steps). Names with "
+                "_n<steps> or _S<chains>, such as _n50, reduce this."
             )
 
     def _build_loss(self) -> nn.Module:
@@ -258,7 +258,7 @@ class DiffusionTrainer(SuffixedTrainer):
         return self.mask_loss(full_resolution(output), full_resolution(target))
 
     def validation_step(self, batch: dict) -> dict:
-        """Stock, on what few denoising steps give: this runs fifty times an epoch.
+        """Stock, on what few denoising steps give: this runs fifty times per epoch.
 
         The validation loss is MSE + Dice + cross-entropy of the sampled masks.
         """

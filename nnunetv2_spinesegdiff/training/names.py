@@ -31,7 +31,7 @@ class Suffixes:
 
     Attributes:
         epochs: number of epochs.
-        iters: training iterations an epoch.
+        iters: training iterations per epoch.
         t_start: depth T to which presegmentations are noised; from noise, the length of the schedule.
         ddim_steps: n, steps of a chain in the training's own validation and in prediction without flags.
         num_samples: S, chains, likewise.
@@ -54,7 +54,7 @@ _PATTERNS = {
     "num_samples": r"S(\d+)",
     "width": r"width(\d+)",
 }
-_KNOWN = "_<n>epochs, _<n>iters (iterations an epoch), _T<depth>, _n<steps>, _S<chains>, _width<percent>"
+_KNOWN = "_<n>epochs, _<n>iters (iterations per epoch), _T<depth>, _n<steps>, _S<chains>, _width<percent>"
 assert set(_PATTERNS) == {f.name for f in fields(Suffixes)}
 
 
