@@ -20,7 +20,7 @@ COMMANDS = PACKAGE / "bin"
 
 
 def external_trainers() -> str:
-    """The value of nnUNet_extTrainer: what is set already, and our folder behind it."""
+    """Value of nnUNet_extTrainer: what is already set, followed by the folder of this package."""
     folders = [f for f in os.environ.get("nnUNet_extTrainer", "").split(os.pathsep) if f]
     return os.pathsep.join([*folders, *([] if str(TRAINERS) in folders else [str(TRAINERS)])])
 

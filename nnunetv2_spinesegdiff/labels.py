@@ -23,5 +23,5 @@ SPIDER_DISCS = range(201, 226)
 
 
 def summary_key(label: object) -> str:
-    """How nnU-Net's summary.json spells a label, or a region that is a list of labels."""
+    """Return the key of a label, or of a region (list of labels), in nnU-Net's summary.json."""
     return str(tuple(label)) if isinstance(label, list | tuple) else str(label)

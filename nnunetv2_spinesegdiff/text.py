@@ -1,4 +1,4 @@
-"""How numbers, lists, tables and exceptions are written, wherever a person reads them."""
+"""Numbers, lists, tables and exceptions as text."""
 
 from __future__ import annotations
 

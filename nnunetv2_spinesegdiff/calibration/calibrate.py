@@ -32,7 +32,7 @@ BLOCKS = 5
 
 @dataclass
 class Fitted:
-    """What came of calibrating.
+    """Result of a calibration.
 
     Attributes:
         stored: what was put into the model's plans.json.

@@ -75,11 +75,11 @@ def measure_case(case: PredictedCase) -> None:
     pixels = _drawn(structures_near & ~ignored, case.truncated.name)
     of_stage1: dict[str, Any] = {}
     if stage1_probabilities is not None:
-        of_stage1["stage1"] = _of(stage1_probabilities, pixels)
+        of_stage1["stage1"] = _at_pixels(stage1_probabilities, pixels)
     with written_whole(_file_of(str(case.truncated))) as temporary:
         np.savez(
             temporary,
-            probabilities=_of(probabilities, pixels),
+            probabilities=_at_pixels(probabilities, pixels),
             **of_stage1,
             uncertainty=uncertainty.ravel()[pixels],
             truth=_truth_of_heads(truth.ravel()[pixels], labels),
@@ -146,7 +146,7 @@ def _drawn(where: np.ndarray, name: str) -> np.ndarray:
     return np.sort(np.random.default_rng(crc32(name.encode())).choice(indices, MOST_PIXELS, replace=False))
 
 
-def _of(maps: Any, pixels: np.ndarray) -> np.ndarray:
+def _at_pixels(maps: Any, pixels: np.ndarray) -> np.ndarray:
     """Pixels of maps (K, Z, Y, X) as float32 (K, N)."""
     return np.asarray(maps, np.float32).reshape(len(maps), -1)[:, pixels]
 

@@ -77,7 +77,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _sources(options: argparse.Namespace) -> list[Source]:
-    """What the options of `add_sources` name; sets the title of --reproduced."""
+    """Resolve the options of `add_sources`; sets the title of --reproduced."""
     from ..evaluation.report.sources import gather, parse_system, reproduced
 
     raw = os.environ.get("nnUNet_raw")

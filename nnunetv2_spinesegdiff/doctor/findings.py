@@ -1,4 +1,4 @@
-"""What checks find, and how it is printed."""
+"""Findings of the checks, and how they are printed."""
 
 from __future__ import annotations
 

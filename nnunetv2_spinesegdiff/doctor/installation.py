@@ -78,7 +78,7 @@ def check_installed_once(package: str) -> Iterator[Seen]:
 
 
 def check_leftovers() -> Iterator[Seen]:
-    """What an interrupted pip left of nnU-Net or of this package."""
+    """Find remains of nnU-Net or of this package after an interrupted pip."""
     folders = {Path(folder).resolve() for folder in sys.path if folder}
     for path in sorted(path for folder in folders for path in folder.glob("~nunetv2*")):
         yield warning(f"{path} was left by an interrupted pip", "delete that folder")

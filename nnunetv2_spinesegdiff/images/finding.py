@@ -97,7 +97,7 @@ def find_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> list[ScanSour
 
 
 class _Folder(NamedTuple):
-    """What is in a folder itself: scan files and zips of exams, DICOM images, and what could be a scan."""
+    """Content of a folder without subfolders: scan files, zips of exams, DICOM images, possible scans."""
 
     path: Path
     scans: list[tuple[Path, Kind]]
@@ -140,7 +140,7 @@ def _in_folders(folders: Sequence[_Folder]) -> Iterator[tuple[Path, Kind]]:
 
 
 def _kind(path: Path) -> Kind | None:
-    """What a file is by its name; None for DICOM images, too, and for zips without one."""
+    """Return the kind of a scan file; None for other files, single DICOM images and zips without an image."""
     ending = ending_of(path.name).lower()
     if ending != ZIP:
         return "file" if ending else None

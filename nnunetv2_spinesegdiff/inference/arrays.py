@@ -16,7 +16,7 @@ from .scan_grid import ScanGrid
 
 @dataclass(frozen=True)
 class PredictedArray:
-    """What is predicted of an image, on its own grid.
+    """Prediction of an image, on its own grid.
 
     Attributes:
         mask: label map (Z, Y, X), uint8.

@@ -53,7 +53,7 @@ class CaseMaps:
 
 @dataclass(frozen=True)
 class PredictedCase:
-    """What nnU-Net hands to the export of a case.
+    """Arguments that nnU-Net passes to the export of a case.
 
     Attributes:
         logits: (K, *spatial), in the network's grid.

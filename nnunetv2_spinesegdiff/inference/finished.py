@@ -158,6 +158,6 @@ def are_of_this_kind(folder: Path, record: Mapping[str, Any]) -> bool:
 
 
 def _differing(earlier: Mapping[str, Any], record: Mapping[str, Any]) -> str:
-    """What differs, in words; nothing where they agree."""
+    """State what differs; empty if nothing does."""
     differing = [k for k in {**earlier, **record} if earlier.get(k) != record.get(k)]
     return ", ".join(f"{k} {earlier.get(k)} instead of {record.get(k)}" for k in sorted(differing))

@@ -26,7 +26,7 @@ PRESETS = {
 
 
 def add_sampling_flags(group: argparse._ActionsContainer) -> None:
-    """How to sample. A flag that is not given leaves no attribute: the model's own value stays."""
+    """Add the options of the sampler. Those that are not given have no attribute; the model's values apply."""
     absent: dict[str, Any] = {"default": argparse.SUPPRESS}
     told = "; ".join(f"{name}: {text}" for name, text in PRESETS.items())
     group.add_argument("--preset", choices=list(PRESETS), help=f"Speed/quality preset. {told}.", **absent)

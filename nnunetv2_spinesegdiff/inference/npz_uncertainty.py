@@ -62,7 +62,7 @@ class Prediction:
 
 @dataclass
 class Done:
-    """What came of a folder.
+    """Result of a folder.
 
     Attributes:
         out: the folder that was written to.

@@ -85,7 +85,7 @@ class ScanGrid:
         return whole.transpose([0, *(axis + 1 for axis in self.plans.transpose_backward)])
 
     def placed_structures(self, maps: np.ndarray) -> np.ndarray:
-        """As `placed`, of the heads (K, *spatial) only those of `structures`, in their order."""
+        """Like `placed`, for those of the heads (K, *spatial) that are in `structures`, in their order."""
         return self.placed(maps)[channels_of(self.labels)]
 
     def on_network_grid(self, maps: np.ndarray, shape: Sequence[int]) -> np.ndarray:
@@ -104,7 +104,7 @@ class ScanGrid:
         )
 
     def _spacings(self) -> tuple[list[float], list[float]]:
-        """Of the network's grid and of the scan's, both in the network's order of axes."""
+        """Spacings of the network's grid and of the scan's grid, in the network's order of axes."""
         scan = [self.properties["spacing"][i] for i in self.plans.transpose_forward]
         network = list(self.configuration.spacing)
         # A 2D network takes the slices as far apart as they are.

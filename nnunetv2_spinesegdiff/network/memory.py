@@ -1,4 +1,4 @@
-"""How many inputs of the denoiser fit side by side."""
+"""Number of inputs of the denoiser that fit in one batch."""
 
 from __future__ import annotations
 

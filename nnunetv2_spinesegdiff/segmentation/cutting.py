@@ -44,14 +44,14 @@ class SegmentedSlices:
 
     @property
     def measured(self) -> int:
-        """Of these slices, the one that is measured and shown: the middle one."""
+        """Index of the slice that is measured and shown: the middle one."""
         return len(self.mask) // 2
 
 
 def views_for(
     cut: Mapping[str, str], scaled: sitk.Image, whole: SliceView, wanted: SliceView
 ) -> list[SliceView]:
-    """What a model is to see of a scan, each view as a case of its own.
+    """Extract the views of a scan that a model needs, each as a separate case.
 
     A model of single slices sees the slices wanted one by one, as it did in training. A model of whole scans
     sees the whole scan, whichever of its slices are wanted.

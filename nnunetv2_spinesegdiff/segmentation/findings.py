@@ -79,7 +79,7 @@ def edge_warnings(mask: np.ndarray, view: SliceView) -> list[str]:
 
 
 def warnings_of(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """What is missing in the measured slice, and where stage 1 and the mask disagree."""
+    """Warn of structures that are missing or on which stage 1 and the mask disagree."""
     totals = [row for row in rows if row["number"] is None]
     said = [
         f"no {row['structure']} in the measured slice"

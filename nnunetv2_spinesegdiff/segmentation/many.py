@@ -169,7 +169,7 @@ def _write(
 
 
 def _failure(source: ScanSource, error: Exception) -> Failure:
-    """Why there is no result: whatever it is, the other scans must not be lost over it."""
+    """Describe why there is no result. Any error is caught, so that the other scans are segmented."""
     if isinstance(error, UserError):
         return Failure(source, str(error))
     if isinstance(error, MemoryError):

@@ -30,7 +30,7 @@ REPLACED = "replaces the results of another scan, or of an earlier state of this
 
 @dataclass(frozen=True)
 class Formats:
-    """Which files are wanted of every scan.
+    """Files to write for every scan.
 
     Attributes:
         keep: masks and maps in the scan's own format; NIfTI otherwise.

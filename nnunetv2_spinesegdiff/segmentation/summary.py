@@ -42,10 +42,10 @@ def write_summary(
     with _alone(folder / RECORDS):
         for left in half_written(measurements) + half_written(told):
             left.unlink(missing_ok=True)
-        records = _records_told(folder, names, known)
+        records = _reported_records(folder, names, known)
         rows = [row for record in records.values() for row in record.get("measurements", [])]
         write_measurements(rows, measurements)
-        scans = {name: _told(record, run) for name, record in records.items()}
+        scans = {name: _entry(record, run) for name, record in records.items()}
         for name, reason in failures.items():
             scans[name] = {**scans.get(name, {}), "failure": reason}
         save_json({"use": USE, "versions": _versions(), **run, "scans": scans}, told)
@@ -53,19 +53,19 @@ def write_summary(
 
 def scans_beside(folder: Path, names: Collection[str]) -> list[str]:
     """Scans with results in an output folder that are none of these."""
-    return [name for name in _records_told(folder, names, {}) if name not in names]
+    return [name for name in _reported_records(folder, names, {}) if name not in names]
 
 
-def _records_told(
+def _reported_records(
     folder: Path, names: Collection[str], known: Mapping[str, dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    def is_told(name: str, record: Mapping[str, Any]) -> bool:
+    def is_current(name: str, record: Mapping[str, Any]) -> bool:
         if "failure" in record:
             return name in names
         mask = next(iter(record["files"]))
         return (folder / mask).is_file()
 
-    return {name: record for name, record in records_in(folder, known).items() if is_told(name, record)}
+    return {name: record for name, record in records_in(folder, known).items() if is_current(name, record)}
 
 
 def remove_summary(folder: Path) -> None:
@@ -83,7 +83,7 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _told(record: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+def _entry(record: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
     if "failure" in record:
         return {"failure": record["failure"]}
     told = {"files": list(record["files"]), "seconds": record["seconds"], "warnings": record["warnings"]}

@@ -1,4 +1,4 @@
-"""What of a checkpoint prediction needs: weights, and plain words about them."""
+"""Parts of a checkpoint that prediction needs: weights and a description."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Checkpoint:
 
     @classmethod
     def checked(cls, content: dict[str, Any], path: Path) -> Checkpoint:
-        """What `load_safely` read from `path`.
+        """Check the content that `load_safely` read from `path`.
 
         Raises:
             UserError: it is not a checkpoint of nnU-Net.

@@ -35,7 +35,7 @@ PACKAGES = ("nnunetv2", "dynamic-network-architectures", "torch", "numpy")
 
 @dataclass(frozen=True)
 class Source:
-    """A model as it is handed on.
+    """A model as it is exported.
 
     Attributes:
         model: results folder.

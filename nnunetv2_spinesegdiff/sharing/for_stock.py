@@ -65,7 +65,7 @@ def _diffusion_trainer(name: str, model: Path) -> Any:
 
 
 def stock_network(plans: Mapping[str, Any], configuration: str, dataset: dict[str, Any]) -> Any:
-    """What nnU-Net's own trainer builds for prediction."""
+    """Build the network as nnU-Net's own trainer does for prediction."""
     manager = PlansManager(dict(plans))
     planned = manager.get_configuration(configuration)
     channels = determine_num_input_channels(manager, planned, dataset)

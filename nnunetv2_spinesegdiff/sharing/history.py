@@ -18,7 +18,7 @@ from .manifest import FINAL
 def history_of(
     model: Path, fold: str, checkpoint: str, epochs: int | None, dataset: str, labels: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What is known of one fold's training.
+    """Collect the known facts about one fold's training.
 
     Args:
         model: results folder.

@@ -1,4 +1,4 @@
-"""What of a model's JSON files must not be handed on: folders, users and hosts of the machine it is from."""
+"""Private parts of a model's JSON files: folders, users and hosts of the machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NEEDED = {
 
 
 def public_part(content: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], list[str]]:
-    """What of a model's plans.json or dataset.json may be handed on, and the keys of what may not.
+    """Split plans.json or dataset.json into the part that can be shared and the keys that cannot.
 
     Raises:
         UserError: something that a model needs names this machine.

@@ -100,7 +100,7 @@ def _trained_in(dataset: Path) -> list[Path]:
 
 
 def _trained_beside(model: Path) -> str:
-    """What could be meant instead of a model that is not trained."""
+    """Trained models that could be meant instead."""
     names = ", ".join(other.name for other in _trained_in(model.parent))
     return f", or name one that is trained: {names}" if names else ""
 

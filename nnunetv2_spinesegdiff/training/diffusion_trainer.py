@@ -194,7 +194,7 @@ class DiffusionTrainer(SuffixedTrainer):
         self._announce_validation()
 
     def _announce_validation(self) -> None:
-        """In the log, what is better known before a training than after it."""
+        """Write a warning about the cost of the final validation to the log."""
         sampler = self.diffusion_network.sampler
         copies = 2 ** len(self.inference_allowed_mirroring_axes or ())
         evaluations = sampler.num_samples * sampler.ddim_steps * copies

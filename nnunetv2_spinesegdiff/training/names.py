@@ -85,6 +85,6 @@ def has_two_stages(name: str) -> bool:
 
 
 def split_base(name: str, bases: list[str]) -> str | None:
-    """Which of `bases` a trainer name is, with suffixes or without; None where it is none of them."""
+    """Split a trainer name into one of `bases` and its suffixes; None if it is not one of them."""
     fitting = [base for base in bases if name == base or name.startswith(base + "_")]
     return max(fitting, key=len, default=None)

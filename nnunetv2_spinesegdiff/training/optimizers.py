@@ -85,7 +85,7 @@ class WarmUpAndCosine:
         self.step(0)
 
     def rate(self, epoch: int) -> float:
-        """Of an epoch 0..num_epochs - 1; above 0 in all of them."""
+        """Return the rate of an epoch 0..num_epochs - 1, above 0."""
         if epoch < self.warm_up:
             return self.lr * (epoch + 1) / (self.warm_up + 1)
         done = (epoch - self.warm_up) / max(1, self.num_epochs - self.warm_up)

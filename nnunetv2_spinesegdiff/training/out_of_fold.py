@@ -78,7 +78,7 @@ def find_out_of_fold(
 
 
 def _missing(manifest: Manifest, folder: Path, cases_folder: Path) -> str | None:
-    """What keeps nnU-Net's loader from pairing every preprocessed case with its label map, in words."""
+    """State why nnU-Net's loader could not pair every case with its label map."""
     dataset_class = infer_dataset_class(str(cases_folder))
     known = {*manifest.cases, *manifest.never_held_out}
     dataset = dataset_class(str(cases_folder), folder_with_segs_from_previous_stage=str(folder))

@@ -100,7 +100,7 @@ class Stock:
 
 @dataclass
 class Collected:
-    """What came of it.
+    """Result of a collection.
 
     Attributes:
         folder: of the collection.
@@ -311,7 +311,7 @@ def _save_labels(stock: Stock, case: str, segmentation: np.ndarray) -> None:
 
 
 def _record_in(softmax: Path) -> str | None:
-    """What a collected case was made from; None where it is not there or not whole."""
+    """Read what a collected case was made from; None if it is missing or incomplete."""
     try:
         with np.load(softmax, allow_pickle=False) as archive:
             return str(archive["made_from"])

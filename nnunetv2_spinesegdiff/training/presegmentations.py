@@ -44,7 +44,7 @@ def id_of(dataset: str) -> int:
 
 
 def preprocessing_of(plans: PlansManager, configuration: ConfigurationManager) -> dict[str, Any]:
-    """What decides how an image reaches the network; plans of one name can differ in it.
+    """Settings of the preprocessing; plans of the same name can differ in them.
 
     Args:
         plans, configuration: nnU-Net's managers.
@@ -58,7 +58,7 @@ def preprocessing_of(plans: PlansManager, configuration: ConfigurationManager) -
 
 @dataclass(frozen=True)
 class Sources:
-    """What a collection is made from; another one of any of these makes it stale.
+    """Sources of a collection. If one of them changes, the collection is stale.
 
     Attributes:
         checkpoints: fold to the SHA-256 of its finished checkpoint, for those that are there.

@@ -1,4 +1,4 @@
-"""What `spinesegdiff cohort` does: SPIDER's tables and folds to counts, in a folder."""
+"""`spinesegdiff cohort`: counts from SPIDER's tables and folds, written to a folder."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def cohort_section(cohort: Cohort, places: Places) -> Section:
 
 
 def left_out_section(evaluation: Evaluation, places: Places) -> Section:
-    """What is not in the numbers, and notes on them."""
+    """Skipped cases, and notes on the numbers."""
     left_out = places.all_hidden(evaluation.left_out)
     listed = [Listing(f"Left out ({len(left_out)})", left_out)] if left_out else []
     notes = _notes(evaluation.notes, places)
