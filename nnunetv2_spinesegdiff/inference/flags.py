@@ -26,10 +26,10 @@ PRESETS = {
 
 
 def add_sampling_flags(group: argparse._ActionsContainer) -> None:
-    """Add the options of the sampler. Those that are not given have no attribute; the model's values apply."""
+    """Add the options of the sampler. Those not given have no attribute, and the model's values apply."""
     absent: dict[str, Any] = {"default": argparse.SUPPRESS}
-    told = "; ".join(f"{name}: {text}" for name, text in PRESETS.items())
-    group.add_argument("--preset", choices=list(PRESETS), help=f"Speed/quality preset. {told}.", **absent)
+    presets = "; ".join(f"{name}: {text}" for name, text in PRESETS.items())
+    group.add_argument("--preset", choices=list(PRESETS), help=f"Speed/quality preset. {presets}.", **absent)
     for name, (kind, metavar, text) in SAMPLER.items():
         group.add_argument(
             f"--{name}", type=kind, metavar=metavar, help=f"{text[0].upper()}{text[1:]}.", **absent

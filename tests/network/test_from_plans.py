@@ -128,11 +128,11 @@ def test_other_names_are_refused_wherever_they_stand(name):
     ours, plain = described(), small_plans()["configurations"]["small"]["architecture"]
     for architecture in (ours, plain):
         inner = architecture["arch_kwargs"].get("planned", architecture)
-        with pytest.raises(ValueError, match="which is none of those"):
+        with pytest.raises(ValueError, match="which is not a known network class"):
             check_architecture(_with(architecture, inner, "network_class_name", name))
         for key in ("conv_op", "norm_op", "nonlin", "dropout_op"):
             if name is not None:  # no layer
-                with pytest.raises(ValueError, match="which is none of those"):
+                with pytest.raises(ValueError, match="which is not a known network class"):
                     check_architecture(_with(architecture, inner["arch_kwargs"], key, name))
 
 
