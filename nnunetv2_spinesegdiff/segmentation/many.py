@@ -97,9 +97,7 @@ def segment_each(
 
 
 def _load_ahead() -> None:
-    """Load what measures and draws a result while the first one is computed."""
-    import scipy.signal  # noqa: F401
-
+    """Load what draws a result while the first one is computed."""
     import nnunetv2_spinesegdiff.plots.overlay  # noqa: F401
 
 
