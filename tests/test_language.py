@@ -26,7 +26,7 @@ INSTEAD = {
     r"\b(says|said)\b": "states",
     r"\blies?\b(?! still)": "is located, is",
     r"(?<!there )\b(is|are|was|were) no (?!longer\b|more than\b|such\b)": "is not a, there is no",
-    rf"\b((a|an|one) \w+|s|seconds|times|steps|iterations|batches) an? ({ONES})\b": "one ... per ...",
+    rf"\b((a|an|one) \w+|s|seconds|times|steps|iterations|batches|Dice) an? ({ONES})\b": "one ... per ...",
     r"\bof ours\b|\bour (flags|options|trainers?)\b": "of SpineSegDiff, the SpineSegDiff options",
     r"\b(left out|refused) and named\b": "is skipped and listed",
     r"\brefus(e|es|ed)\b": "reject",
