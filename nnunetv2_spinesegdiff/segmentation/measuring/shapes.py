@@ -68,7 +68,8 @@ class Shape:
     @cached_property
     def pixels(self) -> np.ndarray:
         """(n, 2) middles of the pixels: mm down and mm back from the middle of pixel (0, 0)."""
-        return np.argwhere(self.inside) * np.asarray(self.spacing)
+        rows_and_columns = np.divmod(np.flatnonzero(self.inside), self.inside.shape[1])
+        return np.stack(rows_and_columns, axis=1) * np.asarray(self.spacing)
 
     @cached_property
     def points(self) -> np.ndarray:
@@ -187,11 +188,11 @@ class Profile:
 
 
 def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Slope and offset of the line through most of the points (Theil-Sen)."""
-    from scipy.stats import theilslopes  # takes half a second to load
-
-    slope, offset = theilslopes(y, x)[:2]
-    return slope, offset
+    """Slope and offset of the line through most of the points (Theil-Sen, as `scipy.stats.theilslopes`)."""
+    across, up = x[:, None] - x, y[:, None] - y
+    forward = across > 0
+    slope = np.median(up[forward] / across[forward])
+    return float(slope), float(np.median(y) - slope * np.median(x))
 
 
 def _longest_run(flags: np.ndarray) -> tuple[int, int]:
