@@ -37,6 +37,7 @@ class SpineSegmenter:
         with SpineSegmenter(preset="fast") as segmenter:
             result = segmenter.segment("scan.nii.gz")
         result.mask                    # SimpleITK image on the scan's grid
+        result.levels.names            # {1: "L5", 201: "L5-S1", ...}, of the numbers in result.levels.image
         result.save("out")             # the files that `spinesegdiff segment` writes
 
     Nothing is printed. One object must not be used by two threads at a time.
@@ -52,6 +53,7 @@ class SpineSegmenter:
         slices: str | SupportsIndex = "auto",
         series: str | SupportsIndex | None = None,
         any_plane: bool = False,
+        lowest_disc: str | None = None,
         mirroring: bool = True,
         refine: bool = True,
         preset: str | None = None,
@@ -65,7 +67,7 @@ class SpineSegmenter:
                 a file of that name in the working folder, which is "./NAME" or a `Path`.
             device: without it a CUDA device if there is one, else the CPU.
             folds, checkpoint: as `spinesegdiff segment -f`, `-chk`; one fold (0, "0", "all") or several.
-            slices, series, any_plane, refine, preset, precision: as its flags.
+            slices, series, any_plane, lowest_disc, refine, preset, precision: as its flags.
             mirroring: False is `--disable_tta`.
             sampler: `num_samples`, `t_start`, `ddim_steps`, `fusion_steps`, `eta`, `seed`, `stage1_weight`.
 
@@ -77,6 +79,7 @@ class SpineSegmenter:
                 slices=slices_of(slices),
                 series=series_of(series),
                 any_plane=any_plane,
+                lowest_disc=lowest_disc,
                 mirroring=mirroring,
                 prediction=PredictionSettings(refine, preset, sampler, precision, save_uncertainty=True),
             )
@@ -107,7 +110,7 @@ class SpineSegmenter:
             _check_name(name)
         with self._folders.one() as folder:
             read = self._read(scan, folder, name)
-            return segment_scan(read, self.settings.slices, self._model)
+            return segment_scan(read, self.settings.slices, self._model, self.settings.lowest_disc)
 
     def segment_each(
         self, scans: str | Path | sitk.Image | Iterable[str | Path | sitk.Image]

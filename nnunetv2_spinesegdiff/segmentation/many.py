@@ -86,7 +86,7 @@ def segment_each(
                 done = scan
             else:
                 try:
-                    done = segment_scan(scan, settings.slices, model)
+                    done = segment_scan(scan, settings.slices, model, settings.lowest_disc)
                 except Exception as error:
                     done = _failure(job.source, error)
             writing.append((job, writer.submit(_write, job.source, done, write)))
@@ -99,6 +99,8 @@ def segment_each(
 def _load_ahead() -> None:
     """Load what measures and draws a result while the first one is computed."""
     import scipy.signal  # noqa: F401
+    import skimage.feature
+    import skimage.segmentation  # noqa: F401
 
     import nnunetv2_spinesegdiff.plots.overlay  # noqa: F401
 

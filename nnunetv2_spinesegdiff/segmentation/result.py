@@ -19,11 +19,31 @@ from .outputs import Formats, ScanOutputs
 
 
 @dataclass(frozen=True)
+class ScanLevels:
+    """The vertebrae and discs of a scan, by number and name.
+
+    Attributes:
+        image: SPIDER's numbers over the scan, uint8: vertebrae from 1, the lowest lumbar one, upward, 100
+            more if cut off by the edge of the image; discs from 201, the one on the sacrum; canal 100. S1 is
+            25, the disc S1-S2 is 225. Parts of less than 10 mm² in a slice have no number.
+        names: of the numbers in the image: "L5", "L5-S1", "spinal canal".
+        confidence: of the names: "high", "moderate", "low", or "given" by the user.
+        basis: how the names were determined.
+    """
+
+    image: sitk.Image
+    names: dict[int, str]
+    confidence: str
+    basis: str
+
+
+@dataclass(frozen=True)
 class ShownSlice:
     """The slice for the picture: arrays (rows, columns), rows head to foot, columns front to back.
 
     Attributes:
         image, mask, uncertainty: intensities, labels and map.
+        numbers: of vertebrae and discs, as in `ScanLevels`.
         spacing: mm between rows, and between columns.
         highest: of the map's possible values; `measure` states what it shows.
     """
@@ -31,6 +51,7 @@ class ShownSlice:
     image: np.ndarray
     mask: np.ndarray
     uncertainty: np.ndarray
+    numbers: np.ndarray
     spacing: tuple[float, float]
     measure: str
     highest: float
@@ -45,6 +66,7 @@ class Segmentation:
         mask: labels over the scan, uint8: 1 spinal canal, 2 vertebrae, 3 intervertebral discs; 0 in slices
             that were not segmented.
         uncertainty: over the scan, float32: entropy in nats, 0 to 0.37 (IISDM: variance, 0 to 0.25).
+        levels: numbers and names of the vertebrae and discs.
         measurements: rows of measurements.csv, see `measurements.COLUMNS`.
         warnings: what a reader of the results should know, a line each.
         shown: the slice that was measured.
@@ -54,6 +76,7 @@ class Segmentation:
     scan: Scan
     mask: sitk.Image
     uncertainty: sitk.Image
+    levels: ScanLevels
     measurements: list[dict[str, Any]]
     warnings: list[str]
     shown: ShownSlice
@@ -77,7 +100,7 @@ class Segmentation:
         dicom_seg: bool = False,
         overwrite: bool = False,
     ) -> list[Path]:
-        """Write mask, map and picture as `spinesegdiff segment` does; their paths, the mask first.
+        """Write mask, map, levels and picture as `spinesegdiff segment` does; their paths, the mask first.
 
         Args:
             folder: made where it is not there.

@@ -85,6 +85,10 @@ class Levels:
     basis: str
     warnings: list[str]
 
+    def name_of(self, inside: np.ndarray) -> str | None:
+        """Name of most of the pixels inside (bool, in the shape of `numbers`); None if they have none."""
+        return self.names.get(int(np.bincount(self.numbers[inside], minlength=1).argmax()))
+
 
 def number_levels(
     mask: np.ndarray,

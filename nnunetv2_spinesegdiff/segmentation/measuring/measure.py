@@ -14,6 +14,7 @@ from .canal import Level, canal_width, csf_signal, level_of, narrowest_width
 from .course import Course
 from .edges import beyond_edge
 from .found import Found, find
+from .levels import Levels
 from .parts import Part
 from .shapes import central, ends
 from .sizes import (
@@ -29,6 +30,7 @@ from .trust import dice, mean_inside, neighbourhoods
 COLUMNS = (
     "structure",
     "number",
+    "level",
     "parts",
     "area_mm2",
     "height_mm",
@@ -58,12 +60,14 @@ def measure_slice(
     uncertainty: np.ndarray | None = None,
     stage1: np.ndarray | None = None,
     flag_below: float = LOW_AGREEMENT,
+    levels: Levels | None = None,
 ) -> list[Row]:
     """Rows of `COLUMNS`: one a structure of `labels.CLASSES`, one a disc and one a vertebra.
 
     A structure's row has no `number`; discs ("ivd") and vertebrae are numbered from 1, the lowest, upward
     along the spine. What cannot be measured is None, and `remark` states why (`remarks.REMARKS`).
 
+    - `level`: name of a disc or vertebra.
     - `parts`: connected parts without crumbs (`parts.SMALLEST_MM2`), posterior elements of vertebrae
       included. Of a structure that is not found it is 0, like its area.
     - `height_mm`: mean height over the central 80 % of the length, square to the middle line between the
@@ -94,6 +98,7 @@ def measure_slice(
         spacing: (row, column) in mm.
         uncertainty: (H, W) map.
         stage1: (H, W) labels of stage 1.
+        levels: of the mask.
 
     Raises:
         ValueError: the shapes do not fit together, or a spacing is not positive.
@@ -114,7 +119,8 @@ def measure_slice(
     for name, sizes in (("ivd", discs), ("vertebrae", bodies)):
         around = neighbourhoods(mask == CLASSES[name], [part.shape for part in sizes])
         for number, ((part, own), near) in enumerate(zip(sizes.items(), around, strict=True), start=1):
-            rows.append(_row(name, number, **own, **trust.of(name, part.shape.inside, near)))
+            level = levels and levels.name_of(part.shape.inside)
+            rows.append(_row(name, number, level=level, **own, **trust.of(name, part.shape.inside, near)))
     return rows
 
 
