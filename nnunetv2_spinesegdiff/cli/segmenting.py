@@ -19,8 +19,9 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands,
         "segment",
-        "Segment a scan, or a folder of scans, in whatever file it comes: masks, maps and vertebral levels in "
-        "the scan's own space, a picture, measurements.csv and run.json. No environment variable is needed.",
+        "Segment a scan, or a folder of scans, in whatever file it comes: masks, maps and vertebral levels "
+        "in the scan's own space, a picture, measurements.csv and run.json. No environment variable is "
+        "needed.",
     )
     p.add_argument(
         "-i",

@@ -64,7 +64,7 @@ def draw_overlay(
     draw_outlines(axes[1], mask, structures, 0.5, LIGHT_BLUE)
     axes[0].set_title("mask", fontsize=10)
     if levels is not None:
-        draw_names(axes[0], levels, spacing[1])
+        draw_names(axes[0], levels, spacing)
         axes[0].set_title(f"mask and {levels.title}", fontsize=10)
     axes[1].set_title("uncertainty (mask outlined in light blue)", fontsize=10)
     figure.suptitle(case, fontsize=11, parse_math=False)  # a "$" in a name is one

@@ -22,6 +22,7 @@ from nnunetv2_spinesegdiff.images.scan import Scan
 from nnunetv2_spinesegdiff.images.writing import write_image
 from nnunetv2_spinesegdiff.labels import CLASSES
 
+from ..helpers.masks import segments_of
 from ..helpers.scan_files import (
     COMPLETE,
     SAGITTAL,
@@ -69,7 +70,7 @@ def errors_of(path: Path) -> list[str]:
 def assert_valid_and_in_place(scan: Scan, folder: Path) -> None:
     """Write the mask of a scan as DICOM segmentation and as NIfTI, and compare them."""
     mask = mask_of(scan)
-    write_dicom_seg(mask, scan, folder / "seg.dcm", STRUCTURES)
+    write_dicom_seg(mask, scan, folder / "seg.dcm", segments_of(STRUCTURES))
     write_image(mask, folder / "mask.nii.gz", scan)
     assert errors_of(folder / "seg.dcm") == []
     by_nibabel: Any = nib.load(folder / "mask.nii.gz")
