@@ -34,9 +34,7 @@ def label_map(seed: int, shape: Sequence[int] = (1, 24, 20)) -> np.ndarray:
 def segments_of(labels: Mapping[str, int]) -> list[Segment]:
     """Whole structures as segments, for a DICOM segmentation."""
     return [
-        Segment(label, name, (20 * label, 200, 100), CODES[name])
-        for name, label in labels.items()
-        if label
+        Segment(label, name, (20 * label, 200, 100), CODES[name]) for name, label in labels.items() if label
     ]
 
 
