@@ -69,9 +69,8 @@ def rows_of(
     for row in measured:
         total = row["number"] is None
         more = {**_bounds(row, slices, calibration), **_volume(row, slices)} if total else {}
-        if row["level"]:
-            more |= named
-        row = {"scan": scan, "slice": slices.view.first_slice + at, **row, **more, "use": USE}
+        of_level = named if row["level"] else {}
+        row = {"scan": scan, "slice": slices.view.first_slice + at, **row, **more, **of_level, "use": USE}
         rows.append({column: _known(row.get(column)) for column in COLUMNS})
     return rows
 
