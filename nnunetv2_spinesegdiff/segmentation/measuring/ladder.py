@@ -210,12 +210,12 @@ def _best_planes(gain: np.ndarray, pitches: np.ndarray, unusual: np.ndarray) -> 
     """
     assumed, count = pitches.shape
     rows, places, logs = np.arange(assumed), np.arange(count), np.log(pitches)
-    distances = np.log(np.arange(1, count + 1))
+    distances, lowest = np.log(np.arange(1, count + 1)), _cost_of_end(places / pitches[:, :1])
     total, before = np.empty((assumed, count)), np.full((assumed, count), -1)
     nearest = max(int(_NEAREST * pitches.min()), 1)
     farthest = int(_FARTHEST * pitches.max())
     for place in range(count):
-        total[:, place] = gain[place] - _cost_of_end(place / pitches[:, 0])
+        total[:, place] = gain[place] - lowest[:, place]
         lower = places[max(place - farthest, 0) : max(place - nearest, 0)]
         if len(lower):
             gaps = distances[place - lower - 1] - logs[:, lower]
