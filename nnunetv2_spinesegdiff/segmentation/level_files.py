@@ -18,6 +18,7 @@ _COLORS = (
 )
 _DISCS = 200
 _WHOLE = 250
+_MOST = 255
 _WHOLE_STRUCTURES = {"vertebrae": ("vertebrae", (0, 158, 115)), "ivd": ("discs", (213, 94, 0))}
 _PALER = 0.5
 
@@ -86,10 +87,10 @@ def slicer_segmentation(numbers: sitk.Image, names: Mapping[int, str]) -> sitk.I
 
     Args:
         numbers: uint8.
-        names: of the numbers in the image.
+        names: of the numbers, also of some that are too small for a voxel of the image.
     """
     image = sitk.Image(numbers)
-    boxes = ndimage.find_objects(sitk.GetArrayViewFromImage(numbers))
+    boxes = ndimage.find_objects(sitk.GetArrayViewFromImage(numbers), max_label=_MOST)
     fields = {
         "Segmentation_MasterRepresentation": "Binary labelmap",
         "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
@@ -136,6 +137,8 @@ def _paler(part: int) -> int:
     return round(255 - _PALER * (255 - part))
 
 
-def _extent(box: tuple[slice, ...]) -> str:
+def _extent(box: tuple[slice, ...] | None) -> str:
     """First and last index along x, y and z of a box of voxels."""
+    if box is None:
+        return "0 -1 0 -1 0 -1"
     return " ".join(f"{side.start} {side.stop - 1}" for side in reversed(box))
