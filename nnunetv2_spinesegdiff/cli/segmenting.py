@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ..environment import folder_of, let_waiting_threads_sleep
+from ..environment import folder_of, let_waiting_threads_sleep, loading_modules
 from ..errors import UserError
 from ..preflight import check_device, name_of_dataset
 from .words import BEST_DEVICE, add_command, add_device, positive
@@ -117,17 +117,18 @@ def _slices(text: str) -> str | int:
 def _segment(options: argparse.Namespace) -> int:
     """Segment, print what came of it, and return the exit status: 1 where a scan has no result."""
     let_waiting_threads_sleep()
-    import torch
+    with loading_modules():
+        import torch
 
-    from ..images.dicom_seg import check_highdicom
-    from ..inference.flags import sampling_choices
-    from ..inference.memory import keep_freed_memory
-    from ..inference.settings import PredictionSettings
-    from ..segmentation.cohort import ModelChoice, segment_cohort
-    from ..segmentation.outputs import Formats
-    from ..segmentation.printed import print_done
-    from ..segmentation.settings import SegmentationSettings
-    from ..sharing.bundled import model_path
+        from ..images.dicom_seg import check_highdicom
+        from ..inference.flags import sampling_choices
+        from ..inference.memory import keep_freed_memory
+        from ..inference.settings import PredictionSettings
+        from ..segmentation.cohort import ModelChoice, segment_cohort
+        from ..segmentation.outputs import Formats
+        from ..segmentation.printed import print_done
+        from ..segmentation.settings import SegmentationSettings
+        from ..sharing.bundled import model_path
 
     given = vars(options)
     if "device" in given:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import torch
@@ -100,6 +101,7 @@ def segment_cohort(
     found = look_for_scans(scans, made_in)
     sources = found.scans[part[0] :: part[1]]
     done = Done(passed_over=found.passed_over)
+    Thread(target=_load_ahead).start()
     with scratch_folder() as scratch:
         opened = open_model(choice.path, scratch, folds=choice.folds, checkpoint=choice.checkpoint)
         made_by = {
@@ -158,6 +160,14 @@ def segment_cohort(
                         outputs = ScanOutputs(out, source.name)
                         outputs.write_failure(record.reason, made_from.get(source.name))
     return done
+
+
+def _load_ahead() -> None:
+    """Load what numbers and draws a result while the model is unpacked, which mostly waits for the disk."""
+    import skimage.feature
+    import skimage.segmentation  # noqa: F401
+
+    import nnunetv2_spinesegdiff.plots.overlay  # noqa: F401
 
 
 def _said_of_others(out: Path, others: Sequence[str]) -> str:

@@ -71,7 +71,6 @@ def segment_each(
             return _Job(source, folder, reader.submit(_read, given, settings, folder, look))
 
         writing: deque[tuple[_Job, Future[T | Failure]]] = deque()
-        loaded = None
 
         def next_written() -> Iterator[tuple[ScanSource, T | Failure]]:
             job, written = writing.popleft()
@@ -80,7 +79,6 @@ def segment_each(
 
         for job in _begun_early(sources, begin):
             scan = job.scan.result()
-            loaded = loaded or writer.submit(_load_ahead)
             done: Segmentation | Failure
             if isinstance(scan, Failure):
                 done = scan
@@ -94,15 +92,6 @@ def segment_each(
                 yield from next_written()
         while writing:
             yield from next_written()
-
-
-def _load_ahead() -> None:
-    """Load what measures and draws a result while the first one is computed."""
-    import scipy.signal  # noqa: F401
-    import skimage.feature
-    import skimage.segmentation  # noqa: F401
-
-    import nnunetv2_spinesegdiff.plots.overlay  # noqa: F401
 
 
 def scratch_for_scan(scratch: Path) -> Path:

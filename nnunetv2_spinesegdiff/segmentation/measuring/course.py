@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
@@ -132,11 +133,18 @@ def course_of_column(mask: np.ndarray, spacing: Sequence[float]) -> tuple[Course
 
 
 def _smoothed(values: np.ndarray, window: int) -> np.ndarray:
-    """A local parabola through `window` values, or through as many as there are."""
-    from scipy.signal import savgol_filter  # takes half a second to load
+    """Savitzky-Golay filter: a local parabola through `window` values, or through as many as there are.
 
+    The outermost parabolas continue to the ends, as in scipy.signal, which takes half a second to load.
+    """
     window = min(window, len(values)) // 2 * 2 - 1
-    return savgol_filter(values, window, 2) if window > 2 else values
+    if window <= 2:
+        return values
+    half = window // 2
+    at = np.arange(-half, half + 1)
+    parabolas = np.polyfit(at, sliding_window_view(values, window).T, 2)  # (3, n - window + 1)
+    first, last = np.polyval(parabolas[:, 0], at), np.polyval(parabolas[:, -1], at)
+    return np.concatenate([first[:half], parabolas[2], last[half + 1 :]])
 
 
 def _best_line(reward: np.ndarray) -> np.ndarray:
