@@ -76,7 +76,7 @@ class ScanOutputs:
         return Record(self.folder / RECORDS / f"{self.name}.json", self.folder)
 
     def files_of(self, scan: Scan, formats: Formats) -> list[Path]:
-        """Return the files that `write_files` writes: mask, map, levels, picture, and perhaps the DICOM segmentation."""
+        """Return the paths of mask, map, levels, picture and perhaps DICOM segmentation, in this order."""
         ending = scan.ending if formats.keep and scan.ending in ENDINGS else ENDINGS[0]
         beside = [self.dicom_seg] if formats.dicom_seg and scan.dicom_files else []
         images = [make(ending) for make in (self.mask, self.uncertainty, self.levels)]
