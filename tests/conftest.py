@@ -36,8 +36,8 @@ find_class_by_name._module_originates_from_path = cache(find_class_by_name._modu
 
 
 FIRST = ("test_commands.py", "test_segment.py", "test_export.py", "test_calibrate.py")
-"""Long files in end_to_end. Two workers begin with one each and then take the other two: neither waits for the
-other at the end, nor for the model that the first one trains."""
+"""Long files in end_to_end. Two workers begin with one each and then take the other two: neither waits for
+the other at the end, nor for the model that the first one trains."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
