@@ -73,7 +73,7 @@ class Workspace:
                 mock.patch.object(multiprocessing, "get_context", _threads_instead_of_spawned),
                 mock.patch.object(torch, "set_num_threads"),
                 mock.patch.object(DatasetFingerprintExtractor, COLLECT, staticmethod(_few_intensities)),
-                mock.patch.object(LocalLogger, "plot_progress_png"),  # a large picture after every epoch
+                mock.patch.object(LocalLogger, "plot_progress_png", _no_picture),
                 redirect_stdout(output),
                 redirect_stderr(output),
             ):
@@ -117,6 +117,11 @@ _collect = DatasetFingerprintExtractor.collect_foreground_intensities
 def _few_intensities(segmentation: np.ndarray, images: np.ndarray, **options: Any) -> Any:
     """10 000 voxels per case, not 100 million in all, for statistics that nnU-Net uses for CT only."""
     return _collect(segmentation, images)
+
+
+def _no_picture(logger: LocalLogger, folder: str) -> None:
+    """An empty file in place of the large picture that nnU-Net draws after every epoch."""
+    Path(folder, "progress.png").touch()
 
 
 _get_context = multiprocessing.get_context
