@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import subprocess
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from nnunetv2_spinesegdiff.environment import (
     external_trainers,
     folder_of,
     let_waiting_threads_sleep,
+    loading_modules,
     make_trainers_known,
     search_unheard,
     shell_lines,
@@ -99,6 +102,18 @@ def test_threads_wait_quietly_unless_the_user_says_otherwise(monkeypatch):
     monkeypatch.delenv("OMP_WAIT_POLICY")
     let_waiting_threads_sleep()
     assert os.environ["OMP_WAIT_POLICY"] == "passive"
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_garbage_collector_is_as_before_after_loading(enabled):
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with suppress(ImportError), loading_modules():
+            assert not gc.isenabled()
+            raise ImportError
+        assert gc.isenabled() == enabled
+    finally:
+        gc.enable()
 
 
 def test_a_search_is_not_heard_and_what_comes_after_it_is(capsys):

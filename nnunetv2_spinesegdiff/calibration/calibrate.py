@@ -23,7 +23,7 @@ from .cases import HeldOutCases
 from .held_out import HeldOutPredictor, Measured
 
 LEVEL = 0.9
-"""Share of new cases whose true area is to lie within the bounds."""
+"""Share of new cases whose true area is expected within the bounds."""
 FIT_PIXELS = 200_000
 """A fit of so many takes two seconds."""
 BLOCKS = 5
@@ -32,7 +32,7 @@ BLOCKS = 5
 
 @dataclass
 class Fitted:
-    """What came of calibrating.
+    """Result of a calibration.
 
     Attributes:
         stored: what was put into the model's plans.json.
@@ -142,7 +142,7 @@ def _diagram(probabilities: np.ndarray, truth: np.ndarray, regions: bool) -> Rel
 
 
 def _areas(measured: Sequence[Measured], groups: np.ndarray, structures: Sequence[str]) -> dict[str, Any]:
-    """Quantile and cross-validated coverage a structure, from the cases that are labelled completely."""
+    """Compute quantile and cross-validated coverage per structure, from completely labeled cases."""
     known = [i for i, m in enumerate(measured) if np.isfinite(m.true).all()]
     unit = np.array([measured[i].unit for i in known])
     areas = {}

@@ -80,8 +80,8 @@ def not_compared_note(comparisons: pd.DataFrame) -> str:
     if not dropped:
         return ""
     return (
-        f"The distance of a structure that one of two systems missed is undefined: {dropped} times a case is "
-        "not compared. That favors a system that misses what is hard."
+        f"The distance of a structure that one of two systems missed is undefined, so {dropped} "
+        "comparisons of a case are omitted. That favors a system that misses what is hard."
     )
 
 

@@ -1,4 +1,4 @@
-"""What all drawings share: colors, sizes in print, and how a figure becomes files."""
+"""Style of all figures: colors, sizes in print, and writing to files."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def new_figure(width_mm: float, height_mm: float, layout: Layout | None = None, 
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, whole or not at all; the figure is empty afterwards."""
     with written_whole(path) as temporary:
-        figure.savefig(temporary)
+        # Half the seconds of zlib's usual level 6, and 5 % more bytes.
+        figure.savefig(temporary, pil_kwargs={"compress_level": 4})
     give_back_memory(figure)
 
 

@@ -24,7 +24,7 @@ from .settings import SegmentationSettings
 
 T = TypeVar("T")
 _AHEAD = 2
-"""Scans in memory beside the one that is predicted, on either side."""
+"""Scans in memory before and after the one that is predicted."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,19 @@ class ImageInMemory:
 
 @dataclass(frozen=True)
 class Failure:
-    """A scan without a result; `reason` names its file, the cause and what to do."""
+    """A scan that has no result.
+
+    Attributes:
+        source: name and path of the scan.
+        reason: file, cause and advice in one line.
+
+    Examples:
+        >>> from nnunetv2_spinesegdiff import Failure, SpineSegmenter
+        >>> with SpineSegmenter(device="cpu", refine=False) as segmenter:
+        ...     (result,) = segmenter.segment_each("missing.nii.gz")
+        >>> isinstance(result, Failure), result.reason
+        (True, 'missing.nii.gz: no such file or folder')
+    """
 
     source: ScanSource
     reason: str
@@ -71,7 +83,6 @@ def segment_each(
             return _Job(source, folder, reader.submit(_read, given, settings, folder, look))
 
         writing: deque[tuple[_Job, Future[T | Failure]]] = deque()
-        loaded = None
 
         def next_written() -> Iterator[tuple[ScanSource, T | Failure]]:
             job, written = writing.popleft()
@@ -80,7 +91,6 @@ def segment_each(
 
         for job in _begun_early(sources, begin):
             scan = job.scan.result()
-            loaded = loaded or writer.submit(_load_ahead)
             done: Segmentation | Failure
             if isinstance(scan, Failure):
                 done = scan
@@ -94,13 +104,6 @@ def segment_each(
                 yield from next_written()
         while writing:
             yield from next_written()
-
-
-def _load_ahead() -> None:
-    """Load what measures and draws a result while the first one is computed."""
-    import scipy.signal  # noqa: F401
-
-    import nnunetv2_spinesegdiff.plots.overlay  # noqa: F401
 
 
 def scratch_for_scan(scratch: Path) -> Path:
@@ -157,7 +160,7 @@ def _write(
 
 
 def _failure(source: ScanSource, error: Exception) -> Failure:
-    """Why there is no result: whatever it is, the other scans must not be lost over it."""
+    """Describe why there is no result. Any error is caught, so that the other scans are segmented."""
     if isinstance(error, UserError):
         return Failure(source, str(error))
     if isinstance(error, MemoryError):

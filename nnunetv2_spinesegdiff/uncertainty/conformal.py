@@ -1,9 +1,9 @@
 """Split-conformal bounds on a structure's area or volume, which hold for a stated share of new cases.
 
 After Vovk et al., *Algorithmic Learning in a Random World*, 2005, and Angelopoulos & Bates, *A Gentle
-Introduction to Conformal Prediction*, 2021 (arXiv 2107.07511). They assume one thing: new cases are
-exchangeable with the calibration cases. So none of these was trained on, they are of the same kind of
-patients and scans, and each is of another patient. The share is over all cases, not over every kind of case.
+Introduction to Conformal Prediction*, 2021 (arXiv 2107.07511). The only assumption is that new cases are
+exchangeable with the calibration cases: the model was not trained on these, every case is of another patient,
+and patients and scans are of the same kind. The share holds for all cases together, not for subgroups.
 """
 
 from __future__ import annotations
@@ -16,23 +16,29 @@ import numpy as np
 def area_quantile(
     true: np.ndarray, predicted: np.ndarray, unit: float | np.ndarray, level: float = 0.9
 ) -> float:
-    """How far from the prediction the truth may lie: a quantile of |log((true + unit) / (predicted + unit))|.
+    """Compute a quantile of the score |log((true + unit) / (predicted + unit))|.
 
-    It is the ceil((n + 1) * level)-th smallest of n cases' scores. The truth of a new case is within
-    `area_bounds` with a probability of at least `level`, and at most `level` + 1 / (n + 1) if no scores are
-    equal.
+    It is the ceil((n + 1) * level)-th smallest score of n cases. The truth of a new case is within
+    `area_bounds` with a probability of at least `level`, and at most `level` + 1 / (n + 1) if no two scores
+    are equal.
 
     Args:
         true: (n,) areas in mm2 or volumes in mm3, at least 0.
-        predicted: (n,), the same of the prediction.
-        unit: area or volume of one voxel, above 0; a scalar or (n,). Keeps the score finite where nothing is.
-        level: wanted share of cases within bounds, above 0 and below 1.
+        predicted: (n,) predicted areas or volumes.
+        unit: area or volume of one voxel, above 0, a scalar or (n,). It keeps the score of an empty mask
+            finite.
+        level: share of cases that the bounds should hold for, above 0 and below 1.
 
     Returns:
-        At least 0; inf where n is too small for the level (n < 9 at 0.9), without cases too.
+        Quantile, no unit, at least 0. It is inf if n is too small for the level (n < 9 at 0.9).
 
     Raises:
-        ValueError: shapes that do not fit, values that are not finite or out of range.
+        ValueError: the shapes do not fit, or values are not finite or out of range.
+
+    Examples:
+        >>> predicted = np.full(9, 100.0)
+        >>> round(area_quantile(predicted * 1.1, predicted, unit=1.0), 3)
+        0.094
     """
     return _quantile(_scores(true, predicted, unit), level)
 
@@ -40,15 +46,20 @@ def area_quantile(
 def area_bounds(
     predicted: np.ndarray | float, quantile: float, unit: float | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper bound on the true area or volume.
+    """Compute the lower and the upper bound on the true area or volume.
 
     Args:
-        predicted: any shape, mm2 or mm3, at least 0.
-        quantile: as `area_quantile` gives it for cases of the same structure.
-        unit: as there; broadcast to `predicted`.
+        predicted: predicted areas in mm2 or volumes in mm3, at least 0, any shape.
+        quantile: result of `area_quantile` for cases of the same structure.
+        unit: area or volume of one voxel, broadcast to `predicted`.
 
     Returns:
-        Two arrays as `predicted`, in its unit, both at least 0; NaN where the quantile is inf.
+        Two arrays, shape and unit of `predicted`, at least 0. They are NaN if the quantile is inf.
+
+    Examples:
+        >>> low, high = area_bounds(100.0, quantile=0.1, unit=1.0)
+        >>> round(float(low), 1), round(float(high), 1)
+        (90.4, 110.6)
     """
     area, unit = np.broadcast_arrays(np.asarray(predicted, np.float64), np.asarray(unit, np.float64))
     if not np.isfinite(quantile):
@@ -64,20 +75,25 @@ def cross_validated_coverage(
     groups: np.ndarray,
     level: float = 0.9,
 ) -> float:
-    """Share of cases whose truth is within bounds made from the other groups' cases.
+    """Compute the share of cases whose truth is within the bounds computed from the other groups.
 
     Args:
-        true: (n,) as in `area_quantile`.
-        predicted: (n,) as there.
-        unit: as there.
-        groups: (n,), the fold of every case; cases of one patient belong into one group.
-        level: as there.
+        true: (n,), see `area_quantile`.
+        predicted: (n,), see `area_quantile`.
+        unit: see `area_quantile`.
+        groups: (n,), the fold of every case. All cases of one patient must be in the same group.
+        level: see `area_quantile`.
 
     Returns:
-        0 to 1; NaN without cases, or where the others of any group are too few for the level.
+        Share, 0 to 1. It is NaN without cases, or if the other groups have too few cases for the level.
 
     Raises:
-        ValueError: as `area_quantile`.
+        ValueError: see `area_quantile`.
+
+    Examples:
+        >>> true = np.linspace(80, 120, 40)
+        >>> cross_validated_coverage(true, np.full(40, 100.0), 1.0, groups=np.arange(40) % 4)
+        0.925
     """
     scores, groups = _scores(true, predicted, unit), np.asarray(groups)
     if groups.shape != scores.shape:

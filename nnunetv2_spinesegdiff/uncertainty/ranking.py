@@ -13,7 +13,7 @@ def near_foreground(*masks: np.ndarray, pixels: float = 10) -> np.ndarray:
 
     Args:
         masks: bool (Z, Y, X), foreground of truth and predictions.
-        pixels: largest distance from centre to centre.
+        pixels: largest distance from center to center.
 
     Returns:
         Bool (Z, Y, X); nothing in slices without foreground.

@@ -1,4 +1,4 @@
-"""The line along the spine: what lies above what, and what in front of the canal or behind it."""
+"""The line along the spine, which defines above and below, and the front and the back of the canal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
@@ -45,7 +46,7 @@ class Course:
         return -self.tangents[np.linalg.norm(self.points - point, axis=1).argmin()]
 
     def locate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where points (m, 2) in mm lie: mm upward along the line, and mm in front of it (both (m,))."""
+        """Convert points (m, 2) in mm to mm upward along the line, and mm in front of it (both (m,))."""
         nearest = cKDTree(self.points).query(points)[1]
         away = points - self.points[nearest]
         upward = (len(self.points) - 1 - nearest) * STEP_MM - (away * self.tangents[nearest]).sum(axis=1)
@@ -53,7 +54,7 @@ class Course:
 
 
 def course_of_canal(canal: np.ndarray, spacing: Sequence[float]) -> Course | None:
-    """The middle of the canal; None where less than 30 mm of it is there, too little to tell its direction.
+    """The middle of the canal; None if less than 30 mm of it is visible, too little for a direction.
 
     The middle of each row is taken, also where the canal leans: the middle of a slanted cut through a band is
     on the band's axis. Gaps are bridged.
@@ -127,11 +128,18 @@ def course_of_column(mask: np.ndarray, spacing: Sequence[float]) -> tuple[Course
 
 
 def _smoothed(values: np.ndarray, window: int) -> np.ndarray:
-    """A local parabola through `window` values, or through as many as there are."""
-    from scipy.signal import savgol_filter  # takes half a second to load
+    """Savitzky-Golay filter: a local parabola through `window` values, or through as many as there are.
 
+    The outermost parabolas continue to the ends, as in scipy.signal, which takes half a second to load.
+    """
     window = min(window, len(values)) // 2 * 2 - 1
-    return savgol_filter(values, window, 2) if window > 2 else values
+    if window <= 2:
+        return values
+    half = window // 2
+    at = np.arange(-half, half + 1)
+    parabolas = np.polyfit(at, sliding_window_view(values, window).T, 2)  # (3, n - window + 1)
+    first, last = np.polyval(parabolas[:, 0], at), np.polyval(parabolas[:, -1], at)
+    return np.concatenate([first[:half], parabolas[2], last[half + 1 :]])
 
 
 def _best_line(reward: np.ndarray) -> np.ndarray:

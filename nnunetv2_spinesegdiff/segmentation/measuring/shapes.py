@@ -22,7 +22,7 @@ _END_SHARES = (0.1, 0.2)
 
 @dataclass(frozen=True)
 class Frame:
-    """Where a disc or a body lies.
+    """Position of a disc or a body.
 
     Attributes:
         centre: (2,), mm down and mm back.
@@ -110,7 +110,7 @@ class Profile:
 
     Attributes:
         frame: its own.
-        edges: (n + 1,) mm back of the frame's centre, 0.5 mm apart; areas: (n,) mm² between them.
+        edges: (n + 1,) mm back of the frame's center, 0.5 mm apart; areas: (n,) mm² between them.
         middles: (n,) mean height above the frame's axis in mm, NaN where there is nothing.
     """
 
@@ -187,11 +187,17 @@ class Profile:
 
 
 def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Slope and offset of the line through most of the points (Theil-Sen)."""
-    from scipy.stats import theilslopes  # takes half a second to load
+    """Slope and offset of the line through most of the points: Theil-Sen, as in scipy.stats.
 
-    slope, offset = theilslopes(y, x)[:2]
-    return slope, offset
+    That module takes half a second to load.
+
+    Args:
+        x: (n,) ascending.
+        y: (n,).
+    """
+    first, second = np.triu_indices(len(x), 1)
+    slope = np.median((y[second] - y[first]) / (x[second] - x[first]))
+    return float(slope), float(np.median(y) - slope * np.median(x))
 
 
 def _longest_run(flags: np.ndarray) -> tuple[int, int]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.signal import savgol_filter
+from scipy.stats import theilslopes
 
-from nnunetv2_spinesegdiff.segmentation.measuring.course import course_of_canal, course_of_discs
-from nnunetv2_spinesegdiff.segmentation.measuring.shapes import Shape
+from nnunetv2_spinesegdiff.segmentation.measuring.course import _smoothed, course_of_canal, course_of_discs
+from nnunetv2_spinesegdiff.segmentation.measuring.shapes import Shape, _line
 
 MM = (1.0, 1.0)
 RADIUS = 150.0
@@ -65,3 +69,19 @@ def test_discs_have_a_course_behind_them_square_to_the_outermost():
     # Three quarters of 34 mm behind the middle, from head to foot.
     assert course.points[:, 1] == pytest.approx(56.5 + 0.75 * 34, abs=0.1)
     assert np.diff(course.points[:, 0]).min() > 0
+
+
+@given(count=st.integers(3, 150), window=st.integers(3, 80), seed=st.integers(0, 99))
+def test_smoothing_is_that_of_scipy(count, window, seed):
+    values = np.random.default_rng(seed).normal(size=count).cumsum()
+    odd = min(window, count) // 2 * 2 - 1
+    expected = savgol_filter(values, odd, 2) if odd > 2 else values
+    assert _smoothed(values, window) == pytest.approx(expected, abs=1e-9)
+
+
+@given(count=st.integers(2, 60), seed=st.integers(0, 99))
+def test_lines_through_most_points_are_those_of_scipy(count, seed):
+    rng = np.random.default_rng(seed)
+    x = np.sort(rng.choice(200, count, replace=False)) / 2
+    y = rng.normal(size=count) + 0.3 * x
+    assert _line(x, y) == tuple(theilslopes(y, x)[:2])
