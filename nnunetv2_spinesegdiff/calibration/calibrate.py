@@ -28,7 +28,7 @@ LEVEL = 0.9
 FIT_PIXELS = 200_000
 """A fit of so many takes two seconds."""
 BLOCKS = 5
-"""Into so many parts the patients of a single fold are divided where folds are to be held against each other."""
+"""Number of parts of a single fold's patients, where folds are to be held against each other."""
 
 
 @dataclass

@@ -56,7 +56,7 @@ class SamplerSettings:
         schedule: "cosine" (from a presegmentation) or "linear" (from noise).
         num_train_timesteps: N, the length of the schedule.
         t_start: T in 1..N, the depth to which the presegmentation is noised. T = 30 of N = 1000 is a light
-            noise; a complete 30-step schedule is N = 30, T = 30.
+            noise; a complete 30-step schedule is N = 30, T = 30. T = 1 of N = 1000 is noise-free in practice.
         ddim_steps: n in 1..T, network evaluations a chain.
         num_samples: S >= 1, chains.
         fusion_steps: T_s in 1..n, how many of the last steps are fused.

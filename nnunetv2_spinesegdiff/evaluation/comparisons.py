@@ -107,10 +107,11 @@ def mean_interval(values: np.ndarray) -> tuple[float, float]:
     """Compute a 95 % interval of the mean that holds in small samples.
 
     Each end is the farther one of Student's t and of the studentized bootstrap (Efron & Tibshirani, *An
-    Introduction to the Bootstrap*, 1993, section 12.5). In simulations of 6 to 30 patients, Student's t covers
-    88 to 93 % of skewed (exponential) differences, and this interval 93 to 96 %. Of normal differences and of
-    those of Dice, which is bounded, it covers 95 to 97 %, and is 3 to 20 % wider than Student's t. No interval
-    holds where a few patients in a hundred decide the mean, and the sample has none of them.
+    Introduction to the Bootstrap*, 1993, section 12.5). In simulations of 6 to 30 patients with skewed
+    (exponential) differences, Student's t covers the mean in 88 to 93 % of cohorts, and this interval in
+    93 to 96 %. With normal differences and with those of Dice, which is bounded, this interval covers it in
+    95 to 97 % and is 3 to 20 % wider than Student's t. No interval holds where one patient in ten decides the
+    mean and the sample may have none of them.
 
     Args:
         values: (n,), one for each patient, finite.

@@ -125,11 +125,11 @@ def clustered_least_squares(
 ) -> dict[str, Any]:
     """Least squares of score ~ finding, whose standard errors allow any dependence within a patient.
 
-    The variance is Bell and McCaffrey's bias-reduced one (CR2), and the degrees of freedom are Satterthwaite's
-    for equal, independent errors (Imbens & Kolesár 2016, doi 10.1162/REST_a_00552, section III.C), about the
-    patients of the smaller group minus 1. Without an effect and at p < 0.05, Liang and Zeger's sandwich with
-    (patients - 1) degrees of freedom is significant in 12 to 17 % of cohorts of 60 patients of whom 5 have the
-    finding, and this test in 3 to 6 %. statsmodels has CR1 alone.
+    The variance is Bell and McCaffrey's bias-reduced one (CR2), and the degrees of freedom are
+    Satterthwaite's for equal, independent errors (Imbens & Kolesár 2016, doi 10.1162/REST_a_00552), where one
+    group is small about its patients minus 1. In simulations of 60 patients, of whom 5 have a finding without
+    an effect, p < 0.05 in 3 to 6 % of cohorts. With Liang and Zeger's sandwich, the only one of statsmodels,
+    and (patients - 1) degrees of freedom these are 11 to 17 %.
 
     Arguments as for `mixed_model`. If the finding is constant within patients and all have the same number of
     measurements, t is Welch's of the patients' means.

@@ -12,10 +12,10 @@ data* (arXiv 2306.06342). A new case of a new patient is covered as stated. The 
 would cover all scans of nine of ten new patients, which is more than is stated, with wider bounds. A random
 score of every patient (Dunn, Wasserman & Ramdas, arXiv 1809.07441) would make the bounds depend on the draw.
 
-`calibrate` predicts every case with the model of the fold that was not trained on it, and the bounds are used
-with one of these models or their mean. That is cross-conformal (Vovk 2015, *Annals of Mathematics and
-Artificial Intelligence* 74): at a level of 0.9 about 90 % of new cases are covered, while only somewhat less than
-80 % are guaranteed. Scores of one model, which was trained on none of the cases, would be split-conformal.
+`calibrate` predicts every case with the model of the fold that was not trained on it, and the bounds are
+used with one of these models or their mean. That is cross-conformal (Vovk 2015, *Annals of Mathematics and
+Artificial Intelligence* 74): at a level of 0.9 about 90 % of new cases are covered, but only somewhat less
+than 80 % are guaranteed. Scores of one model that was trained on none of the cases would be split-conformal.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def area_quantile(
 
     With K patients, each case of a patient with m cases weighs 1 / (m (K + 1)), and the quantile is the
     smallest score at which the weights sum to `level`. With one case per patient this is the
-    ceil((K + 1) * level)-th smallest score. If all scores are of one model, the truth of a new patient's case is
-    within `area_bounds` with a probability of at least `level`, and with one case per patient and no equal
+    ceil((K + 1) * level)-th smallest score. If all scores are of one model, the truth of a new patient's case
+    is within `area_bounds` with a probability of at least `level`, and with one case per patient and no equal
     scores at most `level` + 1 / (K + 1).
 
     Args:

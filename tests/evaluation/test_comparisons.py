@@ -159,9 +159,9 @@ def test_an_interval_reaches_as_far_as_students_and_farther_where_the_tail_is(si
     assert low == pytest.approx(min(student[0], bootstrapped[0]), abs=0.2 * error)
     assert high == pytest.approx(max(student[1], bootstrapped[1]), abs=0.2 * error)
     assert (low, high) == pytest.approx(tuple(-end for end in mean_interval(-values))[::-1])
-    inner, outer = (high - student[1], student[0] - low)[::sign]
-    assert inner > error
-    assert outer == pytest.approx(0, abs=1e-12)
+    at_tail, opposite = (high - student[1], student[0] - low)[::sign]
+    assert at_tail > error
+    assert opposite == pytest.approx(0, abs=1e-12)
 
 
 def test_many_equal_differences_still_have_an_interval():
