@@ -272,8 +272,12 @@ def test_a_complete_schedule_is_trained_stored_and_predicted_by_the_stock_predic
     sampler = predictor.network.sampler
     assert (sampler.num_train_timesteps, sampler.t_start, sampler.ddim_steps) == (100, 100, 3)
     with torch.inference_mode():
-        torch.testing.assert_close(predicted[:, 0], trainer.network(scan)[0].to(predicted.dtype))
-    assert len(predictor.network.alphas_cumprod) == 101
+        expected = trainer.network(scan)[0]
+        trainer.two_stage.configure_sampler(num_train_timesteps=1000)
+        of_another_schedule = trainer.network(scan)[0]
+    # nnU-Net sums logits in half precision.
+    assert (predicted[:, 0] - expected).abs().max() < 0.05
+    assert (of_another_schedule - expected).abs().max() > 0.2
 
 
 @pytest.mark.parametrize(("name", "rate"), [("_100epochs", 1e-4), ("_99epochs", 1e-3)])
