@@ -225,7 +225,7 @@ def table(rows: Sequence[Row], told: str) -> str:
     stage1 = np.median(rows[0].seconds)
     columns = {
         "": lambda row: row.name,
-        "s a case": lambda row: f"{np.median(row.seconds):.2f}",
+        "s per case": lambda row: f"{np.median(row.seconds):.2f}",
         "stage 1 = 1": lambda row: f"{np.median(row.seconds) / stage1:.1f}",
         "peak MB": lambda row: f"{np.max(row.megabytes):.0f}",
         "Dice": lambda row: f"{np.nanmean(row.dice):.3f}",

@@ -227,7 +227,7 @@ def presets_table(network: TwoStageNetwork, image: Tensor, options: argparse.Nam
         kind[f"{name}, {shown(precision)}"] = preset_work(network, image, name, precision)
     take_turns(works, 1, image.device)  # the first call of each has more to do
     seconds = take_turns(works, options.repeats, image.device) | take_turns(slow, 1, image.device)
-    yield from header("with both axes mirrored", "seconds a slice, lowest to highest", "stage 1 alone = 1")
+    yield from header("with both axes mirrored", "seconds per slice, lowest to highest", "stage 1 alone = 1")
     for name, values in seconds.items():
         yield f"| {name} | {spread(values)} | {times(values, seconds[STAGE1])} |"
 
@@ -240,7 +240,7 @@ def sampler_table(network: TwoStageNetwork, image: Tensor, options: argparse.Nam
         for precision, name in names
     }
     seconds = take_turns(works, (options.repeats + 1) // 2, image.device)
-    columns = ("seconds a slice, lowest to highest", "times as fast", "than plain in that precision")
+    columns = ("seconds per slice, lowest to highest", "times as fast", "than plain in that precision")
     yield from header(f"S = {s.num_samples}, n = 10, not mirrored", *columns)
     plain = seconds["plain Algorithm 1, float32"]
     for (precision, _), (name, values) in zip(names, seconds.items(), strict=True):

@@ -255,7 +255,7 @@ def table(folder: Path, data: Data, times: dict[str, dict[str, float]]) -> str:
         costs = [parameters(fold), *(times[kind][system.name] for kind in ("iteration", "case"))]
         rows.append(_row(system.name, [f"{costs[0]:.1f}", *(f"{c:.2f}" for c in costs[1:])], scores))
     rows.append(_row(MEAN, ["", "", ""], dice_of_means(folder, data, labels)))
-    headings = ["system", "million parameters", "s an iteration", "s a case", *labels, "mean"]
+    headings = ["system", "million parameters", "s per iteration", "s per case", *labels, "mean"]
     cases = f"{len(splits['train'])} cases to train on, {len(splits['val'])} to validate on."
     return "\n\n".join([f"## {data.title}", cases, markdown_table(headings, rows)])
 

@@ -148,7 +148,7 @@ def main() -> None:
     stock = next(iter(seconds.values()))
     print(f"Batch {options.batch_size}, {options.size} x {options.size}, {machine(device)}, ", end="")
     print(f"torch {torch.__version__}, median of {options.iterations}\n")
-    print("| trainer | seconds an iteration | times stock |\n| --- | --- | --- |")
+    print("| trainer | seconds per iteration | times stock |\n| --- | --- | --- |")
     for name, value in seconds.items():
         print(f"| {name} | {value:#.3g} | {value / stock:.2f} |")
 

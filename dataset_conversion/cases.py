@@ -1,8 +1,8 @@
 """One case: read, convert, write, and know later whether that was finished with the same settings.
 
-Beside nnU-Net's folders a dataset keeps `conversion/<case>.json`, the record of a case. It is written before
-the first output, unfinished, and again, finished, after the last. So a file of the dataset without a record
-was not made here, and a finished record whose checksums fit means a case that is whole.
+In addition to nnU-Net's folders, a dataset keeps `conversion/<case>.json`, the record of a case. It is
+written before the first output, unfinished, and again, finished, after the last. So a file of the dataset
+without a record was not made here, and a finished record whose checksums fit means a complete case.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from .label_rules import map_labels
 from .spider import SpiderSeries, read_image_and_mask
 
 FORMAT = 5
-"""Part of every record: raise it when the same input gives another output, and cases are made anew."""
+"""Part of every record: raise it when the same input gives another output, and cases are made again."""
 
 EACH = "each"
-"""Of `CaseSettings.slices`: every labelled sagittal slice is a case of its own."""
+"""Of `CaseSettings.slices`: every labeled sagittal slice is a case of its own."""
 SLICES = ("middle", "all", EACH)
 
 FOREGROUND = [number for number in CLASSES.values() if number != BACKGROUND]
@@ -109,7 +109,7 @@ class CaseRecord(Record):
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """Where the files of a case lie in an nnU-Net raw dataset."""
+    """Files of a case in an nnU-Net raw dataset."""
 
     dataset: Path
     case: str
@@ -203,11 +203,11 @@ def _cut(source: SpiderSeries, volume: LabeledVolume, settings: CaseSettings) ->
 
 
 class NothingLabeledError(UserError):
-    """The slices of a case hold no labelled structure."""
+    """The slices of a case hold no labeled structure."""
 
 
 def _check_labelled(view: SliceView, source: SpiderSeries) -> None:
-    """Refuse a case that would teach, or be scored as if, there were no spine in the picture."""
+    """Reject a case whose label shows no spine: it would be trained on and scored as background."""
     if np.isin(sitk.GetArrayViewFromImage(view.image), FOREGROUND).any():
         return
     kind = "slice" if source.cut is not None else "middle slice"

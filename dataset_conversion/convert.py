@@ -75,8 +75,8 @@ def convert(
     """Convert SPIDER into an nnU-Net raw dataset, case by case, and write its folds.
 
     Cases that an earlier run finished with the same settings are kept. An unusable series is a failure of the
-    report; the others are converted, and dataset.json, cases.csv and splits_final.json tell of these alone.
-    While a conversion runs there is no dataset.json, so that an interrupted one is no dataset to nnU-Net.
+    report; the others are converted, and dataset.json, cases.csv and splits_final.json list these alone.
+    While a conversion runs there is no dataset.json, so nnU-Net does not find an interrupted one.
 
     Args:
         spider: folder with `images` and `masks`, or several with different series.
@@ -91,9 +91,9 @@ def convert(
         max_oblique_deg: series whose slice normal is further from the left-right axis than this are in no
             validation list.
         splits: folds published elsewhere (see `published_splits`); by default five are drawn.
-        slices: "middle"; "each" for every labelled sagittal slice as a case of its own; or "all" for every
+        slices: "middle"; "each" for every labeled sagittal slice as a case of its own; or "all" for every
             sagittal slice of a volume in one case.
-        dim: "3d" writes 64 x 320 x 320 volumes of 1 mm instead, whatever `slices` says.
+        dim: "3d" writes 64 x 320 x 320 volumes of 1 mm instead, whatever `slices` is.
         num_processes: workers; 1 works in this process.
         seed: of the folds, which are dealt over all patients of the folder, whatever the contrast.
         nnunet_raw, nnunet_preprocessed: nnU-Net's folders; made if missing.

@@ -37,7 +37,7 @@ def dataset_folder_name(dataset_id: int, dataset_name: str) -> str:
 
 
 def check_id_is_free(name: str, *roots: Path) -> None:
-    """nnU-Net finds a dataset by its number and refuses a number with two names.
+    """nnU-Net finds a dataset by its number and rejects a number with two names.
 
     Raises:
         UserError: one of the folders holds a dataset of the same number and another name.
@@ -70,7 +70,7 @@ def recorded_cases(dataset: Path) -> set[str]:
 
 
 def check_folder_is_ours(dataset: Path) -> None:
-    """Refuse a dataset of the same number and name that somebody else made.
+    """Reject a dataset of the same number and name that was not made here.
 
     Raises:
         UserError: the folder holds a training image, a label or a dataset.json that no record accounts for.
@@ -115,7 +115,7 @@ def write_summaries(
 ) -> None:
     """Write cases.csv, splits_final.json and, last, dataset.json, without which nnU-Net sees no dataset.
 
-    The splits go to nnUNet_preprocessed, where training reads them, and beside dataset.json, from where
+    The splits go to nnUNet_preprocessed, where training reads them, and next to dataset.json, from where
     nnU-Net's planning restores them should nnUNet_preprocessed be cleared: without them it would split by
     case, and patients would leak.
     """

@@ -26,7 +26,7 @@ def patient_folds(
     converted: left out, a single one would move others to other folds.
 
     Args:
-        stratum: of a patient. Strata are dealt one after the other, so the patients of neighbouring strata
+        stratum: of a patient. Strata are dealt one after the other, so the patients of neighboring strata
             are spread over the folds as evenly as all are.
 
     Returns:

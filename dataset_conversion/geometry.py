@@ -2,13 +2,13 @@
 
 The volume is brought into patient axes by permuting and flipping its array axes as the direction cosines say;
 nothing is rotated, so an oblique volume stays oblique and keeps its cosines. Which array axis runs left-right
-is found, never assumed. In plane the slice is resampled to 1 mm and padded or cropped about its centre.
+is found, never assumed. In plane the slice is resampled to 1 mm and padded or cropped about its center.
 That happens in the slice's own axes, where neither origin nor cosines are asked for, and with spacings
 rounded to 1e-5 mm: file formats round them differently, and a scan must be the same to the bit in each.
 
 Slices are counted along the axis that increases towards the patient's Right, as in RAS+. The array handed out
 is laid out for nnU-Net: SimpleITK axes (Posterior, Inferior, Right), so that the NumPy array is
-(slice, row, column) with the head up and the anterior side on the left. The affine says the same, so every
+(slice, row, column) with the head up and the anterior side on the left. The affine states the same, so every
 viewer shows the slice at its place in the patient.
 """
 
@@ -83,7 +83,7 @@ def extract_slice(
 ) -> SliceView:
     """Cut one sagittal slice, every slice, or a 1 mm volume out of a 3D volume.
 
-    Resampling is linear (no smoothing beforehand, as published), nearest neighbour for labels. A volume that
+    Resampling is linear (no smoothing beforehand, as published), nearest neighbor for labels. A volume that
     is already at 1 mm keeps its values. Space outside the volume is 0. Intensities are not touched: see
     `scale_intensities`, to be applied to the whole volume first.
 
@@ -91,8 +91,8 @@ def extract_slice(
         volume: scalar 3D image of any axis order and obliquity.
         slices: "middle" keeps slice n // 2, counted towards the right, as 1 slice; a number keeps that slice,
             0 = leftmost; "all" keeps every slice. Along the left-right axis nothing is resampled.
-        dim: "3d" instead resamples to 1 mm in all directions, 64 x 320 x 320, whatever `slices` says.
-        is_label: nearest neighbour, and the pixel type is kept; otherwise linear, and the result is float32.
+        dim: "3d" instead resamples to 1 mm in all directions, 64 x 320 x 320, whatever `slices` is.
+        is_label: nearest neighbor, and the pixel type is kept; otherwise linear, and the result is float32.
 
     Returns:
         The view; `view.image` has the NumPy shape (1, 320, 320), (n, 320, 320) or (64, 320, 320).
@@ -105,7 +105,7 @@ def extract_slice(
     if volume.GetDimension() != 3 or volume.GetNumberOfComponentsPerPixel() != 1:
         raise ValueError(
             f"the image has {volume.GetDimension()} dimensions and {volume.GetNumberOfComponentsPerPixel()} "
-            "components a voxel, expected a scalar 3D volume"
+            "components per voxel, expected a scalar 3D volume"
         )
     source = Grid.of(volume)
     axes, flips = patient_axes(source.cosines)
@@ -132,7 +132,7 @@ def put_back(values: sitk.Image | np.ndarray, view: SliceView, *, is_label: bool
         values: labels or a heatmap on the grid of `view.image`: a SimpleITK image of its size, or a NumPy
             array of its shape (n, 320, 320); (320, 320) will do for one slice.
         view: what `extract_slice` returned for the volume.
-        is_label: nearest neighbour, keeping the pixel type; otherwise linear, as float32.
+        is_label: nearest neighbor, keeping the pixel type; otherwise linear, as float32.
 
     Returns:
         Image with exactly the size, spacing, origin and direction of the volume.
@@ -201,8 +201,8 @@ def _target(slab: Grid, *, along_left_right: bool) -> tuple[list[float], list[in
 def _first_index(size: int, spacing: float, wanted: int) -> float:
     """Fractional source index of the first of `wanted` samples 1 mm apart.
 
-    The samples at 1 mm are centred on the source's extent first and padded or cropped by whole samples then;
-    centring the final grid directly would shift a 1 mm source of odd size by half a voxel and blur it.
+    The samples at 1 mm are centered on the source's extent first and padded or cropped by whole samples then;
+    centering the final grid directly would shift a 1 mm source of odd size by half a voxel and blur it.
     """
     samples = max(1, round(size * spacing / IN_PLANE_MM))
     offset_mm = ((size - 1) * spacing - (samples - 1) * IN_PLANE_MM) / 2

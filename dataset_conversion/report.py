@@ -30,7 +30,7 @@ class ConversionReport:
         splits_file: the splits_final.json that training reads.
         cases: the cases of the dataset, by patient; empty if there is no dataset.
         failures: what is missing from it. Not empty means exit status 1, though the dataset stands.
-        notes: sentences for the log: everything that was decided about a case and is no failure.
+        notes: sentences for the log: every decision about a case that is not a failure.
         counts: numbers behind the notes: `converted`, `kept` (whole from an earlier run), `removed` (of an
             earlier run with other options), `unlabelled` (slices without any label), `oblique` (left out of
             validation), `not_in_splits`, `only_in_splits`, `ignored_files`.

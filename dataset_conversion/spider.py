@@ -1,4 +1,4 @@
-"""Reading SPIDER's layout: `images/<series>.mha` beside `masks/<series>.mha`."""
+"""Reading SPIDER's layout: `images/<series>.mha` and `masks/<series>.mha`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SpiderSeries:
 
 @dataclass(frozen=True)
 class Listing:
-    """What the names in a SPIDER folder tell.
+    """Facts that follow from the names in a SPIDER folder.
 
     Attributes:
         sources: the series of a dataset, by patient.
@@ -56,7 +56,7 @@ class Listing:
     ignored: list[str]
 
     def stratum(self, patient: str) -> int:
-        """T1 alone, both, T2 alone: those with a T1 are neighbours in this order, and those with a T2."""
+        """Rank of the patient's contrasts: T1 alone, both, T2 alone. Those with a T1 are consecutive."""
         return [{"t1"}, {"t1", "t2"}, {"t2"}].index(self.contrasts[patient])
 
 

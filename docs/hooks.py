@@ -20,6 +20,7 @@ one or more cells of the row, joined by ` & `. ROWS and COLUMNS are joined by ` 
 from __future__ import annotations
 
 import argparse
+import html
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -172,7 +173,9 @@ def _options(parser: argparse.ArgumentParser) -> str:
             continue
         name = " ".join([*action.option_strings[:1], _values(action)]).strip()
         meaning = re.sub(r" \(default: [^)]*\)$", "", action.help or "")
-        meaning = meaning[:1].upper() + meaning[1:].rstrip(".")
+        meaning = html.escape(meaning.rstrip("."), quote=False)
+        if re.match(r"[a-z]+\b(?![.\-_])", meaning):  # not the name of a file, nor nnU-Net
+            meaning = meaning[:1].upper() + meaning[1:]
         entries.append(f"`{name}`\n:   {meaning}.{_default(action)}")
     return "\n\n".join(entries)
 
@@ -180,6 +183,8 @@ def _options(parser: argparse.ArgumentParser) -> str:
 def _values(action: argparse.Action) -> str:
     if action.nargs == 0:
         return ""
+    if isinstance(action.metavar, tuple):
+        return " ".join(action.metavar)
     shown = "{" + ",".join(map(str, action.choices)) + "}" if action.choices else action.metavar
     shown = str(shown or action.dest.upper())
     return {"+": f"{shown} [{shown} ...]", "?": f"[{shown}]"}.get(str(action.nargs), shown)

@@ -54,8 +54,8 @@ def run_demo_train(output: Path, *, device: str = "cpu", seed: int = 0) -> None:
         _run(command, folders)
     _show(folders)
     print(
-        f"\nThe demo took {time.time() - started:.0f} s. A training this short shows that everything works,\n"
-        "not what refinement is worth: for that, train to the end and compare on five folds."
+        f"\nThe demo took {time.time() - started:.0f} s. A training this short only shows that every step\n"
+        "works. To judge refinement, train to the end and compare on five folds."
     )
 
 
@@ -133,7 +133,7 @@ def _show(folders: DemoFolders) -> None:
     print(f"Report: {folders.report}")
     print(f"Picture: {folders.evaluation / 'figures' / 'cases.png'}")
     print(f"Scans segmented with {folders.model.name}, pictures and numbers: {folders.segmented}")
-    print(f"Where not to trust the masks: {folders.predictions('refine') / 'uncertainty'}")
+    print(f"Uncertainty maps: {folders.predictions('refine') / 'uncertainty'}")
 
 
 def _q(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The environment variables through which nnU-Net finds its folders and our trainers."""
+"""The environment variables through which nnU-Net finds its folders and the SpineSegDiff trainers."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ COMMANDS = PACKAGE / "bin"
 
 
 def external_trainers() -> str:
-    """The value of nnUNet_extTrainer: what is set already, and our folder behind it."""
+    """Value of nnUNet_extTrainer: what is already set, followed by the folder of this package."""
     folders = [f for f in os.environ.get("nnUNet_extTrainer", "").split(os.pathsep) if f]
     return os.pathsep.join([*folders, *([] if str(TRAINERS) in folders else [str(TRAINERS)])])
 
 
 def make_trainers_known() -> None:
-    """Let nnU-Net find our trainers in this process and in those it starts."""
+    """Let nnU-Net find the SpineSegDiff trainers in this process and in those it starts."""
     os.environ["nnUNet_extTrainer"] = external_trainers()
 
 
@@ -35,8 +35,8 @@ def make_trainers_known() -> None:
 def search_unheard() -> Iterator[None]:
     """Nothing on the screen while nnU-Net searches for a trainer.
 
-    It tells every folder that it looks into and imports all of its trainers; what torch has to say of the
-    libraries they need is nothing that a user could change.
+    It prints every folder that it searches and imports all of its trainers. Users cannot act on the warnings
+    that torch prints about the libraries of these trainers.
     """
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
@@ -46,8 +46,8 @@ def search_unheard() -> Iterator[None]:
 def let_waiting_threads_sleep() -> None:
     """Keep torch's threads from spinning while they wait; to be called before torch is loaded.
 
-    They keep the cores from whatever else runs, our own reading and writing included: beside another job on
-    two cores that makes 83 s or more of 40. What the user has set stays.
+    They keep the cores busy, so other threads and processes wait: next to another job on two cores, a run of
+    40 s takes 83 s or more. A value that the user has set is kept.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 

@@ -20,6 +20,11 @@ class UserError(Exception):
         subject: the file, folder or option that the error is about; None if `cause` is a full sentence.
         cause: what is wrong.
         advice: what to do; may be empty.
+
+    Examples:
+        >>> from nnunetv2_spinesegdiff import UserError
+        >>> str(UserError("scan.nii.gz", "the file is truncated", "copy it again"))
+        'scan.nii.gz: the file is truncated; copy it again'
     """
 
     def __init__(self, subject: str | Path | None, cause: str, advice: str = "") -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 @contextmanager
 def written_whole(path: Path | str) -> Iterator[Path]:
-    """Give a temporary name beside `path`; rename it to `path` on success, remove it on any exception.
+    """Give a temporary name next to `path`; rename it to `path` on success, remove it on any exception.
 
     The temporary name keeps the ending of `path` (`.nii.gz` included): writers choose their format by it.
     """
@@ -49,7 +49,7 @@ def _around_random_part(path: Path) -> tuple[str, str]:
     return f".{path.name.removesuffix(ending)}.", f".part{ending}"
 
 
-def save_json(content: Any, path: Path | str) -> None:
+def save_json(content: object, path: Path | str) -> None:
     """Write `content` as indented JSON, whole or not at all."""
     with written_whole(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

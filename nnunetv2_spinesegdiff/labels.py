@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 BACKGROUND = 0
 SPINAL_CANAL = 1
 VERTEBRAE = 2
@@ -24,6 +22,6 @@ SPIDER_PARTIAL_VERTEBRAE = range(101, 126)
 SPIDER_DISCS = range(201, 226)
 
 
-def summary_key(label: Any) -> str:
-    """How nnU-Net's summary.json spells a label, or a region that is a list of labels."""
+def summary_key(label: object) -> str:
+    """Return the key of a label, or of a region (list of labels), in nnU-Net's summary.json."""
     return str(tuple(label)) if isinstance(label, list | tuple) else str(label)

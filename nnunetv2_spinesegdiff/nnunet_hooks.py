@@ -23,7 +23,7 @@ _PREDICTOR = "nnunetv2.inference.predict_from_raw_data"
 
 
 class _IsOptimized(type):
-    def __instancecheck__(cls, instance: Any) -> bool:
+    def __instancecheck__(cls, instance: object) -> bool:
         compiler = sys.modules.get(_COMPILER)
         real = getattr(compiler, "OptimizedModule", cls)
         return real is not cls and isinstance(instance, real)
@@ -59,7 +59,7 @@ stock: Any = _import_without_compiler()
 
 
 @contextlib.contextmanager
-def _replaced(name: str, value: Any) -> Iterator[None]:
+def _replaced(name: str, value: object) -> Iterator[None]:
     """Give a global name of nnU-Net's predictor module another value within the block.
 
     Raises:

@@ -46,7 +46,7 @@ class Record:
         return content
 
     def content(self) -> dict[str, Any] | None:
-        """What the record states: None if there is none, nothing if it is damaged."""
+        """Read the record: None if there is none, empty if it is damaged."""
         try:
             content = load_json(self.path)
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What a trained model says about itself beyond nnU-Net's plans: a part of its own in its plans.json.
+"""Facts about a trained model beyond nnU-Net's plans, stored in a separate part of its plans.json.
 
 nnU-Net ignores the part, copies it into checkpoints and zips, and writes it again at every training.
 """
@@ -30,7 +30,7 @@ def with_stored(plans: Mapping[str, Any], **parts: Any) -> dict[str, Any]:
 def check_sagittal(plans: dict[str, Any], configuration: str) -> None:
     """Raises UserError where the slices of a 2d configuration are not those that the dataset's cases hold.
 
-    nnU-Net takes the axis of the largest spacing for that between slices. Of slices that lie closer together
+    nnU-Net takes the axis of the largest spacing for that between slices. If slices are closer together
     than their pixels, it trains on planes across them.
     """
     if configuration.startswith("2d") and plans.get("transpose_forward", (0,))[0] != 0:

@@ -1,10 +1,9 @@
-"""How numbers, lists, tables and exceptions are written, wherever a person reads them."""
+"""Numbers, lists, tables and exceptions as text."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 MISSING = "n/a"
 MINUS = "\N{MINUS SIGN}"
@@ -65,17 +64,18 @@ def enumerated(phrases: Sequence[str]) -> str:
     return f"{'; '.join(phrases[:-1])}; and {phrases[-1]}"
 
 
-def markdown_table(headings: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
+def markdown_table(headings: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
     """Write a table in Markdown, without a line break at its end; None and NaN become "n/a"."""
     heads = list(headings)
-    return "\n".join(_markdown_line(cells) for cells in [heads, ["---"] * len(heads), *rows])
+    lines: list[Iterable[object]] = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(map(_markdown_line, lines))
 
 
-def _markdown_line(cells: Iterable[Any]) -> str:
+def _markdown_line(cells: Iterable[object]) -> str:
     return f"| {' | '.join(map(_markdown_cell, cells))} |"
 
 
-def _markdown_cell(value: Any) -> str:
+def _markdown_cell(value: object) -> str:
     missing = value is None or (isinstance(value, float) and math.isnan(value))
     return MISSING if missing else str(value).replace("|", "\\|")
 

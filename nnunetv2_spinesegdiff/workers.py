@@ -61,7 +61,7 @@ def worker_processes(count: int, kept: str = "") -> Iterator[ProcessPoolExecutor
             yield pool
         except BrokenProcessPool as error:
             advice = f"run again with a smaller -np{f'; {kept} are kept' if kept else ''}"
-            raise UserError(None, "a worker was killed, most likely for want of memory", advice) from error
+            raise UserError(None, "a worker was killed, probably because memory ran out", advice) from error
         finally:
             pool.shutdown(cancel_futures=True)
 

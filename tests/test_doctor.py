@@ -709,7 +709,7 @@ def test_text():
     colored = as_text(findings, color=True)
     assert colored.count("\033[0m") == 3
     assert re.sub(r"\033\[\d+m", "", colored) == text
-    assert as_text([OK]).endswith("\nAll is well.")
+    assert as_text([OK]).endswith("\nNo problem was found.")
     assert "2 warnings; none of them stops spinesegdiff segment" in as_text([WARNING, WARNING])
 
 

@@ -36,7 +36,7 @@ _MOST_LEAN_DEG = 4.0
 
 @dataclass(frozen=True)
 class Pose:
-    """How a patient lies: world = offset + rotation @ patient, both left-posterior-superior, in mm."""
+    """Pose of a patient: world = offset + rotation @ patient, both left-posterior-superior, in mm."""
 
     rotation: np.ndarray  # (3, 3)
     offset: np.ndarray  # (3,)
@@ -124,7 +124,7 @@ def draw_acquisitions(
     """Draw all series of a patient: one scanner and one pose, each series with its own field of view.
 
     Args:
-        turns: says which slices are turned away from the spine, and how far; all else comes from `rng`.
+        turns: which slices are turned away from the spine, and how far; all else comes from `rng`.
     """
     names = draw_series_names(rng)
     shares = np.array([s.space_patients if "t2_SPACE" in names else s.patients for s in SCANNERS], float)

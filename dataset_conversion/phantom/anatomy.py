@@ -115,7 +115,7 @@ class Anatomy:
 
     @property
     def num_discs(self) -> int:
-        """Discs that carry a number: each lies wholly inside the field of view."""
+        """Discs that carry a number: each is completely inside the field of view."""
         return self.num_vertebrae
 
 

@@ -18,7 +18,7 @@ _REACH_MM = (24.0, 17.0)
 
 @dataclass(frozen=True)
 class _Course:
-    """Where samples lie in the canal: `behind` its middle in mm, and the sac's half sizes there in mm."""
+    """Position of samples in the canal: `behind` its middle in mm, and the sac's half sizes there in mm."""
 
     behind: np.ndarray
     half_depth: np.ndarray

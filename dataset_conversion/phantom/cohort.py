@@ -24,7 +24,7 @@ MODEL_VERSION = 2
 """Raised whenever the same seed gives other images."""
 
 NOTE = "phantom.json"
-"""Says in the output folder what made it."""
+"""File in the output folder that states what made it."""
 
 Job = tuple[Path, Patient, Acquisition]
 

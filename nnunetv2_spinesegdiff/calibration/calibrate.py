@@ -24,7 +24,7 @@ from .cases import HeldOutCases
 from .held_out import HeldOutPredictor, Measured
 
 LEVEL = 0.9
-"""About this share of new cases has its true area within the bounds, which are cross-conformal."""
+"""Share of new cases whose true area is expected within the bounds, which are cross-conformal."""
 FIT_PIXELS = 200_000
 """A fit of so many takes two seconds."""
 BLOCKS = 5
@@ -33,7 +33,7 @@ BLOCKS = 5
 
 @dataclass
 class Fitted:
-    """What came of calibrating.
+    """Result of a calibration.
 
     Attributes:
         stored: what was put into the model's plans.json.
@@ -147,7 +147,7 @@ def _diagram(probabilities: np.ndarray, truth: np.ndarray, regions: bool) -> Rel
 def _areas(
     measured: Sequence[Measured], patients: Sequence[str], groups: np.ndarray, structures: Sequence[str]
 ) -> dict[str, Any]:
-    """Quantile and cross-validated coverage a structure, from the cases that are labelled completely."""
+    """Compute quantile and cross-validated coverage per structure, from completely labeled cases."""
     known = [i for i, m in enumerate(measured) if np.isfinite(m.true).all()]
     unit = np.array([measured[i].unit for i in known])
     whose = [patients[i] for i in known]

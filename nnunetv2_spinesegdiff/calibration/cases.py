@@ -1,4 +1,4 @@
-"""Which cases a fold was not trained on, and where they lie."""
+"""Cases that a fold was not trained on, and their files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..errors import UserError
 
 @dataclass(frozen=True)
 class HeldOutCases:
-    """Where the validation cases of a model lie.
+    """Location of the validation cases of a model.
 
     Attributes:
         splits: nnU-Net's splits_final.json.

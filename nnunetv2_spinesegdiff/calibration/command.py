@@ -1,4 +1,4 @@
-"""`spinesegdiff calibrate`: finds model and cases, calibrates, and tells what came of it."""
+"""`spinesegdiff calibrate`: find model and cases, calibrate, and report the result."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run_calibration(options: argparse.Namespace) -> int:
     """
     from ..plots.reliability import draw_reliability  # matplotlib takes a second to load
 
-    dataset = name_of_dataset(options.d, "calibrating takes the dataset that the model was trained on")
+    dataset = name_of_dataset(options.d, "calibration needs the dataset that the model was trained on")
     model = folder_of("nnUNet_results") / dataset / f"{options.tr}__{options.p}__{options.c}"
     keep_freed_memory()
     fitted = calibrate(
@@ -73,21 +73,21 @@ def trained_folds(model: Path, checkpoint: str) -> list[int]:
 
 
 def report(fitted: Fitted) -> str:
-    """What a user wants to know of a calibration, as a text of several lines."""
+    """Write the result of a calibration as text of several lines."""
     stored = fitted.stored
     folds = ", ".join(map(str, stored["folds"]))
     lines = [f"\n{stored['cases']} validation cases of {stored['patients']} patient(s), fold(s) {folds}\n"]
     lines += [f"{'':24s}temperature"]
     lines += [f"{name:24s}{t:.2f}" for name, t in zip(fitted.heads, stored["temperatures"], strict=True)]
     lines += ["", f"{'':24s}expected calibration error within 10 pixels of a structure"]
-    lines += [f"{name:24s}{_told(e)}" for name, e in stored["expected_calibration_error"].items()]
+    lines += [f"{name:24s}{_as_text(e)}" for name, e in stored["expected_calibration_error"].items()]
     lines += ["", f"{'':24s}true area within a factor of    held in cross-validation"]
-    lines += [_told_area(name, area) for name, area in stored["areas"].items()]
+    lines += [_area_as_text(name, area) for name, area in stored["areas"].items()]
     lines += [f"{'':24s}in about {LEVEL:.0%} of new cases, cross-conformal over patients"]
     return "\n".join(lines)
 
 
-def _told_area(name: str, area: Mapping[str, float | None]) -> str:
+def _area_as_text(name: str, area: Mapping[str, float | None]) -> str:
     quantile, coverage = area["quantile"], area["coverage"]
     if quantile is None:
         return f"{name:24s}no bounds: too few patients"
@@ -95,5 +95,5 @@ def _told_area(name: str, area: Mapping[str, float | None]) -> str:
     return f"{name:24s}{exp(quantile):<32.3f}{share}"
 
 
-def _told(value: float | None) -> str:
+def _as_text(value: float | None) -> str:
     return "too few cases" if value is None else f"{value:.4f}"

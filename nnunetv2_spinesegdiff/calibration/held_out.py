@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
@@ -18,14 +18,19 @@ from ..uncertainty.confidence import structure_mask
 from ..uncertainty.ranking import near_foreground
 from ..uncertainty.stored import Calibration
 
+if TYPE_CHECKING:
+    from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
 MOST_PIXELS = 50_000
-"""Of a case; more tell little new, for neighbours are alike."""
+"""Pixels per case. More pixels add little, because neighboring ones are similar."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one held-out case tells. Its pixels are drawn from those within 10 pixels of any structure, in the
-    truth, of stage 1 or refined: elsewhere nearly everything is right, and that would hide the rest.
+    """Measurements of one held-out case.
+
+    Its pixels are drawn from those within 10 pixels of any structure, in the truth, of stage 1 or refined.
+    Elsewhere nearly every pixel is correct, which would hide the errors.
 
     Attributes:
         case: its name.
@@ -70,11 +75,11 @@ def measure_case(case: PredictedCase) -> None:
     pixels = _drawn(structures_near & ~ignored, case.truncated.name)
     of_stage1: dict[str, Any] = {}
     if stage1_probabilities is not None:
-        of_stage1["stage1"] = _of(stage1_probabilities, pixels)
+        of_stage1["stage1"] = _at_pixels(stage1_probabilities, pixels)
     with written_whole(_file_of(str(case.truncated))) as temporary:
         np.savez(
             temporary,
-            probabilities=_of(probabilities, pixels),
+            probabilities=_at_pixels(probabilities, pixels),
             **of_stage1,
             uncertainty=uncertainty.ravel()[pixels],
             truth=_truth_of_heads(truth.ravel()[pixels], labels),
@@ -141,19 +146,19 @@ def _drawn(where: np.ndarray, name: str) -> np.ndarray:
     return np.sort(np.random.default_rng(crc32(name.encode())).choice(indices, MOST_PIXELS, replace=False))
 
 
-def _of(maps: Any, pixels: np.ndarray) -> np.ndarray:
+def _at_pixels(maps: Any, pixels: np.ndarray) -> np.ndarray:
     """Pixels of maps (K, Z, Y, X) as float32 (K, N)."""
     return np.asarray(maps, np.float32).reshape(len(maps), -1)[:, pixels]
 
 
-def _truth_of_heads(truth: np.ndarray, labels: Any) -> np.ndarray:
+def _truth_of_heads(truth: np.ndarray, labels: LabelManager) -> np.ndarray:
     if not labels.has_regions:
         return truth.astype(np.uint8)
     return np.stack([structure_mask(truth, region) for region in labels.foreground_regions]).astype(np.uint8)
 
 
 def _sizes(mask: np.ndarray, structures: Mapping[str, Any], unit: float, ignored: np.ndarray) -> np.ndarray:
-    """Size of every structure; unknown where a part of the scan was not labelled."""
+    """Compute the size of every structure; unknown if a part of the scan was not labeled."""
     if ignored.any():
         return np.full(len(structures), np.nan)
     return np.array([structure_mask(mask, values).sum() * unit for values in structures.values()])

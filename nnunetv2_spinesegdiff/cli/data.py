@@ -79,45 +79,46 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
         nargs="+",
         required=True,
         metavar="SPIDER",
-        help="folder that holds images/ and masks/; several, if the series are spread over them",
+        help="folder with images/ and masks/; several folders if the series are divided among them",
     )
     p.add_argument("-d", type=int, required=True, metavar="ID", help="nnU-Net dataset id, 1 to 999")
     p.add_argument("--name", default=defaults.DATASET_NAME, help="dataset name: Dataset<ID>_<name>")
-    p.add_argument("--contrast", choices=["t1", "t2", "t1t2"], default=defaults.CONTRAST, help="which series")
+    p.add_argument(
+        "--contrast", choices=["t1", "t2", "t1t2"], default=defaults.CONTRAST, help="series to convert"
+    )
     p.add_argument(
         "--t2_source",
         choices=["t2", "space", "both"],
         default=defaults.T2_SOURCE,
-        help="which series is T2w where a patient has both; both: as cases of their own",
+        help="T2w series to convert if a patient has both; both: convert them as separate cases",
     )
     p.add_argument(
         "--partial_vertebrae",
         choices=["vertebra", "background", "ignore"],
         default=defaults.PARTIAL_VERTEBRAE,
-        help="what partially visible vertebrae (SPIDER 101 to 125) become",
+        help="label of partially visible vertebrae (SPIDER 101 to 125)",
     )
     p.add_argument(
         "--ignore_label",
         type=int,
         metavar="NUMBER",
-        help="number in the masks of pixels that nobody annotated: they become nnU-Net's ignore label",
+        help="value of pixels in the masks that were not annotated; they become nnU-Net's ignore label",
     )
     p.add_argument(
         "--max_oblique_deg",
         type=float,
         default=defaults.MAX_OBLIQUE_DEG,
         metavar="DEG",
-        help="series whose slice normal is further than this from left-right, in degrees, are never "
-        "validated on",
+        help="series whose slice normal differs from left-right by more degrees are not used for validation",
     )
     p.add_argument(
-        "--splits", type=Path, metavar="FILE", help="published folds (JSON) instead of seeded ones"
+        "--splits", type=Path, metavar="FILE", help="JSON file of published folds, instead of random ones"
     )
     p.add_argument(
         "--slices",
         choices=["middle", "each", "all"],
         default=defaults.SLICES,
-        help="middle: one sagittal slice per series; each: every labeled slice as a case of its own; all: "
+        help="middle: one sagittal slice per series; each: every labeled slice as a separate case; all: "
         "all slices of a series in one case. For --dim 2d; a 3d volume always holds all",
     )
     p.add_argument(

@@ -14,12 +14,14 @@ def add_doctor(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands,
         "doctor",
-        "Look at this set-up: versions, environment variables, commands, trainers, memory, disks, devices, "
-        "and how long a slice takes here. The exit status is 1 where something stops work.",
+        "Check the installation: versions, environment variables, commands, trainers, memory, disks, "
+        "devices, and the time for one slice. The exit status is 1 if a problem prevents work.",
     )
-    add_device(p, "what to compute on instead of the best that is there")
+    add_device(p, "device to check instead of the best one")
     p.add_argument(
-        "--json", action="store_true", help="for bug reports: JSON without the names of user and home folder"
+        "--json",
+        action="store_true",
+        help="print JSON for bug reports, without the names of user and home folder",
     )
     p.set_defaults(run=_doctor)
 

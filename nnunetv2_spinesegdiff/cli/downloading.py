@@ -14,16 +14,16 @@ def add_download(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands,
         "download",
-        "Download SPIDER from Zenodo (about 4 GB), check and unpack it into a folder for convert. A second "
-        "run continues an interrupted one.",
+        "Download SPIDER from Zenodo (about 4 GB), check it, and unpack it into a folder for "
+        "`spinesegdiff convert`. A second run continues an interrupted one.",
         extra="download",
     )
     add_output(p, "output folder")
     parts = list(SPIDER.parts)
-    p.add_argument("--only", nargs="+", choices=parts, default=parts, help="what to fetch")
+    p.add_argument("--only", nargs="+", choices=parts, default=parts, help="parts to download instead of all")
     mirror = "address of a mirror that holds the same files"
     p.add_argument("--base_url", default=SPIDER.base_url, metavar="URL", help=mirror)
-    p.add_argument("--keep_zips", action="store_true", help="keep the zips after they were unpacked")
+    p.add_argument("--keep_zips", action="store_true", help="keep the zips after unpacking")
     p.set_defaults(run=_download)
 
 

@@ -22,8 +22,8 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands,
         "evaluate",
-        "Score masks against labels: Dice, Jaccard and surface distances of every case, the paper's tables, "
-        "and differences between systems. Geometry is compared first.",
+        "Score masks against labels: Dice, Jaccard and surface distances of every case, the paper's "
+        "tables, and differences between systems. Masks and labels must have the same grid.",
         extra="evaluation",
     )
     add_sources(p)
@@ -39,8 +39,8 @@ def add_sources(p: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
         nargs="+",
         metavar="NAME=PATH",
         help="a system and its masks: a folder of masks (with -l), a trained model's folder (the validation "
-        "masks of its folds), or a summary.json; NAME@DATA=PATH names what it was trained on. The same name "
-        "again adds to it",
+        "masks of its folds), or a summary.json; NAME@DATA=PATH names what it was trained on. Repeat a "
+        "name to add masks to that system",
     )
     which.add_argument(
         "--reproduced", type=Path, metavar="DIR", help="output folder of spinesegdiff reproduce instead of -s"
@@ -54,14 +54,14 @@ def add_sources(p: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
     )
     p.add_argument("-l", type=Path, metavar="DIR", help="folder of the labels")
     for flag, metavar, text in (
-        ("--images", "DIR", "folder of the scans; without it the dataset's"),
-        ("--cases", "FILE", "cases.csv of convert; without it the dataset's"),
-        ("--instances", "DIR", "SPIDER's masks: discs are scored one by one, too"),
+        ("--images", "DIR", "folder of the scans; without it that of the dataset"),
+        ("--cases", "FILE", "cases.csv of convert; without it that of the dataset"),
+        ("--instances", "DIR", "folder of SPIDER's masks; discs are then also scored one by one"),
     ):
         p.add_argument(flag, type=Path, metavar=metavar, help=text)
-    p.add_argument("--title", metavar="TEXT", help="of the table of Dice")
+    p.add_argument("--title", metavar="TEXT", help="title of the table of Dice")
     p.add_argument("--transposed", action="store_true", help="tables with one column per system")
-    p.add_argument("--metric", choices=METRICS, default="dice", help="what systems are compared by")
+    p.add_argument("--metric", choices=METRICS, default="dice", help="metric by which systems are compared")
     p.add_argument("--against", metavar="NAME", help="compare the others with this system only")
     add_processes(p)
     return which
@@ -77,7 +77,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _sources(options: argparse.Namespace) -> list[Source]:
-    """What the options of `add_sources` name; sets the title of --reproduced."""
+    """Resolve the options of `add_sources`; sets the title of --reproduced."""
     from ..evaluation.report.sources import gather, parse_system, reproduced
 
     raw = os.environ.get("nnUNet_raw")
@@ -116,7 +116,7 @@ def add_cohort(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands,
         "cohort",
-        "Count a cohort: findings (the paper's table 3), contrasts, spacings, sex, scanners, folds.",
+        "Describe a cohort: findings (the paper's table 3), contrasts, spacings, sex, scanners, folds.",
         extra="evaluation",
     )
     _add_gradings(p, required=True)
@@ -158,12 +158,13 @@ def add_figures(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands,
         "figures",
-        "Draw an evaluation: findings, cases, systems, depths, and stage 1 against refined, as PNG and PDF.",
+        "Draw the figures of an evaluation as PNG and PDF: findings, cases, systems, depths, and stage 1 "
+        "against refined.",
         extra="evaluation",
     )
     _add_evaluation(p, "figures")
     which = p.add_mutually_exclusive_group()
-    which.add_argument("--cases", nargs="+", metavar="CASE", help="show these instead of the worst")
+    which.add_argument("--cases", nargs="+", metavar="CASE", help="cases to show instead of the worst")
     which.add_argument("--worst", type=positive, default=6, metavar="K", help="how many cases to show")
     p.add_argument(
         "--pair",
@@ -189,10 +190,10 @@ def add_report(commands: argparse._SubParsersAction) -> None:
         commands,
         "report",
         "Write one HTML file about an evaluation: tables, differences and controls, figures, findings, "
-        "cases. Evaluates first where -s or --reproduced is given instead of -i.",
+        "cases. With -s or --reproduced instead of -i, masks are evaluated first.",
         extra="evaluation",
     )
-    p.add_argument("-o", type=Path, required=True, metavar="FILE", help="the page, .html")
+    p.add_argument("-o", type=Path, required=True, metavar="FILE", help="HTML file to write")
     add_sources(p).add_argument(
         "-i", type=Path, metavar="EVALUATION", help="folder of spinesegdiff evaluate instead of -s"
     )
@@ -200,10 +201,10 @@ def add_report(commands: argparse._SubParsersAction) -> None:
     _add_overview(p)
     _add_statistics(p)
     p.add_argument(
-        "--gallery", type=int, default=40, metavar="K", help="cases with a picture, the worst first"
+        "--gallery", type=int, default=40, metavar="K", help="number of cases with a picture, the worst first"
     )
     p.add_argument("--order_by", metavar="NAME", help="system whose Dice orders the cases")
-    p.add_argument("--whole_paths", action="store_true", help="write whole paths, not only names of files")
+    p.add_argument("--whole_paths", action="store_true", help="write full paths instead of file names")
     p.set_defaults(run=_report)
 
 
@@ -243,7 +244,7 @@ def _refuse_with_i(options: argparse.Namespace) -> None:
     given = [flag for name, flag in names.items() if getattr(options, name)]
     given += ["--metric"] if options.metric != "dice" else []
     if given:
-        raise UserError(given[0], f"{options.i} is evaluated already", "give it to spinesegdiff evaluate")
+        raise UserError(given[0], f"{options.i} was already evaluated", "give it to spinesegdiff evaluate")
 
 
 def _add_evaluation(p: argparse.ArgumentParser, command: str) -> None:
@@ -261,7 +262,7 @@ def _add_gradings(p: argparse.ArgumentParser, required: bool = False) -> None:
 def _add_overview(p: argparse.ArgumentParser, required: bool = False) -> None:
     p.add_argument("--overview", type=Path, required=required, metavar="FILE", help="SPIDER's overview.csv")
     p.add_argument(
-        "--splits", type=Path, nargs="+", default=[], metavar="FILE", help="folds, splits_final.json"
+        "--splits", type=Path, nargs="+", default=[], metavar="FILE", help="splits_final.json with the folds"
     )
 
 
@@ -274,11 +275,17 @@ def _add_pfirrmann(p: argparse.ArgumentParser) -> None:
 def _add_statistics(p: argparse.ArgumentParser) -> None:
     _add_pfirrmann(p)
     p.add_argument(
-        "--mixed", action="store_true", help="a mixed model of all cases instead of Welch's test of patients"
+        "--mixed",
+        action="store_true",
+        help="use a mixed model of all cases instead of Welch's test of patients",
     )
-    p.add_argument("--systems", nargs="+", metavar="NAME", help="test these instead of all")
+    p.add_argument("--systems", nargs="+", metavar="NAME", help="systems to test instead of all")
     p.add_argument(
-        "--fewest", type=positive, default=5, metavar="N", help="patients that each group of a test must have"
+        "--fewest",
+        type=positive,
+        default=5,
+        metavar="N",
+        help="minimum number of patients in each group of a test",
     )
 
 

@@ -21,13 +21,13 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands,
         "train",
-        "nnUNetv2_train with our trainers known; options that are not listed are passed on to it (--c, "
-        "--val, --npz, -num_gpus, ...).",
+        "Run nnUNetv2_train with the SpineSegDiff trainers. Options that are not listed here are passed "
+        "on to it (--c, --val, --npz, -num_gpus, ...).",
     )
-    add_plans(p, trainer="trainer, with suffixes or not")
+    add_plans(p, trainer="name of the trainer, with or without suffixes")
     p.add_argument("-f", type=fold, required=True, metavar="FOLD", help="fold: 0 to 4, or all")
     # Listed although it is only passed on: argparse would read an unknown -pretrained_weights as -p.
-    p.add_argument("-pretrained_weights", metavar="FILE", help="checkpoint whose weights are the start")
+    p.add_argument("-pretrained_weights", metavar="FILE", help="checkpoint to start from")
     add_device(p, "where to train", "cuda")
     p.set_defaults(run=_train, passes_on=True)
 
@@ -50,12 +50,12 @@ def add_presegment(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands,
         "presegment",
-        "Collect what every fold of a stock training (made with --npz) predicted of its validation cases "
-        "into the preprocessed dataset: nnUNetTrainerSpineSegDiff then learns from presegmentations that a "
-        "stage 1 made of cases it has not seen.",
+        "Collect the validation predictions of every fold of a stock training (made with --npz) in the "
+        "preprocessed dataset. nnUNetTrainerSpineSegDiff then trains on presegmentations of cases that "
+        "stage 1 was not trained on.",
     )
     add_plans(p)
-    stock = "the stock training's full name; without it nnUNetTrainer, else nnUNetTrainerStage1"
+    stock = "full name of the stock trainer; without it nnUNetTrainer, otherwise nnUNetTrainerStage1"
     p.add_argument("-tr", metavar="TRAINER", help=stock)
     add_processes(p)
     p.set_defaults(run=_presegment)
@@ -72,7 +72,7 @@ def _presegment(options: argparse.Namespace) -> int:
     status = print_failures(collected.failures)
     print(f"{len(collected.cases)} out-of-fold presegmentations of {stock.trainer} in {collected.folder}")
     if collected.never_held_out:
-        print(f"{len(collected.never_held_out)} cases have none, for no fold is validated on them")
+        print(f"{len(collected.never_held_out)} cases have none, because no fold is validated on them")
     if status:
         print("error: they are incomplete and not used until that is fixed: see above", file=sys.stderr)
     return status
@@ -84,18 +84,18 @@ def add_calibrate(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands,
         "calibrate",
-        "Learn from the validation cases of the trained folds how far a model is to be trusted, and store it "
-        "with the model: predictions with the same flags, and at least one SpineSegDiff option (--refine), "
-        "then have calibrated probabilities and maps, and bounds on every area that hold for about "
-        "90 % of new cases (cross-conformal, over patients).",
+        "Calibrate a model with the validation cases of its trained folds, and store the result with the "
+        "model. Predictions with the same options, and at least one SpineSegDiff option such as "
+        "--refine, then have calibrated probabilities and maps, and bounds on every area. The bounds hold "
+        "for about 90 % of new cases (cross-conformal).",
     )
-    add_plans(p, trainer="its full name")
-    p.add_argument("-f", type=int, nargs="+", metavar="FOLD", help="folds instead of all trained")
+    add_plans(p, trainer="full name of the trainer")
+    p.add_argument("-f", type=int, nargs="+", metavar="FOLD", help="folds to use instead of all trained ones")
     p.add_argument("-chk", default="checkpoint_final.pth", metavar="NAME", help="checkpoint")
     add_device(p, "where to predict", "cuda")
-    p.add_argument("--disable_tta", action="store_true", help="no mirroring, as in the predictions to come")
+    p.add_argument("--disable_tta", action="store_true", help="no mirroring; also needed in predictions")
     p.add_argument("--no_refine", action="store_true", help="calibrate stage 1 alone")
-    p.add_argument("-o", type=Path, metavar="FILE", help="diagram instead of MODEL/reliability.png")
+    p.add_argument("-o", type=Path, metavar="FILE", help="diagram to write instead of MODEL/reliability.png")
     add_sampling_flags(p)
     add_processes(p)
     p.set_defaults(run=_calibrate)
@@ -113,7 +113,8 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands,
         "predict",
-        "nnUNetv2_predict with our trainers and options (see -h). All its own options are passed on to it.",
+        "Run nnUNetv2_predict with the SpineSegDiff trainers and options (see -h). All other options are "
+        "passed on to it.",
         add_help=False,
     )
     p.set_defaults(run=_predict, passes_on=True)
@@ -132,7 +133,7 @@ def add_uncertainty(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands,
         "uncertainty",
-        "Entropy maps and confidence.csv of any nnU-Net prediction made with --save_probabilities.",
+        "Write entropy maps and confidence.csv for an nnU-Net prediction made with --save_probabilities.",
     )
     p.add_argument("-i", type=Path, required=True, metavar="FOLDER", help="output folder of the prediction")
     p.add_argument("-o", type=Path, metavar="OUT", help="output folder instead of FOLDER/uncertainty")
@@ -159,7 +160,7 @@ def add_env(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands,
         "env",
-        'Print shell lines: after `eval "$(spinesegdiff env)"` nnUNetv2_train knows our trainers and '
-        "nnUNetv2_predict our flags.",
+        'Print shell commands. After `eval "$(spinesegdiff env)"`, nnUNetv2_train finds the SpineSegDiff '
+        "trainers, and nnUNetv2_predict has the SpineSegDiff options.",
     )
     p.set_defaults(run=lambda options: print(shell_lines(), end=""))

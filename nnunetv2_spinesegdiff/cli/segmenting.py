@@ -19,15 +19,15 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands,
         "segment",
-        "Segment a scan, or a folder of scans, in whatever file it comes: masks and maps in the scan's own "
-        "space, a picture, measurements.csv and run.json. No environment variable is needed.",
+        "Segment a scan or a folder of scans. The results are masks and uncertainty maps on the scan's "
+        "own grid, pictures, measurements.csv and run.json. No environment variable is needed.",
     )
     p.add_argument(
         "-i",
         type=Path,
         required=True,
         metavar="SCAN",
-        help="a file (.nii, .nii.gz, .mha, .mhd, .nrrd), a DICOM folder or zip, or a folder of any of these",
+        help="file (.nii, .nii.gz, .mha, .mhd, .nrrd), DICOM folder or zip, or a folder of any of these",
     )
     p.add_argument("-o", type=Path, required=True, metavar="OUT", help="folder for the results")
     p.add_argument(
@@ -38,7 +38,11 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         "trained model's folder in nnUNet_results; ./NAME if the folder has the name of a bundled model",
     )
     p.add_argument(
-        "-f", nargs="+", metavar="FOLD", default=argparse.SUPPRESS, help="folds instead of all that are there"
+        "-f",
+        nargs="+",
+        metavar="FOLD",
+        default=argparse.SUPPRESS,
+        help="folds to use instead of all trained folds",
     )
     p.add_argument(
         "-chk", metavar="NAME", default=argparse.SUPPRESS, help="checkpoint instead of the final one"
@@ -49,30 +53,32 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         type=_slices,
         default="auto",
         metavar="auto|middle|all|NUMBER",
-        help="sagittal slices to segment: auto finds the midsagittal one by its spinal canal, numbers count "
-        "from the patient's left, from 0 (default: auto)",
+        help="sagittal slices to segment; auto finds the midsagittal one by its spinal canal, and "
+        "numbers count from 0 at the patient's left",
     )
     p.add_argument(
         "--series",
         default=argparse.SUPPRESS,
-        help="of a DICOM exam in which several would fit: its number, UID or description; behind a colon, if "
-        "it holds several volumes, an echo time or a word of ImageType (3:water, 3:TE80); of a NIfTI file "
-        "with several volumes: the number of one of them, from 1",
+        help="number, UID or description of a DICOM series, if several can be segmented. If the series "
+        "holds several volumes, add a colon and an echo time or a word of ImageType (3:water, "
+        "3:TE80). In a NIfTI file with several volumes: number of a volume, from 1",
     )
     p.add_argument(
         "--any_plane",
         action="store_true",
-        help="take axial and coronal scans, too: their sagittal slices are interpolated",
+        help="also accept axial and coronal scans, whose sagittal slices are interpolated",
     )
     p.add_argument(
-        "--keep_format", action="store_true", help="masks and maps in the scan's own format, not NIfTI"
+        "--keep_format",
+        action="store_true",
+        help="write masks and maps in the scan's own format instead of NIfTI",
     )
     p.add_argument(
         "--dicom_seg",
         action="store_true",
-        help="also a DICOM segmentation of DICOM scans (pip install 'nnunetv2_spinesegdiff[dicom]')",
+        help="also write a DICOM segmentation of DICOM scans (pip install 'nnunetv2_spinesegdiff[dicom]')",
     )
-    p.add_argument("--disable_tta", action="store_true", help="no mirroring: faster, a little worse")
+    p.add_argument("--disable_tta", action="store_true", help="no mirroring: faster, slightly less accurate")
     choice = p.add_mutually_exclusive_group()
     choice.add_argument(
         "--refine", dest="refine", action="store_true", default=True, help="refine stage 1 by diffusion"
@@ -82,7 +88,7 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         dest="refine",
         action="store_false",
         default=argparse.SUPPRESS,
-        help="stage 1 alone",
+        help="use stage 1 alone",
     )
     add_sampling_flags(p)
     p.add_argument(
@@ -90,9 +96,9 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         type=positive,
         default=1,
         metavar="N",
-        help="parts of a cohort, one a process or machine",
+        help="number of parts into which the scans are divided, one per process or machine",
     )
-    p.add_argument("--part_id", type=int, default=0, metavar="K", help="which part this is, 0 to N - 1")
+    p.add_argument("--part_id", type=int, default=0, metavar="K", help="part to segment, 0 to N - 1")
     p.set_defaults(run=_segment)
 
 
@@ -156,8 +162,8 @@ def add_export(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands,
         "export",
-        "Put a trained model into a zip for others: for `spinesegdiff segment -m`, and for "
-        "nnUNetv2_install_pretrained_model_from_zip and a stock nnUNetv2_predict.",
+        "Write a trained model to a zip. Others can use it with `spinesegdiff segment -m`, or with "
+        "nnUNetv2_install_pretrained_model_from_zip and nnU-Net's own nnUNetv2_predict.",
     )
     p.add_argument("-o", type=Path, required=True, metavar="ZIP", help="zip to write")
     p.add_argument(
@@ -165,21 +171,27 @@ def add_export(commands: argparse._SubParsersAction) -> None:
         type=Path,
         metavar="MODEL",
         default=argparse.SUPPRESS,
-        help="folder of the model, or of a dataset with no other, instead of -d",
+        help="folder of the model, or of a dataset with only one model, instead of -d",
     )
     p.add_argument("-d", metavar="DATASET", default=argparse.SUPPRESS, help="dataset id or name")
     p.add_argument("-c", default="2d", metavar="CONFIGURATION", help="configuration of the plans")
-    p.add_argument("-tr", default="nnUNetTrainerSpineSegDiff", metavar="TRAINER", help="its full name")
+    p.add_argument(
+        "-tr", default="nnUNetTrainerSpineSegDiff", metavar="TRAINER", help="full name of the trainer"
+    )
     p.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="plans identifier")
     p.add_argument(
-        "-f", nargs="+", metavar="FOLD", default=argparse.SUPPRESS, help="folds instead of all that are there"
+        "-f",
+        nargs="+",
+        metavar="FOLD",
+        default=argparse.SUPPRESS,
+        help="folds to use instead of all trained folds",
     )
     p.add_argument("-chk", default="checkpoint_final.pth", metavar="NAME", help="checkpoint")
     for name, text in (
-        ("license", "of the model, for its card"),
-        ("authors", "for its card"),
-        ("contact", "for its card"),
-        ("notes", "a paragraph for its card"),
+        ("license", "license of the model, for its model card"),
+        ("authors", "authors, for the model card"),
+        ("contact", "contact, for the model card"),
+        ("notes", "paragraph of notes, for the model card"),
     ):
         p.add_argument(f"--{name}", default=argparse.SUPPRESS, metavar="TEXT", help=text)
     p.add_argument(

@@ -20,15 +20,15 @@ EXTRAS = {
 }
 """Modules of the extras in setup.cfg without which a command cannot run."""
 
-BEST_DEVICE = "where to predict; without it on a CUDA device if there is one, else on the CPU"
+BEST_DEVICE = "device for the prediction; without it a CUDA device if there is one, otherwise the CPU"
 
 
 class _StatedDefaults(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows defaults, except None, flags and those of required options."""
+    """Shows defaults, except None, flags, lists and those of required options."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        says_nothing = action.required or action.default is None or isinstance(action.default, bool)
-        return action.help if says_nothing else super()._get_help_string(action)
+        hidden = action.required or action.default is None or isinstance(action.default, bool | list)
+        return action.help if hidden else super()._get_help_string(action)
 
 
 def add_command(

@@ -1,4 +1,4 @@
-"""As many chains side by side as memory holds."""
+"""Batches with as many chains as fit in memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 class BatchLimit:
-    """How many network inputs run side by side; halved for good when memory runs out.
+    """Number of network inputs per batch; halved permanently when memory runs out.
 
         for attempt in limit.attempts(range(count), items_each):
             with attempt as part:

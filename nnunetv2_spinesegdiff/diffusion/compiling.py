@@ -18,7 +18,7 @@ _postponed: list[Callable[[], None]] = []
 
 
 def not_compiled(function: Function | None = None, *, recursive: bool = True) -> Any:
-    """As `torch.compiler.disable`, from the moment on that something may be compiled.
+    """Like `torch.compiler.disable`, but only once something may be compiled.
 
     That is at once if torch's compiler is imported already, as by nnU-Net's trainers and its own predictor,
     or else when `compiler_in_use` is called.

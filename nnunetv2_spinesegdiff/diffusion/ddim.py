@@ -1,4 +1,4 @@
-"""The reverse process: a DDIM chain (Song et al. 2020, arXiv 2010.02502); with eta = 1 it is DDPM's."""
+"""The reverse process: a DDIM chain (Song et al. 2020, arXiv 2010.02502); with eta = 1 it is DDPM."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class StepOutput(NamedTuple):
     """The result of one step of a chain.
 
     Attributes:
-        model_output: of the network, (B, K, *spatial), float32.
-        pred_x0: the clean mask that follows from it, of the same shape, in [-1, 1], float32.
+        model_output: output of the network, (B, K, *spatial), float32.
+        pred_x0: clean mask computed from it, same shape, in [-1, 1], float32.
     """
 
     model_output: Tensor
@@ -33,9 +33,21 @@ class StepOutput(NamedTuple):
 
 @not_compiled  # up to a thousand pairs of numbers, and nothing for a network
 def ddim_pairs(t_start: int, ddim_steps: int) -> list[tuple[int, int]]:
-    """The steps of a chain as explicit pairs (t, t_prev): the first starts at `t_start`, the last ends at 0.
+    """List the steps of a chain.
 
-    Raises ValueError where `ddim_steps` distinct steps do not fit into 1..t_start.
+    Args:
+        t_start: step at which the chain starts.
+        ddim_steps: number of steps, 1 to `t_start`.
+
+    Returns:
+        Pairs (t, t_prev). The first one starts at `t_start`, the last one ends at 0.
+
+    Raises:
+        ValueError: `ddim_steps` is not in 1..t_start.
+
+    Examples:
+        >>> ddim_pairs(30, 3)
+        [(30, 20), (20, 10), (10, 0)]
     """
     if not 1 <= ddim_steps <= t_start:
         raise ValueError(f"ddim_steps must be in 1..t_start, got {ddim_steps} steps for t_start = {t_start}")
@@ -53,14 +65,28 @@ def ddim_step(
     eta: float = 0.0,
     noise: Tensor | None = None,
 ) -> Tensor:
-    """One step from t to t_prev (arXiv 2010.02502, eq. 12 with the sigma of eq. 16), in float32.
+    """Compute one step from t to t_prev (arXiv 2010.02502, eq. 12 with the sigma of eq. 16).
 
     Args:
-        x_t, pred_x0: shape (B, K, *spatial), pred_x0 in [-1, 1].
-        eta: 0 is deterministic DDIM, 1 has the variance of DDPM; above 0 it needs `noise`.
+        x_t: noised mask at step t, shape (B, K, *spatial).
+        pred_x0: predicted clean mask in [-1, 1], shape of `x_t`.
+        t: step of `x_t`, 1 to N.
+        t_prev: next, less noisy step, 0 to t - 1.
+        alphas_cumprod: shape (N + 1,), see `schedules`.
+        eta: stochasticity. 0 is deterministic DDIM, 1 has the variance of DDPM.
+        noise: standard normal, shape of `x_t`; needed if `eta` is above 0.
+
+    Returns:
+        Noised mask at step t_prev, shape of `x_t`, float32.
 
     Raises:
-        ValueError: eta above 0 without noise.
+        ValueError: `eta` is above 0 and `noise` is missing.
+
+    Examples:
+        >>> import torch
+        >>> x_t, mask = torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 2, 2)
+        >>> bool((ddim_step(x_t, mask, 2, 0, torch.tensor([1, 0.5, 0.25])) == mask).all())
+        True
     """
     kept, kept_prev = (float(alphas_cumprod[i]) for i in (t, t_prev))
     variance = eta**2 * (1 - kept_prev) / (1 - kept) * (1 - kept / kept_prev)
@@ -74,7 +100,7 @@ def ddim_step(
 
 
 def pred_x0_of_noise(noise: Tensor, x_t: Tensor, t: int, alphas_cumprod: Tensor) -> Tensor:
-    """x_0 = (x_t - sqrt(1 - alpha_bar_t) noise) / sqrt(alpha_bar_t), clipped into [-1, 1], float32.
+    """Compute x_0 = (x_t - sqrt(1 - alpha_bar_t) noise) / sqrt(alpha_bar_t), clipped to [-1, 1], float32.
 
     DDPM (Ho et al. 2020, arXiv 2006.11239), eq. 15. Shapes (B, K, *spatial).
     """
@@ -93,18 +119,20 @@ def ddim_chain(
     eta: float = 0.0,
     draw_noise: Callable[[], Tensor] | None = None,
 ) -> Iterator[StepOutput]:
-    """Run the chain and yield the result of every step, noisiest first.
+    """Run a chain and yield the result of every step, the noisiest step first.
 
     Args:
         denoise: the model, see `Denoiser`.
-        x_t: the state at the first t of `pairs`, shape (B, K, *spatial).
+        x_t: noised mask at the first t of `pairs`, shape (B, K, *spatial).
         pairs: see `ddim_pairs`.
-        regions: sigmoid heads instead of softmax, where the model predicts logits.
+        alphas_cumprod: shape (N + 1,), see `schedules`.
+        regions: the model's logits are of sigmoid heads, not of a softmax.
         prediction_type: one of `PREDICTION_TYPES`.
-        draw_noise: called once a step where eta is above 0; gives noise of the shape of `x_t`.
+        eta: stochasticity, see `ddim_step`.
+        draw_noise: returns standard normal noise, shape of `x_t`; called once per step if `eta` is above 0.
 
     Yields:
-        One `StepOutput` a step; the last one is the chain's prediction.
+        One `StepOutput` per step. The last one is the prediction of the chain.
     """
     for t, t_prev in pairs:
         steps = torch.full((x_t.shape[0],), t, device=x_t.device, dtype=torch.long)

@@ -1,4 +1,4 @@
-"""The forward process: a clean mask to its noised version at step t."""
+"""The forward process: add noise to a clean mask."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from .compiling import not_compiled
 def append_dims(values: Tensor, like: Tensor) -> Tensor:
     """View `values` of shape (B,) as (B, 1, ..., 1) with as many dimensions as `like`.
 
-    Raises ValueError, naming both shapes, where the first dimensions disagree.
+    Raises:
+        ValueError: the first dimensions differ.
     """
     if values.ndim != 1 or values.shape[0] != like.shape[0]:
         raise ValueError(
-            f"one value a batch item is needed: got {tuple(values.shape)} for {tuple(like.shape)}"
+            f"one value per batch item is needed: got {tuple(values.shape)} for {tuple(like.shape)}"
         )
     return values.view(-1, *[1] * (like.ndim - 1))
 
@@ -30,16 +31,26 @@ def roots(t: Tensor, alphas_cumprod: Tensor, like: Tensor) -> tuple[Tensor, Tens
 
 
 def q_sample(x_start: Tensor, t: Tensor, noise: Tensor, alphas_cumprod: Tensor) -> Tensor:
-    """x_t = sqrt(alpha_bar_t) * x_start + sqrt(1 - alpha_bar_t) * noise (paper eq. 1).
+    """Add noise to a mask: x_t = sqrt(alpha_bar_t) * x_start + sqrt(1 - alpha_bar_t) * noise (paper eq. 1).
 
     Args:
         x_start: mask as K channels in [-1, 1], shape (B, K, *spatial).
-        t: steps in 0..N, integer tensor of shape (B,); 0 returns `x_start`.
+        t: step of each batch item, 0 to N, integer tensor of shape (B,). Step 0 returns `x_start`.
         noise: standard normal, shape of `x_start`.
         alphas_cumprod: shape (N + 1,), see `schedules`.
 
     Returns:
-        x_t in float32; autocast around it changes nothing, it leaves sums and products alone.
+        x_t, shape of `x_start`, float32, also under autocast.
+
+    Raises:
+        ValueError: `t` does not have one value per batch item.
+
+    Examples:
+        >>> import torch
+        >>> mask = torch.ones(2, 1, 4, 4)
+        >>> x_t = q_sample(mask, torch.tensor([0, 2]), torch.zeros_like(mask), torch.tensor([1, 0.5, 0.25]))
+        >>> x_t[:, 0, 0, 0].tolist()
+        [1.0, 0.5]
     """
     signal, spread = roots(t, alphas_cumprod, x_start)
     return signal * x_start.float() + spread * noise.float()

@@ -1,7 +1,7 @@
-"""Masks as the diffusion process sees them: K channels in [-1, 1].
+"""Masks in the form that the diffusion process needs: K channels in [-1, 1].
 
-K is the number of segmentation heads of the nnU-Net plans: all classes with the background (softmax),
-or one channel a region (sigmoid).
+K is the number of segmentation heads of the nnU-Net plans: all classes and the background (softmax), or one
+channel per region (sigmoid).
 """
 
 from __future__ import annotations
@@ -15,11 +15,16 @@ LEAST = 1e-5
 
 
 def probabilities(logits: Tensor, regions: bool, temperatures: Tensor | None = None) -> Tensor:
-    """Probabilities in [0, 1] of logits (B, K, *spatial): softmax over K, or a sigmoid a region.
+    """Compute probabilities: a softmax over K, or a sigmoid per region.
 
     Args:
-        temperatures: (K,), above 0, by which log probabilities (of regions: logits) are divided before they
-            are normalised again; None changes nothing.
+        logits: (B, K, *spatial).
+        regions: sigmoid heads instead of softmax.
+        temperatures: shape (K,), above 0. Log probabilities (logits of regions) are divided by them and
+            normalized again.
+
+    Returns:
+        Probabilities, shape of `logits`, 0 to 1.
     """
     if temperatures is None:
         return logits.sigmoid() if regions else logits.softmax(1)
@@ -28,7 +33,7 @@ def probabilities(logits: Tensor, regions: bool, temperatures: Tensor | None = N
 
 
 def pred_x0_of(logits: Tensor, regions: bool) -> Tensor:
-    """The predicted clean mask 2 p - 1 in [-1, 1], float32.
+    """Compute the predicted clean mask 2 p - 1 in [-1, 1], float32.
 
     The logits themselves are never clamped into [-1, 1]: that would cap the confidence at e^2 : 1.
     """
@@ -36,22 +41,22 @@ def pred_x0_of(logits: Tensor, regions: bool) -> Tensor:
 
 
 def logits_of(probabilities: Tensor, regions: bool) -> Tensor:
-    """Logits of which nnU-Net's softmax (regions: sigmoid) gives `probabilities` (B, K, *spatial) in [0, 1].
+    """Compute logits whose softmax (regions: sigmoid) is `probabilities` (B, K, *spatial) in [0, 1].
 
-    Heads of classes need not sum to 1, they are normalised. What is below `LEAST` counts as `LEAST`: nnU-Net
-    adds logits up in half precision.
+    Probabilities of classes are normalized to sum 1. Values below `LEAST` are replaced by `LEAST`, because
+    nnU-Net sums logits in half precision.
     """
     likely = probabilities.float().clamp(LEAST, 1 - LEAST if regions else None)
     return torch.logit(likely) if regions else (likely / likely.sum(1, keepdim=True)).log()
 
 
 def one_hot_channels(labels: Tensor, num_channels: int) -> Tensor:
-    """Label map (B, *spatial), integers in 0..K-1, to a float32 one-hot (B, K, *spatial) in {0, 1}."""
+    """Convert labels (B, *spatial), integers 0 to K - 1, to float32 channels (B, K, *spatial) of 0 and 1."""
     return F.one_hot(labels.long(), num_channels).movedim(-1, 1).float()
 
 
 def hard_masks(logits: Tensor, regions: bool) -> Tensor:
-    """The segmentation that logits (B, K, *spatial) stand for, as float32 channels in {0, 1}."""
+    """Convert logits (B, K, *spatial) to the segmentation, as float32 channels of 0 and 1."""
     if regions:
         return (logits > 0).float()
     # max, not argmax: the same indices, ten times as fast on a CPU.
@@ -59,5 +64,5 @@ def hard_masks(logits: Tensor, regions: bool) -> Tensor:
 
 
 def encode_masks(masks: Tensor) -> Tensor:
-    """Channels in [0, 1] to the range [-1, 1] in which the noise process works."""
+    """Convert channels from [0, 1] to [-1, 1], the range of the diffusion process."""
     return masks.float() * 2 - 1

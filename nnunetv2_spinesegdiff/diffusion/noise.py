@@ -1,4 +1,4 @@
-"""Noise that belongs to an input: same image, same noise, whatever else is predicted beside it."""
+"""Noise that depends only on the input: the same image gets the same noise in every batch."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def content_seed(image: Tensor, seed: int, sample: int) -> int:
     """A 63-bit seed from the pixels of one network input (C, *spatial), the user's seed and the chain's
     number.
 
-    Nothing but the pixels tells a network which case, mirrored copy and tile it sees, and they tell all
-    three. Neighbours in a batch, the order of cases and the number of chains have no influence.
+    The pixels identify the case, the mirrored copy and the tile, and nothing else does. Other items of the
+    batch, the order of cases and the number of chains have no influence.
     """
     pixels = image.detach().to("cpu", torch.float32).contiguous().numpy()
     digest = hashlib.sha256(f"{seed}/{sample}/{tuple(image.shape)}/".encode())

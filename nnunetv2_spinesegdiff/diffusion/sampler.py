@@ -1,4 +1,4 @@
-"""Algorithm 1: S chains from a presegmentation or from noise, averaged a step, their last steps fused."""
+"""Algorithm 1: average S chains from a presegmentation or from noise, and fuse their last steps."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .settings import SamplerSettings
 
 @dataclass(frozen=True)
 class Sampled:
-    """What the chains say.
+    """Results of the chains.
 
     Attributes:
-        means: means over the chains of what the fusion keeps of the last T_s steps, noisiest step first:
-            tensors (B, K, *spatial), float32. Of `Exponential`, the logits of each.
+        means: tensors (B, K, *spatial), float32, the noisiest step first. Each is a mean over the chains of
+            what the fusion keeps of one of the last T_s steps; `Exponential` keeps logits.
         regions: sigmoid heads instead of softmax.
-        fusion: how they become one segmentation.
+        fusion: method that makes one segmentation of them.
     """
 
     means: list[Tensor]
@@ -38,14 +38,18 @@ class Sampled:
         return self.fusion.logits(self.means, self.regions)
 
     def uncertainty(self, temperatures: Tensor | None = None) -> Tensor:
-        """The heatmap a class (B, K, *spatial), float32 (paper eqs. 4 and 5: in [0, 1/e] nats).
+        """Compute an uncertainty map per class (paper eqs. 4 and 5).
 
-        `temperatures` (K,) calibrate the probabilities; see `masks.probabilities`.
+        Args:
+            temperatures: shape (K,), above 0; calibrate the probabilities, see `masks.probabilities`.
+
+        Returns:
+            Maps (B, K, *spatial), float32: entropy in nats, 0 to 1/e (`Ensemble`: variance, 0 to 1/4).
         """
         return self.fusion.uncertainty(self.means, self.regions, temperatures)
 
     def changed(self, change: Callable[[Tensor], Tensor]) -> Sampled:
-        """The same with every mean changed: cropped, or turned back."""
+        """Apply a function to every mean, for example to crop or to mirror it."""
         return Sampled([change(mean) for mean in self.means], self.regions, self.fusion)
 
 
@@ -59,16 +63,37 @@ def sample(
     regions: bool = False,
     limit: BatchLimit | None = None,
 ) -> Sampled:
-    """Noise a presegmentation to t_start, or draw pure noise, and bring it back (paper Algorithm 1).
+    """Add noise to a presegmentation up to t_start, or draw noise only, and denoise it (paper Algorithm 1).
 
-    Only the sums of the last T_s steps are kept, never the S x n maps of the chains. Neither the order of the
-    chains nor the way in which they are split into batches changes the sums.
+    Only the sums of the last T_s steps are kept in memory, not the S x n maps of the chains. The result does
+    not depend on the order of the chains or on how they are split into batches.
 
     Args:
-        denoise: the model over a batch of (chains x B), chain by chain; see `Denoiser`.
-        x_pre: the presegmentation in [-1, 1], (B, K, *spatial); chains from noise only need its shape.
-        images: the network input (B, C, *spatial) from which the noise is seeded.
-        limit: how many of the S x B network inputs run side by side; all of them where None.
+        denoise: the model, called with batches of (chains x B) items, chain by chain; see `Denoiser`.
+        x_pre: presegmentation in [-1, 1], (B, K, *spatial). Only its shape matters to chains from noise.
+        images: network input (B, C, *spatial). The noise is seeded by its values.
+        settings: values of Algorithm 1.
+        alphas_cumprod: shape (N + 1,), see `schedules`.
+        regions: sigmoid heads instead of softmax.
+        limit: how many of the S x B network inputs are in one batch. The default is all of them.
+
+    Returns:
+        Means of the chains, with the fused logits and the uncertainty.
+
+    Examples:
+        A network that always predicts class 1 with logits of 0 and 4:
+
+        >>> import torch
+        >>> from nnunetv2_spinesegdiff.diffusion.settings import SamplerSettings
+        >>> settings = SamplerSettings(num_samples=2, ddim_steps=3, fusion_steps=2)
+        >>> def denoise(x_t, t):
+        ...     return torch.tensor([0.0, 4.0]).view(1, 2, 1, 1).expand_as(x_t)
+        >>> presegmentation, image = torch.zeros(1, 2, 8, 8), torch.rand(1, 1, 8, 8)
+        >>> sampled = sample(denoise, presegmentation, image, settings, settings.alphas_cumprod())
+        >>> sampled.logits.shape, sampled.logits[0, :, 0, 0].tolist()
+        (torch.Size([1, 2, 8, 8]), [0.0, 4.0])
+        >>> [round(nats, 3) for nats in sampled.uncertainty()[0, :, 0, 0].tolist()]
+        [0.072, 0.018]
     """
     pairs = ddim_pairs(settings.t_start, settings.ddim_steps)
     first_fused = len(pairs) - settings.fusion_steps

@@ -1,9 +1,8 @@
-"""Noise schedules: how much of a mask is left at every step.
+"""Noise schedules: the share of the mask that remains at every step.
 
-A schedule of length N is one tensor `alphas_cumprod` of shape (N + 1,), float64: entry t is the signal
-that is left after t steps, so entry 0 is 1 (the clean mask) and t runs from 1 to N. Computed in float64
-and cast where it is used: in float32 the product of a thousand factors near 1 loses digits that matter
-for the first, small steps.
+A schedule of length N is a float64 tensor `alphas_cumprod` of shape (N + 1,). Entry t is the share of the
+signal's variance that remains after t steps, so entry 0 is 1 (the clean mask). The product is computed in
+float64, because in float32 a thousand factors near 1 lose digits that matter for the first steps.
 """
 
 from __future__ import annotations
@@ -17,7 +16,17 @@ from torch import Tensor
 def linear_betas(num_train_timesteps: int, beta_start: float = 1e-4, beta_end: float = 0.02) -> Tensor:
     """Betas that grow linearly (Ho et al. 2020, arXiv 2006.11239, section 4).
 
-    Returns a float64 tensor of shape (N,).
+    Args:
+        num_train_timesteps: N, the number of steps.
+        beta_start: first beta.
+        beta_end: last beta.
+
+    Returns:
+        Betas, shape (N,), float64, no unit.
+
+    Examples:
+        >>> linear_betas(3, 0.1, 0.3).tolist()
+        [0.1, 0.2, 0.3]
     """
     return torch.linspace(beta_start, beta_end, num_train_timesteps, dtype=torch.float64)
 
@@ -25,8 +34,17 @@ def linear_betas(num_train_timesteps: int, beta_start: float = 1e-4, beta_end: f
 def cosine_betas(num_train_timesteps: int, s: float = 0.008, max_beta: float = 0.999) -> Tensor:
     """Betas whose alphas_cumprod follows a squared cosine (Nichol & Dhariwal 2021, arXiv 2102.09672, eq. 17).
 
-    `s` keeps the first betas from vanishing; betas are clipped at `max_beta`, as in the paper, so that the
-    last steps stay finite. Returns a float64 tensor of shape (N,).
+    Args:
+        num_train_timesteps: N, the number of steps.
+        s: offset that prevents a first beta close to 0.
+        max_beta: upper limit, which keeps the last steps finite.
+
+    Returns:
+        Betas, shape (N,), float64, no unit.
+
+    Examples:
+        >>> [round(beta, 3) for beta in cosine_betas(4).tolist()]
+        [0.153, 0.417, 0.708, 0.999]
     """
     steps = torch.arange(num_train_timesteps + 1, dtype=torch.float64) / num_train_timesteps
     f = torch.cos((steps + s) / (1 + s) * math.pi / 2) ** 2
@@ -34,7 +52,18 @@ def cosine_betas(num_train_timesteps: int, s: float = 0.008, max_beta: float = 0
 
 
 def cumulative_alphas(betas: Tensor) -> Tensor:
-    """alphas_cumprod of shape (N + 1,), float64, with the clean mask (1.0) as entry 0."""
+    """Cumulative products of 1 - beta.
+
+    Args:
+        betas: shape (N,), 0 to 1.
+
+    Returns:
+        alphas_cumprod, shape (N + 1,), float64. Entry 0 is 1, the clean mask.
+
+    Examples:
+        >>> cumulative_alphas(torch.tensor([0.5, 0.5])).tolist()
+        [1.0, 0.5, 0.25]
+    """
     kept = torch.cumprod(1 - betas.double(), dim=0)
     return torch.cat([torch.ones(1, dtype=torch.float64, device=betas.device), kept])
 
@@ -44,9 +73,22 @@ SCHEDULES = tuple(_BETAS)
 
 
 def alphas_cumprod_of(schedule: str, num_train_timesteps: int) -> Tensor:
-    """alphas_cumprod, shape (N + 1,), float64, of the schedule named "linear" or "cosine".
+    """Compute the schedule of a name.
 
-    Raises ValueError for another name or a length below 1.
+    Args:
+        schedule: "linear" or "cosine".
+        num_train_timesteps: N, at least 1.
+
+    Returns:
+        alphas_cumprod, shape (N + 1,), float64, falling from 1 toward 0.
+
+    Raises:
+        ValueError: the name is unknown, or N is below 1.
+
+    Examples:
+        >>> schedule = alphas_cumprod_of("cosine", 1000)
+        >>> schedule.shape, float(schedule[0]), round(float(schedule[30]), 3)
+        (torch.Size([1001]), 1.0, 0.997)
     """
     if schedule not in _BETAS:
         raise ValueError(f"unknown noise schedule {schedule!r}; known: {', '.join(sorted(_BETAS))}")

@@ -1,4 +1,4 @@
-"""How a segmentation is sampled: the values of Algorithm 1, checked in one place, and presets of them."""
+"""Settings of Algorithm 1, with the checks of their values, and presets."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from .schedules import SCHEDULES, alphas_cumprod_of
 
 STARTS = ("presegmentation", "noise")
 MOST_SIGNAL = 0.01
-"""Chains may start from noise where alpha_bar at the end of the schedule is below that."""
+"""Chains can start from noise if alpha_bar at the end of the schedule is below this value."""
 
 _REAL = ("eta", "stage1_weight")
 _WHOLE = ("num_train_timesteps", "t_start", "ddim_steps", "num_samples", "fusion_steps", "seed")
 
 
 def plain_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a sampler by their names, those that count as `int`, the others as `float`.
+    """Convert the settings of a sampler: counts to `int`, other numbers to `float`.
 
-    Numbers of other libraries are taken; True and False are not numbers.
+    Numbers of other libraries, such as NumPy, are accepted. True and False are rejected.
 
     Raises:
-        ValueError: a value is not a number; the message states which.
+        ValueError: a value is not a number. The message states which one.
     """
     return {name: _plain(name, value) for name, value in values.items()}
 
@@ -50,28 +50,36 @@ def _plain(name: str, value: Any) -> Any:
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """How a segmentation is sampled.
+    """Settings of the sampler (paper Algorithm 1).
 
     Attributes:
-        schedule: "cosine" (from a presegmentation) or "linear" (from noise).
+        schedule: "cosine" (for chains from a presegmentation) or "linear" (for chains from noise).
         num_train_timesteps: N, the length of the schedule.
-        t_start: T in 1..N, the depth to which the presegmentation is noised. T = 30 of N = 1000 is a light
-            noise; a complete 30-step schedule is N = 30, T = 30. T = 1 of N = 1000 is noise-free in practice.
-        ddim_steps: n in 1..T, network evaluations a chain.
-        num_samples: S >= 1, chains.
-        fusion_steps: T_s in 1..n, how many of the last steps are fused.
-        eta: stochasticity of DDIM in [0, 1].
-        seed: the user's seed of the noise.
-        start: "presegmentation", or "noise": a chain begins with nothing but noise, so T = N, and N is long
-            enough for the schedule to leave nothing else.
-        prediction_type: "sample", the network predicts logits of the clean mask, or "epsilon", the noise.
-        fusion: how steps and chains become one segmentation, see `fusion.FUSIONS`.
-        stage1_weight: w in [0, 1); the result's probabilities are w times those of stage 1 plus 1 - w times
-            the refined ones. Must be 0 for chains from noise.
+        t_start: T, the step up to which noise is added to the presegmentation, 1 to N. T = 30 of N = 1000
+            adds little noise. T = 1 of it adds next to none. N = 30 and T = 30 is a complete
+            schedule of 30 steps.
+        ddim_steps: n, network evaluations per chain, 1 to T.
+        num_samples: S, number of chains, at least 1.
+        fusion_steps: T_s, how many of the last steps are fused, 1 to n.
+        eta: stochasticity of DDIM, 0 to 1.
+        seed: seed of the noise.
+        start: "presegmentation" or "noise". Chains from noise need T = N, and an N large enough that the
+            schedule ends with noise only.
+        prediction_type: "sample" (the network predicts logits of the clean mask) or "epsilon" (the noise).
+        fusion: how steps and chains are combined into one segmentation, a key of `fusion.FUSIONS`.
+        stage1_weight: w, 0 to below 1. The result's probabilities are w times those of stage 1 plus 1 - w
+            times the refined ones. It must be 0 for chains from noise.
 
     Raises:
-        ValueError: one of the bounds above does not hold, or a value is not a number; the message states
-            which.
+        ValueError: a value is not a number or is outside the limits above. The message states which one.
+
+    Examples:
+        >>> settings = SamplerSettings(num_samples=15, ddim_steps=10, fusion_steps=10)
+        >>> settings.t_start, settings.schedule
+        (30, 'cosine')
+        >>> SamplerSettings(ddim_steps=40)
+        Traceback (most recent call last):
+        ValueError: ddim_steps = 40 is outside 1..t_start = 1..30
     """
 
     schedule: str = "cosine"
@@ -146,9 +154,22 @@ class SamplerSettings:
                 raise ValueError(f"{name} = {getattr(self, name)} is outside {allowed}")
 
     def changed(self, **stated: Any) -> SamplerSettings:
-        """These settings with the stated values; n and T_s, where not stated, follow T and n down.
+        """Return a copy with other values.
 
-        Raises ValueError where the stated values are impossible.
+        If `ddim_steps` or `fusion_steps` is not stated, it is reduced to what the other values allow.
+
+        Args:
+            stated: new values by name.
+
+        Returns:
+            New settings.
+
+        Raises:
+            ValueError: a value is not a number or is out of its limits.
+
+        Examples:
+            >>> SamplerSettings(ddim_steps=10, fusion_steps=10).changed(t_start=5).ddim_steps
+            5
         """
         values = {**vars(self), **plain_numbers(stated)}
         for name, bound in (("ddim_steps", "t_start"), ("fusion_steps", "ddim_steps")):
@@ -160,7 +181,11 @@ class SamplerSettings:
         return float(self.alphas_cumprod()[-1]) if self.num_train_timesteps >= 1 else 1.0
 
     def alphas_cumprod(self) -> Tensor:
-        """The schedule, shape (N + 1,), float64."""
+        """Compute the schedule.
+
+        Returns:
+            alphas_cumprod, shape (N + 1,), float64, see `schedules`.
+        """
         return alphas_cumprod_of(self.schedule, self.num_train_timesteps)
 
 
@@ -169,9 +194,10 @@ class Preset:
     """A speed/quality preset.
 
     Attributes:
-        num_samples, ddim_steps: S and n of the sampler; all n steps are fused.
-        mirror_refinement: whether every mirrored copy has chains of its own. Where not, stage 1 is still
-            averaged over the mirrored copies, and its mask is refined once.
+        num_samples: S of the sampler.
+        ddim_steps: n of the sampler. All n steps are fused.
+        mirror_refinement: whether every mirrored copy has its own chains. If False, stage 1 is still averaged
+            over the mirrored copies, and its mask is refined once.
     """
 
     num_samples: int
@@ -179,7 +205,7 @@ class Preset:
     mirror_refinement: bool = True
 
     def applied_to(self, settings: SamplerSettings) -> SamplerSettings:
-        """`settings` at this cost; a depth of fewer steps than the preset has takes them all."""
+        """Return `settings` with the numbers of this preset, at most as many steps as `t_start`."""
         return settings.changed(
             num_samples=self.num_samples,
             ddim_steps=(steps := min(self.ddim_steps, settings.t_start)),

@@ -64,5 +64,5 @@ def run(topic: str, check: Check) -> list[Finding]:
         return [Finding(level, topic, seen, advice) for level, seen, advice in check()]
     except Exception as error:
         name = getattr(getattr(check, "func", check), "__name__", topic)
-        seen = f"{name} failed itself: {one_line(error)}"
+        seen = f"{name} could not be checked: {one_line(error)}"
         return [Finding("warning", topic, seen, "report this with the output of spinesegdiff doctor --json")]

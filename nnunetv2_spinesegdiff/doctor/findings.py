@@ -1,4 +1,4 @@
-"""What checks find, and how it is printed."""
+"""Findings of the checks, and how they are printed."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def as_text(findings: Sequence[Finding], *, color: bool = False) -> str:
     numbers = {level: sum(finding.level == level for finding in findings) for level in ("problem", "warning")}
     summary = " and ".join(counted(number, level) for level, number in numbers.items() if number)
     if not numbers["problem"]:
-        summary = f"{summary}; none of them stops spinesegdiff segment" if summary else "All is well"
+        summary = f"{summary}; none of them stops spinesegdiff segment" if summary else "No problem was found"
     return "\n".join([*lines, "", f"{summary}."])
 
 

@@ -44,7 +44,7 @@ def check_versions() -> Iterator[Seen]:
             advice = f"pip uninstall {OURS}, as often as it finds one, and pip install . once"
             yield warning(f"{OURS} {__version__} runs, {installed} is installed", advice)
     version = ".".join(map(str, sys.version_info[:3]))
-    yield ok_if(version in python, f"Python {version}", f"make a virtual environment with Python {python}")
+    yield ok_if(version in python, f"Python {version}", f"create a virtual environment with Python {python}")
     for name in ("nnunetv2", "torch", "SimpleITK", "numpy"):
         requirement = needed.get(name, Requirement(name))
         advice = f'pip install "{requirement}"'
@@ -78,7 +78,7 @@ def check_installed_once(package: str) -> Iterator[Seen]:
 
 
 def check_leftovers() -> Iterator[Seen]:
-    """What an interrupted pip left of nnU-Net or of this package."""
+    """Find remains of nnU-Net or of this package after an interrupted pip."""
     folders = {Path(folder).resolve() for folder in sys.path if folder}
     for path in sorted(path for folder in folders for path in folder.glob("~nunetv2*")):
         yield warning(f"{path} was left by an interrupted pip", "delete that folder")
@@ -100,7 +100,7 @@ def check_folders() -> Iterator[Seen]:
             advice = f"make the folder, set {variable} to the right one, or unset it (it is for {purpose})"
             yield problem(f"{variable}={value} is {what}", advice)
         elif not os.access(value, os.W_OK | os.X_OK):
-            advice = f"nothing, unless you mean to write there ({purpose}): then change its permissions"
+            advice = f"change its permissions if you need to write there ({purpose})"
             yield warning(f"{variable}={value} can be read but not written", advice)
         else:
             yield ok(f"{variable}={value}")
@@ -115,9 +115,9 @@ def check_external_trainers() -> Iterator[Seen]:
     for folder, fault in [*faults, *((copy, "is of another copy of this package") for copy in copies)]:
         yield warning(f"nnUNet_extTrainer: {folder} {fault}", f"unset nnUNet_extTrainer; {EVAL}")
     if ours:
-        yield ok("nnUNet_extTrainer holds our trainers")
+        yield ok("nnUNet_extTrainer holds the SpineSegDiff trainers")
     elif not copies:
-        state = "does not hold our trainers" if folders else "is not set"
+        state = "does not hold the SpineSegDiff trainers" if folders else "is not set"
         yield warning(f"nnUNet_extTrainer {state}", OWN_COMMANDS)
 
 
@@ -131,9 +131,9 @@ def check_predict_command() -> Iterator[Seen]:
         # It starts the Python of `spinesegdiff env`, or else the first one on the PATH.
         python = os.environ.get("spinesegdiff_python") or shutil.which("python3")
         if _is_of_this_environment(python):
-            yield ok(f"{PREDICT} is ours, with all flags: {found}")
+            yield ok(f"{PREDICT} has the SpineSegDiff options: {found}")
         else:
-            yield warning(f"{PREDICT} is ours, but starts {python} of another environment", EVAL)
+            yield warning(f"{PREDICT} starts {python} of another environment", EVAL)
         return
     script = Path(found).read_bytes()[:2000].decode(errors="replace")
     if OURS in script:
@@ -142,7 +142,8 @@ def check_predict_command() -> Iterator[Seen]:
     # A console script names its Python in the first line, or in the second one if the path is long.
     match = re.match(r"#!\s*(\S*python\S*)|#!/bin/sh\n'''exec' \"?([^\"\n]+?)\"? \"\$0\"", script)
     here = match and _is_of_this_environment(match[1] or match[2])
-    seen = f"{found} is nnU-Net's own, of {'this' if here else 'another'} environment, without our flags"
+    environment = "this environment" if here else "another environment"
+    seen = f"{found} is nnU-Net's own, of {environment}, without SpineSegDiff options"
     yield warning(seen, f"{EVAL}; spinesegdiff predict does without")
 
 
@@ -175,7 +176,7 @@ print(json.dumps([now, answer()]))
 
 
 def check_trainers(seconds: float = 60) -> Iterator[Seen]:
-    """Whether nnU-Net finds our trainer in this shell, and after `spinesegdiff env`, in its own process.
+    """Check in a new process whether nnU-Net finds the trainer, in this shell and after `spinesegdiff env`.
 
     Args:
         seconds: after which a process without an answer is ended.

@@ -183,12 +183,12 @@ def check_cuda() -> Iterator[Seen]:
             advice = "end other programs on it (nvidia-smi lists them)"
             yield ok_if(free >= 4 * GB, seen, advice, "warning")
     elif shutil.which("nvidia-smi") and torch.version.cuda is None:
-        seen = f"nvidia-smi is there, but torch {torch.__version__} was built without CUDA"
+        seen = f"nvidia-smi is installed, but torch {torch.__version__} was built without CUDA"
         yield warning(seen, "install a torch with CUDA: https://pytorch.org/get-started/locally")
     elif shutil.which("nvidia-smi"):
         reason = " ".join(str(caught[0].message).split())[:200] if caught else "torch gives no reason"
         yield warning(
-            f"nvidia-smi is there, but torch with CUDA {torch.version.cuda} finds no card: {reason}",
+            f"nvidia-smi is installed, but torch with CUDA {torch.version.cuda} finds no card: {reason}",
             "update the driver if nvidia-smi reports an older CUDA, or install a torch for that CUDA; start "
             "containers with --gpus all",
         )
@@ -197,4 +197,4 @@ def check_cuda() -> Iterator[Seen]:
 def check_mps() -> Iterator[Seen]:
     """Apple's graphics processor."""
     if is_available("mps"):
-        yield ok("mps is there")
+        yield ok("mps is available")

@@ -154,7 +154,7 @@ class _Transfer:
                 self.local[source.name] = path
                 return True
         if (other := self.output / source.name).exists():
-            raise UserError(other, "is another file than the published one", "move it away and run again")
+            raise UserError(other, "differs from the published file", "move it away and run again")
         return False
 
     def _fetch(self, source: Archive | Table, sha256: str | None) -> Path:
@@ -167,7 +167,7 @@ class _Transfer:
             )
         except ValueError as error:
             downloader.forget()
-            cause = "is another file than the published one (wrong SHA-256) and was deleted"
+            cause = "differs from the published file (wrong SHA-256) and was deleted"
             raise UserError(url, cause, _ADVICE) from error
         downloader.forget()
         return path

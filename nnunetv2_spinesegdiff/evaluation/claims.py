@@ -41,7 +41,7 @@ class Difference:
         return self.significant and (self.mean > 0) == HIGHER_IS_BETTER[self.metric]
 
     def turned(self) -> Difference:
-        """The same, `than` minus `of`."""
+        """Return the comparison with the systems exchanged."""
         return replace(self, of=self.than, than=self.of, mean=-self.mean, low=-self.high, high=-self.low)
 
 

@@ -163,7 +163,7 @@ def spacing_numbers(text: str) -> tuple[float, ...]:
 
 
 def patient_shares(series: pd.DataFrame, column: str) -> pd.DataFrame:
-    """How many patients have each entry: `item`, `count`, `total` (all patients), `percent`.
+    """Count the patients with each entry: `item`, `count`, `total` (all patients), `percent`.
 
     Patients whose series have no entry are `UNKNOWN`; those whose series disagree have all their
     entries, "F / M".
@@ -174,7 +174,7 @@ def patient_shares(series: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def series_shares(series: pd.DataFrame, column: str) -> pd.DataFrame:
-    """How many series have each entry: `item`, `count`, `total` (all series), `percent`."""
+    """Count the series with each entry: `item`, `count`, `total` (all series), `percent`."""
     return _shares(series[column].replace("", UNKNOWN))
 
 

@@ -1,4 +1,4 @@
-"""What the columns of tables of scores are called, and what they hold."""
+"""Names and contents of the columns of score tables."""
 
 from __future__ import annotations
 

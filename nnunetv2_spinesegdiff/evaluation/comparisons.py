@@ -15,9 +15,9 @@ from .columns import DISTANCES, Name, rows_of
 ALPHA = 0.05
 RESAMPLES = 9999
 FEWEST = 6
-"""Patients for an interval. Wilcoxon's p of fewer is never below 0.05."""
+"""Smallest number of patients for an interval. With fewer, Wilcoxon's p is never below 0.05 either."""
 DECIMALS = 10
-"""Differences are rounded to so many: 0.3 - 0.2 - 0.1 is not 0, and Wilcoxon's test takes it for a gain."""
+"""Of differences. Wilcoxon's test ranks, and would count a rounding error of 1e-16 as a gain."""
 COLUMNS = (
     *("system_a", "data_a", "system_b", "data_b", "structure", "metric", "patients", "not_compared"),
     *("mean_difference", "low", "high", "p", "p_corrected", "significant"),
@@ -85,8 +85,8 @@ def not_compared_note(comparisons: pd.DataFrame) -> str:
     if not dropped:
         return ""
     return (
-        f"The distance of a structure that one of two systems missed is undefined: {dropped} times a case is "
-        "not compared. That favors a system that misses what is hard."
+        f"The distance of a structure that one of two systems missed is undefined, so {dropped} "
+        "comparisons of a case are omitted. That favors a system that misses what is hard."
     )
 
 

@@ -162,7 +162,7 @@ def why_no_test(present: np.ndarray, absent: np.ndarray, fewest: int = FEWEST) -
 
 
 def too_few(present: int, absent: int, fewest: int = FEWEST) -> str:
-    """Which of two groups is too small for a test, in words; empty where none is."""
+    """State which of two groups is too small for a test; empty if none is."""
     for name, count in (("with", present), ("without", absent)):
         if count < fewest:
             patients = f"{count or 'no'} patient{'s' * (count != 1)}"

@@ -1,4 +1,4 @@
-"""Overlap and surface distances of a mask and its label, as MONAI computes them."""
+"""Overlap and surface distances of a mask and its label, computed with MONAI."""
 
 from __future__ import annotations
 
@@ -26,23 +26,37 @@ def score_case(
     structures: Structures,
     ignore: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Score every structure of a case; the keys of a row are those of scores.csv from `structure` on.
+    """Score every structure of a case.
 
-    Dice and Jaccard are 0 to 1. `assd_mm` is the mean distance of all surface voxels of both masks to the
-    surface of the other one, `hd95_mm` the larger of the two 95th percentiles (both in mm). Surface voxels
-    are those that an erosion by the nearest neighbors removes, including those at the edge of the volume. A
-    single slice is scored in its plane: as a volume, all of it would be surface.
+    `assd_mm` is the mean distance of the surface voxels of both masks to the surface of the other mask.
+    `hd95_mm` is the larger of the two 95th percentiles. Surface voxels are those that an erosion by the
+    nearest neighbors removes, including those at the edge of the volume. A single slice is scored in its
+    plane; otherwise every voxel of it would be a surface voxel.
 
-    A structure in neither mask has no score (NaN, `found` is "neither"). One that is only in the label or
-    only in the prediction ("missed", "false") has overlap 0 and no distance.
+    A structure in neither mask has no score (NaN, `found` is "neither"). A structure that is only in the
+    label ("missed") or only in the prediction ("false") has overlap 0 and no distance.
 
     Args:
-        truth, prediction: label maps (Z, Y, X).
+        truth: label map (Z, Y, X).
+        prediction: label map, shape of `truth`.
         spacing: (z, y, x) in mm.
+        structures: label, or labels of a region, by name.
         ignore: label whose voxels count as background in both.
+
+    Returns:
+        One row per structure, with the columns of scores.csv from `structure` on: `dice` and `jaccard` from 0
+        to 1, `assd_mm` and `hd95_mm` in mm, sizes in mm2 (single slice) or mm3, and `found`.
 
     Raises:
         ValueError: the shapes differ, or the spacing is not one positive number per axis.
+
+    Examples:
+        >>> truth, prediction = np.zeros((2, 1, 10, 10), np.uint8)
+        >>> truth[0, 2:6, 2:6] = 3
+        >>> prediction[0, 2:6, 3:7] = 3
+        >>> (row,) = score_case(truth, prediction, (4.0, 0.5, 0.5), {"ivd": 3})
+        >>> row["dice"], row["hd95_mm"], row["true_mm2"]
+        (0.75, 0.5, 4.0)
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"label of shape {truth.shape}, prediction of shape {prediction.shape}")
@@ -66,17 +80,23 @@ def score_case(
 def level_dice(
     instances: np.ndarray, prediction: np.ndarray, spacing: Sequence[float]
 ) -> dict[int, tuple[float, float, float]]:
-    """Dice of every instance (a disc) for a prediction that has one label for all instances.
+    """Compute the Dice of every instance, such as a disc, for a prediction with one label for all of them.
 
-    A predicted voxel belongs to the instance nearest to it.
+    A predicted voxel belongs to the nearest instance.
 
     Args:
-        instances: (Z, Y, X), 0 or the number of an instance.
-        prediction: bool (Z, Y, X), the structure's voxels.
+        instances: (Z, Y, X), the number of an instance, or 0.
+        prediction: bool (Z, Y, X), voxels of the structure.
         spacing: (z, y, x) in mm.
 
     Returns:
-        Instance to Dice, true and predicted size (mm2 of a single slice, mm3 of several).
+        Dice (0 to 1), true size and predicted size of every instance, in mm2 (single slice) or mm3.
+
+    Examples:
+        >>> instances = np.zeros((1, 12, 6), np.uint8)
+        >>> instances[0, 2:4], instances[0, 8:10] = 1, 2
+        >>> level_dice(instances, instances == 1, (4.0, 1.0, 1.0))
+        {1: (1.0, 12.0, 12.0), 2: (0.0, 12.0, 0.0)}
     """
     from scipy import ndimage
 

@@ -14,8 +14,8 @@ def example_scans() -> list[Path]:
         A T1w and a T2w sagittal slice of one patient, as one-slice .mha volumes: 81_t1.mha and 81_t2.mha.
 
     Examples:
-        with SpineSegmenter() as segmenter:
-            for scan in example_scans():
-                segmenter.segment(scan).save("out")
+        >>> from nnunetv2_spinesegdiff import example_scans
+        >>> [path.name for path in example_scans()]
+        ['81_t1.mha', '81_t2.mha']
     """
     return sorted(FOLDER.glob("*.mha"))

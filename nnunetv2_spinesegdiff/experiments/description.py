@@ -246,6 +246,6 @@ def _words(flags: dict[str, Any]) -> list[str]:
     ]
 
 
-def _reject_repeated(values: Iterable[Any]) -> None:
+def _reject_repeated(values: Iterable[object]) -> None:
     if repeated := [value for value, count in Counter(values).items() if count > 1]:
         raise ValueError(f"{repeated[0]} is given twice")

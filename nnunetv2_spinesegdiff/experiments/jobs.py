@@ -156,7 +156,7 @@ class Presegmenting(RecordedJob):
 
     @property
     def manifest(self) -> Path | None:
-        """Of the complete collection; None if the dataset does not exist yet."""
+        """Path of the manifest of a complete collection; None if the dataset does not exist yet."""
         name, model = dataset_of_id(self.model.dataset), self.model
         if name is None or not os.environ.get("nnUNet_preprocessed"):
             return None
@@ -199,7 +199,7 @@ class Prediction(RecordedJob):
 
     @property
     def folder(self) -> Path:
-        """Of this system's fold."""
+        """Folder of this system's fold."""
         return self.out / f"d{self.model.dataset}" / self.system.slug / f"fold_{self.fold}"
 
     @property

@@ -1,4 +1,4 @@
-"""Where nnU-Net finds our trainers: everything is passed on from their real, importable home."""
+"""Where nnU-Net finds the SpineSegDiff trainers: everything is passed on from their real, importable home."""
 
 from __future__ import annotations
 

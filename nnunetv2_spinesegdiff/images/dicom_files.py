@@ -146,7 +146,7 @@ def _find(header: Dataset, frame: int, group: str, keyword: str) -> Any:
     return next((value for value in values if value is not None), None)
 
 
-def _directions(value: Any) -> tuple[float, ...] | None:
+def _directions(value: object) -> tuple[float, ...] | None:
     """Unit vectors of a row and of a column, if they are directions and not parallel."""
     found = np.reshape(_numbers(value, 6) or np.zeros(6), (2, 3))
     lengths = np.linalg.norm(found, axis=1, keepdims=True)
@@ -163,5 +163,5 @@ def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
     return numbers if len(numbers) == count and np.isfinite(numbers).all() else None
 
 
-def _number(value: Any) -> float | None:
+def _number(value: object) -> float | None:
     return (_numbers([value], 1) or [None])[0]

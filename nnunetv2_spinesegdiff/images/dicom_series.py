@@ -123,7 +123,7 @@ def _called(volumes: Sequence[DicomVolume], wanted: str) -> DicomVolume:
 
 
 def _choices(offered: Sequence[DicomVolume], volumes: Sequence[DicomVolume]) -> str:
-    """What can be chosen, with the UID of a series if another one has the same number."""
+    """List the series to choose from, with the UID if two have the same number."""
     choices = []
     for volume in offered:
         first, count = volume.first, len(volume.slices)
@@ -179,7 +179,7 @@ def _grouped(slices: Sequence[DicomSlice], fields: Sequence[str]) -> list[list[D
 
 
 def _difference(a: DicomSlice, b: DicomSlice, fields: Sequence[str]) -> str:
-    """What two slices differ in; nothing if they agree."""
+    """State in what two slices differ; empty if they agree."""
     differing = (field for field in fields if not _alike(getattr(a, field), getattr(b, field)))
     return next(differing, "").replace("_", " ")
 

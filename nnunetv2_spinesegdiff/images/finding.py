@@ -75,12 +75,29 @@ def look_for_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> FoundScan
 
 
 def find_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> list[ScanSource]:
-    """Only the scans of `look_for_scans`, with the same errors."""
+    """List the scans at a path: a file, a DICOM exam, a zip of one, or a folder of any of these.
+
+    Args:
+        path: where to look. Folders are searched at any depth, see `look_for_scans`.
+        made_in: returns the names of the results in a folder, which are skipped.
+
+    Returns:
+        Scans with different names, sorted by name.
+
+    Raises:
+        UserError: there is no scan, a folder holds both scan files and DICOM images, or two scans would have
+            the same name.
+
+    Examples:
+        >>> from nnunetv2_spinesegdiff import example_scans
+        >>> [source.name for source in find_scans(example_scans()[0].parent)]
+        ['81_t1', '81_t2']
+    """
     return look_for_scans(path, made_in).scans
 
 
 class _Folder(NamedTuple):
-    """What is in a folder itself: scan files and zips of exams, DICOM images, and what could be a scan."""
+    """Content of a folder without subfolders: scan files, zips of exams, DICOM images, possible scans."""
 
     path: Path
     scans: list[tuple[Path, Kind]]
@@ -123,7 +140,7 @@ def _in_folders(folders: Sequence[_Folder]) -> Iterator[tuple[Path, Kind]]:
 
 
 def _kind(path: Path) -> Kind | None:
-    """What a file is by its name; None for DICOM images, too, and for zips without one."""
+    """Return the kind of a scan file; None for other files, single DICOM images and zips without an image."""
     ending = ending_of(path.name).lower()
     if ending != ZIP:
         return "file" if ending else None

@@ -76,7 +76,7 @@ class Grid:
         return replace(self, direction=tuple((left @ right).ravel().tolist()))
 
     def in_own_axes(self) -> Grid:
-        """The same voxels with their rounded spacing, from the origin along the axes of the world."""
+        """Return the grid with rounded spacing, at the origin and along the axes of the world."""
         x, y, z = (round(mm, SPACING_DECIMALS) for mm in self.spacing)
         return Grid(self.size, (x, y, z), (0.0, 0.0, 0.0), tuple(np.eye(3).ravel().tolist()))
 

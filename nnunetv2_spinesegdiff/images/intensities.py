@@ -18,14 +18,14 @@ _PADDING_SHARE = 1e-3
 
 @dataclass(frozen=True)
 class SignalRange:
-    """What in a volume is signal, in its own units.
+    """Range of the signal in a volume, in its own units.
 
     Attributes:
         low: value of no signal. 0 in the images of a scanner; others were shifted (z-scores, offsets,
             inverted images), and it is their 1st percentile.
         high: the 98th percentile, above `low`.
-        padding: a lowest or highest value that many voxels have and that lies further away from all others
-            than these do from each other; None if there is none.
+        padding: a lowest or highest value that many voxels have and that is further away from all others
+            than these are from each other; None if there is none.
     """
 
     low: float
@@ -33,7 +33,7 @@ class SignalRange:
     padding: float | None = None
 
     def warnings(self) -> tuple[str, ...]:
-        """What is not as scanners have it, a line each."""
+        """Warnings about unusual intensities, one line each."""
         said = []
         if self.padding is not None:
             said.append(f"voxels of {self.padding:g} are taken for padding, not for signal")

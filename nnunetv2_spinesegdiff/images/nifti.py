@@ -27,7 +27,9 @@ _GEOMETRY = ("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_", "qo
 _TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def read_nifti(path: Path, volume: str | None, placed: bool) -> tuple[sitk.Image, list[str], Any]:
+def read_nifti(
+    path: Path, volume: str | None, placed: bool
+) -> tuple[sitk.Image, list[str], nib.Nifti1Header]:
     """Read a .nii or .nii.gz.
 
     Args:
@@ -63,7 +65,7 @@ def read_nifti(path: Path, volume: str | None, placed: bool) -> tuple[sitk.Image
     return upright.image(values), [*warnings, *moved], header
 
 
-def read_stored(path: Path) -> tuple[Any, np.ndarray, list[str]]:
+def read_stored(path: Path) -> tuple[nib.Nifti1Header, np.ndarray, list[str]]:
     """Read header and voxels as they are stored; an error if voxels are missing.
 
     Returns:
@@ -100,7 +102,7 @@ def read_stored(path: Path) -> tuple[Any, np.ndarray, list[str]]:
     return header, voxels, warnings
 
 
-def _grid(header: Any, warnings: list[str], placed: bool) -> Grid:
+def _grid(header: nib.Nifti1Header, warnings: list[str], placed: bool) -> Grid:
     """The grid of the form that counts, as sheared as that is; what is unusual is added to `warnings`."""
     with_q, with_s = int(header["qform_code"]) > 0, int(header["sform_code"]) > 0
     shape, sizes = header.get_data_shape()[:3], header["pixdim"][1:4]
@@ -147,7 +149,7 @@ def grid_by(affine: np.ndarray, shape: Sequence[int], unit_mm: float = 1.0) -> G
     return Grid((i, j, k), (x, y, z), (a, b, c), tuple((lps[:, :3] / lengths).ravel().tolist()))
 
 
-def save_nifti(image: sitk.Image, path: Path, of_scan: Any = None) -> None:
+def save_nifti(image: sitk.Image, path: Path, of_scan: nib.Nifti1Header | None = None) -> None:
     """Write an image of two to four dimensions as NIfTI-1.
 
     Args:

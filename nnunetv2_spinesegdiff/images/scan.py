@@ -6,13 +6,15 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import SimpleITK as sitk
 
 from ..errors import UserError
 
 if TYPE_CHECKING:
+    from nibabel import Nifti1Header
+
     from .dicom_files import DicomSlice
 
 Kind = Literal["file", "dicom", "dicom_zip"]
@@ -32,24 +34,40 @@ class Refusal(Exception):
 
 @dataclass(frozen=True)
 class ScanSource:
-    """Where a scan is stored. Its voxels have not been read."""
+    """Location of a scan whose voxels have not been read.
 
-    name: str  # of the scan's results: a file name without its ending, or the name of a folder
-    path: Path  # the file, the folder of a DICOM exam, or its zip
+    Attributes:
+        name: name of the scan and of its results: a file name without its ending, or the name of a folder.
+        path: the file, the folder of a DICOM exam, or the zip of one.
+        kind: "file", "dicom" or "dicom_zip".
+    """
+
+    name: str
+    path: Path
     kind: Kind
 
 
 @dataclass(frozen=True)
 class Scan:
-    """A scan that was read."""
+    """A scan that was read.
+
+    Attributes:
+        source: location of the scan.
+        image: 3D image with one value per voxel, in the axes of the file, spacing and origin in mm.
+        ending: ending of a file in the scan's own format, such as ".mha"; ".nii.gz" for DICOM.
+        warnings: facts that a reader of the results should know, one line each.
+        slices: slices of a DICOM series, in the order of the image's slices.
+        direction: orientation matrix of the file. That of `image` is orthonormal.
+        nifti_header: header of a NIfTI file.
+    """
 
     source: ScanSource
-    image: sitk.Image  # scalar and 3D, in its own axes, their directions orthonormal
-    ending: str  # of a file in the scan's own format, such as ".mha"; ".nii.gz" for DICOM
-    warnings: tuple[str, ...] = ()  # what a reader of the results should know, one line each
-    slices: tuple[DicomSlice, ...] = ()  # of a DICOM series, in the order of the image's slices
-    direction: tuple[float, ...] = ()  # of the axes in the file, which `image` has at right angles
-    nifti_header: Any = None
+    image: sitk.Image
+    ending: str
+    warnings: tuple[str, ...] = ()
+    slices: tuple[DicomSlice, ...] = ()
+    direction: tuple[float, ...] = ()
+    nifti_header: Nifti1Header | None = None
 
     @property
     def dicom_files(self) -> tuple[Path, ...]:

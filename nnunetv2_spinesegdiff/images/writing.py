@@ -31,7 +31,7 @@ def write_image(image: sitk.Image, path: Path, over: Scan | None = None) -> None
     with written_whole(path) as temporary:
         try:
             if path.name.endswith((".nii", ".nii.gz")):
-                save_nifti(image, temporary, over and over.nifti_header)
+                save_nifti(image, temporary, over.nifti_header if over else None)
             else:
                 sitk.WriteImage(image, str(temporary), useCompression=True)
                 check_bytes(temporary)

@@ -1,1 +1,1 @@
-"""Prediction: the stock predictor with our flags."""
+"""Prediction: the stock predictor with SpineSegDiff options."""

@@ -16,7 +16,7 @@ from .scan_grid import ScanGrid
 
 @dataclass(frozen=True)
 class PredictedArray:
-    """What is predicted of an image, on its own grid.
+    """Prediction of an image, on its own grid.
 
     Attributes:
         mask: label map (Z, Y, X), uint8.
@@ -30,7 +30,7 @@ class PredictedArray:
 
 
 class ArrayPredictor:
-    """Predicts arrays with a model that was initialised, maps included (`settings.save_uncertainty`)."""
+    """Predicts arrays with an initialized model, including maps (`settings.save_uncertainty`)."""
 
     def __init__(self, predictor: SpineSegDiffPredictor):
         self.predictor = predictor

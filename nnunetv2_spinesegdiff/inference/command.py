@@ -1,4 +1,4 @@
-"""`nnUNetv2_predict` with our flags: the stock command and its options, with a predictor of ours."""
+"""`nnUNetv2_predict` with SpineSegDiff options: the stock command with another predictor."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .flags import add_sampling_flags, sampling_choices
 
 
 def flags_parser() -> argparse.ArgumentParser:
-    """Our flags alone; what this parser does not know belongs to the stock command."""
+    """SpineSegDiff options alone; what this parser does not know belongs to the stock command."""
     parser = argparse.ArgumentParser(
         prog="nnUNetv2_predict", add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS
     )
     group = parser.add_argument_group(
         "SpineSegDiff (models trained with a nnUNetTrainerSpineSegDiff)",
-        "With any of these, cases that cannot be read, hold NaN or Inf or are constant are left out and "
-        "reported; the exit status is then 1.",
+        "With any of these options, cases that cannot be read, contain NaN or Inf, or are constant are "
+        "skipped and reported, and the exit status is 1.",
     )
     absent: dict[str, Any] = {"default": argparse.SUPPRESS}
     choice = group.add_mutually_exclusive_group()
@@ -28,7 +28,7 @@ def flags_parser() -> argparse.ArgumentParser:
         "--refine",
         dest="refine",
         action="store_true",
-        help="Refine stage 1 with the diffusion network (what these models do without a flag, too).",
+        help="Refine stage 1 with the diffusion network (the default of these models).",
         **absent,
     )
     choice.add_argument(
@@ -38,17 +38,16 @@ def flags_parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--save_uncertainty",
         action="store_true",
-        help="Write into OUTPUT/uncertainty where not to trust the masks: maps over each scan, a picture of "
-        "each, and confidence.csv.",
+        help="Write uncertainty maps, one picture per scan, and confidence.csv to OUTPUT/uncertainty.",
         **absent,
     )
     return parser
 
 
 def predict(arguments: list[str]) -> None:
-    """Run `nnUNetv2_predict` with `arguments`, which may hold our flags.
+    """Run `nnUNetv2_predict` with `arguments`, which may hold SpineSegDiff options.
 
-    Without any of our flags this is the stock command, untouched.
+    Without any SpineSegDiff option this is the stock command, untouched.
 
     Raises:
         UserError: dataset, model or device is not there, the model has no refiner, the flags ask for what
@@ -88,7 +87,7 @@ def _predict_with_our_predictor(ours: argparse.Namespace) -> None:
         stock.predict_entry_point()
     failures = [line for predictor in made for line in predictor.failures]
     if failures:
-        raise UserError(f"{len(failures)} case(s) left out, the others are done", " | ".join(failures))
+        raise UserError(f"{len(failures)} case(s) skipped, all others are finished", " | ".join(failures))
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from batchgenerators.utilities.file_and_folder_operations import save_pickle
@@ -23,13 +23,16 @@ from .maps import direction_of, write_map, write_maps
 from .scan_grid import ScanGrid
 from .structures import Structures
 
+if TYPE_CHECKING:
+    from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+
 CASE = "spinesegdiff"
 """Under this name `CaseMaps` travel in nnU-Net's properties of a case, from the predictor to the export."""
 
 
 @dataclass
 class CaseMaps:
-    """What the export needs to know of a case beside its logits.
+    """What the export needs of a case in addition to its logits.
 
     Attributes:
         inputs: the image files, one a channel; none for an array in memory, which gets no overlay.
@@ -50,11 +53,11 @@ class CaseMaps:
 
 @dataclass(frozen=True)
 class PredictedCase:
-    """What nnU-Net hands to the export of a case.
+    """Arguments that nnU-Net passes to the export of a case.
 
     Attributes:
         logits: (K, *spatial), in the network's grid.
-        maps: what is known beside them.
+        maps: further results of the case.
         grid: of network and scan.
         truncated: output folder and case.
         save_probabilities: whether they are wanted.
@@ -71,8 +74,8 @@ def export_with(
     export: Callable[[PredictedCase], None],
     logits: np.ndarray,
     properties: dict[str, Any],
-    configuration: Any,
-    plans: Any,
+    configuration: ConfigurationManager,
+    plans: PlansManager,
     dataset_json: dict[str, Any],
     truncated: str,
     save_probabilities: bool = False,
@@ -155,7 +158,7 @@ def draw_scan(
 
 
 def _bounds(row: dict[str, Any], calibration: Calibration | None, grid: ScanGrid) -> dict[str, float]:
-    """Where the true area or volume of a structure lies, in its row's unit; empty where not calibrated."""
+    """Compute bounds on the true area or volume, in the row's unit; empty if the model is not calibrated."""
     if calibration is None:
         return {}
     size = row["volume_mm3"] if np.isnan(row["area_mm2"]) else row["area_mm2"]

@@ -21,7 +21,7 @@ from .map_predictor import MapPredictor
 
 
 class FilePredictor(MapPredictor):
-    """The stock predictor, with an export of ours.
+    """The stock predictor with SpineSegDiff's export.
 
     Attributes:
         failures: one line for every case that was left out, with file and reason.
@@ -62,7 +62,7 @@ class FilePredictor(MapPredictor):
                 raise UserError(
                     list_of_lists_or_source_folder,
                     "no case to predict",
-                    f"the model reads files that end in {ending} (one number a channel)",
+                    f"the model reads files that end in {ending} (one number per channel)",
                 )
         inputs, outputs, previous = super()._manage_input_and_output_lists(
             list_of_lists_or_source_folder,
@@ -112,7 +112,7 @@ class FilePredictor(MapPredictor):
     def predict_from_data_iterator(
         self, data_iterator: Iterable[dict], save_probabilities: bool = False, *args: Any, **kwargs: Any
     ) -> list:
-        """Stock, with an export of ours: files appear whole, and with them what the user asked for."""
+        """Predict with SpineSegDiff's export: every file is written completely or not at all."""
         outputs: list[str] = []
         with export_function(partial(export_with, self.export)):
             returned = super().predict_from_data_iterator(
@@ -134,7 +134,7 @@ class FilePredictor(MapPredictor):
 
     @wraps(stock.nnUNetPredictor.predict_from_files_sequential)
     def predict_from_files_sequential(self, *args: Any, **kwargs: Any) -> list:
-        """Stock (`-npp 0 -nps 0`), with an export of ours; nnU-Net asks for the names of its parameters."""
+        """Predict without workers (`-npp 0 -nps 0`). nnU-Net inspects the export's parameter names."""
 
         def export(logits: Any, properties: dict[str, Any], *rest: Any) -> None:
             maps = self._maps_of(rest[3])

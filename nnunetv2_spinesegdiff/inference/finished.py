@@ -17,7 +17,7 @@ from ..records import Record
 
 RECORD = "spinesegdiff_args.json"
 UNCERTAINTY = "uncertainty"
-"""Maps lie in a folder of their own: nnU-Net's evaluation takes every image beside the masks for a mask."""
+"""Folder of the maps: nnU-Net's evaluation reads every image in the folder of masks as a mask."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Outputs:
     Attributes:
         truncated: output folder and case, nnU-Net's `output_file_truncated`.
         ending: the dataset's file ending.
-        probabilities, uncertainty: what is wanted beside the mask.
+        probabilities, uncertainty: whether to write these in addition to the mask.
     """
 
     truncated: Path
@@ -158,6 +158,6 @@ def are_of_this_kind(folder: Path, record: Mapping[str, Any]) -> bool:
 
 
 def _differing(earlier: Mapping[str, Any], record: Mapping[str, Any]) -> str:
-    """What differs, in words; nothing where they agree."""
+    """State what differs; empty if nothing does."""
     differing = [k for k in {**earlier, **record} if earlier.get(k) != record.get(k)]
     return ", ".join(f"{k} {earlier.get(k)} instead of {record.get(k)}" for k in sorted(differing))

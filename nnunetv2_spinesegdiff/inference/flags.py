@@ -7,9 +7,13 @@ from typing import Any
 
 SAMPLER = {
     "num_samples": (int, "S", "chains whose logits are averaged"),
-    "t_start": (int, "T", "depth to which the presegmentation is noised, at most the trained one"),
+    "t_start": (
+        int,
+        "T",
+        "step up to which noise is added to the presegmentation, at most the trained depth",
+    ),
     "ddim_steps": (int, "n", "denoising steps of a chain, 1 to T"),
-    "fusion_steps": (int, "T_s", "how many of the last steps are fused, 1 to n"),
+    "fusion_steps": (int, "T_s", "number of last steps that are fused, 1 to n"),
     "eta": (float, "ETA", "stochasticity of a step, 0 (DDIM) to 1"),
     "seed": (int, "N", "seed of the noise"),
     "stage1_weight": (float, "W", "weight of stage 1 in the mean with the refined result, 0 to below 1"),
@@ -22,10 +26,10 @@ PRESETS = {
 
 
 def add_sampling_flags(group: argparse._ActionsContainer) -> None:
-    """How to sample. A flag that is not given leaves no attribute: the model's own value stays."""
+    """Add the options of the sampler. Those not given have no attribute, and the model's values apply."""
     absent: dict[str, Any] = {"default": argparse.SUPPRESS}
-    told = "; ".join(f"{name}: {text}" for name, text in PRESETS.items())
-    group.add_argument("--preset", choices=list(PRESETS), help=f"Speed/quality preset. {told}.", **absent)
+    presets = "; ".join(f"{name}: {text}" for name, text in PRESETS.items())
+    group.add_argument("--preset", choices=list(PRESETS), help=f"Speed/quality preset. {presets}.", **absent)
     for name, (kind, metavar, text) in SAMPLER.items():
         group.add_argument(
             f"--{name}", type=kind, metavar=metavar, help=f"{text[0].upper()}{text[1:]}.", **absent
@@ -33,8 +37,8 @@ def add_sampling_flags(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--precision",
         choices=["auto", "float32", "bfloat16"],
-        help="auto is nnU-Net's: float16 on CUDA, float32 elsewhere. bfloat16 takes about half the time on "
-        "CPUs that have it (AMX, AVX512-BF16) and changes a dozen pixels.",
+        help="auto is float16 on CUDA and float32 elsewhere, as in nnU-Net. bfloat16 takes about half "
+        "the time on CPUs that support it (AMX, AVX512-BF16) and changes about a dozen pixels.",
         **absent,
     )
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
@@ -13,8 +14,11 @@ from ..errors import UserError
 from ..nnunet_hooks import OptimizedModule, stock
 from .untrusted import load_safely, read_json
 
+if TYPE_CHECKING:
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-def check_trained(folder: Path, folds: Any, checkpoint_name: str) -> None:
+
+def check_trained(folder: Path, folds: Sequence[int | str] | None, checkpoint_name: str) -> None:
     """Raises UserError where the folder holds no trained model, or one of the folds has no checkpoint."""
     if not (folder / "plans.json").is_file():
         raise UserError(folder, "there is no trained model", "check -d, -tr, -p and -c, or train it first")
@@ -25,10 +29,10 @@ def check_trained(folder: Path, folds: Any, checkpoint_name: str) -> None:
 
 
 def load_exported(
-    predictor: Any,
+    predictor: nnUNetPredictor,
     folder: Path,
     plans: dict[str, Any],
-    folds: Any,
+    folds: Sequence[int | str] | None,
     checkpoint_name: str,
     checkpoints: list[dict[str, Any]] | None = None,
 ) -> None:
@@ -72,7 +76,7 @@ def load_exported(
     )
 
 
-def compile_parts(predictor: Any) -> None:
+def compile_parts(predictor: nnUNetPredictor) -> None:
     """Where nnU-Net compiled the network, compile its parts: what runs here between them is not `forward`."""
     if isinstance(predictor.network, OptimizedModule):
         predictor.network = predictor.network._orig_mod
@@ -81,7 +85,7 @@ def compile_parts(predictor: Any) -> None:
                 part.compile()
 
 
-def share_weights(predictor: Any) -> None:
+def share_weights(predictor: nnUNetPredictor) -> None:
     """Let a model of one fold keep its weights once: nnU-Net loads a copy before every case.
 
     Taken before the network is moved, they would stay behind, to be copied to the GPU every time.

@@ -1,4 +1,4 @@
-"""nnU-Net's prediction of one case, with maps beside the logits."""
+"""nnU-Net's prediction of one case, with maps in addition to the logits."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from ..images.nifti import grid_by
 from ..images.writing import write_image
 
 READERS = ("SimpleITKIO", "SimpleITKIOWithReorient", "NibabelIO", "NibabelIOWithReorient")
-"""nnU-Net's readers whose properties tell where a scan lies."""
+"""Readers of nnU-Net whose properties hold the position of a scan."""
 
 _TODO = f"convert the scans to NIfTI (readers {', '.join(READERS)}), or predict without uncertainty maps"
 
@@ -96,7 +96,7 @@ def _on_scan(values: np.ndarray, path: Path | str, properties: Mapping[str, Any]
     stuff = properties["sitk_stuff"]
     axes = len(stuff["spacing"])
     if axes not in (2, 3):
-        raise UserError(path, f"the scan has {axes} axes, maps need 2 or 3", "save one file a channel")
+        raise UserError(path, f"the scan has {axes} axes, maps need 2 or 3", "save one file per channel")
     image = sitk.GetImageFromArray(values[0] if axes == 2 else values)
     image.SetSpacing(stuff["spacing"])
     image.SetOrigin(stuff["origin"])

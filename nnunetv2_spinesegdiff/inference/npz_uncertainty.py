@@ -1,4 +1,4 @@
-"""Entropy maps of finished nnU-Net predictions, from the probabilities beside the masks.
+"""Entropy maps of finished nnU-Net predictions, from the probabilities saved with the masks.
 
 The geometry comes from the masks: the `.pkl` files that nnU-Net writes, too, are never opened, since
 unpickling a stranger's file runs what is in it.
@@ -62,7 +62,7 @@ class Prediction:
 
 @dataclass
 class Done:
-    """What came of a folder.
+    """Result of a folder.
 
     Attributes:
         out: the folder that was written to.
@@ -78,7 +78,7 @@ class Done:
 def uncertainty_of_folder(
     folder: Path, out: Path | None = None, images: Path | None = None, num_processes: int = 1
 ) -> Done:
-    """Write entropy maps, and confidence.csv over all cases; with `images` also a picture a case.
+    """Write entropy maps, and confidence.csv over all cases; with `images` also one picture per case.
 
     A case that cannot be done is a failure, its outputs of an earlier run are removed, the others are done.
 
@@ -88,8 +88,8 @@ def uncertainty_of_folder(
         images: folder of the scans, `<case>_0000` with the dataset's file ending.
 
     Raises:
-        UserError: there are no probabilities, plans or dataset.json, the reader of the scans does not tell
-            where they lie, or `out` is taken.
+        UserError: there are no probabilities, plans or dataset.json, the reader of the scans does not
+            report their position, or `out` already exists.
     """
     prediction = _opened(folder, out or folder / UNCERTAINTY, images)
     done = Done(prediction.out)

@@ -77,7 +77,7 @@ class SpineSegDiffPredictor(FilePredictor):
             raise UserError(
                 folder,
                 f"trained with {self.trainer_name}, which has no refiner",
-                "leave out our flags, or predict with -tr nnUNetTrainerSpineSegDiff",
+                "leave out the SpineSegDiff options, or predict with -tr nnUNetTrainerSpineSegDiff",
             )
         if isinstance(self.network, TwoStageNetwork):
             return
@@ -94,7 +94,7 @@ class SpineSegDiffPredictor(FilePredictor):
         return stored_calibration(self.plans_manager.plans, self.record)
 
     def _record(self, folder: Path, folds: Any, checkpoint_name: str) -> dict[str, Any]:
-        """How this predicts: what must be the same for masks that are to lie in one folder."""
+        """Settings of the prediction, which must be the same for all masks in one folder."""
         return {
             "dataset": self.plans_manager.dataset_name,
             "model": folder.name,

@@ -1,4 +1,4 @@
-"""The probabilities that nnU-Net saves beside a mask, read with care."""
+"""Reader of the probabilities that nnU-Net saves with a mask. They are checked."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import UserError
 from ..text import reason_of
 
 _TOLERANCE = 1e-3
-"""How far a probability may lie outside 0 to 1 for rounding's sake."""
+"""How far a rounded probability may be outside 0 to 1."""
 
 
 def read_probabilities(path: Path, shape: tuple[int, ...], again: str) -> np.ndarray:
@@ -18,7 +18,7 @@ def read_probabilities(path: Path, shape: tuple[int, ...], again: str) -> np.nda
 
     Args:
         shape: that it must have.
-        again: how to make the file anew, for messages.
+        again: advice on how to create the file again, for messages.
 
     Raises:
         UserError: the file is missing or damaged, has another shape, or holds no probabilities.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from acvl_utils.cropping_and_padding.bounding_boxes import (
@@ -16,6 +16,10 @@ from nnunetv2.inference.export_prediction import convert_predicted_logits_to_seg
 
 from ..uncertainty.confidence import voxel_size
 from .structures import Structures, channels_of, structures_of
+
+if TYPE_CHECKING:
+    from nnunetv2.utilities.label_handling.label_handling import LabelManager
+    from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,14 @@ class ScanGrid:
         num_threads: of torch, for the resampling.
     """
 
-    plans: Any
-    configuration: Any
+    plans: PlansManager
+    configuration: ConfigurationManager
     dataset_json: dict[str, Any]
     properties: dict[str, Any]
     num_threads: int
 
     @cached_property
-    def labels(self) -> Any:
+    def labels(self) -> LabelManager:
         """nnU-Net's label manager."""
         return self.plans.get_label_manager(self.dataset_json)
 
@@ -81,7 +85,7 @@ class ScanGrid:
         return whole.transpose([0, *(axis + 1 for axis in self.plans.transpose_backward)])
 
     def placed_structures(self, maps: np.ndarray) -> np.ndarray:
-        """As `placed`, of the heads (K, *spatial) only those of `structures`, in their order."""
+        """Like `placed`, for those of the heads (K, *spatial) that are in `structures`, in their order."""
         return self.placed(maps)[channels_of(self.labels)]
 
     def on_network_grid(self, maps: np.ndarray, shape: Sequence[int]) -> np.ndarray:
@@ -100,7 +104,7 @@ class ScanGrid:
         )
 
     def _spacings(self) -> tuple[list[float], list[float]]:
-        """Of the network's grid and of the scan's, both in the network's order of axes."""
+        """Spacings of the network's grid and of the scan's grid, in the network's order of axes."""
         scan = [self.properties["spacing"][i] for i in self.plans.transpose_forward]
         network = list(self.configuration.spacing)
         # A 2D network takes the slices as far apart as they are.

@@ -17,7 +17,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 @dataclass(frozen=True)
 class PredictionSettings:
-    """How to predict with a model of ours.
+    """Settings of a prediction with a SpineSegDiff model.
 
     Attributes:
         refine: False gives stage 1 alone.
@@ -25,7 +25,7 @@ class PredictionSettings:
         changes: fields of `SamplerSettings` to set after that, those of `flags.SAMPLER`: a model was trained
             for the others.
         precision: "auto" is nnU-Net's own choice (float16 autocast on CUDA, float32 elsewhere).
-        save_uncertainty: write maps, pictures and numbers of the uncertainty beside the masks.
+        save_uncertainty: also write maps, pictures and a table of the uncertainty.
 
     Raises:
         UserError: the choices contradict each other, or there is no such choice.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
 Structures = dict[str, int | tuple[int, ...]]
 
 
-def structures_of(labels: Any, dataset_json: dict[str, Any]) -> Structures:
+def structures_of(labels: LabelManager, dataset_json: dict[str, Any]) -> Structures:
     """Name to label, or to the labels of a region, of all heads but the background's.
 
     Args:
@@ -18,14 +21,14 @@ def structures_of(labels: Any, dataset_json: dict[str, Any]) -> Structures:
     return {names[_plain(head)]: _plain(head) for head in heads}
 
 
-def _plain(value: Any) -> int | tuple[int, ...]:
+def _plain(value: int | list[int] | tuple[int, ...]) -> int | tuple[int, ...]:
     """A label, or the labels of a region; nnU-Net takes [1] for 1 where there are no regions."""
     if isinstance(value, list | tuple):
         return tuple(value) if len(value) > 1 else value[0]
     return value
 
 
-def channels_of(labels: Any) -> list[int]:
+def channels_of(labels: LabelManager) -> list[int]:
     """The heads of `structures_of` among all heads."""
     if labels.has_regions:
         return list(range(labels.num_segmentation_heads))

@@ -19,7 +19,7 @@ from ..network.from_plans import check_architecture
 def load_safely(checkpoint_file: Path, *, copy: bool = True) -> dict[str, Any]:
     """What a checkpoint of nnU-Net holds: tensors, plain values and numpy numbers; nothing else is unpickled.
 
-    The optimiser's tensors, two thirds of a finished training's file, stay in it until someone looks at them.
+    The optimizer's tensors, two thirds of the file of a finished training, are read only when they are used.
 
     Args:
         copy: whether the weights are in memory; if not, the file must not change while they are in use.
@@ -71,7 +71,7 @@ def check_network_classes(plans: Mapping[str, Any], plans_file: Path) -> None:
                 check_architecture(configuration["architecture"])
     except ValueError as error:
         raise UserError(
-            plans_file, f"{error}", "a model that you trust can be predicted without our flags"
+            plans_file, f"{error}", "a model that you trust can be predicted without SpineSegDiff options"
         ) from None
     except (KeyError, TypeError, AttributeError):
         raise UserError(plans_file, "these are not plans of nnU-Net v2") from None

@@ -24,8 +24,8 @@ def encode(encoder: Any, x: Tensor) -> list[Tensor]:
 class DenoisingUNet(nn.Module):
     """Predict the clean mask from a noised one, the step and the image (paper section 2.1, figure 1).
 
-    The image is concatenated with the noised mask; beside that, the features of a second encoder that sees
-    only the image are added to the denoiser's encoder at every scale. The step scales and shifts the features
+    The image is concatenated with the noised mask. The features of a second encoder, whose input is only the
+    image, are added to the denoiser's encoder at every scale. The step scales and shifts the features
     of every stage of encoder and decoder.
     """
 
@@ -49,7 +49,7 @@ class DenoisingUNet(nn.Module):
         widths = list(unet.encoder.output_channels)
         if image_encoder is not None and list(image_encoder.output_channels) != widths:
             raise ValueError(
-                f"the image encoder has {list(image_encoder.output_channels)} features a stage, "
+                f"the image encoder has {list(image_encoder.output_channels)} features per stage, "
                 f"the denoiser's encoder {widths}: they must agree"
             )
         self.time_embedding = TimeEmbedding(time_dim)

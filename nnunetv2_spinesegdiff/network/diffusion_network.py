@@ -143,7 +143,7 @@ class DiffusionNetwork(nn.Module):
         return sampled.changed(lambda mean: mean[crop])
 
     def batch_limit(self, image: Tensor) -> BatchLimit:
-        """As many inputs of the denoiser side by side as are thought to fit."""
+        """Estimate how many inputs of the denoiser fit in one batch."""
         return BatchLimit(items_that_fit(self.denoiser.unet.encoder, image))
 
     def _training_forward(

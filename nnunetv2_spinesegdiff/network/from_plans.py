@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from torch import nn
+
 from ..diffusion.settings import SamplerSettings
+from .denoiser import DenoisingUNet
 from .diffusion_network import DiffusionNetwork
 from .planned import architecture_class, denoiser_of, planned_network, resolved_kwargs
 from .two_stage import TwoStageNetwork
@@ -67,8 +70,8 @@ class PlannedTwoStageNetwork(TwoStageNetwork):
 
 def _denoiser(
     planned: Mapping[str, Any], input_channels: int, num_classes: int, width: float, image_encoder: bool
-) -> Any:
-    def unet(channels: int) -> Any:
+) -> DenoisingUNet:
+    def unet(channels: int) -> nn.Module:
         return planned_network(planned, channels, num_classes, width=width)
 
     return denoiser_of(unet, input_channels, num_classes, image_encoder)
@@ -112,11 +115,11 @@ def is_described(architecture: Mapping[str, Any]) -> bool:
     return isinstance(name, str) and name in OURS
 
 
-def check_architecture(architecture: Any) -> None:
+def check_architecture(architecture: object) -> None:
     """Whether only classes that are known here are named by `architecture` of a plans.json.
 
     Raises:
-        ValueError: another one is, or this is no description of a network.
+        ValueError: the class is another one, or this does not describe a network.
     """
     if not isinstance(architecture, Mapping):
         raise ValueError("describes no network")

@@ -1,4 +1,4 @@
-"""How many inputs of the denoiser fit side by side."""
+"""Number of inputs of the denoiser that fit in one batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from ..diffusion.compiling import not_compiled
 
 CPU_BYTES = 320 * 2**20
-"""More side by side than this is no faster on a CPU (measured: four slices of 320 x 320)."""
+"""Larger batches are not faster on a CPU (measured: four slices of 320 x 320)."""
 GPU_SHARE = 0.5
 """Of the free memory: what is planned with is an estimate, and results need room, too."""
 MOST_ITEMS = 32

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from dynamic_network_architectures.architectures.unet import (
@@ -30,6 +30,8 @@ LAYERS = {
         *("Dropout", "LeakyReLU", "ReLU", "PReLU", "ELU", "GELU", "SiLU", "Mish"),
     )
 }
+_Kinds = Iterable[tuple[re.Pattern[str], Mapping[str, type[nn.Module]]]]
+
 _ARCHITECTURE = re.compile(r"dynamic_network_architectures\.architectures\.[a-z_]+\.(\w+)")
 _PART = (
     (re.compile(r"dynamic_network_architectures\.building_blocks\.residual\.(\w+)"), BLOCKS),
@@ -37,7 +39,7 @@ _PART = (
 )
 
 
-def architecture_class(name: Any) -> type[nn.Module]:
+def architecture_class(name: object) -> type[nn.Module]:
     """The U-Net of that dotted name; nothing is imported by name.
 
     Raises:
@@ -47,7 +49,7 @@ def architecture_class(name: Any) -> type[nn.Module]:
     return _known(name, ((_ARCHITECTURE, ARCHITECTURES),))
 
 
-def part_class(name: Any) -> type[nn.Module]:
+def part_class(name: object) -> type[nn.Module]:
     """The layer or block of that dotted name.
 
     Raises:
@@ -56,19 +58,19 @@ def part_class(name: Any) -> type[nn.Module]:
     return _known(name, _PART)
 
 
-def _known(name: Any, kinds: Any) -> type[nn.Module]:
+def _known(name: object, kinds: _Kinds) -> type[nn.Module]:
     for pattern, classes in kinds:
         found = pattern.fullmatch(name) if isinstance(name, str) else None
         if found is not None and found[1] in classes:
             return classes[found[1]]
-    raise ValueError(f"names the class {name!r}, which is none of those that networks are planned with")
+    raise ValueError(f"names the class {name!r}, which is not a known network class")
 
 
 def resolved_kwargs(architecture: Mapping[str, Any]) -> dict[str, Any]:
     """`arch_kwargs` of planned architecture, with classes in the place of their names.
 
     Raises:
-        ValueError: a name is none of a known class, or this is no description of a network.
+        ValueError: a name is not that of a known class, or this does not describe a network.
     """
     try:
         kwargs = dict(architecture["arch_kwargs"])
@@ -105,7 +107,7 @@ def planned_network(
 
 
 def denoiser_of(
-    planned: Callable[[int], Any], image_channels: int, mask_channels: int, image_encoder: bool
+    planned: Callable[[int], nn.Module], image_channels: int, mask_channels: int, image_encoder: bool
 ) -> DenoisingUNet:
     """The denoiser of planned U-Nets.
 

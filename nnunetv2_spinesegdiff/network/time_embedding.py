@@ -1,4 +1,4 @@
-"""How the network learns which step it is at."""
+"""Embedding of the time step."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class TwoStageNetwork(DiffusionNetwork):
     def refine(
         self, image: Tensor, presegmentation: Tensor | None = None, limit: BatchLimit | None = None
     ) -> Sampled:
-        """As `segment`; from stage 1's masks where no presegmentation is given."""
+        """Like `segment`; starts from stage 1's masks if no presegmentation is given."""
         if presegmentation is None:
             presegmentation = hard_masks(self.presegment(image), bool(self.heads_are_regions))
         return self.segment(image, presegmentation, limit)

@@ -51,7 +51,7 @@ class CaseRow:
 
     @property
     def height(self) -> float:
-        """Of a panel, as a multiple of its width."""
+        """Height of a panel, as a multiple of its width."""
         return self.image.shape[0] * self.aspect / self.image.shape[1]
 
 

@@ -19,7 +19,7 @@ def draw_reliability(diagrams: Mapping[str, Reliability], path: Path) -> None:
     """
     figure = new_figure(112, 155, "compressed", dpi=150)
     curves, histogram = figure.subplots(2, sharex=True, height_ratios=(4, 1))
-    curves.plot([0, 1], [0, 1], color="0.6", linewidth=1, label="right as often as confident")
+    curves.plot([0, 1], [0, 1], color="0.6", linewidth=1, label="perfect calibration")
     looks = zip(COLORS, "osD^vP", ("-", "--", "-.") * 2, strict=True)
     for (name, diagram), (color, marker, line) in zip(diagrams.items(), looks, strict=False):
         label = f"{name} (ECE {diagram.expected_calibration_error:.3f})"

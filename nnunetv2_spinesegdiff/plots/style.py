@@ -1,4 +1,4 @@
-"""What all drawings share: colors, sizes in print, and how a figure becomes files."""
+"""Style of all figures: colors, sizes in print, and writing to files."""
 
 from __future__ import annotations
 

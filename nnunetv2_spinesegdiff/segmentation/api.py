@@ -1,4 +1,4 @@
-"""The same for Python: `from nnunetv2_spinesegdiff import SpineSegmenter`."""
+"""Segmentation from Python: `from nnunetv2_spinesegdiff import SpineSegmenter`."""
 
 from __future__ import annotations
 
@@ -32,14 +32,19 @@ from .settings import SegmentationSettings
 
 
 class SpineSegmenter:
-    """A trained model, loaded once, for any number of scans.
+    """A trained model that is loaded once and segments any number of scans.
 
-        with SpineSegmenter(preset="fast") as segmenter:
-            result = segmenter.segment("scan.nii.gz")
-        result.mask                    # SimpleITK image on the scan's grid
-        result.save("out")             # the files that `spinesegdiff segment` writes
+    Nothing is printed. Do not use the same object in two threads at the same time.
 
-    Nothing is printed. One object must not be used by two threads at a time.
+    Examples:
+        >>> from nnunetv2_spinesegdiff import SpineSegmenter, example_scans
+        >>> t1w, t2w = example_scans()
+        >>> with SpineSegmenter(preset="fast", device="cpu") as segmenter:
+        ...     result = segmenter.segment(t2w)
+        >>> result.mask.GetSize()
+        (512, 649, 1)
+        >>> int((result.table.structure == "ivd").sum()) > 5  # the structure itself, and its discs
+        True
     """
 
     def __init__(
@@ -60,17 +65,27 @@ class SpineSegmenter:
     ):
         """
         Args:
-            model: name of a bundled model, zip of `spinesegdiff export`, or a trained model's folder in
-                nnUNet_results; without it the bundled model "spider_lumbar". A bundled model's name wins over
-                a file of that name in the working folder, which is "./NAME" or a `Path`.
-            device: without it a CUDA device if there is one, else the CPU.
-            folds, checkpoint: as `spinesegdiff segment -f`, `-chk`; one fold (0, "0", "all") or several.
-            slices, series, any_plane, refine, preset, precision: as its flags.
-            mirroring: False is `--disable_tta`.
-            sampler: `num_samples`, `t_start`, `ddim_steps`, `fusion_steps`, `eta`, `seed`, `stage1_weight`.
+            model: name of a bundled model, zip written by `spinesegdiff export`, or folder of a trained model
+                in nnUNet_results. The default is the bundled model "spider_lumbar". If a file has the name of
+                a bundled model, write "./NAME" or give a `Path`.
+            device: "cpu", "cuda", "cuda:1" or "mps". The default is a CUDA device if there is one, otherwise
+                the CPU.
+            folds: one fold (0, "0" or "all") or several. The default is every trained fold.
+            checkpoint: file name of the checkpoint in each fold. The default is the final checkpoint.
+            slices: sagittal slices to segment: "auto" (the midsagittal slice, found by its spinal canal),
+                "middle", "all", or the number of a slice, counted from 0 at the patient's left.
+            series: number, UID or description of a series in a DICOM exam, or number (from 1) of a volume in
+                a NIfTI file. Needed only if several can be segmented.
+            any_plane: also accept axial and coronal scans, whose sagittal slices are interpolated.
+            mirroring: average the predictions of mirrored copies; False is faster and slightly less accurate.
+            refine: refine stage 1 by diffusion; False returns stage 1 alone.
+            preset: "fast", "balanced" or "paper", see `--preset`. The default is stored with the model.
+            precision: "auto" (float16 on CUDA, float32 elsewhere), "float32" or "bfloat16".
+            sampler: single settings: `num_samples`, `t_start`, `ddim_steps`, `fusion_steps`, `eta`, `seed`
+                and `stage1_weight`, see `SamplerSettings`.
 
         Raises:
-            UserError: there is no such model, it is damaged or not trusted, or cannot do what is asked for.
+            UserError: the model is missing, damaged or not trusted, or does not support an argument.
         """
         with ExitStack() as stack:
             self.settings = SegmentationSettings(
@@ -90,17 +105,26 @@ class SpineSegmenter:
             self._stack = stack.pop_all()
 
     def segment(self, scan: str | Path | sitk.Image, *, name: str | None = None) -> Segmentation:
-        """Segment one scan: a file, a DICOM folder or zip, or a SimpleITK image.
-
-        Of a zipped exam a DICOM segmentation can be saved until the next call.
+        """Segment one scan.
 
         Args:
-            name: of the result, its files and rows; without one that of the file or folder, and "scan" for
-                an image.
+            scan: path of a file, of a DICOM folder or of a zip of one, or a 3D SimpleITK image. If it is a
+                zip, save a DICOM segmentation before the next call, which removes the unpacked slices.
+            name: name of the result, its files and its rows. The default is the name of the file or folder,
+                or "scan" for an image.
+
+        Returns:
+            The mask and the uncertainty map on the scan's grid, and measurements in mm.
 
         Raises:
-            UserError: it cannot be read, is not a scan of a spine, or is several scans; the message states
-                which.
+            UserError: the scan cannot be read, cannot be segmented, or the path holds several scans.
+
+        Examples:
+            >>> from nnunetv2_spinesegdiff import SpineSegmenter, example_scans
+            >>> with SpineSegmenter(preset="fast", device="cpu") as segmenter:
+            ...     result = segmenter.segment(example_scans()[1], name="patient_81")
+            >>> result.name
+            'patient_81'
         """
         self._check_open()
         if name is not None:
@@ -112,18 +136,28 @@ class SpineSegmenter:
     def segment_each(
         self, scans: str | Path | sitk.Image | Iterable[str | Path | sitk.Image]
     ) -> Iterator[Segmentation | Failure]:
-        """Segment many scans in order, the next being read meanwhile; whatever is wrong with one, the others
-        go on, and a `Failure` stands in its place.
+        """Segment many scans in order; the next scan is read while one is segmented.
 
-        Scans of different paths may have the same name: save these into different folders. Of a zipped exam
-        a DICOM segmentation can be saved until the next scan is asked for.
+        Scans from different paths may have the same name. Save their results into different folders. If a
+        scan is a zip, save a DICOM segmentation before you ask for the next result.
 
         Args:
-            scans: a folder, or paths and SimpleITK images as for `segment`, in any mixture. Images are called
-                scan_0, scan_1, ... by their places; they are read later, but may be changed by then.
+            scans: a folder, or any mixture of paths and images as for `segment`. Images are named scan_0,
+                scan_1, ... by their position. They are copied, so you can change them afterwards.
+
+        Returns:
+            An iterator over the results. A scan that fails yields a `Failure`, and the next scan follows.
 
         Raises:
-            UserError: the object was closed, or `scans` are none of these.
+            UserError: the object was closed, or `scans` has another type.
+
+        Examples:
+            >>> from nnunetv2_spinesegdiff import SpineSegmenter, example_scans
+            >>> with SpineSegmenter(device="cpu", refine=False) as segmenter:
+            ...     for result in segmenter.segment_each([example_scans()[0], "missing.nii.gz"]):
+            ...         print(type(result).__name__)
+            Segmentation
+            Failure
         """
         self._check_open()
         if isinstance(scans, str | os.PathLike | sitk.Image):
@@ -135,7 +169,7 @@ class SpineSegmenter:
         return self._while_open(results)
 
     def close(self) -> None:
-        """Remove what was unpacked; called by `with` and when the object goes. No scan is taken any more."""
+        """Remove temporary files; the end of a `with` block calls this. Later calls raise `UserError`."""
         self._closed = True
         try:
             for results in self._running:
@@ -182,7 +216,7 @@ class SpineSegmenter:
 
 
 def _check_name(name: str) -> None:
-    """Must be such a name as scans have by their files."""
+    """Raise `UserError` for a name that no scan file could have."""
     if not isinstance(name, str) or not name.isprintable() or unique_names([PurePath(name)]) != [name]:
         raise UserError(
             f"name {name!r}",

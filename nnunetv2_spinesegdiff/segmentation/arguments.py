@@ -1,4 +1,4 @@
-"""What Python may say where the command has flags: checked, and put into the form that flags have."""
+"""Checks of the Python arguments that correspond to command options."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEVICES = ("cpu", "cuda", "mps")
 
 
 def path_of(model: str | os.PathLike[str] | None) -> Path:
-    """Where a model is located, the default one without `model`.
+    """Return the path of a model, or of the default model.
 
     Raises:
         UserError: it is neither the name of a bundled model nor a path.
@@ -34,8 +34,8 @@ def path_of(model: str | os.PathLike[str] | None) -> Path:
     return model_path(model)
 
 
-def no_scan(given: Any) -> str:
-    """What to say of an argument that is neither a path nor an image."""
+def no_scan(given: object) -> str:
+    """Message for an argument that is neither a path nor an image."""
     return (
         f"a scan is given as its path or as a SimpleITK image, not as {type(given).__name__}; "
         "an array does not state the positions of its voxels"
@@ -97,7 +97,7 @@ def device_of(wanted: str | torch.device | None) -> torch.device:
     return device
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     if isinstance(value, str):
         return value
     number = _whole(value)

@@ -43,7 +43,7 @@ class ModelChoice:
 
 @dataclass
 class Done:
-    """What came of a cohort.
+    """Result of a cohort.
 
     Attributes:
         segmented, kept: names of the scans that are new, and of those that were finished already.
@@ -92,11 +92,11 @@ def segment_cohort(
         command: words for run.json.
 
     Raises:
-        UserError: there is no scan or no usable model, or the folders lie inside one another.
+        UserError: there is no scan or no usable model, or one folder is inside the other.
     """
     started = time.time()
     _check_apart(scans, out)
-    with _told_of(out):
+    with _reported(out):
         out.mkdir(parents=True, exist_ok=True)
     found = look_for_scans(scans, made_in)
     sources = found.scans[part[0] :: part[1]]
@@ -143,7 +143,7 @@ def segment_cohort(
                 done.notes.append(_said_of_others(out, others))
             if not todo:
                 return done
-            with _told_of(out):
+            with _reported(out):
                 remove_summary(out)
             model = SliceModel(opened, settings, choice.device)
             done.notes.extend(model.notes)
@@ -156,7 +156,7 @@ def segment_cohort(
             for source, record in tqdm(results, "Segmenting", len(todo), unit="scan", disable=not progress):
                 done.note(source.name, record)
                 if isinstance(record, Failure):
-                    with _told_of(out):
+                    with _reported(out):
                         outputs = ScanOutputs(out, source.name)
                         outputs.write_failure(record.reason, made_from.get(source.name))
     return done
@@ -181,7 +181,7 @@ def _summed_up(
     def sum_up(**more: Any) -> None:
         when = time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started))
         told = {**run, "started": when, "seconds": round(time.time() - started, 1), **more}
-        with _told_of(out):
+        with _reported(out):
             failures = {failed.source.name: failed.reason for failed in done.failures}
             write_summary(out, told, names, failures, done.records)
 
@@ -194,7 +194,7 @@ def _summed_up(
     sum_up()
 
 
-def _told_of(out: Path) -> AbstractContextManager[None]:
+def _reported(out: Path) -> AbstractContextManager[None]:
     todo = "make room, or choose another with -o; run again, finished scans are kept"
     return writing(out, todo)
 

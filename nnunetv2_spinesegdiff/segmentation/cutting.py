@@ -1,4 +1,4 @@
-"""Out of a scan the images that a model was trained on, and what it says of them back into the scan."""
+"""Extract the images that a model expects from a scan, and insert its results into the scan."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SegmentedSlices:
     """The slices asked for.
 
     The arrays are as the model saw the slices, (n, rows, columns), rows head to foot and columns front to
-    back; the images lie on the scan's own grid and are 0 in its other slices.
+    back; the images are on the scan's own grid and are 0 in its other slices.
 
     Attributes:
         view: of these slices in the scan; seen: of what the model saw of it, which may be more.
@@ -44,14 +44,14 @@ class SegmentedSlices:
 
     @property
     def measured(self) -> int:
-        """Of these slices, the one that is measured and shown: the middle one."""
+        """Index of the slice that is measured and shown: the middle one."""
         return len(self.mask) // 2
 
 
 def views_for(
     cut: Mapping[str, str], scaled: sitk.Image, whole: SliceView, wanted: SliceView
 ) -> list[SliceView]:
-    """What a model is to see of a scan, each view as a case of its own.
+    """Extract the views of a scan that a model needs, each as a separate case.
 
     A model of single slices sees the slices wanted one by one, as it did in training. A model of whole scans
     sees the whole scan, whichever of its slices are wanted.
@@ -97,7 +97,7 @@ def put_together(
 
 
 def _of_volume(wanted: SliceView, volume: SliceView, predicted: PredictedArray) -> SegmentedSlices:
-    """What a model of 1 mm volumes says of the slices, which lie elsewhere than those of the volume."""
+    """Resample the results of a model of 1 mm volumes to the slices of the scan."""
     mask = put_back(predicted.mask, volume)
     stage1 = None if predicted.stage1 is None else put_back(predicted.stage1, volume)
     uncertainty = put_back(predicted.uncertainty.max(0), volume, is_label=False)

@@ -1,4 +1,4 @@
-"""What a segmentation itself says of whether it can be believed."""
+"""Signs in a segmentation that it may be wrong."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _IMPLAUSIBLE = {
 
 
 def check_spine_found(mask: np.ndarray) -> None:
-    """Refuse a segmentation without a spine: an empty mask looks like an answer.
+    """Reject a segmentation without a spine: an empty mask looks like a result.
 
     Args:
         mask: labels of the segmented slices.
@@ -79,7 +79,7 @@ def edge_warnings(mask: np.ndarray, view: SliceView) -> list[str]:
 
 
 def warnings_of(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """What is missing in the measured slice, and where stage 1 and the mask disagree."""
+    """Warn of structures that are missing or on which stage 1 and the mask disagree."""
     totals = [row for row in rows if row["number"] is None]
     said = [
         f"no {row['structure']} in the measured slice"

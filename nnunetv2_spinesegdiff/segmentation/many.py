@@ -24,7 +24,7 @@ from .settings import SegmentationSettings
 
 T = TypeVar("T")
 _AHEAD = 2
-"""Scans in memory beside the one that is predicted, on either side."""
+"""Scans in memory before and after the one that is predicted."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,19 @@ class ImageInMemory:
 
 @dataclass(frozen=True)
 class Failure:
-    """A scan without a result; `reason` names its file, the cause and what to do."""
+    """A scan that has no result.
+
+    Attributes:
+        source: name and path of the scan.
+        reason: file, cause and advice in one line.
+
+    Examples:
+        >>> from nnunetv2_spinesegdiff import Failure, SpineSegmenter
+        >>> with SpineSegmenter(device="cpu", refine=False) as segmenter:
+        ...     (result,) = segmenter.segment_each("missing.nii.gz")
+        >>> isinstance(result, Failure), result.reason
+        (True, 'missing.nii.gz: no such file or folder')
+    """
 
     source: ScanSource
     reason: str
@@ -148,7 +160,7 @@ def _write(
 
 
 def _failure(source: ScanSource, error: Exception) -> Failure:
-    """Why there is no result: whatever it is, the other scans must not be lost over it."""
+    """Describe why there is no result. Any error is caught, so that the other scans are segmented."""
     if isinstance(error, UserError):
         return Failure(source, str(error))
     if isinstance(error, MemoryError):

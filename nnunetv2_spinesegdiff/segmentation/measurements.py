@@ -1,4 +1,4 @@
-"""Rows of measurements.csv: the measured slice's numbers, and what is known of the scan beside them."""
+"""Rows of measurements.csv: measurements of the slice, and facts about the scan."""
 
 from __future__ import annotations
 

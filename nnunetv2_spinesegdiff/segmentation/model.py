@@ -31,7 +31,7 @@ class SliceModel:
     """A model of a converted dataset.
 
     Attributes:
-        opened: where it lies and which it is.
+        opened: its location and identity.
         cut: how the converter cut its training cases: `slices` and `dim` of `extract_slice`.
         notes: what a user of the results should know, a line each.
         predictor: of its slices.
@@ -96,7 +96,7 @@ def _initialised(
 def _cut_of(dataset_json: dict[str, Any], model: str) -> dict[str, str]:
     cut = dataset_json.get("conversion")
     if dataset_json.get("converted_by") != "nnunetv2_spinesegdiff" or not cut:
-        raise UserError(model, "its dataset.json does not say how scans were cut for it", f"{_TODO}")
+        raise UserError(model, "its dataset.json does not state how slices were extracted", f"{_TODO}")
     labels = {name: value for name, value in dataset_json["labels"].items() if name != "ignore"}
     if labels != CLASSES or labels["background"] != BACKGROUND:
         raise UserError(model, f"segments {', '.join(labels)}, not {', '.join(CLASSES)}", f"{_TODO}")

@@ -1,4 +1,4 @@
-"""The files of one scan, and the record that says that they are whole and what they were made from."""
+"""Files of one scan, and the record that they are complete and of what they were made from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .result import Segmentation
 
 RECORDS = ".scans"
-"""Hidden: a record a scan, from which run.json and measurements.csv are made."""
+"""Hidden folder of records, one per scan. run.json and measurements.csv are made from them."""
 
 ENDINGS = (".nii.gz", ".nii", ".mha", ".nrrd")
 """In which masks are written: the first, or the scan's own with `keep_format`."""
@@ -30,11 +30,11 @@ REPLACED = "replaces the results of another scan, or of an earlier state of this
 
 @dataclass(frozen=True)
 class Formats:
-    """Which files are wanted of every scan.
+    """Files to write for every scan.
 
     Attributes:
         keep: masks and maps in the scan's own format; NIfTI otherwise.
-        dicom_seg: a DICOM segmentation object beside the mask.
+        dicom_seg: also a DICOM segmentation object.
     """
 
     keep: bool = False
@@ -92,7 +92,7 @@ class ScanOutputs:
             The record.
 
         Raises:
-            UserError: a file is in the way that was not made here.
+            UserError: a file already exists that was not made here.
         """
         if foreign := self._foreign():
             raise UserError(
@@ -130,19 +130,19 @@ class ScanOutputs:
         save_json({"failure": reason}, self.record.path)
 
     def made(self) -> set[str]:
-        """Names under which what lies there is from here; none before there is a record without a failure."""
+        """Names of the files that were made here; none before there is a record without a failure."""
         earlier = self.record.content()
         ours = earlier is not None and "failure" not in earlier
         return {path.name for path in self._visible()} if ours else set()
 
     def _foreign(self) -> list[Path]:
-        """Files under our names that are not from here: somebody's own mask beside the scan, say."""
+        """Files with names of results that were not made here, such as a user's own mask next to the scan."""
         return [] if self.made() else [path for path in self._visible() if path.exists()]
 
     def _begin_anew(self) -> None:
         """Remove all files of the scan in any format, and what killed runs left of them half-written.
 
-        Until the record is whole, an unfinished one tells that what lies there is from here.
+        Until the record is complete, an unfinished one states that the files were made here.
         """
         self.record.begin()
         for path in (*self._visible(), *half_written(self.record.path), *self._half_written()):
@@ -175,7 +175,7 @@ def records_in(folder: Path, known: Mapping[str, dict[str, Any]]) -> dict[str, d
 
 
 def made_in(folder: Path) -> set[str]:
-    """Names of the files that runs made in a folder, by its records; they are no scans."""
+    """List the names of files that runs made in a folder, by its records. They are not scans."""
     names: set[str] = set()
     for record in (folder / RECORDS).glob("[!.]*.json"):
         with suppress(OSError):  # somebody else's, who lets nobody read it

@@ -11,7 +11,7 @@ from .cohort import Done
 from .many import Failure
 
 NAMED = 5
-"""Files that are passed over are named up to so many; run.json names all."""
+"""At most this number of skipped files are printed; run.json lists all of them."""
 
 
 def print_done(done: Done, out: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is known of one scan after its segmentation."""
+"""The result of segmenting one scan."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ class ShownSlice:
     """The slice for the picture: arrays (rows, columns), rows head to foot, columns front to back.
 
     Attributes:
-        image, mask, uncertainty: intensities, labels and map.
-        spacing: mm between rows, and between columns.
-        highest: of the map's possible values; `measure` states what it shows.
+        image: intensities.
+        mask: labels.
+        uncertainty: uncertainty map.
+        spacing: distance between rows and between columns, in mm.
+        measure: what the map shows, with its unit.
+        highest: the largest value that the map can have.
     """
 
     image: np.ndarray
@@ -41,14 +44,24 @@ class Segmentation:
     """A segmented scan.
 
     Attributes:
-        scan: that was read.
-        mask: labels over the scan, uint8: 1 spinal canal, 2 vertebrae, 3 intervertebral discs; 0 in slices
-            that were not segmented.
-        uncertainty: over the scan, float32: entropy in nats, 0 to 0.37 (IISDM: variance, 0 to 0.25).
-        measurements: rows of measurements.csv, see `measurements.COLUMNS`.
-        warnings: what a reader of the results should know, a line each.
+        scan: the scan that was read.
+        mask: labels on the scan's grid, uint8: 1 spinal canal, 2 vertebrae, 3 intervertebral discs. Slices
+            that were not segmented are 0.
+        uncertainty: map on the scan's grid, float32: entropy in nats, 0 to 0.37 (IISDM: variance, 0 to 0.25).
+        measurements: rows of measurements.csv, in mm, mm2 and mm3.
+        warnings: facts that a reader of the results should know, one line each.
         shown: the slice that was measured.
-        seconds: that all but reading and writing took.
+        seconds: duration without reading and writing, in s.
+
+    Examples:
+        >>> from nnunetv2_spinesegdiff import SpineSegmenter, example_scans
+        >>> with SpineSegmenter(preset="fast", device="cpu") as segmenter:
+        ...     result = segmenter.segment(example_scans()[1])
+        >>> [path.name for path in result.save("out")]
+        ['81_t2_seg.nii.gz', '81_t2_uncertainty.nii.gz', '81_t2_overlay.png']
+        >>> discs = result.table[result.table.structure == "ivd"].set_index("number")
+        >>> bool(4 < discs.height_mm[1] < 15)  # height of the lowest disc, in mm
+        True
     """
 
     scan: Scan
@@ -61,12 +74,12 @@ class Segmentation:
 
     @property
     def name(self) -> str:
-        """Of the scan, and of its files."""
+        """Name of the scan and of its files."""
         return self.scan.source.name
 
     @property
     def table(self) -> pd.DataFrame:
-        """`measurements` as the table that measurements.csv is written from, see `measurements.table_of`."""
+        """The measurements as a table, with the columns of measurements.csv and NaN for missing values."""
         return table_of(self.measurements)
 
     def save(
@@ -77,17 +90,20 @@ class Segmentation:
         dicom_seg: bool = False,
         overwrite: bool = False,
     ) -> list[Path]:
-        """Write mask, map and picture as `spinesegdiff segment` does; their paths, the mask first.
+        """Write the mask, the map and the picture that `spinesegdiff segment` writes.
 
         Args:
-            folder: made where it is not there.
-            keep_format: in the scan's own format, not NIfTI.
-            dicom_seg: also a DICOM segmentation of a DICOM scan.
-            overwrite: replace files of these names.
+            folder: output folder. It is created if it does not exist.
+            keep_format: write masks and maps in the scan's own format instead of NIfTI.
+            dicom_seg: also write a DICOM segmentation. The scan must be DICOM.
+            overwrite: replace existing files.
+
+        Returns:
+            Paths of the files, the mask first.
 
         Raises:
-            UserError: a file exists already, the folder cannot be written, or a DICOM segmentation cannot
-                be made.
+            UserError: a file already exists, the folder is not writable, or the DICOM segmentation cannot be
+                made.
         """
         outputs, formats = ScanOutputs(Path(folder), self.name), Formats(keep_format, dicom_seg)
         existing = [path for path in outputs.files_of(self.scan, formats) if os.path.lexists(path)]
@@ -101,12 +117,12 @@ class Segmentation:
             return outputs.write_files(self, formats)
 
     def _check_dicom(self) -> None:
-        """Before the other files are written."""
+        """Raise `UserError` before any file is written."""
         check_highdicom()
         zipped = self.scan.source.kind == "dicom_zip"
         if zipped and not all(file.exists() for file in self.scan.dicom_files):
             raise UserError(
                 self.scan.source.path,
-                "what was unpacked of it is gone",
+                "its unpacked files were removed",
                 "save a DICOM segmentation before the next scan is asked for",
             )

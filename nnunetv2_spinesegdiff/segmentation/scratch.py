@@ -19,7 +19,7 @@ _CONTENT = "content"
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A private temporary folder (scans may lie in it); those of killed runs are removed on the way.
+    """A private temporary folder, which may hold scans; those of killed runs are removed on the way.
 
     Raises:
         UserError: none can be made.

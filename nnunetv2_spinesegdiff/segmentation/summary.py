@@ -28,12 +28,12 @@ def write_summary(
 ) -> None:
     """Collect the records of an output folder, those of other parts and of earlier runs included.
 
-    Parts of one cohort share the folder; whichever ends last tells of all scans. What is gone from the folder
-    is not told, nor what failed earlier and is no scan of the cohort now.
+    Parts of one cohort share the folder; the part that ends last reports all scans. Results that were removed
+    are not reported, nor earlier failures of scans that are not in the cohort now.
 
     Args:
-        run: what is to be said of the run that ends here. Of scans that an earlier one made otherwise,
-            `run.json` says in `made_with` what was different.
+        run: facts about the run that ends here. For scans that an earlier run made with other settings,
+            `made_with` in `run.json` states what was different.
         names: of all scans of the cohort.
         failures: why scans of this run have no new result, by name.
         known: records of scans that this run made or kept, by name.
@@ -42,10 +42,10 @@ def write_summary(
     with _alone(folder / RECORDS):
         for left in half_written(measurements) + half_written(told):
             left.unlink(missing_ok=True)
-        records = _records_told(folder, names, known)
+        records = _reported_records(folder, names, known)
         rows = [row for record in records.values() for row in record.get("measurements", [])]
         write_measurements(rows, measurements)
-        scans = {name: _told(record, run) for name, record in records.items()}
+        scans = {name: _entry(record, run) for name, record in records.items()}
         for name, reason in failures.items():
             scans[name] = {**scans.get(name, {}), "failure": reason}
         save_json({"use": USE, "versions": _versions(), **run, "scans": scans}, told)
@@ -53,23 +53,23 @@ def write_summary(
 
 def scans_beside(folder: Path, names: Collection[str]) -> list[str]:
     """Scans with results in an output folder that are none of these."""
-    return [name for name in _records_told(folder, names, {}) if name not in names]
+    return [name for name in _reported_records(folder, names, {}) if name not in names]
 
 
-def _records_told(
+def _reported_records(
     folder: Path, names: Collection[str], known: Mapping[str, dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    def is_told(name: str, record: Mapping[str, Any]) -> bool:
+    def is_current(name: str, record: Mapping[str, Any]) -> bool:
         if "failure" in record:
             return name in names
         mask = next(iter(record["files"]))
         return (folder / mask).is_file()
 
-    return {name: record for name, record in records_in(folder, known).items() if is_told(name, record)}
+    return {name: record for name, record in records_in(folder, known).items() if is_current(name, record)}
 
 
 def remove_summary(folder: Path) -> None:
-    """Before scans are made anew: should the run be killed, no numbers of others pass for theirs."""
+    """Remove tables before scans are made again: if the run is killed, they would show earlier numbers."""
     with _alone(folder / RECORDS):
         for name in ("measurements.csv", "run.json"):
             (folder / name).unlink(missing_ok=True)
@@ -83,7 +83,7 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _told(record: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+def _entry(record: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
     if "failure" in record:
         return {"failure": record["failure"]}
     told = {"files": list(record["files"]), "seconds": record["seconds"], "warnings": record["warnings"]}

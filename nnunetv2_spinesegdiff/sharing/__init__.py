@@ -1,1 +1,1 @@
-"""Trained models handed on: packed, checked, and opened without trusting them."""
+"""Sharing of trained models: packed, checked, and opened without trusting them."""

@@ -46,7 +46,7 @@ class BundledModel:
 
     @property
     def name(self) -> str:
-        """What `-m` takes."""
+        """Name for `-m`."""
         return self.path.stem
 
     @property

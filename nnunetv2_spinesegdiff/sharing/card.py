@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..stored import stored_in
@@ -24,7 +24,7 @@ def model_card(manifest: Manifest, plans: Mapping[str, Any], dataset: Mapping[st
     title = f"{manifest.dataset}, {manifest.trainer}, {manifest.configuration}"
     sections = {
         "What it is": _what_it_is(manifest, dataset),
-        "What it is for, and what not": _purpose(),
+        "Intended use and limits": _purpose(),
         "Data": _data(manifest, dataset),
         "Training": _training(manifest, plans),
         "Scores": _scores(manifest),
@@ -54,7 +54,7 @@ def _what_it_is(manifest: Manifest, dataset: Mapping[str, Any]) -> list[str]:
     how = (
         "nnU-Net's planned network, and a diffusion network that refines its masks"
         if two_stages
-        else "a diffusion network whose segmentations begin with nothing but noise"
+        else "a diffusion network whose segmentations start from noise"
     )
     return [
         f"A model for nnU-Net v2 that segments {', '.join(structures_of(dataset))}: {how}. "
@@ -68,12 +68,12 @@ def _what_it_is(manifest: Manifest, dataset: Mapping[str, Any]) -> list[str]:
 
 def _purpose() -> list[str]:
     return [
-        "For research, on scans like those that it was trained on; someone who can read such scans has to "
-        "look at every mask.",
+        "The model is for research, on scans like those that it was trained on. A person who can read "
+        "such scans must check every mask.",
         "",
-        "It is not a medical device. No authority has examined it, and no diagnosis or treatment may rest on "
-        "it. Scans of other regions, sequences, scanners or patients than those of its training data can be "
-        "segmented wrongly without any sign of it.",
+        "It is not a medical device. No authority has examined it, and it must not be used for diagnosis "
+        "or treatment. Scans of other regions, sequences, scanners or patients than those of the "
+        "training data can be segmented wrongly without a warning.",
     ]
 
 
@@ -123,7 +123,7 @@ def _training(manifest: Manifest, plans: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _times(numbers: Any) -> str:
+def _times(numbers: Iterable[float]) -> str:
     return " x ".join(f"{number:.4g}" for number in numbers)
 
 
@@ -156,7 +156,7 @@ def _dice(value: float | None) -> str | None:
 def _calibration(plans: Mapping[str, Any]) -> list[str]:
     calibrations = stored_in(plans).get("calibrations", [])
     if not calibrations:
-        return ["None: probabilities are those of the network, and areas have no bounds."]
+        return ["None: probabilities are not calibrated, and areas have no bounds."]
     return [
         f"- With {'refinement' if c['kind']['refine'] else 'stage 1 alone'}"
         f"{', mirrored copies' if c['kind']['mirroring'] else ''}: on {c['cases']} validation cases of folds "
@@ -167,9 +167,9 @@ def _calibration(plans: Mapping[str, Any]) -> list[str]:
 
 def _licence(manifest: Manifest, dataset: Mapping[str, Any]) -> list[str]:
     return [
-        f"Of the model: {manifest.details.get('license') or NOT_STATED}.",
+        f"License of the model: {manifest.details.get('license') or NOT_STATED}.",
         "",
-        "Of the data that it was trained on, which binds whoever uses the model, too: "
+        "License of the training data, which also applies to users of the model: "
         f"{license_of_data(dataset)}.",
     ]
 
@@ -179,21 +179,21 @@ def _usage(manifest: Manifest) -> list[str]:
     model += f" -tr {manifest.trainer} -p {manifest.plans}"
     model += "" if manifest.checkpoint == FINAL else f" -chk {manifest.checkpoint}"
     return [
-        "With nnunetv2_spinesegdiff installed, on a scan in whatever file it comes:",
+        "With nnunetv2_spinesegdiff installed, for a scan in any supported format:",
         "",
         "```bash",
         "spinesegdiff segment -i SCAN -o OUT -m MODEL.zip",
         "```",
         "",
-        "Or with nnU-Net's own commands, on files that are named as it wants them (nnunetv2_spinesegdiff has "
-        "to be installed, nothing has to be set up):",
+        "Or with nnU-Net's own commands, for files with the names that nnU-Net expects "
+        "(nnunetv2_spinesegdiff must be installed, no set-up is needed):",
         "",
         "```bash",
         "nnUNetv2_install_pretrained_model_from_zip MODEL.zip",
         f"nnUNetv2_predict -i IMAGES -o MASKS {model}",
         "```",
         "",
-        "It cannot be trained further: the checkpoints hold weights and nothing else.",
+        "It cannot be trained further, because the checkpoints hold only weights.",
     ]
 
 
@@ -203,7 +203,7 @@ def structures_of(dataset: Mapping[str, Any]) -> list[str]:
 
 
 def license_of_data(dataset: Mapping[str, Any]) -> str:
-    """The licence of a model's training data, from its dataset.json; nnU-Net writes the key as "licence"."""
+    """The license of a model's training data, from its dataset.json; nnU-Net's key is `licence`."""
     return stated(dataset, "licence", stated(dataset, "license"))
 
 

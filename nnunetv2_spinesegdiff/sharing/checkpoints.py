@@ -1,4 +1,4 @@
-"""What of a checkpoint prediction needs: weights, and plain words about them."""
+"""Parts of a checkpoint that prediction needs: weights and a description."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Checkpoint:
         """Nothing is unpickled.
 
         Raises:
-            UserError: it cannot be read, or is no checkpoint of nnU-Net.
+            UserError: it cannot be read, or is not a checkpoint of nnU-Net.
         """
         return cls.checked(load_safely(path), path)
 
     @classmethod
     def checked(cls, content: dict[str, Any], path: Path) -> Checkpoint:
-        """What `load_safely` read from `path`.
+        """Check the content that `load_safely` read from `path`.
 
         Raises:
             UserError: it is not a checkpoint of nnU-Net.

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile
 
 from .. import __version__
@@ -27,17 +27,20 @@ from .private import public_part
 from .trained_folder import model_to_export, trained_folds
 from .unpacking import is_export
 
+if TYPE_CHECKING:
+    from torch import nn
+
 PACKAGES = ("nnunetv2", "dynamic-network-architectures", "torch", "numpy")
 
 
 @dataclass(frozen=True)
 class Source:
-    """A model as it is handed on.
+    """A model as it is exported.
 
     Attributes:
         model: results folder.
         plans, dataset: contents of the zip's plans.json and dataset.json.
-        left_out: what the model's own had beside that.
+        left_out: what else the model's own files held.
         trainer: that the model's checkpoints name.
         configuration: that they are of.
     """
@@ -85,7 +88,7 @@ def export_model(
         `out`.
 
     Raises:
-        UserError: there is no such model, it is no diffusion network of ours, its JSON files name this
+        UserError: there is no such model, it is not a SpineSegDiff network, its JSON files name this
             machine in a place that prediction cannot do without, a weight is too large for float16, the zip
             cannot be written, or another file has its name.
     """
@@ -141,7 +144,7 @@ def _read(model: Path, first: Checkpoint) -> Source:
 
 
 def _manifest(source: Source, folds: list[str], checkpoint: str, details: Mapping[str, str]) -> Manifest:
-    """All but history and files, which come from the folds; of an exported model, what it was told then."""
+    """All but history and files, which come from the folds; of an exported model, what was stated then."""
     earlier = _earlier(source)
     architecture = source.plans["configurations"][source.configuration]["architecture"]
     made = Manifest(
@@ -174,7 +177,7 @@ def _versions() -> dict[str, str]:
 
 
 def _pack(source: Source, manifest: Manifest, packer: Packer, half: bool) -> None:
-    """Fold by fold: only one lies in memory."""
+    """Fold by fold: only one is in memory."""
     network = stock_network(source.plans, manifest.configuration, source.dataset)
     history = dict(manifest.training)
     for fold in manifest.folds:
@@ -201,7 +204,7 @@ def _pack(source: Source, manifest: Manifest, packer: Packer, half: bool) -> Non
     packer.add_text(MANIFEST, manifest.as_text())
 
 
-def _check_fitting(checkpoint: Checkpoint, source: Source, network: Any, path: Path) -> None:
+def _check_fitting(checkpoint: Checkpoint, source: Source, network: nn.Module, path: Path) -> None:
     """Every fold is of one training, and nnU-Net's own trainer builds the network of these weights."""
     for what, found, wanted in (
         ("trainer", checkpoint.trainer, source.trainer),

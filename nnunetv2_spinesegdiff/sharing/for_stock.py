@@ -1,4 +1,4 @@
-"""Plans from which nnU-Net's own trainer builds a diffusion network of ours."""
+"""Plans from which nnU-Net's own trainer builds a SpineSegDiff network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def plans_for_stock(plans: Mapping[str, Any], checkpoint: Checkpoint, model: Pat
     Plans of an exported model stay as they are.
 
     Raises:
-        UserError: the trainer is not found, or trains no diffusion network of ours.
+        UserError: the trainer is not found, or does not train a SpineSegDiff network.
     """
     name = checkpoint.configuration
     if name not in plans["configurations"]:
@@ -65,7 +65,7 @@ def _diffusion_trainer(name: str, model: Path) -> Any:
 
 
 def stock_network(plans: Mapping[str, Any], configuration: str, dataset: dict[str, Any]) -> Any:
-    """What nnU-Net's own trainer builds for prediction."""
+    """Build the network as nnU-Net's own trainer does for prediction."""
     manager = PlansManager(dict(plans))
     planned = manager.get_configuration(configuration)
     channels = determine_num_input_channels(manager, planned, dataset)

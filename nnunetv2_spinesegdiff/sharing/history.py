@@ -18,19 +18,19 @@ from .manifest import FINAL
 def history_of(
     model: Path, fold: str, checkpoint: str, epochs: int | None, dataset: str, labels: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What is known of one fold's training.
+    """Collect the known facts about one fold's training.
 
     Args:
         model: results folder.
         checkpoint: file name; validation scores are those of the final one.
         epochs: that the checkpoint was trained for, if known.
-        dataset: nnU-Net's name, under which the splits lie.
+        dataset: nnU-Net's name, under which the splits are stored.
         labels: of dataset.json.
 
     Returns:
         `epochs`; `cases`, the validated ones; `dice`, structure and "mean" to {"stage1", "refined"} or
-        {"predicted"}; `stage1_frozen`; `split`, numbers of train and val cases and, where the names of
-        all cases tell the patient, of patients. What is not known is not there.
+        {"predicted"}; `stage1_frozen`; `split`, numbers of train and val cases and, if the names of all
+        cases hold the patient, of patients. Unknown values are missing.
     """
     known: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
     if checkpoint == FINAL:

@@ -1,4 +1,4 @@
-"""What an exported model's manifest.json says, and names of what lies beside it."""
+"""Content of an exported model's manifest.json, and names of the other files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is in the zip of a model.
+    """Content of the zip of a model.
 
     Attributes:
         dataset, trainer, plans, configuration: names, as nnU-Net's folders have them. The checkpoints name
@@ -66,7 +66,7 @@ class Manifest:
 
     @property
     def sha256(self) -> str:
-        """Of the model with all of its folds, see `identity`."""
+        """SHA-256 of the model with all of its folds, see `identity`."""
         return identity({name: self.files[name]["sha256"] for name in deciding(self.folds, self.checkpoint)})
 
     def check_names(self, source: str) -> None:

@@ -22,7 +22,7 @@ from .unpacking import unpack
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """A model that `SpineSegDiffPredictor` can be initialised with.
+    """A model that `SpineSegDiffPredictor` can be initialized with.
 
     Attributes:
         folder: with plans.json, dataset.json and a folder a fold.
@@ -48,7 +48,7 @@ def open_model(
 ) -> OpenedModel:
     """Open a model that may come from anyone; no code in it is run.
 
-    A zip is unpacked into a new folder below `scratch`, and refused unless its files are exactly those that
+    A zip is unpacked into a new folder below `scratch`, and rejected unless its files are exactly those that
     its manifest lists, with plans that name known classes only and checkpoints that hold tensors and plain
     values. Of a folder, which may be one's own and large, the plans are checked here, and the checkpoints by
     `SpineSegDiffPredictor`, which reads them in the same way.
@@ -61,7 +61,7 @@ def open_model(
         checkpoint: None takes "checkpoint_final.pth", or the one that was exported.
 
     Raises:
-        UserError: there is no such model, or it is refused; one line says why.
+        UserError: there is no such model, or it is rejected. The message states why.
     """
     if path.is_dir():
         return _open_folder(path, folds, checkpoint)

@@ -9,7 +9,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 import torch
 
 DATE = (1980, 1, 1, 0, 0, 0)
-"""The earliest that a zip can tell."""
+"""The earliest time that a zip can store."""
 
 
 class Packer:
@@ -30,7 +30,7 @@ class Packer:
         self._add(name, stream)
 
     def add_checkpoint(self, name: str, content: dict[str, Any], dtype: str) -> None:
-        """Weights do not compress, so they are stored as they are, and never lie in memory twice."""
+        """Weights do not compress, so they are stored as they are, and are never in memory twice."""
         stream: Any = self._open(name, ZIP_STORED)
         with stream:
             torch.save(content, stream)
@@ -68,5 +68,5 @@ class _Hashed:
     def __enter__(self) -> _Hashed:
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stream.close()

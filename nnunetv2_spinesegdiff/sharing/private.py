@@ -1,4 +1,4 @@
-"""What of a model's JSON files must not be handed on: folders, users and hosts of the machine it is from."""
+"""Private parts of a model's JSON files: folders, users and hosts of the machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NEEDED = {
 
 
 def public_part(content: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], list[str]]:
-    """What of a model's plans.json or dataset.json may be handed on, and the keys of what may not.
+    """Split plans.json or dataset.json into the part that can be shared and the keys that cannot.
 
     Raises:
         UserError: something that a model needs names this machine.
@@ -28,8 +28,8 @@ def public_part(content: Mapping[str, Any], path: Path) -> tuple[dict[str, Any],
     kept, left_out = without_private({key: value for key, value in content.items() if key not in cases})
     for key in left_out:
         if key.split(".")[0] in NEEDED[path.name]:
-            cause = f"{key} names a folder, user or host of this machine, which must not be handed on"
-            raise UserError(path, cause, "put another text there")
+            cause = f"{key} names a folder, user or host of this machine, which must not be shared"
+            raise UserError(path, cause, "replace it")
     return kept, left_out + cases
 
 
@@ -54,7 +54,7 @@ def without_private(content: Mapping[str, Any], prefix: str = "") -> tuple[dict[
     return kept, left_out
 
 
-def is_private(value: Any) -> bool:
+def is_private(value: object) -> bool:
     """Whether a text, or any text in a list or object, names a folder, user or host of this machine."""
     if isinstance(value, Mapping):
         return any(is_private(part) for pair in value.items() for part in pair)

@@ -23,7 +23,7 @@ def model_to_export(path: Path) -> Path:
     if path.is_file() and path.suffix.lower() == ".zip":
         raise UserError(
             path,
-            "is a zip already, hand it on as it is",
+            "is already a zip, share it as it is",
             "to export it again, install it with nnUNetv2_install_pretrained_model_from_zip and give its "
             "folder",
         )
@@ -88,7 +88,7 @@ def checkpoint_name(model: Path, wanted: str | None) -> str:
 
 
 def is_exported(model: Path) -> bool:
-    """Whether the folder was installed from a zip of ours; a manifest alone may be left from one."""
+    """Whether the folder was installed from an exported zip; a manifest alone may be left from one."""
     configurations = read_json(model / PLANS).get("configurations", {})
     return all(is_described(c.get("architecture", {})) for c in configurations.values())
 
@@ -100,7 +100,7 @@ def _trained_in(dataset: Path) -> list[Path]:
 
 
 def _trained_beside(model: Path) -> str:
-    """What could be meant instead of a model that is not trained."""
+    """Trained models that could be meant instead."""
     names = ", ".join(other.name for other in _trained_in(model.parent))
     return f", or name one that is trained: {names}" if names else ""
 

@@ -1,10 +1,10 @@
-"""What all diffusion trainers share: network, noising, loss, optimiser and checkpoints."""
+"""What all diffusion trainers share: network, noising, loss, optimizer and checkpoints."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
@@ -29,6 +29,9 @@ from .losses import RefinementLoss
 from .optimizers import Stage, StageOptimizers, StageSchedules, WarmUpAndCosine
 from .suffixed import SuffixedTrainer
 
+if TYPE_CHECKING:
+    from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+
 compiler_in_use()  # nnU-Net compiles what is trained on CUDA
 
 MANY_EVALUATIONS = 1000
@@ -39,7 +42,7 @@ class DiffusionTrainer(SuffixedTrainer):
     """A denoising network on noised ground truth that segments from nothing but noise.
 
     The systems of the paper differ in what a subclass states here: schedule, start, prediction target and
-    fusion in `sampler`, and the image encoder. Optimiser and rate are the same in tables 4, 7 and 8.
+    fusion in `sampler`, and the image encoder. Optimizer and rate are the same in tables 4, 7 and 8.
     """
 
     sampler: ClassVar[SamplerSettings]
@@ -47,7 +50,7 @@ class DiffusionTrainer(SuffixedTrainer):
     image_encoder: ClassVar[bool] = True
     """Whether a second encoder sees the image alone."""
     validation_ddim_steps: ClassVar[int] = 1
-    """Of the validation during training, fifty batches an epoch."""
+    """Of the validation during training, fifty batches per epoch."""
 
     denoiser_lr: ClassVar[float | None] = None
     """AdamW's initial rate. None: 1e-4 (tables 4, 7, 8) in runs of at least 25,000 iterations, else 1e-3."""
@@ -78,8 +81,8 @@ class DiffusionTrainer(SuffixedTrainer):
     @classmethod
     def build_network_architecture(
         cls,
-        plans_manager: Any,
-        configuration_manager: Any,
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
         num_input_channels: int,
         num_output_channels: int,
         enable_deep_supervision: bool = True,
@@ -92,7 +95,7 @@ class DiffusionTrainer(SuffixedTrainer):
 
     @classmethod
     def build_denoiser(
-        cls, configuration_manager: Any, num_input_channels: int, num_output_channels: int
+        cls, configuration_manager: ConfigurationManager, num_input_channels: int, num_output_channels: int
     ) -> DenoisingUNet:
         def planned(channels: int) -> nn.Module:
             return get_network_from_plans(
@@ -108,7 +111,9 @@ class DiffusionTrainer(SuffixedTrainer):
         return denoiser_of(planned, num_input_channels, num_output_channels, cls.image_encoder)
 
     @classmethod
-    def described_network(cls, plans_manager: Any, configuration_manager: Any) -> dict[str, Any]:
+    def described_network(
+        cls, plans_manager: PlansManager, configuration_manager: ConfigurationManager
+    ) -> dict[str, Any]:
         """`architecture` of plans from which nnU-Net's own trainer builds the network of this one."""
         return described(
             configuration_manager.configuration["architecture"],
@@ -124,8 +129,8 @@ class DiffusionTrainer(SuffixedTrainer):
         return (cls.suffixes.width or 100) / 100
 
     @classmethod
-    def stored_sampler(cls, plans_manager: Any) -> SamplerSettings:
-        """The sampler of the model that these plans lie beside; of a new one, this trainer's."""
+    def stored_sampler(cls, plans_manager: PlansManager) -> SamplerSettings:
+        """Return the sampler stored in a model's plans, or this trainer's for a new model."""
         stored = stored_in(plans_manager.plans).get("sampler")
         return SamplerSettings(**stored) if stored else cls.sampler_settings()
 
@@ -192,15 +197,15 @@ class DiffusionTrainer(SuffixedTrainer):
         self._announce_validation()
 
     def _announce_validation(self) -> None:
-        """In the log, what is better known before a training than after it."""
+        """Write a warning about the cost of the final validation to the log."""
         sampler = self.diffusion_network.sampler
         copies = 2 ** len(self.inference_allowed_mirroring_axes or ())
         evaluations = sampler.num_samples * sampler.ddim_steps * copies
         if evaluations >= MANY_EVALUATIONS:
             self.print_to_log_file(
-                f"The final validation will call the network {evaluations} times a patch ({copies} mirrored "
-                f"copies, {sampler.num_samples} chains, {sampler.ddim_steps} steps). Names with _n<steps> or "
-                "_S<chains>, _n50 for instance, make that less."
+                f"The final validation will call the network {evaluations} times per patch ({copies} "
+                f"mirrored copies, {sampler.num_samples} chains, {sampler.ddim_steps} steps). Names with "
+                "_n<steps> or _S<chains>, such as _n50, reduce this."
             )
 
     def _build_loss(self) -> nn.Module:
@@ -256,7 +261,7 @@ class DiffusionTrainer(SuffixedTrainer):
         return self.mask_loss(full_resolution(output), full_resolution(target))
 
     def validation_step(self, batch: dict) -> dict:
-        """Stock, on what few denoising steps give: this runs fifty times an epoch.
+        """Stock, on what few denoising steps give: this runs fifty times per epoch.
 
         The validation loss is MSE + Dice + cross-entropy of the sampled masks.
         """

@@ -1,4 +1,4 @@
-"""The refiner's loss: MSE of the probabilities beside nnU-Net's own Dice and cross-entropy."""
+"""The refiner's loss: MSE of the probabilities in addition to nnU-Net's Dice and cross-entropy."""
 
 from __future__ import annotations
 

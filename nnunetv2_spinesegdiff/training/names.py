@@ -27,11 +27,11 @@ PLAIN_TRAINERS = ("nnUNetTrainerStage1", "nnUNetTrainerStage1Sagittal")
 
 @dataclass(frozen=True)
 class Suffixes:
-    """What the suffixes of a trainer name say; None where the name says nothing.
+    """Values of the suffixes of a trainer name; None for those that the name does not hold.
 
     Attributes:
         epochs: number of epochs.
-        iters: training iterations an epoch.
+        iters: training iterations per epoch.
         t_start: depth T to which presegmentations are noised; from noise, the length of the schedule.
         schedule_length: N, the length of the schedule; T = N where `t_start` is not stated.
         ddim_steps: n, steps of a chain in the training's own validation and in prediction without flags.
@@ -58,7 +58,7 @@ _PATTERNS = {
     "width": r"width(\d+)",
 }
 _KNOWN = (
-    "_<n>epochs, _<n>iters (iterations an epoch), _T<depth>, _N<length>, _n<steps>, _S<chains>, "
+    "_<n>epochs, _<n>iters (iterations per epoch), _T<depth>, _N<length>, _n<steps>, _S<chains>, "
     "_width<percent>"
 )
 assert set(_PATTERNS) == {f.name for f in fields(Suffixes)}
@@ -91,6 +91,6 @@ def has_two_stages(name: str) -> bool:
 
 
 def split_base(name: str, bases: list[str]) -> str | None:
-    """Which of `bases` a trainer name is, with suffixes or without; None where it is none of them."""
+    """Split a trainer name into one of `bases` and its suffixes; None if it is not one of them."""
     fitting = [base for base in bases if name == base or name.startswith(base + "_")]
     return max(fitting, key=len, default=None)

@@ -1,7 +1,7 @@
-"""One optimiser for each stage behind the names that nnU-Net's trainer uses of one.
+"""One optimizer for each stage behind the names that nnU-Net's trainer uses of one.
 
 nnU-Net's PolyLR writes one rate into every parameter group, and its gradient clipping is over all parameters:
-two stages that learn at different rates need two optimisers, each with its own schedule and its own clipping.
+two stages that learn at different rates need two optimizers, each with its own schedule and its own clipping.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 @dataclass
 class Stage:
-    """The optimiser of a stage, its schedule (`step(epoch)`) and the norm its gradients are clipped to."""
+    """The optimizer of a stage, its schedule (`step(epoch)`) and the norm its gradients are clipped to."""
 
     optimizer: Optimizer
     lr_scheduler: Any
@@ -27,7 +27,7 @@ class Stage:
 
 
 class StageOptimizers:
-    """The stages' optimisers as one: `zero_grad`, `step`, `state_dict`, `load_state_dict`, `param_groups`."""
+    """The stages' optimizers as one: `zero_grad`, `step`, `state_dict`, `load_state_dict`, `param_groups`."""
 
     def __init__(self, stages: dict[str, Stage]):
         """Args: stages: name to stage; `param_groups` shows those of the first."""
@@ -85,7 +85,7 @@ class WarmUpAndCosine:
         self.step(0)
 
     def rate(self, epoch: int) -> float:
-        """Of an epoch 0..num_epochs - 1; above 0 in all of them."""
+        """Return the rate of an epoch 0..num_epochs - 1, above 0."""
         if epoch < self.warm_up:
             return self.lr * (epoch + 1) / (self.warm_up + 1)
         done = (epoch - self.warm_up) / max(1, self.num_epochs - self.warm_up)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
@@ -15,6 +15,10 @@ from torch import Tensor
 
 from ..errors import UserError
 from .presegmentations import Manifest, Sources, command, folder_of_collection
+
+if TYPE_CHECKING:
+    from nnunetv2.utilities.label_handling.label_handling import LabelManager
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class OutOfFold:
 
 
 def find_out_of_fold(
-    trainer: str, model: Path, preprocessed: Path, plans: Any, configuration_name: str
+    trainer: str, model: Path, preprocessed: Path, plans: PlansManager, configuration_name: str
 ) -> OutOfFold | None:
     """The collection made from a stock training; None where there is none.
 
@@ -52,7 +56,7 @@ def find_out_of_fold(
 
     Raises:
         UserError: it is incomplete, or stale: a fold was trained again, folds, plans or preprocessed data are
-            others now, or files are missing or have another shape. The message says which.
+            others now, or files are missing or have another shape. The message states which.
     """
     folder = folder_of_collection(preprocessed, trainer, plans.plans_name, configuration_name)
     if not folder.is_dir():
@@ -74,7 +78,7 @@ def find_out_of_fold(
 
 
 def _missing(manifest: Manifest, folder: Path, cases_folder: Path) -> str | None:
-    """What keeps nnU-Net's loader from pairing every preprocessed case with its label map, in words."""
+    """State why nnU-Net's loader could not pair every case with its label map."""
     dataset_class = infer_dataset_class(str(cases_folder))
     known = {*manifest.cases, *manifest.never_held_out}
     dataset = dataset_class(str(cases_folder), folder_with_segs_from_previous_stage=str(folder))
@@ -91,7 +95,7 @@ def _missing(manifest: Manifest, folder: Path, cases_folder: Path) -> str | None
     return None
 
 
-def heads_of(one_hot: Tensor, labels: Any) -> Tensor:
+def heads_of(one_hot: Tensor, labels: LabelManager) -> Tensor:
     """Masks of all K segmentation heads, {0, 1} (B, K, *spatial), as `hard_masks` makes them of logits.
 
     Args:

@@ -20,7 +20,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import (
     infer_dataset_class,
     nnUNetDatasetBlosc2,
 )
-from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 from ..errors import NotSupportedError, UserError
 from ..files import written_whole
@@ -67,7 +67,7 @@ class Stock:
         return PlansManager(self.plans_json)
 
     @property
-    def configuration(self) -> Any:
+    def configuration(self) -> ConfigurationManager:
         return self.plans.get_configuration(self.configuration_name)
 
     @property
@@ -100,7 +100,7 @@ class Stock:
 
 @dataclass
 class Collected:
-    """What came of it.
+    """Result of a collection.
 
     Attributes:
         folder: of the collection.
@@ -154,9 +154,9 @@ def find_stock(
 
 
 def collect(stock: Stock, num_processes: int = 1) -> Collected:
-    """Bring every case's softmax onto the preprocessed grid, and its label map beside it.
+    """Bring every case's softmax onto the preprocessed grid, and write its label map next to it.
 
-    What is there already and made from the same prediction stays. Of a case in several folds' validation
+    Files that were made from the same prediction are kept. Of a case in several folds' validation
     the first fold's prediction is taken: it is out of fold as well.
 
     Returns:
@@ -311,7 +311,7 @@ def _save_labels(stock: Stock, case: str, segmentation: np.ndarray) -> None:
 
 
 def _record_in(softmax: Path) -> str | None:
-    """What a collected case was made from; None where it is not there or not whole."""
+    """Read what a collected case was made from; None if it is missing or incomplete."""
     try:
         with np.load(softmax, allow_pickle=False) as archive:
             return str(archive["made_from"])

@@ -1,4 +1,4 @@
-"""Out-of-fold presegmentations: where a collection of them lies, and what it was made from.
+"""Out-of-fold presegmentations: location of a collection, and what it was made from.
 
 `spinesegdiff presegment` makes a collection, `nnUNetTrainerSpineSegDiff` trains on it. Its folder holds
 `<case>.b2nd` (or `.npz`; label maps on the network's grid, as nnU-Net's loader takes them from a previous
@@ -11,11 +11,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..files import digest, save_json
 from ..text import reason_of
+
+if TYPE_CHECKING:
+    from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 
 STOCK_TRAINERS = ("nnUNetTrainer", "nnUNetTrainerStage1")
 """Whose trainings are taken for stage 1 where none is named, in this order."""
@@ -25,7 +28,7 @@ SPLITS = "splits_final.json"
 
 
 def folder_of_collection(preprocessed: Path, trainer: str, plans: str, configuration: str) -> Path:
-    """Where the collection from a stock training lies in the preprocessed dataset's folder."""
+    """Return the folder of the collection from a stock training, in the preprocessed dataset."""
     return preprocessed / "presegmentations" / f"{trainer}__{plans}__{configuration}"
 
 
@@ -40,8 +43,8 @@ def id_of(dataset: str) -> int:
     return int(dataset.split("_")[0].removeprefix("Dataset"))
 
 
-def preprocessing_of(plans: Any, configuration: Any) -> dict[str, Any]:
-    """What decides how an image reaches the network; plans of one name can differ in it.
+def preprocessing_of(plans: PlansManager, configuration: ConfigurationManager) -> dict[str, Any]:
+    """Settings of the preprocessing; plans of the same name can differ in them.
 
     Args:
         plans, configuration: nnU-Net's managers.
@@ -55,7 +58,7 @@ def preprocessing_of(plans: Any, configuration: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Sources:
-    """What a collection is made from; another one of any of these makes it stale.
+    """Sources of a collection. If one of them changes, the collection is stale.
 
     Attributes:
         checkpoints: fold to the SHA-256 of its finished checkpoint, for those that are there.
@@ -69,7 +72,9 @@ class Sources:
     preprocessing: dict[str, Any]
 
     @classmethod
-    def as_they_are(cls, model: Path, preprocessed: Path, plans: Any, configuration: Any) -> Sources:
+    def as_they_are(
+        cls, model: Path, preprocessed: Path, plans: PlansManager, configuration: ConfigurationManager
+    ) -> Sources:
         """Those of a stock training.
 
         Args:
@@ -98,7 +103,7 @@ class Sources:
     def outdated(self, now: Sources) -> str | None:
         """Which of these has changed since, in words; None where none has.
 
-        A checkpoint that is not there any more is no sign of a new training.
+        A checkpoint that was removed does not indicate a new training.
         """
         if now.splits != self.splits:
             return f"{SPLITS} is another one now"

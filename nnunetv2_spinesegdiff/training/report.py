@@ -1,4 +1,4 @@
-"""Stage 1 alone beside the refined result, on the validation cases of one training."""
+"""Comparison of stage 1 alone with the refined result, on the validation cases of one training."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def compare(
 
 
 def as_lines(report: dict[str, Any]) -> list[str]:
-    """The comparison as a small table, one line a class."""
+    """Write the comparison as a small table, one line per class."""
     kind = "training" if report["fold"] == "all" else "validation"
     title = f"Dice on {report['cases']} {kind} cases"
     lines = [f"{title:<32} stage 1    refined    difference"]

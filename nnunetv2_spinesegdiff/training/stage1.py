@@ -52,7 +52,7 @@ def find_stage1_checkpoint(plans: PlansManager, configuration: str, fold: int | 
 def stock_trainer_of(
     checkpoint_file: Path, plans: PlansManager, configuration: str, fold: int | str
 ) -> str | None:
-    """The trainer whose training of this fold left the checkpoint; None of a file that lies elsewhere."""
+    """The trainer whose training of this fold left the checkpoint; None for a file in another place."""
     trainer = checkpoint_file.resolve().parent.parent.name.split("__")[0]
     expected = _checkpoint_of(trainer, plans, configuration, fold)
     return trainer if expected.resolve() == checkpoint_file.resolve() else None
@@ -69,7 +69,7 @@ def load_stage1_weights(
 
     Raises:
         UserError: it belongs to another dataset, plans, configuration, fold, preprocessing or set of labels
-            (the message says which), holds no plain nnU-Net training, or cannot be read.
+            (the message states which), holds no plain nnU-Net training, or cannot be read.
     """
     checkpoint = load_safely(checkpoint_file)
     ours = {

@@ -35,8 +35,8 @@ class nnUNetTrainerDiffUNet(DiffusionTrainer):
 class nnUNetTrainerIISDM(DiffusionTrainer):
     """Implicit segmentation ensemble (Wolleb et al. 2021, arXiv 2112.03145; paper table 7): five chains.
 
-    The network sees the image as further channels and predicts the noise: what x_t itself says of it is
-    passed on beside the network, which adds the rest (`forward_process.noise_in`). Chains: DDPM, eta = 1.
+    The network sees the image as further channels and predicts the noise: the share of it that x_t shows is
+    passed on past the network, which adds the rest (`forward_process.noise_in`). Chains: DDPM, eta = 1.
     """
 
     sampler = FROM_NOISE.changed(

@@ -1,4 +1,4 @@
-"""The trainer of SpineSegDiff: nnU-Net's stage 1, frozen or trained beside it, and the diffusion refiner."""
+"""The trainer of SpineSegDiff: nnU-Net's stage 1, frozen or trained together with the diffusion refiner."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -32,8 +32,11 @@ from .out_of_fold import OutOfFold, find_out_of_fold, heads_of
 from .report import as_lines, compare
 from .stage1 import find_stage1_checkpoint, load_stage1_weights, model_of, stock_trainer_of
 
+if TYPE_CHECKING:
+    from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+
 SOURCE = "presegmentations"
-"""Under this name the plans of a model tell whose out-of-fold presegmentations it learnt from."""
+"""Key in the plans of a model: the source of its out-of-fold presegmentations."""
 
 
 class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
@@ -61,8 +64,8 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
     @classmethod
     def build_network_architecture(
         cls,
-        plans_manager: Any,
-        configuration_manager: Any,
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
         num_input_channels: int,
         num_output_channels: int,
         enable_deep_supervision: bool = True,
@@ -79,7 +82,9 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
         return cls.network_class(stage1, denoiser, cls.stored_sampler(plans_manager))
 
     @classmethod
-    def described_network(cls, plans_manager: Any, configuration_manager: Any) -> dict[str, Any]:
+    def described_network(
+        cls, plans_manager: PlansManager, configuration_manager: ConfigurationManager
+    ) -> dict[str, Any]:
         """See `DiffusionTrainer`.
 
         Raises:
@@ -128,14 +133,14 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
                 self.two_stage.freeze_stage1()
             how = "frozen" if self.resumed_as_frozen else "trained together with the refiner"
             self.print_to_log_file(
-                f"Stage 1: {how}, as the checkpoint that this training continues from has it."
+                f"Stage 1: {how}, as in the checkpoint from which this training continues."
             )
             return
         checkpoint = find_stage1_checkpoint(self.plans_manager, self.configuration_name, self.fold)
         if checkpoint is None:
             self.print_to_log_file(
                 "Stage 1: trained together with the refiner, on nnU-Net's own loss (no finished stock "
-                "training of this dataset, plans, configuration and fold was found or wanted)."
+                "training of this dataset, plans, configuration and fold was found or requested)."
             )
             return
         weights = load_stage1_weights(
@@ -194,8 +199,8 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
         self.print_to_log_file(
             found.announced()
             if found
-            else "Presegmentations: stage 1's own, though it has seen these cases. `spinesegdiff presegment` "
-            "collects those of the folds that have not."
+            else "Presegmentations: from stage 1, which was trained on these cases. `spinesegdiff "
+            "presegment` collects out-of-fold presegmentations."
         )
         return found
 

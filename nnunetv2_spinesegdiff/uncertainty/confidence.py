@@ -1,4 +1,4 @@
-"""How far a predicted mask can be trusted: size, entropy and agreement of the stages, a row a structure."""
+"""How far a mask can be trusted: size, entropy and agreement of the stages, one row per structure."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def structure_rows(
     stage1_mask: np.ndarray | None = None,
     flag_below: float = LOW_AGREEMENT,
 ) -> list[dict[str, Any]]:
-    """One row a structure, its keys those of `COLUMNS` without `case`.
+    """Compute one row per structure, with the keys of `COLUMNS` without `case`.
 
     `area_mm2` is given for a single slice (a mask with an axis of one voxel, whose spacing is left out),
     `volume_mm3` for several slices; the other one is NaN. `mean_entropy_inside` is the mean over the
     structure, `mean_entropy_boundary` over its boundary (see `boundary`), both in nats and NaN where there is
     no such voxel. `agreement` is the Dice of stage 1's structure and this one, NaN without stage 1 or where
-    both have none; `low_agreement` says that it is below `flag_below`, None where nothing could be compared.
+    both have none; `low_agreement` states that it is below `flag_below`; None without a comparison.
 
     Args:
         mask: label map (Z, Y, X).
@@ -99,9 +99,9 @@ def structure_rows(
 def boundary(inside: np.ndarray) -> np.ndarray:
     """The voxels on either side of a structure's surface, bool, of the shape of `inside` (Z, Y, X).
 
-    A voxel is on the boundary where one of its face neighbours is on the other side: the structure without
-    its erosion, and the outer neighbours. What lies beyond the volume is no neighbour, so a structure that is
-    cut off by the volume's edge has no boundary there, and in a single slice only neighbours in plane count.
+    A voxel is on the boundary if one of its face neighbors is on the other side: the structure without its
+    erosion, and the outer neighbors. Space beyond the volume is not a neighbor, so a structure that is
+    cut off by the volume's edge has no boundary there, and in a single slice only neighbors in plane count.
     """
     eroded = ndimage.binary_erosion(inside, border_value=1)
     return ndimage.binary_dilation(inside) & ~eroded
@@ -116,7 +116,7 @@ def write_confidence(rows: Sequence[Mapping[str, Any]], path: Path | str) -> Non
         rows: of `structure_rows`, each with its `case`.
 
     Raises:
-        ValueError: a row has a key that is no column.
+        ValueError: a row has a key that is not a column.
     """
     keys = {key for row in rows for key in row}
     if unknown := keys - {*COLUMNS, *RANGE_COLUMNS}:

@@ -1,21 +1,21 @@
 """Conformal bounds on a structure's area or volume, which hold for about a stated share of new cases.
 
 After Vovk et al., *Algorithmic Learning in a Random World*, 2005, and Angelopoulos & Bates, *A Gentle
-Introduction to Conformal Prediction*, 2021 (arXiv 2107.07511). They assume that new patients are exchangeable
-with those of the calibration cases: none of these was trained on, and they are of the same kind of patients
-and scans. The share is over all cases, not over every kind of case.
+Introduction to Conformal Prediction*, 2021 (arXiv 2107.07511). The only assumption is that new patients are
+exchangeable with those of the calibration cases: the model was not trained on these, and patients and scans
+are of the same kind. The share holds for all cases together, not for subgroups.
 
-Cases of one patient (T1w and T2w) are alike and not exchangeable with those of others. Every patient
-therefore weighs the same, its cases share its weight, and the new patient's own weight is at infinity: the
-hierarchical conformal prediction of Lee, Barber & Willett, *Distribution-free inference with hierarchical
-data* (arXiv 2306.06342). A new case of a new patient is covered as stated. The largest score of every patient
-would cover all scans of nine of ten new patients, which is more than is stated, with wider bounds. A random
-score of every patient (Dunn, Wasserman & Ramdas, arXiv 1809.07441) would make the bounds depend on the draw.
+Cases of one patient (T1w and T2w) resemble each other and are not exchangeable with those of others. Every
+patient therefore has the same weight, which its cases share: the hierarchical conformal prediction of Lee,
+Barber & Willett, *Distribution-free inference with hierarchical data* (arXiv 2306.06342). It covers a new
+case of a new patient. The largest score of every patient would cover all cases of a new patient with wider
+bounds, which is more than is promised. With one random score of every patient (Dunn, Wasserman & Ramdas,
+arXiv 1809.07441) the bounds would depend on the draw.
 
-`calibrate` predicts every case with the model of the fold that was not trained on it, and the bounds are
-used with one of these models or their mean. That is cross-conformal (Vovk 2015, *Annals of Mathematics and
-Artificial Intelligence* 74): at a level of 0.9 about 90 % of new cases are covered, but only somewhat less
-than 80 % are guaranteed. Scores of one model that was trained on none of the cases would be split-conformal.
+`calibrate` predicts every case with the model of the fold that was not trained on it. The bounds are used
+with one of these models or their mean. They are cross-conformal (Vovk 2015, *Annals of Mathematics and
+Artificial Intelligence* 74): at a level of 0.9 about 90 % of new cases are covered, but only about 80 % are
+guaranteed. Bounds of a single model that was trained on none of the cases would be split-conformal.
 """
 
 from __future__ import annotations
@@ -33,26 +33,32 @@ def area_quantile(
     level: float = 0.9,
     patients: Sequence[Hashable] | None = None,
 ) -> float:
-    """How far from the prediction the truth may lie: a quantile of |log((true + unit) / (predicted + unit))|.
+    """Compute a quantile of the score |log((true + unit) / (predicted + unit))|.
 
-    With K patients, each case of a patient with m cases weighs 1 / (m (K + 1)), and the quantile is the
-    smallest score at which the weights sum to `level`. With one case per patient this is the
-    ceil((K + 1) * level)-th smallest score. If all scores are of one model, the truth of a new patient's case
-    is within `area_bounds` with a probability of at least `level`, and with one case per patient and no equal
-    scores at most `level` + 1 / (K + 1).
+    With K patients, each of the m cases of a patient has the weight 1 / (m (K + 1)). The quantile is the
+    smallest score at which the weights sum to `level`. With one case per patient, it is the
+    ceil((K + 1) * level)-th smallest score. If all scores are of one model, the truth of a case of a new
+    patient is within `area_bounds` with a probability of at least `level`. With one case per patient and no
+    equal scores, it is at most `level` + 1 / (K + 1).
 
     Args:
         true: (n,) areas in mm2 or volumes in mm3, at least 0.
-        predicted: (n,), the same of the prediction.
-        unit: area or volume of one voxel, above 0; a scalar or (n,). Keeps the score finite where nothing is.
-        level: wanted share of cases within bounds, above 0 and below 1.
-        patients: (n,), whose case each is; None: each is of another patient.
+        predicted: (n,) predicted areas or volumes.
+        unit: area or volume of one voxel, above 0, a scalar or (n,). It keeps the score of an empty mask
+            finite.
+        level: share of cases that the bounds should hold for, above 0 and below 1.
+        patients: (n,) the patient of every case; by default every case is of another patient.
 
     Returns:
-        At least 0; inf where patients are too few for the level (K < 9 at 0.9), without cases too.
+        Quantile, no unit, at least 0. It is inf with too few patients for the level (K < 9 at 0.9).
 
     Raises:
-        ValueError: shapes that do not fit, values that are not finite or out of range.
+        ValueError: the shapes do not fit, or values are not finite or out of range.
+
+    Examples:
+        >>> predicted = np.full(9, 100.0)
+        >>> round(area_quantile(predicted * 1.1, predicted, unit=1.0), 3)
+        0.094
     """
     scores = _scores(true, predicted, unit)
     return _quantile(scores, level, _numbers(patients, len(scores)))
@@ -61,15 +67,20 @@ def area_quantile(
 def area_bounds(
     predicted: np.ndarray | float, quantile: float, unit: float | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper bound on the true area or volume.
+    """Compute the lower and the upper bound on the true area or volume.
 
     Args:
-        predicted: any shape, mm2 or mm3, at least 0.
-        quantile: as `area_quantile` gives it for cases of the same structure.
-        unit: as there; broadcast to `predicted`.
+        predicted: predicted areas in mm2 or volumes in mm3, at least 0, any shape.
+        quantile: result of `area_quantile` for cases of the same structure.
+        unit: area or volume of one voxel, broadcast to `predicted`.
 
     Returns:
-        Two arrays as `predicted`, in its unit, both at least 0; NaN where the quantile is inf.
+        Two arrays, shape and unit of `predicted`, at least 0. They are NaN if the quantile is inf.
+
+    Examples:
+        >>> low, high = area_bounds(100.0, quantile=0.1, unit=1.0)
+        >>> round(float(low), 1), round(float(high), 1)
+        (90.4, 110.6)
     """
     area, unit = np.broadcast_arrays(np.asarray(predicted, np.float64), np.asarray(unit, np.float64))
     if not np.isfinite(quantile):
@@ -86,21 +97,27 @@ def cross_validated_coverage(
     level: float = 0.9,
     patients: Sequence[Hashable] | None = None,
 ) -> float:
-    """Share of cases whose truth is within bounds made from the other groups' cases.
+    """Compute the share of cases whose truth is within the bounds computed from the other groups.
 
     Args:
-        true: (n,) as in `area_quantile`.
-        predicted: (n,) as there.
-        unit: as there.
-        groups: (n,), the fold of every case; cases of one patient belong into one group.
-        level: as there.
-        patients: as there.
+        true: (n,), see `area_quantile`.
+        predicted: (n,), see `area_quantile`.
+        unit: see `area_quantile`.
+        groups: (n,), the fold of every case. All cases of one patient must be in the same group.
+        level: see `area_quantile`.
+        patients: see `area_quantile`.
 
     Returns:
-        0 to 1; NaN without cases, or where the others of any group are too few for the level.
+        Share, 0 to 1. It is NaN without cases, or if the other groups have too few patients for the
+            level.
 
     Raises:
-        ValueError: as `area_quantile`.
+        ValueError: see `area_quantile`.
+
+    Examples:
+        >>> true = np.linspace(80, 120, 40)
+        >>> cross_validated_coverage(true, np.full(40, 100.0), 1.0, groups=np.arange(40) % 4)
+        0.925
     """
     scores, groups = _scores(true, predicted, unit), np.asarray(groups)
     if groups.shape != scores.shape:

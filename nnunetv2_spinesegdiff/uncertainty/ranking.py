@@ -14,7 +14,7 @@ def near_foreground(*masks: np.ndarray, pixels: float = 10) -> np.ndarray:
 
     Args:
         masks: bool (Z, Y, X), foreground of truth and predictions.
-        pixels: largest distance from centre to centre.
+        pixels: largest distance from center to center.
 
     Returns:
         Bool (Z, Y, X); nothing in slices without foreground.
@@ -34,7 +34,7 @@ def error_auroc(uncertainty: np.ndarray, wrong: np.ndarray) -> float:
         wrong: of the same shape, false or true.
 
     Returns:
-        0 to 1, 0.5 where it says nothing; NaN where no pixel or every pixel is wrong.
+        0 to 1, 0.5 for a random ranking; NaN where no pixel or every pixel is wrong.
 
     Raises:
         ValueError: shapes that differ, or values that are not finite.

@@ -1,4 +1,4 @@
-"""Do probabilities say how often they are right? Temperatures that mend them and diagrams that show it.
+"""Calibration of probabilities: temperatures, and reliability diagrams.
 
 After Guo et al., *On Calibration of Modern Neural Networks*, ICML 2017 (arXiv 1706.04599).
 """
@@ -16,28 +16,33 @@ MAX_TEMPERATURE = 20.0
 
 LOWEST = float(np.finfo(np.float32).tiny)
 HIGHEST = float(1 - np.finfo(np.float32).epsneg)
-"""What float32 can tell from 0 and from 1. Probabilities beyond are taken for these, in any dtype: a 0 is a
-softmax that underflowed, and its logarithm must stay finite."""
+"""Least and largest probability that differ from 0 and 1 in float32. Probabilities of any dtype are clipped
+to this range: a 0 is a softmax that underflowed, and its logarithm must be finite."""
 
 
 def temperature_scaled(probabilities: np.ndarray, temperatures: np.ndarray, regions: bool) -> np.ndarray:
     """Soften (temperature above 1) or sharpen (below 1) probabilities.
 
-    Softmax heads become p_k^(1/T_k) / sum_j p_j^(1/T_j), region heads sigmoid(logit(p_k) / T_k). A softmax is
-    scaled in its log-probabilities, not in its logits: a constant added to all logits of a pixel must not
-    matter, and with a temperature a class it would. With one temperature for all classes both are the same.
-    Where the temperatures of classes differ, the most probable class may change.
+    Softmax heads become p_k^(1/T_k) / sum_j p_j^(1/T_j), region heads sigmoid(logit(p_k) / T_k). The
+    log-probabilities of a softmax are scaled, not its logits, because a constant added to all logits of a
+    pixel must not change the result. With one temperature for all classes, both are the same. If the
+    temperatures of classes differ, the most probable class can change.
 
     Args:
-        probabilities: (K, *spatial) in [0, 1]; softmax heads sum to 1 over K.
-        temperatures: (K,), above 0; all 1 gives the input back.
+        probabilities: (K, *spatial), 0 to 1. Softmax heads sum to 1 over K.
+        temperatures: (K,), above 0. Temperatures of 1 change nothing.
         regions: sigmoid heads instead of softmax.
 
     Returns:
-        (K, *spatial) float32 in [0, 1].
+        Probabilities (K, *spatial), float32, 0 to 1.
 
     Raises:
-        ValueError: not one temperature a channel, or one that is not finite and above 0.
+        ValueError: there is not one temperature per channel, or one is not finite and above 0.
+
+    Examples:
+        >>> softer = temperature_scaled(np.array([0.2, 0.8]), np.array([2.0, 2.0]), regions=False)
+        >>> [round(probability, 3) for probability in softer.tolist()]
+        [0.333, 0.667]
     """
     probabilities = np.asarray(probabilities)
     probabilities = probabilities.astype(np.result_type(probabilities, np.float32), copy=False)
@@ -53,23 +58,33 @@ def temperature_scaled(probabilities: np.ndarray, temperatures: np.ndarray, regi
 
 
 def fit_temperatures(probabilities: np.ndarray, truth: np.ndarray, regions: bool) -> np.ndarray:
-    """The temperatures under which the truth is most likely (least mean negative log-likelihood).
+    """Fit the temperatures for which the mean negative log-likelihood of the truth is smallest.
 
-    Softmax heads are fitted together, region heads each on its own. A class or region that no pixel or every
-    pixel belongs to keeps 1, for the likelihood would drive it to a bound. Where probabilities separate the
-    truth perfectly there is no minimum, and the temperatures are between 1 and the lower bound.
+    Softmax heads are fitted together, region heads one by one. A class or region that no pixel or every pixel
+    belongs to keeps the temperature 1, because its likelihood has no minimum. If the probabilities separate
+    the truth perfectly, there is no minimum either, and the temperatures are between 1 and the lower limit.
 
     Args:
-        probabilities: (K, N) in [0, 1] of N pixels; softmax heads sum to 1 over K.
-        truth: softmax heads (N,), class indices 0 to K - 1; region heads (K, N), 0 or 1.
+        probabilities: (K, N), 0 to 1, of N pixels. Softmax heads sum to 1 over K.
+        truth: softmax heads: (N,), class indices 0 to K - 1. Region heads: (K, N), 0 or 1.
         regions: sigmoid heads instead of softmax.
 
     Returns:
-        (K,) float64, from 1 / `MAX_TEMPERATURE` to `MAX_TEMPERATURE`.
+        Temperatures (K,), float64, from 1 / `MAX_TEMPERATURE` to `MAX_TEMPERATURE`.
 
     Raises:
-        ValueError: shapes that do not fit, no pixels, or values not finite or out of range (an ignore label,
-            logits).
+        ValueError: the shapes do not fit, there are no pixels, or values are not finite or out of range (an
+            ignore label, or logits instead of probabilities).
+
+    Examples:
+        A region that is predicted with a probability of 0.9 and present in 3 of 4 pixels:
+
+        >>> probabilities, truth = np.full((1, 4), 0.9), np.array([[1, 1, 1, 0]])
+        >>> temperatures = fit_temperatures(probabilities, truth, regions=True)
+        >>> temperatures.round(2).tolist()
+        [2.0]
+        >>> temperature_scaled(probabilities, temperatures, regions=True).round(2).tolist()
+        [[0.75, 0.75, 0.75, 0.75]]
     """
     probabilities, truth = np.asarray(probabilities, np.float64), np.asarray(truth)
     _check(probabilities, truth, regions)

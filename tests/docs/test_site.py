@@ -60,3 +60,9 @@ def test_every_command_and_option_is_on_its_page(site):
         assert f'id="{name}"' in html
     for option in ("--stage1_weight W", "--num_parts N", "--save_uncertainty"):
         assert f"<code>{option}</code>" in html
+    for text in (
+        "Dataset&lt;ID&gt;_&lt;name&gt;",
+        "<code>--pair FIRST SECOND</code>",
+        "splits_final.json with",
+    ):
+        assert text in html

@@ -281,7 +281,7 @@ def replace_zip(out: Path) -> None:
         (lambda out: (out / "images" / "2_t1.mha").write_bytes(b""), "changed.*2_t1.mha"),
         (lambda out: (out / "images" / unpacking.RECORD).unlink(), "not made by this command"),
         (lambda out: (out / "overview.csv").write_bytes(b"name,sex\n1"), "row 2"),
-        (replace_zip, "another"),
+        (replace_zip, "differs from"),
     ],
 )
 def test_what_is_here_but_not_complete_is_reported_and_stays(shelf, tmp_path, spoil, cause):

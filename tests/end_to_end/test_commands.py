@@ -59,7 +59,7 @@ def test_prediction_is_repeatable_and_independent_of_neighbors(
 def test_no_refine_is_the_stock_predictor_on_the_weights_of_stage_1(
     trained: Workspace, two_cases: Path, refined: Path, tmp_path: Path
 ) -> None:
-    """A stock model made of stage 1's weights, predicted without any of our flags."""
+    """A stock model made of stage 1's weights, predicted without any SpineSegDiff option."""
     ours, stock = trained.results(), trained.results("nnUNetTrainer_OfStage1")
     trainer = "nnUNetTrainer"
     (stock / "fold_0").mkdir(parents=True)

@@ -99,7 +99,7 @@ def build_any(
     heads: int = 4,
     seed: int = 0,
 ) -> Any:
-    """The network that one of our trainers builds from small plans: one image channel, eval mode."""
+    """The network that a SpineSegDiff trainer builds from small plans: one image channel, eval mode."""
     plans = PlansManager(small_plans(axes, residual=residual))
     torch.manual_seed(seed)
     network = trainer.build_network_architecture(

@@ -128,11 +128,11 @@ def test_other_names_are_refused_wherever_they_stand(name):
     ours, plain = described(), small_plans()["configurations"]["small"]["architecture"]
     for architecture in (ours, plain):
         inner = architecture["arch_kwargs"].get("planned", architecture)
-        with pytest.raises(ValueError, match="which is none of those"):
+        with pytest.raises(ValueError, match="which is not a known network class"):
             check_architecture(_with(architecture, inner, "network_class_name", name))
         for key in ("conv_op", "norm_op", "nonlin", "dropout_op"):
             if name is not None:  # no layer
-                with pytest.raises(ValueError, match="which is none of those"):
+                with pytest.raises(ValueError, match="which is not a known network class"):
                     check_architecture(_with(architecture, inner["arch_kwargs"], key, name))
 
 
@@ -148,7 +148,7 @@ def test_what_describes_no_network_is_refused():
     refused: tuple[Any, ...] = ({}, None, "x")
     for nested in refused:
         for architecture in (nested, {**described(), "arch_kwargs": {"planned": nested}}):
-            with pytest.raises(ValueError, match=r"describes no|none of those"):
+            with pytest.raises(ValueError, match=r"describes no|not a known network class"):
                 check_architecture(architecture)
     with pytest.raises(ValueError, match="no network of SpineSegDiff"):
         check_architecture({**described(), "_kw_requires_import": ["width"]})
@@ -164,5 +164,5 @@ def test_what_describes_no_network_is_refused():
 def test_ours_is_described_by_possible_values(key, value):
     architecture = described()
     architecture["arch_kwargs"][key] = value
-    with pytest.raises(ValueError, match=r"describes no|none of those|outside|number"):
+    with pytest.raises(ValueError, match=r"describes no|not a known network class|outside|number"):
         check_architecture(architecture)

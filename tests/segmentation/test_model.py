@@ -38,7 +38,7 @@ def test_a_model_of_converted_scans_tells_how_they_were_cut(folder, tmp_path, ca
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"labels": CLASSES}, "does not say how scans were cut"),
+        ({"labels": CLASSES}, "does not state how slices were extracted"),
         ({"labels": {"background": 0, "a": 1, "b": 2, "c": 3}, **CONVERTED}, "segments background, a, b, c"),
     ],
 )

@@ -66,7 +66,7 @@ def test_what_is_known_is_told(make_model, tmp_path, monkeypatch):
         *("- Stage 1: trained before, and frozen", "| fold | cases | structure | stage 1 | refined |"),
         *("| 0 | 2 | mean | 0.5000 | 0.7500 |", "| 0 | 2 | ivd | n/a | 0.8750 |"),
         f"nnUNetv2_predict -i IMAGES -o MASKS -d 501 -c small -f 0 -tr {TRAINER} -p smallPlans",
-        *("nnUNetv2_install_pretrained_model_from_zip MODEL.zip", "Of the model: CC BY 4.0: yes."),
+        *("nnUNetv2_install_pretrained_model_from_zip MODEL.zip", "License of the model: CC BY 4.0: yes."),
         *("spinesegdiff segment -i SCAN -o OUT -m MODEL.zip", f"- torch {torch.__version__.split('+')[0]}"),
     ):
         assert line in text.splitlines(), line
@@ -80,9 +80,9 @@ def test_what_is_not_known_is_not_made_up(make_model, tmp_path):
     text = card(make_model(), tmp_path)
     for line in (
         *(f"- {what}: not stated" for what in ("Description", "Authors", "Cases")),
-        "Of the model: not stated.",
+        "License of the model: not stated.",
         *("- Epochs: not stated (fold 0), not stated (fold 1)", "None are known."),
-        "None: probabilities are those of the network, and areas have no bounds.",
+        "None: probabilities are not calibrated, and areas have no bounds.",
     ):
         assert line in text.splitlines(), line
     assert "license" not in yaml.safe_load(text.split("---")[1])
@@ -119,4 +119,4 @@ def test_models_from_noise_tell_their_validation(make_model, tmp_path):
     assert "| fold | cases | structure | predicted |" in text
     for line in ("| 0 | 3 | mean | 0.5000 |", "| 0 | 3 | spinal_canal | 0.2500 |", "| 0 | 3 | ivd | n/a |"):
         assert line in text.splitlines()
-    assert "begin with nothing but noise" in text
+    assert "start from noise" in text

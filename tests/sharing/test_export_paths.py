@@ -40,7 +40,7 @@ TRAINED, BEGUN = (
         ("gone", TRAINED),
         (BEGUN, f"no fold has a .*{TRAINED}"),
         (f"{TRAINED}/fold_0", "results folder"),
-        ("../../model.zip", "zip already"),
+        ("../../model.zip", "already a zip"),
         (f"{TRAINED}/plans.json", "is a file"),
     ],
 )

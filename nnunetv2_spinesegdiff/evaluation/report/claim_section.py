@@ -19,8 +19,8 @@ TITLE = "Is it better?"
 DIGITS = 3
 HOW = (
     "A difference is the mean over patients of the first system minus the second, with its 95 % interval. "
-    f"{METHOD} Only what is better than every control, too, can be the method's; and what shows no "
-    "difference has not been shown to be equal."
+    f"{METHOD} A difference can only be attributed to the method if it also exists against every "
+    f"control. Systems without a significant difference have not been shown to be equal."
 )
 
 

@@ -1,4 +1,4 @@
-"""What `spinesegdiff cohort` does: SPIDER's tables and folds to counts, in a folder."""
+"""`spinesegdiff cohort`: counts from SPIDER's tables and folds, written to a folder."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def _about_tables(graded: Gradings, seen: Overview, pfirrmann: int) -> list[str]
         f"{len(unscanned)} have gradings but no series{_names(unscanned)}, "
         f"{len(ungraded)} series but no gradings{_names(ungraded)}.",
         "A finding is present in a patient who has it at any disc, and a disc with it counts in `discs`; "
-        f"degeneration is a Pfirrmann grade of {pfirrmann} or more. Percents are of those who were graded.",
+        f"degeneration is a Pfirrmann grade of {pfirrmann} or more. Percentages are of the graded ones.",
         "T1w is every t1 series, T2w every t2 series and t2_SPACE of patients without t2.",
     ]
     if seen.stray_blanks:
@@ -132,7 +132,7 @@ def _incomplete(graded: Gradings, seen: Overview) -> list[str]:
     ]
     for table, missing in (("gradings", graded.missing), ("overview", seen.missing)):
         if missing:
-            notes.append(f"The {table} have no {', '.join(missing)}: what needs it is left out.")
+            notes.append(f"The {table} have no {', '.join(missing)}: results that need it are omitted.")
     for name in (name for name in SPACING_COLUMNS if name in seen.series):
         if blank := int((seen.series[name] == "").sum()):
             notes.append(f"{name}: {blank} series have none and are not in its range.")

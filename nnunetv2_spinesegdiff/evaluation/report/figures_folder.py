@@ -12,8 +12,8 @@ from ...text import spelled
 
 INDEX = "figures.json"
 BOX = (
-    "A box reaches from the first to the third quartile, its line is the median, whiskers reach to the "
-    "furthest value within 1.5 box lengths."
+    "Boxes extend from the first to the third quartile, with a line at the median. Whiskers extend to "
+    "the furthest value within 1.5 box lengths."
 )
 
 

@@ -49,7 +49,7 @@ def _figure(
     patients = groups.drop_duplicates(["structure", "patient"])
     caption = (
         f"Dice of {label} for {counted(patients['patient'].nunique(), 'patient')}, those with a finding next "
-        f"to those without it, a point per patient. {BOX} Above each pair the corrected p, bold and with a "
+        f"to those without it, one point per patient. {BOX} Above each pair the corrected p, bold and with a "
         "star where it is significant."
     )
     if names := sorted(set(tests["test"]) - {""}):

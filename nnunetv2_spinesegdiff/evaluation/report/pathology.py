@@ -1,4 +1,4 @@
-"""What `spinesegdiff pathology` does: scores and radiological gradings to tests, in a folder."""
+"""`spinesegdiff pathology`: tests from scores and radiological gradings, written to a folder."""
 
 from __future__ import annotations
 

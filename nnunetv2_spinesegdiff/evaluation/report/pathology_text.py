@@ -167,9 +167,9 @@ def _left_out(settings: Mapping[str, Any], left_out: Sequence[str]) -> list[str]
         + (f": {', '.join(f'{name} {n}' for name, n in skipped.items())}." if skipped else ".")
     )
     if missing := settings["missing_columns"]:
-        notes.append(f"The gradings have no {', '.join(missing)}: what needs it is left out.")
+        notes.append(f"The gradings have no {', '.join(missing)}: results that need it are omitted.")
     if left_out:
-        notes.append(f"The evaluation itself left out {len(left_out)} cases: {listed(left_out, 3)}.")
+        notes.append(f"The evaluation itself skipped {len(left_out)} cases: {listed(left_out, 3)}.")
     return notes
 
 

@@ -42,7 +42,7 @@ def read_text_table(path: Path) -> pd.DataFrame:
 
 
 def read_table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
-    """Read a CSV file of ours; `TEXTS` are texts, other columns numbers or booleans.
+    """Read a CSV file written by SpineSegDiff; `TEXTS` are texts, other columns numbers or booleans.
 
     Raises:
         OSError, ValueError: it cannot be read, lacks one of `columns`, or has a text instead of a number.

@@ -123,7 +123,7 @@ def _score(work: Work) -> Scored:
 
 
 def _refuse_unknown(mask: np.ndarray, path: Path, work: Work) -> None:
-    """Refuse a value of no structure, which would count as background."""
+    """Reject a value that is not a structure's; it would count as background."""
     known = {0, *(v for value in work.structures.values() for v in np.atleast_1d(value).tolist())}
     unknown = sorted(set(np.unique(mask).tolist()) - known - {work.ignore})
     if unknown:

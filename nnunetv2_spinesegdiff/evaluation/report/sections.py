@@ -21,7 +21,7 @@ from .places import Places
 
 LEFT_OUT = "Left out, and notes"
 FOUND_HEADINGS = dict(
-    zip(FOUND.values(), ("Found", "Missed", "Drawn where none is", "In neither mask"), strict=True)
+    zip(FOUND.values(), ("Found", "Missed", "Predicted where absent", "In neither mask"), strict=True)
 )
 UNFOLDED = 3
 """Tables of pathologies are opened by the reader if there are more systems."""
@@ -37,8 +37,9 @@ def overlap_section(tables: Mapping[str, pd.DataFrame], controls: Collection[Nam
     """
     blocks = tuple(_scores(tables[metric], metric, controls, folded=metric != "dice") for metric in OVERLAPS)
     text = (
-        "Mean ± standard deviation over cases; 1 is a perfect mask. A structure that was missed, or drawn "
-        "where none is, counts as 0; one that is in neither mask does not count. If a mean is over fewer "
+        "Mean ± standard deviation over cases; 1 is a perfect mask. A structure that is only in the "
+        "label or only in the prediction counts as 0. A structure in neither does not "
+        "count. If a mean is over fewer "
         "cases than the row has, their number is in brackets. mDICE is the mean over the structures of "
         "their means.",
     )
@@ -68,7 +69,8 @@ def found_section(counts: pd.DataFrame) -> Section:
     heads = {name: name.capitalize() for name in ("system", "data", "structure", "cases")} | FOUND_HEADINGS
     shown = counts.assign(structure=counts["structure"].map(spelled)).rename(columns=heads)
     text = (
-        "Missed: in the label alone. Drawn where none is: in the prediction alone. A structure that is in "
+        "Missed: only in the label. Predicted where absent: only in the "
+        "prediction. A structure that is in "
         "neither mask has no score; it is rightly absent.",
     )
     table = Table(without_empty(shown), "Cases by whether a structure was found")
@@ -110,7 +112,7 @@ def cohort_section(cohort: Cohort, places: Places) -> Section:
 
 
 def left_out_section(evaluation: Evaluation, places: Places) -> Section:
-    """What is not in the numbers, and notes on them."""
+    """Skipped cases, and notes on the numbers."""
     left_out = places.all_hidden(evaluation.left_out)
     listed = [Listing(f"Left out ({len(left_out)})", left_out)] if left_out else []
     notes = _notes(evaluation.notes, places)

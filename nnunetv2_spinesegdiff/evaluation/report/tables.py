@@ -97,7 +97,7 @@ def printed_comparisons(differences: pd.DataFrame) -> pd.DataFrame:
 
 
 def comparison_notes(differences: pd.DataFrame, controls: Sequence[str]) -> list[str]:
-    """How the differences were tested, and what they can and cannot show."""
+    """Notes on how differences were tested and on what they can show."""
     if differences.empty:
         return ["No two systems were trained on the same data and have scores of common cases."]
     shown = f"Controls: {', '.join(controls)}. A difference that a control shows, too, is not the method's."
@@ -110,7 +110,7 @@ def comparison_notes(differences: pd.DataFrame, controls: Sequence[str]) -> list
 
 
 def summary(evaluation: Evaluation) -> dict:
-    """Of all systems: cases, patients, and the scores and absences of every structure; NaN becomes None."""
+    """Summarize all systems: cases, patients, scores and absences per structure; NaN becomes None."""
     systems = []
     for system in evaluation.systems:
         own = evaluation.of(system)

@@ -83,12 +83,12 @@ def mended(canal: Shape) -> Shape:
 def narrowest_width(level: Level, canal: Shape, cut_off: np.ndarray) -> float | None:
     """As `canal_width`, the least within 8 mm of a level: what a hernia or a slip leaves.
 
-    Beside these the width changes by millimetres within few, while a disc's level is known to 3 mm only: the
+    Next to these the width changes by millimeters within few, while a disc's level is known to 3 mm only: the
     least one does not depend on it. Below the lowest disc it shows that the dural sac tapers. Where the mask
     has a hole at the level itself, it can be more than `canal_width`, which takes the mask as it is.
 
     None where the canal is interrupted within 10 mm, or where it has no width at the level. Where its label
-    ends nearby, what is left of that end is no diameter.
+    ends nearby, what is left of that end is not a diameter.
 
     Args:
         canal: see `mended`.
@@ -107,7 +107,7 @@ def narrowest_width(level: Level, canal: Shape, cut_off: np.ndarray) -> float | 
 
 
 def _a_millimetre(level: Level, points: np.ndarray) -> np.ndarray:
-    """How many of the points (n, 2) lie in each millimetre along the canal, from above the level downward."""
+    """Count the points (n, 2) in each millimeter along the canal, from above the level downward."""
     down, front = level.local(points)
     far = _NEARBY_MM + _SLAB_MM // 2 + _END_MM
     return np.histogram(down[np.abs(front) <= _REACH_MM], bins=2 * far, range=(-far, far))[0]

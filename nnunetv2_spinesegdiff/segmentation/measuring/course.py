@@ -1,4 +1,4 @@
-"""The line along the spine: what lies above what, and what in front of the canal or behind it."""
+"""The line along the spine, which defines above and below, and the front and the back of the canal."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Course:
         return -self.tangents[np.linalg.norm(self.points - point, axis=1).argmin()]
 
     def locate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where points (m, 2) in mm lie: mm upward along the line, and mm in front of it (both (m,))."""
+        """Convert points (m, 2) in mm to mm upward along the line, and mm in front of it (both (m,))."""
         nearest = cKDTree(self.points).query(points)[1]
         away = points - self.points[nearest]
         upward = (len(self.points) - 1 - nearest) * STEP_MM - (away * self.tangents[nearest]).sum(axis=1)
@@ -54,7 +54,7 @@ class Course:
 
 
 def course_of_canal(canal: np.ndarray, spacing: Sequence[float]) -> Course | None:
-    """The middle of the canal; None where less than 30 mm of it is there, too little to tell its direction.
+    """The middle of the canal; None if less than 30 mm of it is visible, too little for a direction.
 
     The middle of each row is taken, also where the canal leans: the middle of a slanted cut through a band is
     on the band's axis. Gaps are bridged.

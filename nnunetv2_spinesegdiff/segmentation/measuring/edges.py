@@ -8,7 +8,7 @@ _MARGIN_PIXELS = 2
 
 
 def beyond_edge(image: np.ndarray) -> np.ndarray:
-    """Bool (H, W): all but what lies two pixels inside the picture.
+    """Bool (H, W): True except for pixels at least two pixels inside the image.
 
     Padding is 0 without exception, so the picture ends with the outermost row or column that is not: a
     vertebra that the scan cuts off in the middle of the array is cut off all the same. One pixel of the

@@ -19,7 +19,7 @@ class Found:
     """
     Attributes:
         canal: all of its label but crumbs; mended_canal: without holes and tiny gaps.
-        course: the spine's; None where neither canal nor discs tell it. from_canal: whether the canal does.
+        course: the spine's; None if neither canal nor discs show it. from_canal: whether the canal does.
         discs, bodies: lowest first; none without a course.
         parts, crumbs: by structure, how many connected parts there are, and how many smaller ones.
         stray: how many large parts of the discs' label belong to no disc.

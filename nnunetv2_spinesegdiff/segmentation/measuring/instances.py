@@ -39,7 +39,7 @@ class Instances:
 
 
 def find_instances(mask: np.ndarray, spacing: tuple[float, float]) -> Instances:
-    """Tell the vertebrae and discs of a mask apart, and count them upward.
+    """Separate the vertebrae and discs of a mask, and count them upward.
 
     Levels are counted in the slice with the most discs and followed from slice to slice from there. A
     posterior element belongs to the vertebra that it is connected with, or to the one that it hangs from.

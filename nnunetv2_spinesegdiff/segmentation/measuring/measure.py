@@ -1,4 +1,4 @@
-"""The numbers of a segmented midsagittal slice: a row a structure, a disc and a vertebra."""
+"""Measurements of a segmented midsagittal slice: one row per structure, disc and vertebra."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ COLUMNS = (
 )
 
 LOW_AGREEMENT = 0.8
-"""Dice of stage 1 and the mask below which they disagree."""
+"""Stage 1 and the mask disagree if their Dice is below this value."""
 
 Row = dict[str, Any]
 
@@ -59,44 +59,61 @@ def measure_slice(
     stage1: np.ndarray | None = None,
     flag_below: float = LOW_AGREEMENT,
 ) -> list[Row]:
-    """Rows of `COLUMNS`: one a structure of `labels.CLASSES`, one a disc and one a vertebra.
+    """Measure the structures, discs and vertebrae of a midsagittal slice.
 
-    A structure's row has no `number`; discs ("ivd") and vertebrae are numbered from 1, the lowest, upward
-    along the spine. What cannot be measured is None, and `remark` states why (`remarks.REMARKS`).
+    - `number`: discs ("ivd") and vertebrae are numbered upward along the spine, from 1 for the lowest one.
+      The row of a whole structure has no number.
+    - `parts`: number of connected parts, without those smaller than `parts.SMALLEST_MM2`. The posterior
+      elements of vertebrae count.
+    - `height_mm`: mean height over the central 80 % of the length, perpendicular to the middle line between
+      the upper and the lower edge (a bisector, as in Frobin et al. 1997, Clinical Biomechanics 12 Suppl. 1,
+      S1-S63). It is an area divided by a length, so the pixel steps of a mask hardly change it. The length
+      of a disc is that of the space between its vertebrae (`sizes.disc_space`): bulges and herniations
+      outside this space do not count, dents in the endplates do. `anterior_height_mm` and
+      `posterior_height_mm` are means over 10 % to 20 % of the length, from the front and from the back.
+    - `width_mm`: anteroposterior length of a disc, including bulges (`sizes.disc_length`).
+    - `disc_height_index`: height of a disc divided by the mean height of the vertebrae above and below
+      (after Masuda et al. 2005, doi 10.1097/01.brs.0000148152.04401.20). Both must be completely visible.
+    - `signal_relative_to_csf`: mean signal of the central 80 % of the disc (`sizes.disc_signal`) divided by
+      the signal of the cerebrospinal fluid at its level (`canal.csf_signal`). It is meant for T2w images
+      (King et al. 2023, doi 10.1002/jsp2.1278, adjust the signal of discs in the same way). In T1w images
+      the fluid is dark and the value is unrelated to the water content of the disc. It is None if the signal
+      of the fluid is clipped.
+    - `canal_width_mm`: width of the canal where the middle line of the disc meets it (`canal.canal_width`).
+      `canal_narrowest_mm`: smallest width within 8 mm of that level (`canal.narrowest_width`).
+    - `mean_uncertainty`: mean of the map inside the structure. `agreement`: Dice of the mask and stage 1,
+      for discs and vertebrae within their neighborhood (`trust.neighbourhoods`). `low_agreement`: whether
+      it is below `flag_below`.
 
-    - `parts`: connected parts without crumbs (`parts.SMALLEST_MM2`), posterior elements of vertebrae
-      included. Of a structure that is not found it is 0, like its area.
-    - `height_mm`: mean height over the central 80 % of the length, square to the middle line between the
-      upper and the lower edge (a bisector, as in Frobin et al. 1997, Clinical Biomechanics 12 Suppl. 1,
-      S1-S63): an area by a length, which a mask's steps hardly change. A disc's length is that of the space
-      between its vertebrae (`sizes.disc_space`), so bulges and herniations beyond it do not count; dents of
-      the endplates do. `anterior_height_mm` and `posterior_height_mm` are means from 10 to 20 % of
-      the length off the front and off the back.
-    - `width_mm` of a disc: its anteroposterior length, bulges included (`sizes.disc_length`).
-    - `disc_height_index`: its height by the mean height of the vertebrae above and below (after Masuda et al.
-      2005, doi 10.1097/01.brs.0000148152.04401.20), both of which must be whole.
-    - `signal_relative_to_csf`: mean signal of the central 80 % of the disc (`sizes.disc_signal`) by that of
-      the cerebrospinal fluid at its level (`canal.csf_signal`). Meant for T2w images (King et al. 2023,
-      doi 10.1002/jsp2.1278, adjust the signal of discs for that of the fluid); on T1w, where the fluid is
-      dark, it is unrelated to a disc's water. None where the image's scale cuts the fluid off, as
-      `scale_intensities` does in a third of T2w scans: an image that is scaled alike but not clipped will do.
-    - `canal_width_mm`: see `canal.canal_width`; at the level where the disc's middle line meets the canal.
-      `canal_narrowest_mm`: the least within 8 mm of that level (`canal.narrowest_width`).
-    - `mean_uncertainty`: of the map, inside. `agreement`: Dice with stage 1, of a disc or vertebra within its
-      neighborhood (`trust.neighbourhoods`); `low_agreement`: below `flag_below`.
-
-    A vertebra is its body: spinous processes, which share the label, are behind the canal. Discs and bodies
-    that touch the edge of the picture, or that are nothing like one, have an area but no heights.
+    A vertebra is measured by its body. Spinous processes have the same label and are located behind the
+    canal. Discs and bodies that touch the edge of the image, or do not have the shape of one, have an area
+    but no heights.
 
     Args:
         mask: (H, W) labels, rows from head to foot and columns from front to back.
-        image: (H, W) intensities from 0, which is also what is outside the scan.
+        image: (H, W) intensities, at least 0; 0 outside the scan.
         spacing: (row, column) in mm.
         uncertainty: (H, W) map.
         stage1: (H, W) labels of stage 1.
+        flag_below: limit of `low_agreement`, Dice from 0 to 1.
+
+    Returns:
+        Rows with the keys of `COLUMNS`: one per structure of `labels.CLASSES`, then discs, then vertebrae.
+        Lengths are in mm, areas in mm2. A value that cannot be measured is None, and `remark` states why.
 
     Raises:
-        ValueError: the shapes do not fit together, or a spacing is not positive.
+        ValueError: the shapes differ, or a spacing is not positive.
+
+    Examples:
+        A canal of 4 mm x 60 mm, in pixels of 1 mm:
+
+        >>> mask = np.zeros((60, 40), np.uint8)
+        >>> mask[:, 30:34] = 1
+        >>> canal, vertebrae, discs = measure_slice(mask, np.ones(mask.shape), (1.0, 1.0))
+        >>> canal["structure"], canal["parts"], canal["area_mm2"]
+        ('spinal_canal', 1, 240.0)
+        >>> discs["area_mm2"], discs["remark"]
+        (0.0, 'not found')
     """
     _check(mask, image, spacing, uncertainty, stage1)
     found = find(mask, (float(spacing[0]), float(spacing[1])))

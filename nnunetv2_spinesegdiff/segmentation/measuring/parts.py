@@ -63,8 +63,8 @@ def discs_of(shapes: list[Shape], course: Course) -> tuple[list[Part], int]:
     """The discs among the parts of their label, lowest first, and how many parts belong to none.
 
     Two discs that a thin bridge joins are split, and pieces of a disc at one height of the spine, such as a
-    herniation that came off in the mask, are joined. What lies behind the canal's middle, or is shorter from
-    front to back than a third of a disc, is no disc.
+    herniation that came off in the mask, are joined. A part that is located behind the canal's middle, or is
+    shorter from front to back than a third of a disc, is not a disc.
     """
     pieces = [piece for shape in shapes for piece in split(shape, course)]
     ahead = [piece for piece in pieces if course.locate(piece.centre[None])[1][0] > 0]
@@ -79,7 +79,7 @@ def bodies_of(
 ) -> list[Part]:
     """The vertebral bodies, lowest first.
 
-    The label also holds the posterior elements. A body is what lies in front of the canal's middle, so a
+    The label also holds the posterior elements. A body is the part in front of the canal's middle, so a
     bridge to a spinous process is cut there. Bodies that touch each other are cut along the middle line of
     the disc between them.
     """
@@ -94,7 +94,7 @@ def bodies_of(
 
 
 def _cut(shape: Shape, discs: list[Part], least: float) -> list[Shape]:
-    """The bodies in a connected part, one between two discs; a corner that a line cuts off is no body."""
+    """The bodies in a connected part, one between two discs; a corner that a line cuts off is not a body."""
     level = np.zeros(len(shape.pixels), dtype=int)
     for disc in discs:
         level += disc.frame.local(shape.pixels)[1] > 0

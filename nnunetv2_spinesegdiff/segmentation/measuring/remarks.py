@@ -1,4 +1,4 @@
-"""What the column `remark` may say: fixed words, so that tables can be filtered by them."""
+"""Values of the column `remark`. They are fixed, so that tables can be filtered by them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Iterable
 
 EDGE = "touches the edge of the image"
 NOT_FOUND = "not found"
-CRUMBS = "small part left out"
-STRAY = "part of no disc left out"
+CRUMBS = "small part ignored"
+STRAY = "part outside of all discs ignored"
 SHAPE = "not the shape of a single disc or vertebra: not measured"
-NO_CANAL = "no canal: its place told by the discs"
-NO_COURSE = "no canal, no disc: single vertebrae not measured"
-NONE_BELOW = "no whole vertebra below: index not computed"
-NONE_ABOVE = "no whole vertebra above: index not computed"
+NO_CANAL = "canal not found: position inferred from the discs"
+NO_COURSE = "neither canal nor discs found: single vertebrae not measured"
+NONE_BELOW = "no complete vertebra below: index not computed"
+NONE_ABOVE = "no complete vertebra above: index not computed"
 NO_LEVEL = "no canal at this level"
-INTERRUPTED = "canal interrupted near this level: no narrowest width"
-CLIPPED = "CSF signal clipped: no ratio"
+INTERRUPTED = "canal interrupted near this level: narrowest width not measured"
+CLIPPED = "CSF signal clipped: ratio not computed"
 
 REMARKS = (
     *(

@@ -22,7 +22,7 @@ _END_SHARES = (0.1, 0.2)
 
 @dataclass(frozen=True)
 class Frame:
-    """Where a disc or a body lies.
+    """Position of a disc or a body.
 
     Attributes:
         centre: (2,), mm down and mm back.
@@ -110,7 +110,7 @@ class Profile:
 
     Attributes:
         frame: its own.
-        edges: (n + 1,) mm back of the frame's centre, 0.5 mm apart; areas: (n,) mm² between them.
+        edges: (n + 1,) mm back of the frame's center, 0.5 mm apart; areas: (n,) mm² between them.
         middles: (n,) mean height above the frame's axis in mm, NaN where there is nothing.
     """
 

@@ -50,7 +50,7 @@ def looks_like_body(body: Part, course: Course) -> bool:
 
 
 def looks_like_disc(disc: Part, course: Course, bodies: Sequence[Part | None]) -> bool:
-    """Whether a disc is flat, lies square to the spine and covers at least half of its neighbours' depth."""
+    """Whether a disc is flat, perpendicular to the spine and covers at least half of its neighbors' depth."""
     covered = all(body is None or _length(disc) >= _LEAST_COVER * _length(body) for body in bodies)
     return covered and _is_square(disc, course) and _slenderness(disc) <= _TALLEST_DISC
 
@@ -75,7 +75,7 @@ def fitted(disc: Part, bodies: Sequence[Part | None]) -> Part:
 
 
 def disc_space(disc: Profile, bodies: Sequence[Part | None]) -> tuple[float, float]:
-    """The stretch in mm back, in a disc's own frame, that lies between the bodies' endplates.
+    """The stretch in mm back, in a disc's own frame, between the bodies' endplates.
 
     The edges of the endplates, bony spurs not counted, bound the space of a disc; what is beyond is a bulge
     or a herniation (Fardon et al. 2014, The Spine Journal 14, 2525-2545). On a side without a vertebra (the
@@ -86,7 +86,7 @@ def disc_space(disc: Profile, bodies: Sequence[Part | None]) -> tuple[float, flo
         bodies: below and above, None where there is none.
 
     Returns:
-        Its front and its rear end, in mm back of the frame's centre.
+        Its front and its rear end, in mm back of the frame's center.
     """
     own = disc.extent()
     half = disc.height(central(own)) / 2

@@ -28,8 +28,8 @@ def dice(a: np.ndarray, b: np.ndarray) -> float | None:
 def neighbourhoods(structure: np.ndarray, parts: Sequence[Shape]) -> list[np.ndarray]:
     """The surroundings of each part, in which another mask of its structure is compared with it.
 
-    All within 10 mm of the part that is no nearer to anything else of the structure: what the other mask has
-    of the neighbouring disc, or of a spinous process, does not count against it.
+    All within 10 mm of the part that is not nearer to other parts of the structure: what the other mask has
+    of the neighboring disc, or of a spinous process, does not count against it.
 
     Args:
         structure: (H, W) bool, everything of the structure; parts: some of it.
