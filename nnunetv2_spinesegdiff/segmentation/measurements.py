@@ -31,8 +31,8 @@ COLUMNS = (
     "level_basis",
     "use",
 )
-"""`slice` counts from the patient's left, 0 = leftmost. The bounds hold the true area of nine scans in ten,
-empty where the model is not calibrated; `volume_mm3` is of all slices, empty where one was segmented."""
+"""`slice` counts from the patient's left, 0 = leftmost. The bounds hold the true area of about nine scans in
+ten, empty where the model is not calibrated; `volume_mm3` is of all slices, empty where one was segmented."""
 
 _TEXT = ("scan", "structure", "level", "remark", "level_confidence", "level_basis", "use")
 _NO_FLOATS = {"slice": "int64", "number": "Int64", "parts": "Int64", "low_agreement": "boolean"}
