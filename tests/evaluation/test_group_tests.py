@@ -177,7 +177,7 @@ def test_clustered_least_squares_of_balanced_patients_is_welchs_of_the_means():
 def test_clustered_least_squares_of_single_scores_is_hc2():
     """And of patients of different sizes it does not depend on the order of the rows."""
     scores, present, names, _ = repeated(1)
-    found = clustered_least_squares(scores, present, np.arange(len(names)).astype(str))
+    found = clustered_least_squares(scores, present, [str(n) for n in range(len(names))])
     model = sm.OLS(scores, sm.add_constant(present.astype(float))).fit(cov_type="HC2")
     assert found["t"] == pytest.approx(model.tvalues[1])
     rng = np.random.default_rng(0)
@@ -196,14 +196,15 @@ def test_clustered_least_squares_of_five_patients_keeps_its_level(patients, coho
     The sandwich with (patients - 1) degrees of freedom had 12 to 17 % of 60 patients.
     """
     rng = np.random.default_rng(0)
-    names = np.repeat(np.arange(patients), 6)
+    numbers = np.repeat(np.arange(patients), 6)
+    names = [str(number) for number in numbers]
     found = 0
     for _ in range(cohorts):
         some = rng.random(len(names)) < 0.5
         some[::6], some[1::6] = True, False
-        present = (names < 5) & (whole | some)
-        scores = rng.normal(0, 1, patients)[names] + rng.normal(0, 1, len(names))
-        found += clustered_least_squares(scores, present, names.astype(str))["p"] < 0.05
+        present = (numbers < 5) & (whole | some)
+        scores = rng.normal(0, 1, patients)[numbers] + rng.normal(0, 1, len(names))
+        found += clustered_least_squares(scores, present, names)["p"] < 0.05
     assert found / cohorts < 0.05 + 3 * np.sqrt(0.05 * 0.95 / cohorts)
 
 

@@ -64,7 +64,8 @@ def test_a_new_patient_is_covered_where_patients_have_several_cases(trials):
     case counted as a patient, the easy ones would count six times, and this share would be below 80 %.
     """
     rng = np.random.default_rng(1)
-    covered, as_patients = [], []
+    covered: list[bool] = []
+    as_patients: list[bool] = []
     for _ in range(trials):
         easy = rng.random(21) < 0.5
         errors = rng.normal(0, np.where(easy, 0.05, 0.3))
