@@ -18,6 +18,8 @@ FEWEST = 6
 """Smallest number of patients for an interval. With fewer, Wilcoxon's p is never below 0.05 either."""
 DECIMALS = 10
 """Of differences. Wilcoxon's test ranks, and would count a rounding error of 1e-16 as a gain."""
+SAME = 1e-9
+"""Samples whose spread is a smaller share of that of the values are of one value alone."""
 COLUMNS = (
     *("system_a", "data_a", "system_b", "data_b", "structure", "metric", "patients", "not_compared"),
     *("mean_difference", "low", "high", "p", "p_corrected", "significant"),
@@ -126,8 +128,10 @@ def mean_interval(values: np.ndarray) -> tuple[float, float]:
     if np.ptp(values) == 0:
         return mean, mean
     drawn = np.random.default_rng(0).choice(values, (RESAMPLES, count))
-    drawn = drawn[np.ptp(drawn, axis=1) > 0]
-    bootstrapped = np.quantile((drawn.mean(1) - mean) / stats.sem(drawn, axis=1), (1 - ALPHA / 2, ALPHA / 2))
+    errors = drawn.std(1, ddof=1) / np.sqrt(count)
+    differ = errors > SAME * error
+    scores = (drawn.mean(1) - mean)[differ] / errors[differ]
+    bootstrapped = np.quantile(scores, (1 - ALPHA / 2, ALPHA / 2))
     student = stats.t.ppf((1 - ALPHA / 2, ALPHA / 2), count - 1)
     upper, lower = max(bootstrapped[0], student[0]), min(bootstrapped[1], student[1])
     return mean - float(upper) * error, mean - float(lower) * error
