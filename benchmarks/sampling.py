@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from peak_memory import peak, reset_peak
 from scipy.special import entr
+from sklearn.metrics import roc_auc_score
 
 from nnunetv2_spinesegdiff.calibration.cases import HeldOutCases
 from nnunetv2_spinesegdiff.calibration.held_out import HeldOutPredictor
@@ -35,7 +36,7 @@ from nnunetv2_spinesegdiff.inference.scan_grid import ScanGrid
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
 from nnunetv2_spinesegdiff.preflight import name_of_dataset
 from nnunetv2_spinesegdiff.text import markdown_table
-from nnunetv2_spinesegdiff.uncertainty.ranking import error_auroc, near_foreground
+from nnunetv2_spinesegdiff.uncertainty.ranking import near_foreground
 from nnunetv2_spinesegdiff.uncertainty.temperature import fit_temperatures, reliability, temperature_scaled
 
 NOTE = """Within 10 pixels, in plane, of true structures: AUROC is the share of pairs in which a wrong pixel
@@ -119,7 +120,8 @@ def judge(row: Row, fold: int, truth: np.ndarray, probabilities: np.ndarray, hea
     near = near_foreground(truth > 0)
     row.folds.append(fold)
     row.dice.append(mean_dice(mask, truth, len(probabilities)))
-    row.auroc.append(error_auroc(heatmap[near], (mask != truth)[near]))
+    wrong = (mask != truth)[near]
+    row.auroc.append(roc_auc_score(wrong, heatmap[near]) if 0 < wrong.sum() < wrong.size else float("nan"))
     row.pixels.append((probabilities[:, near], truth[near].astype(np.int64)))
 
 

@@ -34,7 +34,7 @@ def run_demo(output: Path, *, device: str | None = None) -> int:
     print(f"\n{found_in(pd.read_csv(output / 'measurements.csv')).to_string(index=False)}\n")
     for scan in example_scans():
         print(f"Picture: {output / scan.stem}_overlay.png")
-    print(f"Masks, uncertainty maps, measurements.csv, run.json: {output}")
+    print(f"Masks, uncertainty maps, levels, measurements.csv, run.json: {output}")
     print(f"The scans, their source and license: {FOLDER}")
     return status
 

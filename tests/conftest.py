@@ -35,17 +35,15 @@ utils.Pool = ThreadPool
 find_class_by_name._module_originates_from_path = cache(find_class_by_name._module_originates_from_path)
 
 
-FIRST = ("test_commands.py", "test_segment.py", "test_calibrate.py", "test_code_style.py")
-"""Long files in end_to_end and here. Two workers begin with one each and then take the other two: neither
-waits for the other at the end, nor for the model that the first one trains."""
+FIRST = ("test_commands.py", "test_segment.py", "test_export.py", "test_calibrate.py")
+"""Long files in end_to_end. Two workers begin with one each and then take the other two: neither waits for
+the other at the end, nor for the model that the first one trains."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-
     def place(item: pytest.Item) -> int:
-        of_these = item.path.parent in (here, here / "end_to_end") and item.path.name in FIRST
-        return FIRST.index(item.path.name) if of_these else len(FIRST)
+        first = item.path.parent.name == "end_to_end" and item.path.name in FIRST
+        return FIRST.index(item.path.name) if first else len(FIRST)
 
     items.sort(key=place)
 
@@ -67,11 +65,13 @@ def no_locks(monkeypatch):
     monkeypatch.setattr(locks, "FileLock", _NoLock)
 
 
-@pytest.fixture
-def forked_workers(monkeypatch):
+@pytest.fixture(scope="module")
+def forked_workers():
     """Worker processes that need not import everything again, where they can be forked."""
-    if sys.platform == "linux":
-        monkeypatch.setattr(workers, "get_context", lambda _: multiprocessing.get_context("fork"))
+    with pytest.MonkeyPatch.context() as patched:
+        if sys.platform == "linux":
+            patched.setattr(workers, "get_context", lambda _: multiprocessing.get_context("fork"))
+        yield
 
 
 @pytest.fixture

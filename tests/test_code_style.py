@@ -16,7 +16,9 @@ ROOT = Path(__file__).resolve().parents[1]
     [
         "ruff check nnunetv2_spinesegdiff dataset_conversion tests benchmarks docs",
         "ruff format --check nnunetv2_spinesegdiff dataset_conversion tests benchmarks docs",
-        "mypy nnunetv2_spinesegdiff dataset_conversion tests benchmarks docs",
+        pytest.param(
+            "mypy nnunetv2_spinesegdiff dataset_conversion tests benchmarks docs", marks=pytest.mark.slow
+        ),
     ],
     ids=["ruff", "ruff format", "mypy"],
 )

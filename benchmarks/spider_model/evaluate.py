@@ -36,7 +36,7 @@ from nnunetv2_spinesegdiff.inference.arrays import ArrayPredictor
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
 from nnunetv2_spinesegdiff.labels import BACKGROUND, CLASSES, IGNORE
-from nnunetv2_spinesegdiff.segmentation.measuring.plausible import check_plausibility, without_parts
+from nnunetv2_spinesegdiff.segmentation.measuring.plausible import check_plausibility
 from nnunetv2_spinesegdiff.text import markdown_table
 
 STRUCTURES = {name: label for name, label in CLASSES.items() if label != BACKGROUND}
@@ -65,8 +65,11 @@ class BothStages(ArrayPredictor):
     def _on_image(self, logits: np.ndarray, maps: Any, grid: Any) -> Any:
         mask, stage1 = (grid.segmentation(one)[0] for one in (logits, maps.stage1))
         spacing = grid.properties["spacing"][1:]
-        cleaned = [without_parts(m, check_plausibility(m, spacing).outside) for m in mask]
-        return mask, stage1, np.stack(cleaned)
+        cleaned = mask.copy()
+        for one in cleaned:
+            for part in check_plausibility(one, spacing).outside:
+                one[part.shape.inside] = BACKGROUND
+        return mask, stage1, cleaned
 
 
 def predicted(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..dataset_conversion.names import patient_of
 from ..errors import UserError
 from ..files import save_json
 from ..inference.settings import PredictionSettings
@@ -23,11 +24,11 @@ from .cases import HeldOutCases
 from .held_out import HeldOutPredictor, Measured
 
 LEVEL = 0.9
-"""Share of new cases whose true area is expected within the bounds."""
+"""Share of new cases whose true area is expected within the bounds, which are cross-conformal."""
 FIT_PIXELS = 200_000
 """A fit of so many takes two seconds."""
 BLOCKS = 5
-"""Into so many parts the cases of a single fold are divided where folds are to be held against each other."""
+"""Number of parts of a single fold's patients, where folds are to be held against each other."""
 
 
 @dataclass
@@ -78,9 +79,10 @@ def calibrate(
         groups += [fold] * len(found)
     if not measured:
         raise UserError(model, "no validation case could be predicted (" + " | ".join(failures) + ")")
+    patients = [patient_of(m.case) or m.case for m in measured]
+    everyone = list(dict.fromkeys(patients))
     if len(set(groups)) == 1:
-        # In the order of their names: nearly all patients have their cases in one block.
-        groups = [i * BLOCKS // len(measured) for i in range(len(measured))]
+        groups = [everyone.index(patient) * BLOCKS // len(everyone) for patient in patients]
     labels = predictor.plans_manager.get_label_manager(predictor.dataset_json)
     structures = list(structures_of(labels, predictor.dataset_json))
     regions = labels.has_regions
@@ -90,8 +92,9 @@ def calibrate(
         "kind": kind_of(predictor.record),
         "folds": list(folds),
         "cases": len(measured),
+        "patients": len(everyone),
         "temperatures": temperatures.tolist(),
-        "areas": _areas(measured, np.array(groups), structures),
+        "areas": _areas(measured, patients, np.array(groups), structures),
         "expected_calibration_error": {
             name: _or_none(diagram.expected_calibration_error) for name, diagram in diagrams.items()
         },
@@ -141,18 +144,23 @@ def _diagram(probabilities: np.ndarray, truth: np.ndarray, regions: bool) -> Rel
     return reliability(probabilities.max(0), probabilities.argmax(0) == truth)
 
 
-def _areas(measured: Sequence[Measured], groups: np.ndarray, structures: Sequence[str]) -> dict[str, Any]:
+def _areas(
+    measured: Sequence[Measured], patients: Sequence[str], groups: np.ndarray, structures: Sequence[str]
+) -> dict[str, Any]:
     """Compute quantile and cross-validated coverage per structure, from completely labeled cases."""
     known = [i for i, m in enumerate(measured) if np.isfinite(m.true).all()]
     unit = np.array([measured[i].unit for i in known])
+    whose = [patients[i] for i in known]
     areas = {}
     for number, name in enumerate(structures):
         true = np.array([measured[i].true[number] for i in known])
         predicted = np.array([measured[i].predicted[number] for i in known])
         areas[name] = {
             "level": LEVEL,
-            "quantile": _or_none(area_quantile(true, predicted, unit, LEVEL)),
-            "coverage": _or_none(cross_validated_coverage(true, predicted, unit, groups[known], LEVEL)),
+            "quantile": _or_none(area_quantile(true, predicted, unit, LEVEL, whose)),
+            "coverage": _or_none(
+                cross_validated_coverage(true, predicted, unit, groups[known], LEVEL, whose)
+            ),
         }
     return areas
 

@@ -16,7 +16,7 @@ from ..inference.flags import sampling_choices
 from ..inference.memory import keep_freed_memory
 from ..inference.settings import PredictionSettings
 from ..preflight import name_of_dataset
-from .calibrate import Fitted, calibrate
+from .calibrate import LEVEL, Fitted, calibrate
 from .cases import HeldOutCases
 
 
@@ -75,21 +75,23 @@ def trained_folds(model: Path, checkpoint: str) -> list[int]:
 def report(fitted: Fitted) -> str:
     """Write the result of a calibration as text of several lines."""
     stored = fitted.stored
-    lines = [f"\n{stored['cases']} validation cases of fold(s) {', '.join(map(str, stored['folds']))}\n"]
+    folds = ", ".join(map(str, stored["folds"]))
+    lines = [f"\n{stored['cases']} validation cases of {stored['patients']} patient(s), fold(s) {folds}\n"]
     lines += [f"{'':24s}temperature"]
     lines += [f"{name:24s}{t:.2f}" for name, t in zip(fitted.heads, stored["temperatures"], strict=True)]
     lines += ["", f"{'':24s}expected calibration error within 10 pixels of a structure"]
     lines += [f"{name:24s}{_as_text(e)}" for name, e in stored["expected_calibration_error"].items()]
     lines += ["", f"{'':24s}true area within a factor of    held in cross-validation"]
     lines += [_area_as_text(name, area) for name, area in stored["areas"].items()]
+    lines += [f"{'':24s}in about {LEVEL:.0%} of new cases, cross-conformal over patients"]
     return "\n".join(lines)
 
 
 def _area_as_text(name: str, area: Mapping[str, float | None]) -> str:
     quantile, coverage = area["quantile"], area["coverage"]
     if quantile is None:
-        return f"{name:24s}no bounds: too few cases"
-    share = "too few cases" if coverage is None else f"{coverage:.0%} of cases"
+        return f"{name:24s}no bounds: too few patients"
+    share = "too few patients" if coverage is None else f"{coverage:.0%} of cases"
     return f"{name:24s}{exp(quantile):<32.3f}{share}"
 
 

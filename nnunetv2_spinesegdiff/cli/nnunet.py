@@ -86,7 +86,8 @@ def add_calibrate(commands: argparse._SubParsersAction) -> None:
         "calibrate",
         "Calibrate a model with the validation cases of its trained folds, and store the result with the "
         "model. Predictions with the same options, and at least one SpineSegDiff option such as "
-        "--refine, then have calibrated probabilities and maps, and bounds on every area.",
+        "--refine, then have calibrated probabilities and maps, and bounds on every area. The bounds hold "
+        "for about 90 % of new cases (cross-conformal).",
     )
     add_plans(p, trainer="full name of the trainer")
     p.add_argument("-f", type=int, nargs="+", metavar="FOLD", help="folds to use instead of all trained ones")

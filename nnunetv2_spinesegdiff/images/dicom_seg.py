@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,28 @@ CODES: dict[str, tuple[str, str, str]] = {
     "vertebrae": ("51282000", "SCT", "Vertebra"),
     "ivd": ("360499006", "SCT", "Intervertebral disc"),
 }
-# Names of the segments in viewers.
-SHOWN = {"spinal_canal": "Spinal canal", "vertebrae": "Vertebrae", "ivd": "Intervertebral discs"}
 # Attributes that every DICOM image must have, even if empty, and that careless anonymization removes.
 _EMPTY_IF_UNKNOWN = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
     *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
 )
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A structure of a mask, as viewers show it.
+
+    Attributes:
+        number: in the mask.
+        name: "L5", "L5-S1", "spinal canal".
+        color: red, green and blue, 0 to 255.
+        code: value, scheme and meaning of a SNOMED CT concept.
+    """
+
+    number: int
+    name: str
+    color: tuple[int, int, int]
+    code: tuple[str, str, str]
 
 
 def code_of_level(name: str) -> tuple[str, str, str]:
@@ -61,37 +77,37 @@ def check_highdicom() -> None:
         raise UserError(None, "DICOM-SEG is written by highdicom, which is not installed", advice)
 
 
-def write_dicom_seg(mask: sitk.Image, scan: Scan, path: Path, labels: Mapping[str, int]) -> None:
+def write_dicom_seg(mask: sitk.Image, scan: Scan, path: Path, segments: Sequence[Segment]) -> None:
     """Write a mask as a binary DICOM-SEG whose frames refer to the images of the series.
 
-    Every structure in the mask becomes a segment, in the order of their labels. Patient and study are those
+    Every structure in the mask becomes a segment, in the order of their numbers. Patient and study are those
     of the series, the segmentation is a series of its own. Slices without a structure have no frame.
 
     Args:
-        mask: uint8 label map on the grid of the scan, 0 is background.
+        mask: uint8, on the grid of the scan, 0 is background.
         scan: of a DICOM series, whose files are still there.
         path: of the DICOM-SEG; written completely or not at all.
-        labels: of nnU-Net's dataset, name to label.
+        segments: what the numbers in the mask are.
 
     Raises:
-        UserError: highdicom is missing, the mask is on another grid, holds no structure or one without a code
-            in `CODES`, or the series lacks attributes that DICOM-SEG needs.
+        UserError: highdicom is missing, the mask is on another grid, holds no structure or one that is not
+            among `segments`, or the series lacks attributes that DICOM-SEG needs.
     """
     check_highdicom()
     check_same_grid(path, mask, scan.source.path, scan.image)
     array = sitk.GetArrayFromImage(mask)
-    names = {label: name for name, label in labels.items()}
-    present = [int(label) for label in np.unique(array) if label]
+    known = {segment.number: segment for segment in segments}
+    present = [int(number) for number in np.unique(array) if number]
     if not present:
         raise UserError(path, "the mask holds no structure", "a DICOM-SEG needs one")
-    if unknown := [f"{n} ({names.get(n, 'no name')})" for n in present if names.get(n) not in CODES]:
-        cause = f"no SNOMED CT code is known for label {', '.join(unknown)}, only for {', '.join(CODES)}"
+    if unknown := [str(number) for number in present if number not in known]:
+        cause = f"no SNOMED CT code is known for label {', '.join(unknown)}"
         raise UserError(path, cause, "write this mask in another format")
     images = [_read_header(file) for file in scan.dicom_files]
-    segments = np.searchsorted([0, *present], array).astype(np.uint8)
+    places = np.searchsorted([0, *present], array).astype(np.uint8)
     try:
         _prepare(images, scan.slices, float(f"{mask.GetSpacing()[2]:.6g}"))
-        content = _segmentation(images, segments, [names[n] for n in present])
+        content = _segmentation(images, places, [known[number] for number in present])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         cause = " ".join(str(error).split())
         raise UserError(scan.dicom_files[0], f"no DICOM-SEG can be made of this series: {cause}") from error
@@ -141,8 +157,8 @@ def _prepare(images: Sequence[Dataset], slices: Sequence[Any], thickness: float)
     image.NumberOfFrames = len(frames)
 
 
-def _segmentation(images: list[Dataset], segments: np.ndarray, names: list[str]) -> Any:
-    """The DICOM-SEG; `segments` (frames, rows, columns) numbers the structures `names` from 1."""
+def _segmentation(images: list[Dataset], places: np.ndarray, segments: list[Segment]) -> Any:
+    """The DICOM-SEG; `places` (frames, rows, columns) numbers the segments from 1."""
     import highdicom
     from pydicom.sr.codedict import Code, codes
 
@@ -150,16 +166,25 @@ def _segmentation(images: list[Dataset], segments: np.ndarray, names: list[str])
 
     family = codes.DCM.ArtificialIntelligence
     algorithm = highdicom.AlgorithmIdentificationSequence("SpineSegDiff", family, __version__)
-    shown = [(k, SHOWN[name], Code(*CATEGORY), Code(*CODES[name])) for k, name in enumerate(names, start=1)]
+    descriptions = [
+        highdicom.seg.SegmentDescription(
+            place,
+            segment.name,
+            Code(*CATEGORY),
+            Code(*segment.code),
+            "AUTOMATIC",
+            algorithm,
+            display_color=highdicom.color.CIELabColor.from_rgb(*segment.color),
+        )
+        for place, segment in enumerate(segments, start=1)
+    ]
     # 1000 above that of the images, if that is still a number of DICOM (IS, below 2^31).
     series_number = 1000 + int(images[0].get("SeriesNumber") or 0)
     return highdicom.seg.Segmentation(
         source_images=images,
-        pixel_array=segments,
+        pixel_array=places,
         segmentation_type="BINARY",
-        segment_descriptions=[
-            highdicom.seg.SegmentDescription(*one, "AUTOMATIC", algorithm) for one in shown
-        ],
+        segment_descriptions=descriptions,
         series_instance_uid=generate_uid(),
         series_number=series_number if 0 < series_number < 2**31 else 1000,
         sop_instance_uid=generate_uid(),

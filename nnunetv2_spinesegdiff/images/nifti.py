@@ -149,13 +149,16 @@ def grid_by(affine: np.ndarray, shape: Sequence[int], unit_mm: float = 1.0) -> G
     return Grid((i, j, k), (x, y, z), (a, b, c), tuple((lps[:, :3] / lengths).ravel().tolist()))
 
 
-def save_nifti(image: sitk.Image, path: Path, of_scan: nib.Nifti1Header | None = None) -> None:
+def save_nifti(
+    image: sitk.Image, path: Path, of_scan: nib.Nifti1Header | None = None, comment: str = ""
+) -> None:
     """Write an image of two to four dimensions as NIfTI-1.
 
     Args:
         path: ends in .nii.gz or .nii.
         of_scan: header of a NIfTI file on the same grid, whose geometry is copied to the bit; without it
             qform and sform are equal, in scanner coordinates.
+        comment: stored in a header extension, unless empty.
     """
     voxels = sitk.GetArrayViewFromImage(image).T
     header = nib.Nifti1Header()
@@ -173,4 +176,6 @@ def save_nifti(image: sitk.Image, path: Path, of_scan: nib.Nifti1Header | None =
     else:
         for name in (name for name in header if name.startswith(_GEOMETRY)):
             header[name] = of_scan[name]
+    if comment:
+        header.extensions.append(nib.nifti1.Nifti1Extension("comment", comment.encode()))
     nib.Nifti1Image(voxels, None, header).to_filename(path)

@@ -13,12 +13,13 @@ from .nifti import save_nifti
 from .scan import Refusal, Scan, is_utf8
 
 
-def write_image(image: sitk.Image, path: Path, over: Scan | None = None) -> None:
+def write_image(image: sitk.Image, path: Path, over: Scan | None = None, comment: str = "") -> None:
     """Write an image completely or not at all, compressed except for `.nii`.
 
     Args:
         path: ends in `.nii.gz`, `.nii`, `.mha` or `.nrrd`.
         over: scan on whose grid the image is; the file gets the geometry in the scan's header.
+        comment: stored in a header extension of NIfTI files, and nowhere in others.
 
     Raises:
         UserError: the disk is full, or ITK cannot open a file of this name.
@@ -31,7 +32,7 @@ def write_image(image: sitk.Image, path: Path, over: Scan | None = None) -> None
     with written_whole(path) as temporary:
         try:
             if path.name.endswith((".nii", ".nii.gz")):
-                save_nifti(image, temporary, over.nifti_header if over else None)
+                save_nifti(image, temporary, over.nifti_header if over else None, comment)
             else:
                 sitk.WriteImage(image, str(temporary), useCompression=True)
                 check_bytes(temporary)

@@ -70,10 +70,12 @@ class PredictionSettings:
         start = PRESETS[self.preset].applied_to(trained) if self.preset else trained
         t_start = self.changes.get("t_start", 0)
         if t_start > trained.t_start:
+            suffix = "T" if t_start <= SamplerSettings().num_train_timesteps else "N"
             raise UserError(
                 None,
                 f"t_start {t_start} is deeper than {trained.t_start}, to which this model was trained",
-                f"choose 1 to {trained.t_start}, or train with -tr nnUNetTrainerSpineSegDiff_T{t_start}",
+                f"choose 1 to {trained.t_start}, or train with "
+                f"-tr nnUNetTrainerSpineSegDiff_{suffix}{t_start}",
             )
         if trained.start == "noise" and t_start not in (0, trained.t_start):
             raise UserError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -17,8 +18,24 @@ LIGHT_BLUE = "#56b4e9"
 """Not a color of the heatmap."""
 FILL = 0.55
 """Opacity of the fill."""
+_TEXT_GAP_MM, _FRONT_MM, _LEAST_NAMED_MM2 = 4.0, 12.0, 50.0
 SHOWN_FROM, OPAQUE_FROM = 0.02, 0.1
 """Entropy in nats (or variance) below which a heatmap is transparent, and from which it is opaque."""
+
+
+@dataclass(frozen=True)
+class NamedParts:
+    """Parts of a slice with names.
+
+    Attributes:
+        numbers: (H, W) int, of the parts.
+        names: of the numbers.
+        title: what they are.
+    """
+
+    numbers: np.ndarray
+    names: Mapping[int, str]
+    title: str
 
 
 def draw_slice(axis: Axes, image: np.ndarray, aspect: float | Literal["auto"]) -> None:
@@ -110,3 +127,20 @@ def draw_letters(axis: Axes, letters: Sequence[str]) -> None:
         text = axis.text(x, y, letter, transform=axis.transAxes, ha=horizontal, va=vertical)
         text.set(color="white", fontsize=12, fontweight="bold")
         text.set_path_effects([withStroke(linewidth=2.5, foreground="black")])
+
+
+def draw_names(axis: Axes, parts: NamedParts, spacing: tuple[float, float]) -> None:
+    """The names of parts in front of them, which is to the left; none of parts below 50 mm².
+
+    Args:
+        spacing: mm between rows, and between columns.
+    """
+    for number, name in parts.names.items():
+        rows, columns = np.nonzero(parts.numbers == number)
+        if len(rows) * spacing[0] * spacing[1] < _LEAST_NAMED_MM2:
+            continue
+        front = columns.min()
+        row = rows[columns <= front + _FRONT_MM / spacing[1]].mean()
+        text = axis.text(front - _TEXT_GAP_MM / spacing[1], row, name, ha="right", va="center")
+        text.set(color="white", fontsize=8, in_layout=False)
+        text.set_path_effects([withStroke(linewidth=2, foreground="black")])

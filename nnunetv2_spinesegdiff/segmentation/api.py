@@ -57,6 +57,7 @@ class SpineSegmenter:
         slices: str | SupportsIndex = "auto",
         series: str | SupportsIndex | None = None,
         any_plane: bool = False,
+        lowest_disc: str | None = None,
         mirroring: bool = True,
         refine: bool = True,
         preset: str | None = None,
@@ -77,6 +78,8 @@ class SpineSegmenter:
             series: number, UID or description of a series in a DICOM exam, or number (from 1) of a volume in
                 a NIfTI file. Needed only if several can be segmented.
             any_plane: also accept axial and coronal scans, whose sagittal slices are interpolated.
+            lowest_disc: name of the lowest disc in the scans, such as "L5-S1", from which vertebrae and discs
+                are named upward. The default infers it from the mask.
             mirroring: average the predictions of mirrored copies; False is faster and slightly less accurate.
             refine: refine stage 1 by diffusion; False returns stage 1 alone.
             preset: "fast", "balanced" or "paper", see `--preset`. The default is stored with the model.
@@ -92,6 +95,7 @@ class SpineSegmenter:
                 slices=slices_of(slices),
                 series=series_of(series),
                 any_plane=any_plane,
+                lowest_disc=lowest_disc,
                 mirroring=mirroring,
                 prediction=PredictionSettings(refine, preset, sampler, precision, save_uncertainty=True),
             )
@@ -131,7 +135,7 @@ class SpineSegmenter:
             _check_name(name)
         with self._folders.one() as folder:
             read = self._read(scan, folder, name)
-            return segment_scan(read, self.settings.slices, self._model)
+            return segment_scan(read, self.settings.slices, self._model, self.settings.lowest_disc)
 
     def segment_each(
         self, scans: str | Path | sitk.Image | Iterable[str | Path | sitk.Image]

@@ -163,7 +163,10 @@ def segment_cohort(
 
 
 def _load_ahead() -> None:
-    """Load what draws a result while the model is unpacked, which mostly waits for the disk."""
+    """Load what numbers and draws a result while the model is unpacked, which mostly waits for the disk."""
+    import skimage.feature
+    import skimage.segmentation  # noqa: F401
+
     import nnunetv2_spinesegdiff.plots.overlay  # noqa: F401
 
 

@@ -10,11 +10,11 @@ import numpy as np
 from ..dataset_conversion.geometry import IN_PLANE_MM, IN_PLANE_SIZE, LEFT_RIGHT_SIZE, SliceView
 from ..errors import UserError
 from ..labels import BACKGROUND, CLASSES, VERTEBRAE
+from .measuring.levels import LOW, Levels
 from .measuring.plausible import CANAL_IN_FRONT, NO_COLUMN, SIZE, check_plausibility
 
 COUNTED = ("vertebrae", "ivd")
 _UNNOTICED_MM = 10.0
-_EDGE_ROWS = 2
 FEWEST = 2
 """Vertebrae and discs of a slice below which it can hardly be a lumbar spine's."""
 _IMPLAUSIBLE = {
@@ -60,22 +60,11 @@ def window_warnings(view: SliceView) -> list[str]:
     return said
 
 
-def edge_warnings(mask: np.ndarray, view: SliceView) -> list[str]:
-    """Whether the lowest vertebra or disc may be cut: rows are numbered from the lowest one that was found.
-
-    Args:
-        mask: (rows, columns) labels of the measured slice.
-        view: of the slice in the scan.
-    """
-    rows = np.flatnonzero(np.isin(mask, [CLASSES[name] for name in COUNTED]).any(1))
-    height = view.oriented.size[1] * view.oriented.spacing[1] / IN_PLANE_MM
-    end = len(mask) / 2 + min(height, len(mask)) / 2  # the slice is in the middle of the window
-    if not rows.size or rows[-1] + 1 < end - _EDGE_ROWS:
-        return []
-    return [
-        "the lowest vertebra or disc touches the lower edge of what was segmented: numbers in "
-        "measurements.csv may begin at another level than L5/S1"
-    ]
+def level_warnings(levels: Levels) -> list[str]:
+    """What makes the names of levels doubtful."""
+    if levels.warnings or levels.confidence != LOW:
+        return levels.warnings
+    return [f"the names of the levels are uncertain ({levels.basis}): check them, or set --lowest_disc"]
 
 
 def warnings_of(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -96,7 +96,7 @@ def segment_each(
                 done = scan
             else:
                 try:
-                    done = segment_scan(scan, settings.slices, model)
+                    done = segment_scan(scan, settings.slices, model, settings.lowest_disc)
                 except Exception as error:
                     done = _failure(job.source, error)
             writing.append((job, writer.submit(_write, job.source, done, write)))

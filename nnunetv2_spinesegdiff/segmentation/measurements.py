@@ -14,6 +14,7 @@ from ..labels import CLASSES
 from ..uncertainty.conformal import area_bounds
 from ..uncertainty.stored import Calibration
 from .cutting import SegmentedSlices
+from .measuring.levels import Levels
 from .measuring.measure import COLUMNS as MEASURED
 from .measuring.measure import LOW_AGREEMENT, measure_slice
 
@@ -26,12 +27,14 @@ COLUMNS = (
     "area_high_mm2",
     "volume_mm3",
     *MEASURED[MEASURED.index("area_mm2") + 1 :],
+    "level_confidence",
+    "level_basis",
     "use",
 )
-"""`slice` counts from the patient's left, 0 = leftmost. The bounds hold the true area of nine scans in ten,
-empty where the model is not calibrated; `volume_mm3` is of all slices, empty where one was segmented."""
+"""`slice` counts from the patient's left, 0 = leftmost. The bounds hold the true area of about nine scans in
+ten, empty where the model is not calibrated; `volume_mm3` is of all slices, empty where one was segmented."""
 
-_TEXT = ("scan", "structure", "remark", "use")
+_TEXT = ("scan", "structure", "level", "remark", "level_confidence", "level_basis", "use")
 _NO_FLOATS = {"slice": "int64", "number": "Int64", "parts": "Int64", "low_agreement": "boolean"}
 
 
@@ -39,6 +42,7 @@ def rows_of(
     scan: str,
     slices: SegmentedSlices,
     signal: np.ndarray,
+    levels: Levels,
     calibration: Calibration | None,
     flag_below: float = LOW_AGREEMENT,
 ) -> list[dict[str, Any]]:
@@ -46,6 +50,7 @@ def rows_of(
 
     Args:
         signal: of the measured slice (rows, columns), from 0, in the scanner's units.
+        levels: of the measured slice.
         calibration: of a model of single slices.
         flag_below: Dice of stage 1 and the mask below which they disagree.
     """
@@ -57,12 +62,15 @@ def rows_of(
         slices.uncertainty[at],
         None if slices.stage1 is None else slices.stage1[at],
         flag_below,
+        levels,
     )
+    named = {"level_confidence": levels.confidence, "level_basis": levels.basis}
     rows = []
     for row in measured:
         total = row["number"] is None
         more = {**_bounds(row, slices, calibration), **_volume(row, slices)} if total else {}
-        row = {"scan": scan, "slice": slices.view.first_slice + at, **row, **more, "use": USE}
+        of_level = named if row["level"] else {}
+        row = {"scan": scan, "slice": slices.view.first_slice + at, **row, **more, **of_level, "use": USE}
         rows.append({column: _known(row.get(column)) for column in COLUMNS})
     return rows
 

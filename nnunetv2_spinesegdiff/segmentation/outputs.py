@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from ..errors import UserError
 from ..files import half_written, save_json
 from ..images.scan import Scan
 from ..images.writing import write_image
-from ..labels import BACKGROUND, CLASSES
+from ..labels import BACKGROUND, CLASSES, SPIDER_CANAL
 from ..records import Record, as_stored
+from .level_files import slicer_segmentation, with_unnumbered
 
 if TYPE_CHECKING:
     from .result import Segmentation
@@ -33,7 +35,7 @@ class Formats:
     """Files to write for every scan.
 
     Attributes:
-        keep: masks and maps in the scan's own format; NIfTI otherwise.
+        keep: masks, maps and levels in the scan's own format; NIfTI otherwise.
         dicom_seg: also a DICOM segmentation object.
     """
 
@@ -54,6 +56,13 @@ class ScanOutputs:
     def uncertainty(self, ending: str) -> Path:
         return self._file(f"_uncertainty{ending}")
 
+    def levels(self, ending: str) -> Path:
+        return self._file(f"_levels{ending}")
+
+    @property
+    def slicer_segmentation(self) -> Path:
+        return self._file("_levels.seg.nrrd")
+
     @property
     def overlay(self) -> Path:
         return self._file("_overlay.png")
@@ -67,17 +76,21 @@ class ScanOutputs:
         return Record(self.folder / RECORDS / f"{self.name}.json", self.folder)
 
     def files_of(self, scan: Scan, formats: Formats) -> list[Path]:
-        """What `write_files` writes: mask, map, picture, and perhaps the DICOM segmentation."""
+        """Return the paths of mask, map, levels, picture and perhaps DICOM segmentation, in this order."""
         ending = scan.ending if formats.keep and scan.ending in ENDINGS else ENDINGS[0]
         beside = [self.dicom_seg] if formats.dicom_seg and scan.dicom_files else []
-        return [self.mask(ending), self.uncertainty(ending), self.overlay, *beside]
+        images = [make(ending) for make in (self.mask, self.uncertainty, self.levels)]
+        return [*images, self.slicer_segmentation, self.overlay, *beside]
 
     def write_files(self, done: Segmentation, formats: Formats) -> list[Path]:
-        """Write mask, map and picture, each whole or not at all; their paths, the mask first."""
+        """Write mask, map, levels and picture, each whole or not at all; their paths, the mask first."""
         written = self.files_of(done.scan, formats)
+        levels = done.levels
         write_image(done.mask, written[0], done.scan)
         write_image(done.uncertainty, written[1], done.scan)
-        _draw(done, written[2])
+        write_image(levels.image, written[2], done.scan, json.dumps(levels.names))
+        write_image(slicer_segmentation(levels.image, levels.names), self.slicer_segmentation, done.scan)
+        _draw(done, self.overlay)
         if self.dicom_seg in written:
             _write_dicom_seg(done, self.dicom_seg)
         return written
@@ -112,6 +125,11 @@ class ScanOutputs:
             seconds=round(done.seconds, 2),
             warnings=[*done.warnings, *(warning for warning, applies in beside.items() if applies)],
             measurements=done.measurements,
+            levels={
+                "confidence": done.levels.confidence,
+                "basis": done.levels.basis,
+                "names": done.levels.names,
+            },
         )
 
     def write_failure(self, reason: str, made_from: Mapping[str, Any] | None) -> None:
@@ -149,8 +167,9 @@ class ScanOutputs:
             path.unlink(missing_ok=True)
 
     def _visible(self) -> list[Path]:
-        images = [make(ending) for ending in ENDINGS for make in (self.mask, self.uncertainty)]
-        return [*images, self.overlay, self.dicom_seg]
+        makes = (self.mask, self.uncertainty, self.levels)
+        images = [make(ending) for ending in ENDINGS for make in makes]
+        return [*images, self.slicer_segmentation, self.overlay, self.dicom_seg]
 
     def _half_written(self) -> Iterator[Path]:
         return (left for path in self._visible() for left in half_written(path))
@@ -184,9 +203,11 @@ def made_in(folder: Path) -> set[str]:
 
 
 def _draw(done: Segmentation, path: Path) -> None:
+    from ..plots.layers import NamedParts
     from ..plots.overlay import draw_overlay  # matplotlib takes a second to load
 
     shown = done.shown
+    names = {number: name for number, name in done.levels.names.items() if number != SPIDER_CANAL}
     draw_overlay(
         done.name,
         shown.image,
@@ -198,13 +219,15 @@ def _draw(done: Segmentation, path: Path) -> None:
         path,
         measure=shown.measure,
         highest=shown.highest,
+        levels=NamedParts(shown.numbers, names, f"levels, confidence: {done.levels.confidence}"),
     )
 
 
 def _write_dicom_seg(done: Segmentation, path: Path) -> None:
     from ..images.dicom_seg import write_dicom_seg
 
-    write_dicom_seg(done.mask, done.scan, path, _structures())
+    numbers, segments = with_unnumbered(done.levels.image, done.levels.names, done.mask)
+    write_dicom_seg(numbers, done.scan, path, segments)
 
 
 def _structures() -> dict[str, int]:

@@ -19,6 +19,25 @@ from .outputs import Formats, ScanOutputs
 
 
 @dataclass(frozen=True)
+class ScanLevels:
+    """The vertebrae and discs of a scan, by number and name.
+
+    Attributes:
+        image: SPIDER's numbers over the scan, uint8: vertebrae from 1, the lowest lumbar one, upward, 100
+            more if cut off by the edge of the image; discs from 201, the one on the sacrum; canal 100. S1 is
+            25, the disc S1-S2 is 225. Parts of less than 10 mm² in a slice have no number.
+        names: of the numbers in the image: "L5", "L5-S1", "spinal canal".
+        confidence: of the names: "high", "moderate", "low", or "given" by the user.
+        basis: how the names were determined.
+    """
+
+    image: sitk.Image
+    names: dict[int, str]
+    confidence: str
+    basis: str
+
+
+@dataclass(frozen=True)
 class ShownSlice:
     """The slice for the picture: arrays (rows, columns), rows head to foot, columns front to back.
 
@@ -26,6 +45,7 @@ class ShownSlice:
         image: intensities.
         mask: labels.
         uncertainty: uncertainty map.
+        numbers: numbers of vertebrae and discs, as in `ScanLevels`.
         spacing: distance between rows and between columns, in mm.
         measure: what the map shows, with its unit.
         highest: the largest value that the map can have.
@@ -34,6 +54,7 @@ class ShownSlice:
     image: np.ndarray
     mask: np.ndarray
     uncertainty: np.ndarray
+    numbers: np.ndarray
     spacing: tuple[float, float]
     measure: str
     highest: float
@@ -48,6 +69,7 @@ class Segmentation:
         mask: labels on the scan's grid, uint8: 1 spinal canal, 2 vertebrae, 3 intervertebral discs. Slices
             that were not segmented are 0.
         uncertainty: map on the scan's grid, float32: entropy in nats, 0 to 0.37 (IISDM: variance, 0 to 0.25).
+        levels: numbers and names of the vertebrae and discs.
         measurements: rows of measurements.csv, in mm, mm2 and mm3.
         warnings: facts that a reader of the results should know, one line each.
         shown: the slice that was measured.
@@ -57,8 +79,10 @@ class Segmentation:
         >>> from nnunetv2_spinesegdiff import SpineSegmenter, example_scans
         >>> with SpineSegmenter(preset="fast", device="cpu") as segmenter:
         ...     result = segmenter.segment(example_scans()[1])
-        >>> [path.name for path in result.save("out")]
-        ['81_t2_seg.nii.gz', '81_t2_uncertainty.nii.gz', '81_t2_overlay.png']
+        >>> [path.name for path in result.save("out")][:3]
+        ['81_t2_seg.nii.gz', '81_t2_uncertainty.nii.gz', '81_t2_levels.nii.gz']
+        >>> result.levels.names[201]
+        'L5-S1'
         >>> discs = result.table[result.table.structure == "ivd"].set_index("number")
         >>> bool(4 < discs.height_mm[1] < 15)  # height of the lowest disc, in mm
         True
@@ -67,6 +91,7 @@ class Segmentation:
     scan: Scan
     mask: sitk.Image
     uncertainty: sitk.Image
+    levels: ScanLevels
     measurements: list[dict[str, Any]]
     warnings: list[str]
     shown: ShownSlice
@@ -90,7 +115,7 @@ class Segmentation:
         dicom_seg: bool = False,
         overwrite: bool = False,
     ) -> list[Path]:
-        """Write the mask, the map and the picture that `spinesegdiff segment` writes.
+        """Write the mask, the map, the levels and the picture that `spinesegdiff segment` writes.
 
         Args:
             folder: output folder. It is created if it does not exist.

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..inference.settings import PredictionSettings
+from .measuring.levels import LOWEST_DISCS
 
 NAMED_SLICES = ("auto", "middle", "all")
 Slices = str | int
@@ -22,16 +23,18 @@ class SegmentationSettings:
         series: of a DICOM exam: number, UID or description; of a NIfTI file of several volumes: the number
             of one of them, from 1.
         any_plane: take scans whose slices are not sagittal, too.
+        lowest_disc: name of the lowest disc in the scans, one of `LOWEST_DISCS`; None to find it out.
         mirroring: nnU-Net's test-time augmentation.
         prediction: how the model predicts; maps are always made.
 
     Raises:
-        UserError: `slices` is none of these.
+        UserError: `slices` or `lowest_disc` is none of these.
     """
 
     slices: Slices = "auto"
     series: str | None = None
     any_plane: bool = False
+    lowest_disc: str | None = None
     mirroring: bool = True
     prediction: PredictionSettings = field(default_factory=lambda: PredictionSettings(save_uncertainty=True))
 
@@ -40,6 +43,9 @@ class SegmentationSettings:
         if not number and not (isinstance(self.slices, str) and self.slices in NAMED_SLICES):
             names = ", ".join(NAMED_SLICES)
             raise UserError(f"slices {self.slices!r}", f"choose {names}, or a number from 0, the leftmost")
+        if self.lowest_disc is not None and self.lowest_disc not in list(LOWEST_DISCS):
+            advice = "choose for example L5-S1, L4-L5, L6-S1 or S1-S2"
+            raise UserError(f"lowest_disc {self.lowest_disc!r}", "is not the name of a disc", advice)
 
     def as_record(self) -> dict[str, Any]:
         """Plain values, for JSON: equal records give equal results."""

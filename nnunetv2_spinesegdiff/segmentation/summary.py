@@ -1,21 +1,23 @@
-"""measurements.csv and run.json over all scans of an output folder."""
+"""measurements.csv, run.json and names of levels over all scans of an output folder."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..files import half_written, save_json
+from ..files import half_written, save_json, written_whole
 from ..locks import locked
 from ..records import as_stored
+from .level_files import names_as_json, slicer_color_table
 from .measurements import USE, write_measurements
 from .outputs import RECORDS, records_in
 
+_FILES = ("measurements.csv", "run.json", "level_names.json", "level_colors.ctbl")
 _PACKAGES = ("nnunetv2", "torch", "numpy", "SimpleITK", "nibabel", "highdicom")
 
 
@@ -38,13 +40,17 @@ def write_summary(
         failures: why scans of this run have no new result, by name.
         known: records of scans that this run made or kept, by name.
     """
-    measurements, told = folder / "measurements.csv", folder / "run.json"
+    measurements, told, names_file, colors = (folder / name for name in _FILES)
     with _alone(folder / RECORDS):
-        for left in half_written(measurements) + half_written(told):
+        for left in (left for name in _FILES for left in half_written(folder / name)):
             left.unlink(missing_ok=True)
         records = _reported_records(folder, names, known)
         rows = [row for record in records.values() for row in record.get("measurements", [])]
         write_measurements(rows, measurements)
+        level_names = _level_names(records.values())
+        save_json(names_as_json(level_names), names_file)
+        with written_whole(colors) as temporary:
+            temporary.write_text(slicer_color_table(level_names), encoding="utf-8")
         scans = {name: _entry(record, run) for name, record in records.items()}
         for name, reason in failures.items():
             scans[name] = {**scans.get(name, {}), "failure": reason}
@@ -71,8 +77,17 @@ def _reported_records(
 def remove_summary(folder: Path) -> None:
     """Remove tables before scans are made again: if the run is killed, they would show earlier numbers."""
     with _alone(folder / RECORDS):
-        for name in ("measurements.csv", "run.json"):
+        for name in _FILES:
             (folder / name).unlink(missing_ok=True)
+
+
+def _level_names(records: Iterable[Mapping[str, Any]]) -> dict[int, str]:
+    """Names of the numbers in all scans; where they differ (L5, L6), all of them."""
+    found: dict[int, set[str]] = {}
+    for record in records:
+        for number, name in record.get("levels", {}).get("names", {}).items():
+            found.setdefault(int(number), set()).add(name)
+    return {number: "/".join(sorted(names)) for number, names in found.items()}
 
 
 @contextmanager
@@ -87,6 +102,8 @@ def _entry(record: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
     if "failure" in record:
         return {"failure": record["failure"]}
     told = {"files": list(record["files"]), "seconds": record["seconds"], "warnings": record["warnings"]}
+    if "levels" in record:
+        told["levels"] = {key: record["levels"][key] for key in ("confidence", "basis")}
     made, this = record["made_from"], {"model": run["model"]["sha256"], "settings": run["settings"]}
     this = as_stored({**this, "version": __version__})
     other = {key: made[key] for key, value in this.items() if made[key] != value}

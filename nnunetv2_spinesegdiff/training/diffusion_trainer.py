@@ -140,13 +140,16 @@ class DiffusionTrainer(SuffixedTrainer):
 
     @classmethod
     def sampler_settings(cls) -> SamplerSettings:
-        """The sampler of this trainer: the class's, with the depth, steps and chains that the name states.
+        """The sampler of this trainer: the class's, with the schedule, steps and chains that the name states.
 
-        Where chains start from noise, a depth is the length of the whole schedule.
+        A length N without a depth is a complete schedule, T = N, as in the published code of the paper. Where
+        chains start from noise, a depth without a length is the length of the whole schedule.
         """
         names = ("t_start", "ddim_steps", "num_samples")
         stated = {name: value for name in names if (value := getattr(cls.suffixes, name)) is not None}
-        if "t_start" in stated and cls.sampler.start == "noise":
+        if (length := cls.suffixes.schedule_length) is not None:
+            stated = {"t_start": length, **stated, "num_train_timesteps": length}
+        elif "t_start" in stated and cls.sampler.start == "noise":
             stated["num_train_timesteps"] = stated["t_start"]
         return cls.sampler.changed(**stated)
 

@@ -33,6 +33,7 @@ class Suffixes:
         epochs: number of epochs.
         iters: training iterations per epoch.
         t_start: depth T to which presegmentations are noised; from noise, the length of the schedule.
+        schedule_length: N, the length of the schedule; T = N where `t_start` is not stated.
         ddim_steps: n, steps of a chain in the training's own validation and in prediction without flags.
         num_samples: S, chains, likewise.
         width: features of denoiser and image encoder, percent of the planned ones.
@@ -41,6 +42,7 @@ class Suffixes:
     epochs: int | None = None
     iters: int | None = None
     t_start: int | None = None
+    schedule_length: int | None = None
     ddim_steps: int | None = None
     num_samples: int | None = None
     width: int | None = None
@@ -50,11 +52,15 @@ _PATTERNS = {
     "epochs": r"(\d+)epochs",
     "iters": r"(\d+)iters",
     "t_start": r"T(\d+)",
+    "schedule_length": r"N(\d+)",
     "ddim_steps": r"n(\d+)",
     "num_samples": r"S(\d+)",
     "width": r"width(\d+)",
 }
-_KNOWN = "_<n>epochs, _<n>iters (iterations per epoch), _T<depth>, _n<steps>, _S<chains>, _width<percent>"
+_KNOWN = (
+    "_<n>epochs, _<n>iters (iterations per epoch), _T<depth>, _N<length>, _n<steps>, _S<chains>, "
+    "_width<percent>"
+)
 assert set(_PATTERNS) == {f.name for f in fields(Suffixes)}
 
 

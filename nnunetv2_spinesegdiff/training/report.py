@@ -14,7 +14,7 @@ from ..labels import summary_key
 def compare(
     stage1_summary: Path, refined_summary: Path, labels: dict[str, Any], fold: int | str
 ) -> dict[str, Any]:
-    """Dice a class of both, from two `summary.json` of nnU-Net over the same cases.
+    """Dice per class of both, from two `summary.json` of nnU-Net over the same cases.
 
     Args:
         labels: `labels` of the dataset.json, for the names.

@@ -1,10 +1,9 @@
-"""Does an uncertainty point at the errors? Where that is asked, and how well it does."""
+"""Where an uncertainty is expected to point at errors."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
-from scipy.stats import rankdata
 
 
 def near_foreground(*masks: np.ndarray, pixels: float = 10) -> np.ndarray:
@@ -24,26 +23,3 @@ def near_foreground(*masks: np.ndarray, pixels: float = 10) -> np.ndarray:
     for z in np.flatnonzero(foreground.any((1, 2))):
         near[z] = ndimage.distance_transform_edt(~foreground[z]) <= pixels
     return near
-
-
-def error_auroc(uncertainty: np.ndarray, wrong: np.ndarray) -> float:
-    """Probability that a wrong pixel is more uncertain than a right one; ties count half.
-
-    Args:
-        uncertainty: any shape, finite.
-        wrong: of the same shape, false or true.
-
-    Returns:
-        0 to 1, 0.5 for a random ranking; NaN where no pixel or every pixel is wrong.
-
-    Raises:
-        ValueError: shapes that differ, or values that are not finite.
-    """
-    uncertainty, wrong = np.asarray(uncertainty, np.float64), np.asarray(wrong, bool)
-    if uncertainty.shape != wrong.shape or not np.isfinite(uncertainty).all():
-        raise ValueError(f"uncertainty {uncertainty.shape} of errors {wrong.shape}, or it is not finite")
-    count = int(wrong.sum())
-    if count in (0, wrong.size):
-        return float("nan")
-    ranks = rankdata(uncertainty)[wrong.ravel()]
-    return float((ranks.sum() - count * (count + 1) / 2) / (count * (wrong.size - count)))

@@ -117,7 +117,7 @@ def test_held_out_cases_undo_what_made_the_model_too_sure(model, cases, predicte
     errors = fitted.stored["expected_calibration_error"]
     assert list(errors) == ["stage 1", "refined", "calibrated"]
     assert errors["calibrated"] < 0.02 < errors["refined"] < errors["stage 1"]
-    for word in ("12 validation cases", "background", "calibrated", "ivd", "factor"):
+    for word in ("12 validation cases", "background", "calibrated", "ivd", "factor", "about 90%"):
         assert word in report(fitted)
     plans = json.loads((model / "plans.json").read_text())
     assert {**plans, "spinesegdiff": None} == {**PLANS, "spinesegdiff": None}
@@ -155,7 +155,7 @@ def test_the_calibrated_diagram_comes_from_temperatures_of_other_folds(model, ca
     assert fitted.stored["expected_calibration_error"]["calibrated"] > 0.03
 
 
-def test_areas_are_split_conformal(model, cases, predicted):
+def test_areas_are_conformal(model, cases, predicted):
     fitted = run(model, cases)
     all_cases = [measured("", i) for i in range(12)]
     for number, (name, area) in enumerate(fitted.stored["areas"].items()):
@@ -163,6 +163,19 @@ def test_areas_are_split_conformal(model, cases, predicted):
         assert area["quantile"] == pytest.approx(area_quantile(true, guess, 4.0, 0.9)), name
         assert area["coverage"] is None  # eight others are too few
     assert list(fitted.stored["areas"]) == ["spinal_canal", "vertebrae", "ivd"]
+
+
+def test_two_contrasts_of_a_patient_are_one_patient(model, cases, predicted):
+    """Twelve cases of six patients are too few for bounds, and of one fold no patient is in two blocks."""
+    predicted["made"] = lambda case, seed: replace(
+        measured(case, seed), case=f"SPIDER_{seed // 2:03d}_t{seed % 2 + 1}"
+    )
+    fitted = run(model, cases)
+    assert (fitted.stored["cases"], fitted.stored["patients"]) == (12, 6)
+    assert [area["quantile"] for area in fitted.stored["areas"].values()] == [None] * 3
+    assert "6 patient(s)" in report(fitted)
+    assert "too few patients" in report(fitted)
+    assert run(model, cases, (1,)).stored["patients"] == 2
 
 
 def test_one_fold_is_held_against_itself_in_blocks(model, cases, predicted):
@@ -178,7 +191,7 @@ def test_one_fold_is_held_against_itself_in_blocks(model, cases, predicted):
         *(({name: "other"}, False) for name in ("checkpoint", "refine", "mirroring", "mirror_refinement")),
         ({"precision": "bfloat16", "sampler": {"t_start": 30, "seed": 5}}, True),
         ({"sampler": {"t_start": 10, "seed": 0}}, False),
-        # A calibration of an earlier version has no stage1_weight.
+        # A calibration of an earlier version has no stage1_weight, and counts no patients.
         ({"sampler": {"t_start": 30, "seed": 5, "stage1_weight": 0.0}}, True),
         ({"sampler": {"t_start": 30, "seed": 5, "stage1_weight": 0.5}}, False),
     ],
@@ -189,6 +202,7 @@ def test_a_calibration_is_for_predictions_of_its_kind(model, cases, predicted, c
     for calibration in plans["spinesegdiff"]["calibrations"]:
         if "stage1_weight" in changes.get("sampler", ()):
             del calibration["kind"]["sampler"]["stage1_weight"]
+            del calibration["patients"]
     assert (stored_calibration(plans, {**RECORD, **changes}) is not None) == fits
     assert ("calibrated for other settings" in capsys.readouterr().out) == (not fits)
 

@@ -9,7 +9,7 @@ from nnunetv2_spinesegdiff.cli import main
 from ..helpers.spider_series import write_cohort
 
 
-def test_status_and_lines(tmp_path, monkeypatch, capsys):
+def test_status_and_lines(tmp_path, monkeypatch, capsys, forked_workers):
     for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         monkeypatch.setenv(variable, str(tmp_path / variable))
     scans = tmp_path / "scans"

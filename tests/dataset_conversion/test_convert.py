@@ -80,7 +80,7 @@ def test_an_oblique_slice_keeps_its_cosines_and_leaves_validation(own_cohort, tm
         ({"partial_vertebrae": "background"}, (1, 320, 320), (1, 1, 4)),
     ],
 )
-def test_other_settings_make_every_case_again(cohort, tmp_path, option, shape, spacing):
+def test_other_settings_make_every_case_again(cohort, tmp_path, forked_workers, option, shape, spacing):
     run(cohort, tmp_path, contrast="t1")
     report = run(cohort, tmp_path, contrast="t1", **option)
     assert (report.counts["kept"], report.counts["converted"]) == (0, 6)

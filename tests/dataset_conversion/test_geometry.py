@@ -44,11 +44,11 @@ def _ramps(geometry) -> list[sitk.Image]:
     return [volume(positions[..., axis], cosines, spacing, origin) for axis in range(3)]
 
 
-def _assert_voxels_keep_their_position(geometry, **kind) -> None:
-    # Each output voxel's value says where it was taken from, its own geometry where it claims to lie.
-    views = [extract_slice(ramp, **kind) for ramp in _ramps(geometry)]
-    taken_from = np.stack([sitk.GetArrayFromImage(view.image).T for view in views], axis=-1)
-    claimed = world_positions(views[0].image)
+def _assert_voxels_keep_their_position(geometry, step: int = 1, **kind) -> None:
+    # The value of an output voxel states where it was taken from, its own geometry where it claims to lie.
+    images = [extract_slice(ramp, **kind).image[::step, ::step, ::step] for ramp in _ramps(geometry)]
+    taken_from = np.stack([sitk.GetArrayFromImage(image).T for image in images], axis=-1)
+    claimed = world_positions(images[0])
     cosines, spacing, size, origin = geometry
     index = (claimed - np.array(origin)) @ cosines / np.array(spacing)
     # Beyond the outermost voxel centres there is nothing to interpolate between.
@@ -69,7 +69,7 @@ def test_a_voxel_keeps_its_world_position(geometry, slices):
 @settings(max_examples=3)
 @given(geometries(extent_mm=(70, 90)))
 def test_a_voxel_of_a_3d_case_keeps_its_world_position(geometry):
-    _assert_voxels_keep_their_position(geometry, dim="3d")
+    _assert_voxels_keep_their_position(geometry, step=2, dim="3d")
 
 
 @FAST

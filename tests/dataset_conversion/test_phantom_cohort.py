@@ -27,7 +27,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def phantom(tmp_path_factory) -> Path:
+def phantom(tmp_path_factory, forked_workers) -> Path:
     output = tmp_path_factory.mktemp("phantom") / "cohort"
     written = make_phantom(output, patients=2, seed=SEED, num_processes=2)
     assert [path.name for path in written] == NAMES

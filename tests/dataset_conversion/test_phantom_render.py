@@ -14,7 +14,7 @@ from nnunetv2_spinesegdiff.dataset_conversion.phantom.placement import Spine, pl
 from nnunetv2_spinesegdiff.dataset_conversion.phantom.render import render
 
 PIXEL_MM = 1.5
-PATIENTS = range(1, 5)
+PATIENTS = (1, 3)
 
 
 def _coarse(acquisition: Acquisition) -> Acquisition:

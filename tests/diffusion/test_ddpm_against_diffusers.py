@@ -7,7 +7,6 @@ from unittest import mock
 
 import pytest
 import torch
-from diffusers import DDPMScheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +19,8 @@ THEIR_NOISE = "diffusers.schedulers.scheduling_ddpm.randn_tensor"
 
 
 def scheduler_of(schedule: str, length: int, steps: int) -> Any:
+    from diffusers import DDPMScheduler  # which takes seconds
+
     scheduler: Any = DDPMScheduler(
         num_train_timesteps=length,
         beta_schedule=THEIR_NAMES[schedule],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -20,6 +21,7 @@ from nnunetv2_spinesegdiff.diffusion.masks import (
     probabilities,
 )
 from nnunetv2_spinesegdiff.diffusion.schedules import alphas_cumprod_of
+from nnunetv2_spinesegdiff.diffusion.settings import SamplerSettings
 
 
 def test_schedules_keep_less_at_every_step_from_the_clean_mask_to_noise():
@@ -30,6 +32,24 @@ def test_schedules_keep_less_at_every_step_from_the_clean_mask_to_noise():
     for schedule, length in (("quadratic", 10), ("linear", 0), ("cosine", -3)):
         with pytest.raises(ValueError, match=r"schedule|num_train_timesteps"):
             alphas_cumprod_of(schedule, length)
+
+
+@pytest.mark.parametrize("length", [1, 2, 30, 100, 1000])
+def test_a_complete_cosine_schedule_is_the_squared_cosine_of_its_length(length):
+    """Equation 17 of Nichol & Dhariwal, in plain numbers; only its last beta reaches the clip at 0.999."""
+
+    def kept(step: int) -> float:
+        return math.cos((step / length + 0.008) / 1.008 * math.pi / 2) ** 2
+
+    bars = SamplerSettings(num_train_timesteps=length, t_start=length, ddim_steps=1, fusion_steps=1)
+    expected = [kept(step) / kept(0) for step in range(length)]
+    expected.append(0.001 * expected[-1])
+    assert bars.alphas_cumprod().tolist() == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_first_of_1000_steps_adds_next_to_no_noise():
+    """The cascade without noise: masks are -1 and 1."""
+    assert (1 - alphas_cumprod_of("cosine", 1000)[1]).sqrt() < 0.007
 
 
 @given(st.integers(1, 1000), st.data())

@@ -18,7 +18,16 @@ NAMES = re.findall(r"(?m)^::: (\S+)", PAGE.read_text("utf-8"))
 SECTION = re.compile(r"(?m)^(Args|Attributes|Returns|Yields|Raises|Examples):\n((?:(?: .*)?\n?)*)")
 SEGMENT = ("SpineSegmenter", "Segmentation", "Failure")
 """Their examples segment scans, which takes seconds."""
-NOT_MADE_BY_USERS = ("Fusion", "Exponential", "StepUncertainty", "Ensemble", "Measure", "Scan", "ScanSource")
+NOT_MADE_BY_USERS = (
+    "Fusion",
+    "Exponential",
+    "StepUncertainty",
+    "Ensemble",
+    "Measure",
+    "Scan",
+    "ScanLevels",
+    "ScanSource",
+)
 
 
 def documented(name: str) -> Any:

@@ -16,7 +16,7 @@ from ..helpers.model_commands import DATASET, TRAINER, Workspace, shared
 STAGE1 = "nnUNetTrainerStage1_1epochs_2iters"
 SYSTEMS = {
     "nnUNetTrainerStage1": "",
-    "nnUNetTrainerSpineSegDiff": "_T100_n1_width25",
+    "nnUNetTrainerSpineSegDiff": "_T80_N100_n1_width25",
     "nnUNetTrainerSpineSegDiffFromNoise": "_n2_S1_width25",
     "nnUNetTrainerSpineSegDiffNoIE": "_n2_S1_width25",
     "nnUNetTrainerDiffUNet": "_n2_S2_width25",

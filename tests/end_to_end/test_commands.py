@@ -103,10 +103,11 @@ def test_maps_lie_over_the_scans_and_nnunet_evaluates_the_folder(
     assert len(json.loads(summary.read_text())["metric_per_case"]) == 2
 
 
-def test_in_a_shell_that_env_has_set_up_workers_predict_the_same(
-    trained: Workspace, two_cases: Path, refined: Path, tmp_path: Path
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_shell_that_env_has_set_up_predicts_the_same(
+    trained: Workspace, two_cases: Path, refined: Path, tmp_path: Path, workers: int
 ) -> None:
-    model = f"-d {DATASET} -c 2d -f 0 -tr {TRAINER} -device cpu -npp 1 -nps 1"
+    model = f"-d {DATASET} -c 2d -f 0 -tr {TRAINER} -device cpu -npp {workers} -nps {workers}"
     trained.shell(f"nnUNetv2_predict -i {two_cases} -o {tmp_path} {model} --refine --save_uncertainty")
     assert masks_of(tmp_path) == masks_of(refined)
     for path in (refined / "uncertainty").glob("*.nii.gz"):  # other threads may add up in another order

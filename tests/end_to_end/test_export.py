@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
-from nnunetv2_spinesegdiff.dataset_conversion.geometry import extract_slice, put_back
+from nnunetv2_spinesegdiff.dataset_conversion.geometry import SliceView, extract_slice, put_back
 
 from nnunetv2_spinesegdiff import SpineSegmenter, example_scans
 from nnunetv2_spinesegdiff.images.intensities import scale_intensities
@@ -19,17 +21,51 @@ from nnunetv2_spinesegdiff.sharing.opening import open_model
 from ..helpers.model_commands import DATASET, TRAINER, Workspace, masks_of
 from . import one_process
 
+SCAN = example_scans()[1]
 
-def by_nnunet_alone(archive: Path, images: Path, out: Path, model: str) -> Path:
+
+@dataclass(frozen=True)
+class Stock:
+    """What nnU-Net alone made of two zips.
+
+    Attributes:
+        archive: the zip of the trained model.
+        view: the middle slice of the example scan.
+        out: with `results`, and the folders `trained` and `bundled` of masks.
+    """
+
+    archive: Path
+    view: SliceView
+    out: Path
+
+
+@pytest.fixture(scope="module")
+def stock(trained: Workspace, two_cases: Path, tmp_path_factory: pytest.TempPathFactory) -> Stock:
     """Install and predict in a process where only nnUNet_results is set, and nothing of ours."""
-    results = out / "results"
-    results.mkdir(parents=True)
+    out = tmp_path_factory.mktemp("stock")
+    archive, results, images = (out / name for name in ("model.zip", "results", "images"))
+    told = trained.run(f"spinesegdiff export -m {trained.results()} -o {archive}")
+    assert f"{archive}: " in told
+    view = extract_slice(scale_intensities(sitk.ReadImage(str(SCAN))))
+    for folder in (results, images):
+        folder.mkdir()
+    sitk.WriteImage(view.image, str(images / "scan_0000.nii.gz"))
+    bundled = bundled_model(DEFAULT)
+    manifest = bundled.manifest
+    folds = " ".join(manifest.folds)
+    install = "nnUNetv2_install_pretrained_model_from_zip"
+    predict = "nnUNetv2_predict -device cpu -npp 0 -nps 0"
+    commands = [
+        f"{install} {archive}",
+        f"{install} {bundled.path}",
+        f"{predict} -i {two_cases} -o {out / 'trained'} -d {DATASET} -c 2d -f 0 -tr {TRAINER}",
+        f"{predict} -i {images} -o {out / 'bundled'} -d {manifest.dataset} -c 2d -f {folds} "
+        f"-tr {manifest.trainer} -p {manifest.plans}",
+    ]
     ours = ("nnUNet_", "spinesegdiff")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
-    install = f"nnUNetv2_install_pretrained_model_from_zip {archive}"
-    predict = f"nnUNetv2_predict -i {images} -o {out / 'masks'} {model} -device cpu -npp 0 -nps 0"
     done = subprocess.run(
-        [sys.executable, str(one_process.__file__), install, predict],
+        [sys.executable, str(one_process.__file__), *commands],
         env={**environment, "nnUNet_results": str(results)},
         capture_output=True,
         text=True,
@@ -37,39 +73,24 @@ def by_nnunet_alone(archive: Path, images: Path, out: Path, model: str) -> Path:
         cwd=results,
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    (installed,) = results.glob("*/*")
-    return installed
+    return Stock(archive, view, out)
 
 
 def test_stock_prediction_of_an_exported_model_gives_the_models_masks(
-    trained: Workspace, two_cases: Path, refined: Path, tmp_path: Path
+    trained: Workspace, stock: Stock, refined: Path, tmp_path: Path
 ) -> None:
-    archive = tmp_path / "model.zip"
-    told = trained.run(f"spinesegdiff export -m {trained.results()} -o {archive}")
-    assert f"{archive}: " in told
-    assert str(trained.root).encode() not in archive.read_bytes()
-    model = f"-d {DATASET} -c 2d -f 0 -tr {TRAINER}"
-    installed = by_nnunet_alone(archive, two_cases, tmp_path / "stock", model)
-    assert installed.name == trained.results().name
-    assert masks_of(tmp_path / "stock" / "masks") == masks_of(refined)
+    assert str(trained.root).encode() not in stock.archive.read_bytes()
+    (installed,) = (stock.out / "results").glob(f"*/{trained.results().name}")
+    assert masks_of(stock.out / "trained") == masks_of(refined)
     trained.run(f"spinesegdiff export -m {installed} -o {tmp_path / 'again.zip'}")
-    assert (tmp_path / "again.zip").read_bytes() == archive.read_bytes()
-    assert open_model(archive, tmp_path).sha256 == open_model(installed, tmp_path).sha256
+    assert (tmp_path / "again.zip").read_bytes() == stock.archive.read_bytes()
+    assert open_model(stock.archive, tmp_path).sha256 == open_model(installed, tmp_path).sha256
 
 
-def test_stock_prediction_with_the_bundled_model_gives_the_masks_of_segment(tmp_path: Path) -> None:
-    bundled, images = bundled_model(DEFAULT), tmp_path / "images"
-    scan = sitk.ReadImage(str(example_scans()[1]))
-    view = extract_slice(scale_intensities(scan))
-    images.mkdir()
-    sitk.WriteImage(view.image, str(images / "scan_0000.nii.gz"))
-    manifest = bundled.manifest
-    folds = " ".join(manifest.folds)
-    model = f"-d {manifest.dataset} -c 2d -f {folds} -tr {manifest.trainer} -p {manifest.plans}"
-    by_nnunet_alone(bundled.path, images, tmp_path / "stock", model)
-    mask = sitk.ReadImage(str(tmp_path / "stock" / "masks" / "scan.nii.gz"))
-    placed = sitk.GetArrayFromImage(put_back(sitk.GetArrayFromImage(mask), view))
+def test_stock_prediction_with_the_bundled_model_gives_the_masks_of_segment(stock: Stock) -> None:
+    mask = sitk.ReadImage(str(stock.out / "bundled" / "scan.nii.gz"))
+    placed = sitk.GetArrayFromImage(put_back(sitk.GetArrayFromImage(mask), stock.view))
     with SpineSegmenter(device="cpu") as segmenter:
-        ours = sitk.GetArrayFromImage(segmenter.segment(scan).mask)
+        ours = sitk.GetArrayFromImage(segmenter.segment(sitk.ReadImage(str(SCAN))).mask)
     assert np.count_nonzero(placed) > 0
     assert np.array_equal(placed, ours)

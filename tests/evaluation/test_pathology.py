@@ -34,7 +34,7 @@ def cohort():
     return synthetic_scores(rng, table), synthetic_level_scores(rng, table), gradings_of(table, "g.csv")
 
 
-@pytest.fixture(scope="module", params=[5, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=[2, pytest.param(20, marks=pytest.mark.slow)])
 def many(request):
     """Tables of 80 patients for every seed, of patients and of discs."""
     tables = []

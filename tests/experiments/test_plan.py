@@ -61,14 +61,15 @@ def test_shares_of_a_prediction_are_jobs():
 
 def test_table_2_waits_for_stage_1_and_its_presegmentations():
     plan = Plan(2, [503])
-    assert kinds(plan) == {"train": 30, "presegment": 1, "predict": 30, "evaluate": 30, "collect": 1}
+    assert kinds(plan) == {"train": 50, "presegment": 1, "predict": 50, "evaluate": 50, "collect": 1}
     stage1 = "nnUNetTrainerStage1_250epochs"
     collecting = plan.jobs[f"presegment-d503-{stage1}"]
     assert collecting.needs == tuple(f"train-d503-{stage1}-f{fold}" for fold in range(5))
     assert collecting.command() == f"spinesegdiff presegment -d 503 -c 2d -tr {stage1}".split()
-    refiner = plan.jobs["train-d503-nnUNetTrainerSpineSegDiff_2500epochs_T100-f3"]
-    assert refiner.needs == (f"train-d503-{stage1}-f3", collecting.name)
-    assert refiner.variables() == {"spinesegdiff_stage1": stage1}
+    for reading in ("T100", "N100"):
+        refiner = plan.jobs[f"train-d503-nnUNetTrainerSpineSegDiff_2500epochs_{reading}-f3"]
+        assert refiner.needs == (f"train-d503-{stage1}-f3", collecting.name)
+        assert refiner.variables() == {"spinesegdiff_stage1": stage1}
     assert plan.jobs[f"train-d503-{stage1}-f3"].command()[-1] == "--npz"
     assert "--npz" not in refiner.command()
 

@@ -65,34 +65,26 @@ def read_with_nibabel(path: Path) -> Volume:
 
 def read_metaimage_by_hand(path: Path) -> Volume:
     """Read a MetaImage; the rows of TransformMatrix are the directions of the axes."""
-    head, _, packed = path.read_bytes().partition(b"ElementDataFile = LOCAL\n")
-    fields = dict(re.findall(r"^(\w+) = (.*?)\s*$", head.decode("latin-1"), re.MULTILINE))
-    if "ElementDataFile" in fields:
-        packed = (path.parent / fields["ElementDataFile"]).read_bytes()
-    voxels = zlib.decompress(packed, _GZIP_OR_ZLIB) if fields["CompressedData"] == "True" else packed
+    fields, data = _header(path, b"ElementDataFile = LOCAL\n", r"^(\w+) = (.*?)\s*$", "ElementDataFile")
     assert fields["NDims"] == "3"
     steps = np.reshape(_numbers(fields["TransformMatrix"]), (3, 3))
     steps = steps * _numbers(fields["ElementSpacing"])[:, None]
-    size = tuple(map(int, fields["DimSize"].split()))
     order = ">" if fields["BinaryDataByteOrderMSB"] == "True" else "<"
     kind = order + _METAIMAGE_TYPES[fields["ElementType"]]
-    return _of_steps(_array(voxels, kind, size), _numbers(fields["Offset"]), steps)
+    values = _array(data, fields["CompressedData"] == "True", kind, fields["DimSize"])
+    return _of_steps(values, _numbers(fields["Offset"]), steps)
 
 
 def read_nrrd_by_hand(path: Path) -> Volume:
     """Read an NRRD."""
-    head, _, packed = path.read_bytes().partition(b"\n\n")
-    fields = dict(re.findall(r"^([^:#\n]+): (.*?)\s*$", head.decode("latin-1"), re.MULTILINE))
-    if "data file" in fields:
-        packed = (path.parent / fields["data file"]).read_bytes()
-    voxels = zlib.decompress(packed, _GZIP_OR_ZLIB) if fields["encoding"] == "gzip" else packed
+    fields, data = _header(path, b"\n\n", r"^([^:#\n]+): (.*?)\s*$", "data file")
     assert fields["dimension"] == "3"
     signs = np.array(_SIGNS_OF_SPACE[fields["space"]])
     steps = np.array([_numbers(one) for one in re.findall(r"\(([^)]*)\)", fields["space directions"])])
     origin = _numbers(fields["space origin"].strip("()"))
-    size = tuple(map(int, fields["sizes"].split()))
     kind = (">" if fields.get("endian") == "big" else "<") + _NRRD_TYPES[fields["type"]]
-    return _of_steps(_array(voxels, kind, size), signs * origin, signs * steps)
+    values = _array(data, fields["encoding"] == "gzip", kind, fields["sizes"])
+    return _of_steps(values, signs * origin, signs * steps)
 
 
 def read_with_pydicom(
@@ -153,8 +145,16 @@ def _of_steps(values: np.ndarray, origin: np.ndarray, steps: np.ndarray) -> Volu
     return Volume(values, steps[0], steps[1], firsts, np.linalg.norm(steps, axis=1))
 
 
-def _array(voxels: bytes, kind: str, size: tuple[int, ...]) -> np.ndarray:
-    return np.frombuffer(voxels, kind).reshape(size, order="F")
+def _header(path: Path, end: bytes, field: str, elsewhere: str) -> tuple[dict[str, str], bytes]:
+    """Fields of a plain header, and the data after it or in the file that the field `elsewhere` names."""
+    head, _, data = path.read_bytes().partition(end)
+    fields = dict(re.findall(field, head.decode("latin-1"), re.MULTILINE))
+    return fields, (path.parent / fields[elsewhere]).read_bytes() if elsewhere in fields else data
+
+
+def _array(data: bytes, packed: bool, kind: str, sizes: str) -> np.ndarray:
+    voxels = zlib.decompress(data, _GZIP_OR_ZLIB) if packed else data
+    return np.frombuffer(voxels, kind).reshape([int(size) for size in sizes.split()], order="F")
 
 
 def _numbers(text: str) -> np.ndarray:

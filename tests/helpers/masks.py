@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from nnunetv2_spinesegdiff.images.dicom_seg import CODES, Segment
+
 LABELS = {"background": 0, "spinal_canal": 1, "vertebrae": 2, "ivd": 3}
 SPACING = (1.5, 0.75, 4.0)
 """x, y, z in mm."""
@@ -27,6 +29,13 @@ def label_map(seed: int, shape: Sequence[int] = (1, 24, 20)) -> np.ndarray:
     array[:, 11 + shift : 17 + shift, 3:12] = 2
     array[:, 8 + shift : 11 + shift, 3:12] = 3
     return array
+
+
+def segments_of(labels: Mapping[str, int]) -> list[Segment]:
+    """Whole structures as segments, for a DICOM segmentation."""
+    return [
+        Segment(label, name, (20 * label, 200, 100), CODES[name]) for name, label in labels.items() if label
+    ]
 
 
 def worsened(array: np.ndarray, seed: int, share: float) -> np.ndarray:

@@ -18,9 +18,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
+from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
+from nnunetv2.training.logging.nnunet_logger import LocalLogger
 
 from nnunetv2_spinesegdiff.cli import main as spinesegdiff
 from nnunetv2_spinesegdiff.environment import TRAINERS
@@ -69,6 +72,8 @@ class Workspace:
                 mock.patch.object(sys, "excepthook", sys.excepthook),
                 mock.patch.object(multiprocessing, "get_context", _threads_instead_of_spawned),
                 mock.patch.object(torch, "set_num_threads"),
+                mock.patch.object(DatasetFingerprintExtractor, COLLECT, staticmethod(_few_intensities)),
+                mock.patch.object(LocalLogger, "plot_progress_png", _no_picture),
                 redirect_stdout(output),
                 redirect_stderr(output),
             ):
@@ -103,6 +108,20 @@ class Workspace:
     ) -> str:
         model = f"-d {DATASET} -c 2d -f 0 -tr {trainer} -device cpu -npp 0 -nps 0"
         return self.run(f"nnUNetv2_predict -i {images} -o {output} {model} {flags}", fails=fails)
+
+
+COLLECT = "collect_foreground_intensities"
+_collect = DatasetFingerprintExtractor.collect_foreground_intensities
+
+
+def _few_intensities(segmentation: np.ndarray, images: np.ndarray, **options: Any) -> Any:
+    """10 000 voxels per case, not 100 million in all, for statistics that nnU-Net uses for CT only."""
+    return _collect(segmentation, images)
+
+
+def _no_picture(logger: LocalLogger, folder: str) -> None:
+    """An empty file in place of the large picture that nnU-Net draws after every epoch."""
+    Path(folder, "progress.png").touch()
 
 
 _get_context = multiprocessing.get_context

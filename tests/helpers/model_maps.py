@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import permutations, product
 from pathlib import Path
 
 import nibabel
@@ -11,29 +10,14 @@ import SimpleITK as sitk
 from nnunetv2.imageio.nibabel_reader_writer import NibabelIO, NibabelIOWithReorient
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO, SimpleITKIOWithReorient
 
+from .spider_series import rotation
+
 READERS = [SimpleITKIO, SimpleITKIOWithReorient, NibabelIO, NibabelIOWithReorient]
 SIZE = (4, 5, 7)
 SPACING = (0.7, 1.1, 4.3)
 
 
-def turn(degrees: tuple[float, float, float]) -> np.ndarray:
-    """A rotation matrix, about x, y and z in turn."""
-    matrix = np.eye(3)
-    for axis, angle in enumerate(np.deg2rad(degrees)):
-        i, j = [k for k in range(3) if k != axis]
-        step = np.eye(3)
-        step[[i, i, j, j], [i, j, i, j]] = np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)
-        matrix = matrix @ step
-    return matrix
-
-
-def signed_permutations() -> list[np.ndarray]:
-    return [
-        np.eye(3)[list(p)] * signs for p in permutations(range(3)) for signs in product([1, -1], repeat=3)
-    ]
-
-
-OBLIQUE = turn((14, -9, 21))
+OBLIQUE = rotation((14, -9, 21))
 
 
 def write_scan(path: Path, direction: np.ndarray, size: tuple[int, ...] = SIZE) -> sitk.Image:

@@ -21,7 +21,9 @@ from nnunetv2_spinesegdiff.images.dicom_seg import CODES, write_dicom_seg
 from nnunetv2_spinesegdiff.images.scan import Scan
 from nnunetv2_spinesegdiff.images.writing import write_image
 from nnunetv2_spinesegdiff.labels import CLASSES
+from nnunetv2_spinesegdiff.segmentation.level_files import level_segments
 
+from ..helpers.masks import segments_of
 from ..helpers.scan_files import (
     COMPLETE,
     SAGITTAL,
@@ -69,7 +71,7 @@ def errors_of(path: Path) -> list[str]:
 def assert_valid_and_in_place(scan: Scan, folder: Path) -> None:
     """Write the mask of a scan as DICOM segmentation and as NIfTI, and compare them."""
     mask = mask_of(scan)
-    write_dicom_seg(mask, scan, folder / "seg.dcm", STRUCTURES)
+    write_dicom_seg(mask, scan, folder / "seg.dcm", segments_of(STRUCTURES))
     write_image(mask, folder / "mask.nii.gz", scan)
     assert errors_of(folder / "seg.dcm") == []
     by_nibabel: Any = nib.load(folder / "mask.nii.gz")
@@ -103,6 +105,19 @@ def assert_frames_are_named(path: Path, written: Path, among: Collection[int] = 
 def test_of_a_classic_series(stack, tmp_path, read):
     write_series(tmp_path / "exam", scan(STACKS[stack]), **COMPLETE)
     assert_valid_and_in_place(read(tmp_path / "exam"), tmp_path)
+
+
+def test_of_levels(tmp_path, read):
+    write_series(tmp_path / "exam", scan(), **COMPLETE)
+    source = read(tmp_path / "exam")
+    array = sitk.GetArrayFromImage(mask_of(source))
+    numbers = np.array([0, 100, 1, 201], np.uint8)[array]
+    numbers[array.shape[0] - 1, :4, :4] = 25  # S1 has no code of its own
+    levels = level_segments({1: "L5", 25: "S1", 100: "spinal canal", 201: "L5-S1"})
+    write_dicom_seg(with_values(numbers, source.image), source, tmp_path / "seg.dcm", levels)
+    assert errors_of(tmp_path / "seg.dcm") == []
+    shown = [segment.SegmentLabel for segment in dcmread(tmp_path / "seg.dcm").SegmentSequence]
+    assert shown == ["L5", "S1", "spinal canal", "L5-S1"]
 
 
 @pytest.mark.parametrize("stack", STACKS)

@@ -27,7 +27,7 @@ def fresh_compiler() -> Iterator[None]:
 @pytest.mark.parametrize(
     "backend",
     [
-        "aot_eager",
+        "eager",
         pytest.param(
             "inductor",
             marks=[

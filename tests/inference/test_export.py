@@ -56,10 +56,17 @@ def affine_of(path: Path) -> np.ndarray:
     return affine
 
 
-@pytest.mark.parametrize("labels", [None, REGIONS], ids=["classes", "regions"])
-@pytest.mark.parametrize("reader", ["SimpleITKIO", "NibabelIO", "NibabelIOWithReorient"])
+@pytest.mark.parametrize(
+    ("reader", "labels"),
+    [
+        ("SimpleITKIO", None),
+        ("SimpleITKIO", REGIONS),
+        ("NibabelIO", None),
+        ("NibabelIOWithReorient", REGIONS),
+    ],
+)
 def test_masks_and_probabilities_are_those_of_the_stock_predictor(
-    make_model, two_scans, tmp_path, labels, reader
+    make_model, two_scans, tmp_path, reader, labels
 ):
     model = make_model(labels, reader, **({"regions_class_order": [1, 2]} if labels else {}))
     stock = predicted(model.predictor(nnUNetPredictor), two_scans, tmp_path / "stock")

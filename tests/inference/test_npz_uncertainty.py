@@ -21,17 +21,11 @@ from nnunetv2_spinesegdiff.cli import main
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.inference.npz_uncertainty import entropy, uncertainty_of_folder
 
-from ..helpers.model_maps import (
-    OBLIQUE,
-    READERS,
-    check_geometry,
-    check_placed,
-    signed_permutations,
-    write_scan,
-)
+from ..helpers.model_maps import OBLIQUE, READERS, check_geometry, check_placed, write_scan
 from ..helpers.model_plans import LABELS, small_plans
+from ..helpers.spider_series import ALL_48
 
-DIRECTION = OBLIQUE @ signed_permutations()[29]
+DIRECTION = OBLIQUE @ ALL_48[29]
 REGIONS = {"background": 0, "spine": [1, 2, 3], "disc": 3, "ignore": 4}
 
 

@@ -58,6 +58,7 @@ def test_flags_change_what_they_name(words, expected):
     [
         ("--t_start 31", "t_start 31.*_T31"),
         ("--t_start 31 --preset paper", "t_start 31"),
+        ("--t_start 1001", "t_start 1001.*_N1001"),
         ("--t_start 0", "t_start = 0"),
         ("--ddim_steps 31", "ddim_steps = 31"),
         ("--t_start 5 --ddim_steps 6", "ddim_steps = 6"),

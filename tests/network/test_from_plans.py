@@ -20,7 +20,7 @@ from nnunetv2_spinesegdiff.training import trainers
 from ..helpers.model_plans import build_any, image, small_plans
 
 NAMES = (
-    *("nnUNetTrainerSpineSegDiff", "nnUNetTrainerSpineSegDiff_T100_n3_width50"),
+    *("nnUNetTrainerSpineSegDiff", "nnUNetTrainerSpineSegDiff_T100_N200_n3_width50"),
     *("nnUNetTrainerSpineSegDiffFromNoise_n2_S2", "nnUNetTrainerSpineSegDiffNoIE_n2_S1"),
     *("nnUNetTrainerDiffUNet_n2_S2", "nnUNetTrainerIISDM_n3_S2_width25"),
 )

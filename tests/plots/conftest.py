@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -23,6 +24,9 @@ def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Drawn:
         figures: list[Figure] = []
         with monkeypatch.context() as patched:
             patched.setattr(Figure, "savefig", lambda figure, path, **how: figures.append(figure))
+            patched.setattr(
+                FigureCanvasAgg, "print_png", lambda canvas, path, **how: figures.append(canvas.figure)
+            )
             patched.setattr(style, "give_back_memory", lambda figure: None)
             draw(*arguments, **options, path=tmp_path / "figure.png")
         figures[0].canvas.draw()

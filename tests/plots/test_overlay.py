@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from nnunetv2_spinesegdiff.plots.layers import NamedParts
 from nnunetv2_spinesegdiff.plots.overlay import draw_overlay
 from nnunetv2_spinesegdiff.plots.style import COLORS
 from nnunetv2_spinesegdiff.uncertainty.confidence import Structures
@@ -102,3 +103,25 @@ def test_the_color_bar_shows_measure_and_range(figure, changes, label, highest):
 @pytest.mark.parametrize("name", [r"a$\frac$", "a$b", ""])
 def test_a_name_is_never_taken_for_mathematics(name, figure):
     assert figure(case=name).get_suptitle() == name
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (2.0, 0.5)])
+def test_names_of_levels_are_in_front_of_the_anatomy(figure, spacing):
+    numbers = np.zeros((100, 120), dtype=int)
+    numbers[10:40, 60:90], numbers[20:30, 100:110] = 5, 5  # a body and its process
+    numbers[42:48, 58:92] = 205
+    numbers[80:84, 60:65] = 3  # too small for a name
+    names = {5: "L1", 205: "L1-L2", 3: "L3", 7: "T11"}
+    made = figure(
+        image=np.tile(np.linspace(0, 100, 120), (100, 1)),
+        mask=np.where(numbers > 0, 2, 0),
+        entropy=np.zeros((100, 120)),
+        spacing=spacing,
+        levels=NamedParts(numbers, names, "levels, confidence: high"),
+    )
+    shown = {text.get_text(): text.get_position() for text in made.axes[0].texts}
+    assert set(shown) == {*LETTERS, "L1", "L1-L2"}
+    assert shown["L1"] == pytest.approx((60 - 4 / spacing[1], 24.5))
+    assert shown["L1-L2"] == pytest.approx((58 - 4 / spacing[1], 44.5))
+    assert "confidence: high" in made.axes[0].get_title()
+    assert {text.get_text() for text in made.axes[1].texts} == set(LETTERS)

@@ -161,7 +161,7 @@ def test_files_that_are_there_are_replaced_only_where_that_is_said(tmp_path):
     saved = result.save(own.parent, overwrite=True)
     assert own in saved
     assert own.read_bytes()[:2] == b"\x1f\x8b"
-    assert [path.suffix for path in saved] == [".gz", ".gz", ".png"]
+    assert [path.suffix for path in saved] == [".gz", ".gz", ".gz", ".nrrd", ".png"]
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=rf"^{tmp_path / 'file'}: "):
         result.save(tmp_path / "file")
@@ -187,7 +187,7 @@ def test_the_table_is_that_of_the_file(tmp_path):
     table = result.table
     assert table["volume_mm3"].isna().all()
     kinds = {column: str(kind) for column, kind in table.dtypes.items()}
-    texts = {"scan", "structure", "remark", "use"}
+    texts = {"scan", "structure", "level", "remark", "level_confidence", "level_basis", "use"}
     whole = {"slice": "int64", "number": "Int64", "parts": "Int64", "low_agreement": "boolean"}
     assert {name: kind for name, kind in kinds.items() if name not in texts | set(whole)} == dict.fromkeys(
         set(COLUMNS) - texts - set(whole), "float64"
@@ -205,6 +205,7 @@ IMPOSSIBLE: dict[str, list[Any]] = {
     "precision": ["double"],
     "device": ["tpu", "xpu", "meta", 0.5],
     "series": [True, 6.0],
+    "lowest_disc": ["L7-S1", 5, ["L5-S1"]],
     "folds": [0.5, [0, None], True],
     "num_samples": [2.0],
     "seed": ["7"],

@@ -17,7 +17,7 @@ from ..helpers.model_spine import reading_model, spine, spine_labels
 
 VERSIONS: dict[str, Callable[[sitk.Image], sitk.Image]] = {
     "as it is": sitk.Image,
-    **{f"axes {order}": partial(sitk.PermuteAxes, order=order) for order in permutations(range(3))},
+    **{f"axes {order}": partial(sitk.PermuteAxes, order=order) for order in list(permutations(range(3)))[1:]},
     **{
         f"flipped {axis}": partial(sitk.Flip, flipAxes=[axis == other for other in range(3)])
         for axis in range(3)
@@ -69,8 +69,12 @@ def test_the_mask_of_all_slices_lies_where_the_structures_are(version, dim):
         *(
             (v, slices, "2d", wanted)
             for v in VERSIONS
-            for slices in ("middle", "all")
-            for wanted in ("middle", 2)
+            for slices, wanted in (("middle", "middle"), ("all", 2))
+        ),
+        *(
+            (v, slices, "2d", wanted)
+            for v in FEW[2:]
+            for slices, wanted in (("all", "middle"), ("middle", 2))
         ),
         *((v, "all", "3d", wanted) for v, wanted in zip(FEW, ("middle", 2) * 2, strict=True)),
     ],

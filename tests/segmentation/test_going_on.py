@@ -82,7 +82,7 @@ def test_a_flag_that_fails_takes_no_results_away(scans, tmp_path, stand_in_model
     assert contents(out) == before
     told = json.loads((out / "run.json").read_text())["scans"]["scan1"]
     assert "99" in told["failure"]
-    assert len(told["files"]) == 3
+    assert len(told["files"]) == 5
     assert run(scans, out).kept == ["scan0", "scan1", "scan2"]
     assert "failure" not in json.loads((out / "run.json").read_text())["scans"]["scan1"]
 

@@ -106,3 +106,10 @@ def test_a_seg_nrrd_is_read_by_slicerio(tmp_path, levels, image):
         assert np.array_equal(low, inside.min(axis=0))
         assert np.array_equal(high, inside.max(axis=0))
     assert not found
+
+
+def test_a_level_without_a_voxel_is_an_empty_segment(image, levels):
+    written = slicer_segmentation(image, {**levels.names, 225: "S1-S2"})
+    place = len(levels.names)
+    assert written.GetMetaData(f"Segment{place}_Name") == "S1-S2"
+    assert written.GetMetaData(f"Segment{place}_Extent") == "0 -1 0 -1 0 -1"

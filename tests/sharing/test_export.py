@@ -30,11 +30,10 @@ from ..helpers.model_zips import Zip
 REGIONS = {"background": 0, "spine": [1, 2, 3], "column": [2, 3], "ivd": 3}
 MODELS: dict[str, dict[str, Any]] = {
     "two stages": {},
-    "width": {"trainer": "nnUNetTrainerSpineSegDiff_T100_n3_width50"},
-    "residual": {"residual": True},
+    "residual": {"residual": True, "trainer": "nnUNetTrainerSpineSegDiff_N100"},
     "regions": {"labels": REGIONS, "regions_class_order": [1, 2, 3]},
     "3d": {"axes": 3, "trainer": "nnUNetTrainerSpineSegDiff_n1"},
-    "3d residual": {"axes": 3, "residual": True, "trainer": "nnUNetTrainerSpineSegDiff_n1_width50"},
+    "3d residual": {"axes": 3, "residual": True, "trainer": "nnUNetTrainerSpineSegDiff_T100_n1_width50"},
     "from noise": {"trainer": "nnUNetTrainerSpineSegDiffFromNoise_n2_S2"},
     "without image encoder": {"trainer": "nnUNetTrainerSpineSegDiffNoIE_n2_S1"},
     "Diff-UNet": {"trainer": "nnUNetTrainerDiffUNet_n2_S2"},

@@ -21,7 +21,13 @@ from nnunetv2_spinesegdiff.training.names import (
 )
 
 REFINER, STAGE1 = "nnUNetTrainerSpineSegDiff", "nnUNetTrainerStage1"
-SPELLED = {"epochs": "{}epochs", "iters": "{}iters", "t_start": "T{}", "width": "width{}"}
+SPELLED = {
+    "epochs": "{}epochs",
+    "iters": "{}iters",
+    "t_start": "T{}",
+    "schedule_length": "N{}",
+    "width": "width{}",
+}
 
 
 @given(st.dictionaries(st.sampled_from(sorted(SPELLED)), st.integers(1, 5000)), st.randoms())
@@ -34,16 +40,19 @@ def test_suffixes_combine_in_any_order(values, random):
 @pytest.mark.parametrize(
     ("suffix", "problem"),
     [
-        *((s, "unknown suffix") for s in ("5epoch", "epochs", "t100", "T", "T-5", "T1.5", "", "5epochs_")),
-        *((s, "twice") for s in ("5epochs_6epochs", "T5_T5")),
-        *((s, "at least 1") for s in ("0epochs", "width0")),
+        *(
+            (s, "unknown suffix")
+            for s in ("5epoch", "epochs", "t100", "T", "T-5", "T1.5", "", "5epochs_", "N", "N-5")
+        ),
+        *((s, "twice") for s in ("5epochs_6epochs", "T5_T5", "N5_N6")),
+        *((s, "at least 1") for s in ("0epochs", "width0", "N0")),
     ],
 )
 def test_wrong_suffixes_are_refused_with_the_known_ones(suffix, problem):
     with pytest.raises(UserError, match=problem) as refused:
         parse_suffixes(f"{REFINER}_{suffix}", REFINER)
     message = str(refused.value)
-    for known in ("_<n>epochs", "_<n>iters", "_T<depth>", "_width<percent>"):
+    for known in ("_<n>epochs", "_<n>iters", "_T<depth>", "_N<length>", "_width<percent>"):
         assert known in message
     assert len(message.splitlines()) == 1
 
@@ -63,18 +72,29 @@ def test_a_suffixed_trainer_is_a_class_like_any_other():
 
 
 @pytest.mark.parametrize(
-    ("depth", "steps"),
-    [("_T1", (1, 1, 1)), ("_T100", (100, 2, 2)), ("_T1000", (1000, 2, 2)), ("", (30, 2, 2))],
+    ("suffix", "length", "depth", "steps"),
+    [
+        ("_T1", 1000, 1, 1),
+        ("_T100", 1000, 100, 2),
+        ("_T1000", 1000, 1000, 2),
+        ("", 1000, 30, 2),
+        ("_N100", 100, 100, 2),
+        ("_N2000", 2000, 2000, 2),
+        ("_N1", 1, 1, 1),
+        ("_T30_N100", 100, 30, 2),
+    ],
 )
-def test_depth_sets_the_sampler(depth, steps):
-    sampler = getattr(trainers, REFINER + depth).sampler_settings()
-    assert (sampler.t_start, sampler.ddim_steps, sampler.fusion_steps) == steps
+def test_depth_and_length_set_the_sampler(suffix, length, depth, steps):
+    sampler = getattr(trainers, REFINER + suffix).sampler_settings()
+    assert (sampler.schedule, sampler.num_train_timesteps, sampler.t_start) == ("cosine", length, depth)
+    assert (sampler.ddim_steps, sampler.fusion_steps) == (steps, steps)
 
 
-def test_a_depth_beyond_the_schedule_is_refused():
-    with pytest.raises(UserError, match=r"_T2000: t_start = 2000 is outside 1\.\.1000"):
-        getattr(trainers, f"{REFINER}_T2000")
-    assert f"{REFINER}_T2000" not in vars(trainers)
+@pytest.mark.parametrize(("suffix", "depth", "length"), [("T2000", 2000, 1000), ("N100_T101", 101, 100)])
+def test_a_depth_beyond_the_schedule_is_refused(suffix, depth, length):
+    with pytest.raises(UserError, match=rf"_{suffix}: t_start = {depth} is outside 1\.\.{length}"):
+        getattr(trainers, f"{REFINER}_{suffix}")
+    assert f"{REFINER}_{suffix}" not in vars(trainers)
 
 
 @pytest.fixture

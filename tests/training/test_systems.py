@@ -118,9 +118,10 @@ def test_the_papers_settings_are_the_defaults(name):
     assert 0 < rates[-1] < 1e-6
 
 
+@pytest.mark.parametrize("length", ["T2000", "N2000"])
 @each_system
-def test_the_name_states_steps_chains_length_and_width(name):
-    trainer = ready(f"{name}_3epochs_7iters_n5_S2_width50_T2000")
+def test_the_name_states_steps_chains_length_and_width(name, length):
+    trainer = ready(f"{name}_3epochs_7iters_n5_S2_width50_{length}")
     sampler = trainer.diffusion_network.sampler
     assert (sampler.ddim_steps, sampler.num_samples) == (5, 2)
     assert sampler.fusion_steps == (1 if name == "nnUNetTrainerIISDM" else 5)
@@ -130,8 +131,11 @@ def test_the_name_states_steps_chains_length_and_width(name):
 
 
 def test_a_schedule_too_short_to_end_in_noise_is_refused():
-    with pytest.raises(UserError, match="num_train_timesteps = 100"):
-        _ = trainers.nnUNetTrainerDiffUNet_T100
+    for suffix in ("T100", "N100"):
+        with pytest.raises(UserError, match="num_train_timesteps = 100"):
+            getattr(trainers, f"nnUNetTrainerDiffUNet_{suffix}")
+    with pytest.raises(UserError, match="t_start = 1000 is outside 2000"):
+        _ = trainers.nnUNetTrainerDiffUNet_N2000_T1000
     assert trainers.nnUNetTrainerSpineSegDiff_T100
 
 

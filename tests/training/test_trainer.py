@@ -15,6 +15,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.nn.parallel import DistributedDataParallel
 
 from nnunetv2_spinesegdiff.diffusion.masks import encode_masks, hard_masks
+from nnunetv2_spinesegdiff.environment import TRAINERS
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.training.corruption import Empty
 
@@ -122,9 +123,10 @@ def test_the_loss_falls_on_one_batch():
     assert np.mean(losses[-5:]) < np.mean(losses[:5]) - 0.3
 
 
+@pytest.mark.parametrize("suffix", ["T5", "N5"])
 @pytest.mark.parametrize("kind", ["classes", "regions"])
-def test_presegmentations_are_noised_to_a_uniform_step(kind):
-    trainer = ready("nnUNetTrainerSpineSegDiff_T5", kind)
+def test_presegmentations_are_noised_to_a_uniform_step(kind, suffix):
+    trainer = ready(f"nnUNetTrainerSpineSegDiff_{suffix}", kind)
     trainer.corruption_strength = 0.0
     heads = trainer.label_manager.num_segmentation_heads
     logits = image(400, heads, 8, 8)
@@ -245,6 +247,37 @@ def test_the_name_states_length_depth_and_width():
     assert list(trainer.two_stage.denoiser.unet.encoder.output_channels) == [4, 6, 8]
     assert made("nnUNetTrainerStage1_1iters").num_val_iterations_per_epoch == 1
     assert made().num_epochs == 1000
+
+
+def test_a_complete_schedule_is_trained_stored_and_predicted_by_the_stock_predictor(tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_extTrainer", str(TRAINERS))
+    trainer = ready("nnUNetTrainerSpineSegDiff_N100_n3")
+    batch, before = batch_of(trainer), weights_of(trainer.two_stage.denoiser)
+    _, t, _ = trainer.make_noised_mask(torch.zeros(400, 1, 8, 8), image(400, 4, 8, 8))
+    assert 90 < t.max() <= 100
+    assert np.isfinite(trainer.train_step(batch)["loss"])
+    assert changed(before, trainer.two_stage.denoiser)
+    (tmp_path / "fold_0").mkdir()
+    trainer.save_checkpoint(str(tmp_path / "fold_0" / "checkpoint_final.pth"))
+    plans = json.loads(json.dumps(trainer.plans_manager.plans))
+    assert plans["spinesegdiff"]["sampler"]["num_train_timesteps"] == 100
+    (tmp_path / "plans.json").write_text(json.dumps(plans))
+    (tmp_path / "dataset.json").write_text(json.dumps(trainer.dataset_json))
+    trainer.network.eval()
+    trainer.set_deep_supervision_enabled(False)
+    scan = image(1, 1, *trainer.configuration_manager.patch_size)
+    predictor = nnUNetPredictor(device=torch.device("cpu"), use_mirroring=False, allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(tmp_path), (0,))
+    predicted = predictor.predict_logits_from_preprocessed_data(scan)
+    sampler = predictor.network.sampler
+    assert (sampler.num_train_timesteps, sampler.t_start, sampler.ddim_steps) == (100, 100, 3)
+    with torch.inference_mode():
+        expected = trainer.network(scan)[0]
+        trainer.two_stage.configure_sampler(num_train_timesteps=1000)
+        of_another_schedule = trainer.network(scan)[0]
+    # nnU-Net sums logits in half precision.
+    assert (predicted[:, 0] - expected).abs().max() < 0.05
+    assert (of_another_schedule - expected).abs().max() > 0.2
 
 
 @pytest.mark.parametrize(("name", "rate"), [("_100epochs", 1e-4), ("_99epochs", 1e-3)])

@@ -56,6 +56,44 @@ def test_a_new_case_is_covered_as_often_as_promised(n, level):
     assert np.mean(covered) == pytest.approx(math.ceil((n + 1) * level) / (n + 1), abs=noise)
 
 
+@pytest.mark.parametrize("trials", [300, pytest.param(4000, marks=pytest.mark.slow)])
+def test_a_new_patient_is_covered_where_patients_have_several_cases(trials):
+    """Twenty patients: a random half has six cases each and small errors, the others one and large errors.
+
+    The share of new patients whose case is within bounds may miss 90 % by four standard errors. If every
+    case counted as a patient, the easy ones would count six times, and this share would be below 80 %.
+    """
+    rng = np.random.default_rng(1)
+    covered: list[bool] = []
+    as_patients: list[bool] = []
+    for _ in range(trials):
+        easy = rng.random(21) < 0.5
+        errors = rng.normal(0, np.where(easy, 0.05, 0.3))
+        whose = np.repeat(np.arange(20), np.where(easy[:20], 6, 1))
+        true, predicted = np.full(len(whose), 100.0), 100 * np.exp(errors[whose])
+        for found, patients in ((covered, whose.tolist()), (as_patients, None)):
+            quantile = area_quantile(true, predicted, 1.0, 0.9, patients)
+            low, high = area_bounds(100 * np.exp(errors[-1]), quantile, 1.0)
+            found.append(low <= 100 <= high)
+    assert np.mean(covered) > 0.9 - 4 * math.sqrt(0.9 * 0.1 / trials)
+    assert np.mean(as_patients) < 0.8
+
+
+def test_a_patients_cases_share_its_weight():
+    """Ten patients: nine with one case, and one with ninety of a large error that weigh as one."""
+    true, predicted = np.full(99, 100.0), np.array([*range(101, 110), *[300] * 90], float)
+    patients = [str(n) for n in range(9)] + ["many"] * 90
+    assert area_quantile(true, predicted, 1.0, 9 / 11, patients) == pytest.approx(math.log(110 / 101))
+    assert area_quantile(true, predicted, 1.0, 0.9, patients) == pytest.approx(math.log(301 / 101))
+    assert area_quantile(true, predicted, 1.0, 0.5) == pytest.approx(math.log(301 / 101))
+    # Eight patients are too few, however many cases they have.
+    eight = [n % 8 for n in range(99)]
+    assert area_quantile(true, predicted, 1.0, 0.9, eight) == math.inf
+    assert math.isnan(cross_validated_coverage(true, predicted, 1.0, np.array(eight) % 2, 0.9, eight))
+    with pytest.raises(ValueError, match="fit"):
+        area_quantile(true, predicted, 1.0, 0.9, eight[1:])
+
+
 @pytest.mark.parametrize(("n", "level"), [(8, 0.9), (18, 0.95), (3, 0.8), (0, 0.5)])
 def test_too_few_cases_give_no_bounds(n, level):
     quantile = area_quantile(np.ones(n), np.ones(n), 1.0, level)

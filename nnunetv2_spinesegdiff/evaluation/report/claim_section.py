@@ -10,15 +10,13 @@ from ...text import MINUS, p_statement, spelled
 from ..cells import p_value, with_interval, yes_or_no
 from ..claims import Claim, Difference, claims_of, differences_of
 from ..columns import METRICS, Name, label_of
-from ..comparisons import METHOD, NO_CONTROL, not_compared_note
+from ..comparisons import FEWEST, METHOD, NO_CONTROL, not_compared_note
 from ..summary_tables import TITLES
 from .figures_folder import counted
 from .page import Section, Table
 
 TITLE = "Is it better?"
 DIGITS = 3
-FEWEST = 6
-"""Of fewer patients Wilcoxon's p is never below 0.05."""
 HOW = (
     "A difference is the mean over patients of the first system minus the second, with its 95 % interval. "
     f"{METHOD} A difference can only be attributed to the method if it also exists against every "

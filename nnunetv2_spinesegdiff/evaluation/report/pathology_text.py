@@ -144,7 +144,8 @@ def _levels(
         f"Discs are a family of their own with {settings['level_tests']} tests "
         f"({settings['levels_not_made']} could not be made). Discs of a patient are not independent, so the "
         f"patient is a random effect of a linear mixed model ({relied} converged; else least squares with "
-        "errors clustered by patient, as `fit` states). A disc's Dice is the mean over the patient's cases. "
+        "errors clustered by patient (CR2), as `fit` states). A disc's Dice is the mean over the patient's "
+        "cases. "
         "Nothing is adjusted for the level.",
         f"{len(scored & graded)} discs have both scores and gradings, {len(scored - graded)} only scores, "
         f"{len(graded - scored)} only gradings; Dice was not defined and skipped in {undefined} rows.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -47,10 +48,14 @@ class Course:
 
     def locate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Convert points (m, 2) in mm to mm upward along the line, and mm in front of it (both (m,))."""
-        nearest = cKDTree(self.points).query(points)[1]
+        nearest = self._tree.query(points)[1]
         away = points - self.points[nearest]
         upward = (len(self.points) - 1 - nearest) * STEP_MM - (away * self.tangents[nearest]).sum(axis=1)
         return upward, (away * self.normals[nearest]).sum(axis=1)
+
+    @cached_property
+    def _tree(self) -> cKDTree:
+        return cKDTree(self.points)
 
 
 def course_of_canal(canal: np.ndarray, spacing: Sequence[float]) -> Course | None:
@@ -145,9 +150,11 @@ def _smoothed(values: np.ndarray, window: int) -> np.ndarray:
 def _best_line(reward: np.ndarray) -> np.ndarray:
     """Column (H,) in each row of the line with the highest sum of (H, W); it moves by at most 1 a row."""
     total, moves = reward[0], np.zeros(reward.shape, dtype=int)
+    before = np.full((3, reward.shape[1]), -np.inf)
     for row in range(1, len(reward)):
-        padded = np.pad(total, 1, constant_values=-np.inf)
-        before = np.stack([padded[:-2] - _SIDESTEP, total, padded[2:] - _SIDESTEP])
+        before[0, 1:] = total[:-1] - _SIDESTEP
+        before[1] = total
+        before[2, :-1] = total[1:] - _SIDESTEP
         moves[row] = before.argmax(axis=0) - 1
         total = reward[row] + before.max(axis=0)
     line = [int(total.argmax())]

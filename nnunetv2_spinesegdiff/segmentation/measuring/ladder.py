@@ -209,15 +209,17 @@ def _best_planes(gain: np.ndarray, pitches: np.ndarray, unusual: np.ndarray) -> 
         The number of the pitch, and the places of the planes, lowest first.
     """
     assumed, count = pitches.shape
-    rows, places = np.arange(assumed), np.arange(count)
+    rows, places, logs = np.arange(assumed), np.arange(count), np.log(pitches)
+    distances, lowest = np.log(np.arange(1, count + 1)), _cost_of_end(places / pitches[:, :1])
     total, before = np.empty((assumed, count)), np.full((assumed, count), -1)
     nearest = max(int(_NEAREST * pitches.min()), 1)
     farthest = int(_FARTHEST * pitches.max())
     for place in range(count):
-        total[:, place] = gain[place] - _cost_of_end(place / pitches[:, 0])
+        total[:, place] = gain[place] - lowest[:, place]
         lower = places[max(place - farthest, 0) : max(place - nearest, 0)]
         if len(lower):
-            scores = gain[place] + total[:, lower] - _cost_of_gap((place - lower) / pitches[:, lower])
+            gaps = distances[place - lower - 1] - logs[:, lower]
+            scores = gain[place] + total[:, lower] - _cost_of_gap(gaps)
             best = scores.argmax(axis=1)
             better = scores[rows, best] > total[:, place]
             total[better, place] = scores[rows, best][better]
@@ -233,12 +235,13 @@ def _best_planes(gain: np.ndarray, pitches: np.ndarray, unusual: np.ndarray) -> 
     return int(pitch), planes[::-1]
 
 
-def _cost_of_gap(gap: np.ndarray) -> np.ndarray:
-    """Cost of a distance of two planes, in pitches: like a normal distribution, linear far from 1."""
-    off = np.abs(np.log(gap)) / _GAP_SPREAD
-    return np.where(off < 1, off**2 / 2, off - 0.5)
+def _cost_of_gap(logarithm: np.ndarray) -> np.ndarray:
+    """Cost of the logarithm of a distance in pitches: like a normal distribution, linear far from 0."""
+    off = np.abs(logarithm) / _GAP_SPREAD
+    near = np.minimum(off, 1.0)
+    return near * (off - near / 2)
 
 
 def _cost_of_end(gap: np.ndarray) -> np.ndarray:
     """Cost of bone beyond the outermost plane: none up to a whole body."""
-    return _cost_of_gap(np.maximum(gap, 1.0))
+    return _cost_of_gap(np.log(np.maximum(gap, 1.0)))

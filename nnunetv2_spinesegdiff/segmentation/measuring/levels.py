@@ -85,6 +85,10 @@ class Levels:
     basis: str
     warnings: list[str]
 
+    def name_of(self, inside: np.ndarray) -> str | None:
+        """Name of most of the pixels inside (bool, in the shape of `numbers`); None if they have none."""
+        return self.names.get(int(np.bincount(self.numbers[inside], minlength=1).argmax()))
+
 
 def number_levels(
     mask: np.ndarray,
@@ -139,14 +143,15 @@ def _name(number: int, lowest: Lowest) -> str:
 
 def _numbers(instances: Instances, lowest: Lowest) -> np.ndarray:
     """Numbers of vertebrae and discs (n, H, W), from their places above the lowest disc."""
-    vertebrae = instances.vertebrae - 2 + lowest.number
-    discs = instances.discs - 1 + lowest.number
+    counted = np.arange(1 + max(instances.vertebrae.max(), instances.discs.max()))
+    vertebrae = counted - 2 + lowest.number
+    discs = counted - 1 + lowest.number
     if lowest.number == 1:
         vertebrae = np.maximum(vertebrae, 1)  # a rim of the sacrum is no vertebra of its own
-    vertebrae = np.where(vertebrae < 1, SACRUM, np.minimum(vertebrae, SACRUM))
-    discs = np.where(discs < 1, SACRUM, np.minimum(discs, SACRUM)) + DISCS
-    numbers = np.where(instances.vertebrae > 0, vertebrae, 0)
-    return np.where(instances.discs > 0, discs, numbers).astype(np.uint8)
+    vertebrae = np.where(vertebrae < 1, SACRUM, np.minimum(vertebrae, SACRUM)).astype(np.uint8)
+    discs = (np.where(discs < 1, SACRUM, np.minimum(discs, SACRUM)) + DISCS).astype(np.uint8)
+    vertebrae[0] = 0
+    return np.where(instances.discs > 0, discs[instances.discs], vertebrae[instances.vertebrae])
 
 
 def _lowest(stack: np.ndarray, instances: Instances, spacing: tuple[float, float]) -> Lowest:

@@ -14,6 +14,7 @@ from .canal import Level, canal_width, csf_signal, level_of, narrowest_width
 from .course import Course
 from .edges import beyond_edge
 from .found import Found, find
+from .levels import Levels
 from .parts import Part
 from .shapes import central, ends
 from .sizes import (
@@ -29,6 +30,7 @@ from .trust import dice, mean_inside, neighbourhoods
 COLUMNS = (
     "structure",
     "number",
+    "level",
     "parts",
     "area_mm2",
     "height_mm",
@@ -58,11 +60,12 @@ def measure_slice(
     uncertainty: np.ndarray | None = None,
     stage1: np.ndarray | None = None,
     flag_below: float = LOW_AGREEMENT,
+    levels: Levels | None = None,
 ) -> list[Row]:
     """Measure the structures, discs and vertebrae of a midsagittal slice.
 
     - `number`: discs ("ivd") and vertebrae are numbered upward along the spine, from 1 for the lowest one.
-      The row of a whole structure has no number.
+      The row of a whole structure has no number. `level`: name of a disc or vertebra.
     - `parts`: number of connected parts, without those smaller than `parts.SMALLEST_MM2`. The posterior
       elements of vertebrae count.
     - `height_mm`: mean height over the central 80 % of the length, perpendicular to the middle line between
@@ -96,6 +99,7 @@ def measure_slice(
         uncertainty: (H, W) map.
         stage1: (H, W) labels of stage 1.
         flag_below: limit of `low_agreement`, Dice from 0 to 1.
+        levels: numbers and names of the mask's vertebrae and discs.
 
     Returns:
         Rows with the keys of `COLUMNS`: one per structure of `labels.CLASSES`, then discs, then vertebrae.
@@ -131,7 +135,8 @@ def measure_slice(
     for name, sizes in (("ivd", discs), ("vertebrae", bodies)):
         around = neighbourhoods(mask == CLASSES[name], [part.shape for part in sizes])
         for number, ((part, own), near) in enumerate(zip(sizes.items(), around, strict=True), start=1):
-            rows.append(_row(name, number, **own, **trust.of(name, part.shape.inside, near)))
+            level = levels and levels.name_of(part.shape.inside)
+            rows.append(_row(name, number, level=level, **own, **trust.of(name, part.shape.inside, near)))
     return rows
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,14 +97,6 @@ def check_plausibility(
         reasons.append(CANAL_IN_FRONT)
     judged = not reasons and spine.area >= _SMALLEST_WITH_BODIES_MM2
     return Plausibility(reasons, _outside(mask, spacing, ahead, smallest) if judged else [])
-
-
-def without_parts(mask: np.ndarray, parts: Iterable[OutsidePart]) -> np.ndarray:
-    """Copy a mask (H, W), with background in place of the parts."""
-    kept = mask.copy()
-    for part in parts:
-        kept[part.shape.inside] = BACKGROUND
-    return kept
 
 
 def _is_column(on_line: np.ndarray) -> bool:

@@ -68,7 +68,8 @@ class Shape:
     @cached_property
     def pixels(self) -> np.ndarray:
         """(n, 2) middles of the pixels: mm down and mm back from the middle of pixel (0, 0)."""
-        return np.argwhere(self.inside) * np.asarray(self.spacing)
+        rows_and_columns = np.divmod(np.flatnonzero(self.inside), self.inside.shape[1])
+        return np.stack(rows_and_columns, axis=1) * np.asarray(self.spacing)
 
     @cached_property
     def points(self) -> np.ndarray:

@@ -51,3 +51,4 @@ def test_the_systems_of_table_2_are_an_ablation():
     table2 = Path(nnunetv2_spinesegdiff.__file__).parent / "experiments" / "table2.yaml"
     names = [system["name"] for system in yaml.safe_load(table2.read_text())["systems"]]
     assert list(depths_of([System(name) for name in names])) == [0, 30, 100, 300, 500, 1000]
+    assert names[6:] == [f"N = {length}" for length in (30, 100, 300, 500)]  # not drawn by depth

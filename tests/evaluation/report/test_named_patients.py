@@ -1,4 +1,4 @@
-"""Patients with numbers and with names, from SPIDER's files to the report: one patient each."""
+"""Patients with numbers and with names, from SPIDER's files to the tables: one patient each."""
 
 from __future__ import annotations
 
@@ -62,13 +62,10 @@ def test_one_patient_with_two_contrasts_each(cohort, converted, tmp_path, with_t
     assert contrasts.to_dict() == {patient: ["T1w", "T2w"] for patient in PATIENTS.values()}
 
 
-def test_the_report_takes_the_folds_of_the_conversion(cohort, converted, tmp_path):
-    page = tmp_path / "report.html"
-    words = ["-s", f"A={cohort / 'masks'}", "-l", str(converted.dataset / "labelsTr"), "--gallery", "0"]
+def test_the_folds_of_the_conversion_are_counted(cohort, converted, tmp_path):
     tables = ["--gradings", str(cohort / "gradings.csv"), "--overview", str(cohort / "overview.csv")]
-    splits = ["--splits", str(converted.splits_file)]
-    assert main(["report", *words, *tables, *splits, "-o", str(page)]) == 0
-    counted = json.loads((tmp_path / "report_files" / "cohort" / "cohort.json").read_text())
+    assert main(["cohort", *tables, "--splits", str(converted.splits_file), "-o", str(tmp_path)]) == 0
+    counted = json.loads((tmp_path / "cohort.json").read_text())
     folds = pd.DataFrame(counted["tables"]["Folds of splits_final.json"])
     assert folds["val_patients"].sum() == len(PATIENTS)
     assert folds["val_cases"].sum() == 2 * len(PATIENTS)

@@ -58,7 +58,7 @@ def inputs(tmp_path, cohort):
     return tmp_path
 
 
-@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("mixed", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_results_are_written_and_read(inputs, cohort, mixed):
     done = run_pathology(inputs / "eval", inputs / "g.csv", mixed=mixed, pfirrmann=3)
     assert done.folder == inputs / "eval" / "pathology"

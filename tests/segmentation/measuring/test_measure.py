@@ -225,7 +225,7 @@ def test_an_empty_mask_has_a_row_per_structure():
     for row in rows:
         assert row["remark"] == remarks.NOT_FOUND
         assert (row["area_mm2"], row["parts"]) == (0, 0)
-        assert {row[column] for column in COLUMNS[4:-1]} == {None}
+        assert {row[column] for column in COLUMNS[5:-1]} == {None}
 
 
 @pytest.mark.parametrize("angle", [0.0, -30.0])
