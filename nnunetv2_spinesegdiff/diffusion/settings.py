@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from .ddim import PREDICTION_TYPES
@@ -36,13 +37,13 @@ def plain_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(name: str, value: Any) -> Any:
     if name in _WHOLE:
         try:
-            if not isinstance(value, bool):
+            if not isinstance(value, bool | np.bool_):
                 return operator.index(value)
         except TypeError:
             pass
         raise ValueError(f"{name} = {value!r} is not a whole number")
     if name in _REAL:
-        if not isinstance(value, Real) or isinstance(value, bool):
+        if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
             raise ValueError(f"{name} = {value!r} is not a number")
         return float(value)
     return value

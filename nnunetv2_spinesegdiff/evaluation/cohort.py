@@ -60,7 +60,8 @@ def overview_of(table: pd.DataFrame, source: str) -> Overview:
     if SERIES not in columns:
         found = ", ".join(map(str, table)) or "none"
         raise UserError(source, f"has no column {SERIES} (found {found})", "give SPIDER's overview.csv")
-    names = [str(name).strip() for name in table.iloc[:, columns[SERIES]]]
+    named = table.iloc[:, columns[SERIES]].astype(object)
+    names = [str(name).strip() for name in named.where(named.notna(), "(no name)")]
     known = [
         found if (found := parse_series(name)) and found.slice_number is None else None for name in names
     ]

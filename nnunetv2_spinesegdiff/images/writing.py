@@ -27,8 +27,7 @@ def write_image(image: sitk.Image, path: Path, over: Scan | None = None, comment
     if not is_utf8(path):
         raise UserError(f"{str(path)!a}", "this name is not UTF-8", "choose another folder with -o")
     if over is not None and over.direction:
-        image = sitk.Image(image)
-        image.SetDirection(over.direction)
+        image = _turned(image, over.direction)
     with written_whole(path) as temporary:
         try:
             if path.name.endswith((".nii", ".nii.gz")):
@@ -39,3 +38,15 @@ def write_image(image: sitk.Image, path: Path, over: Scan | None = None, comment
         except (OSError, RuntimeError, Refusal) as error:
             advice = "is the disk full? Make room and run again"
             raise UserError(path, "cannot be written completely", advice) from error
+
+
+def _turned(image: sitk.Image, direction: tuple[float, ...]) -> sitk.Image:
+    """Copy an image with another direction and all its header fields.
+
+    SimpleITK drops the header fields of a copy at its first change, unless the original no longer exists.
+    """
+    turned = sitk.Image(image)
+    turned.SetDirection(direction)
+    for key in image.GetMetaDataKeys():
+        turned.SetMetaData(key, image.GetMetaData(key))
+    return turned

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, SupportsIndex
 
+import numpy as np
 import torch
 
 from ..errors import UserError
@@ -107,6 +108,6 @@ def _text(value: object) -> str | None:
 def _whole(value: Any) -> int | None:
     """A whole number of any library, but no True or False."""
     try:
-        return None if isinstance(value, bool) else operator.index(value)
+        return None if isinstance(value, bool | np.bool_) else operator.index(value)
     except TypeError:
         return None

@@ -74,11 +74,13 @@ def test_no_refine_is_the_stock_predictor_on_the_weights_of_stage_1(
     checkpoint["trainer_name"] = trainer
     torch.save(checkpoint, stock / "fold_0" / "checkpoint_final.pth")
     trained.predict(two_cases, tmp_path / "stock", trainer="nnUNetTrainer_OfStage1")
-    trained.predict(two_cases, tmp_path / "unrefined", "--no_refine")
+    trained.predict(two_cases, tmp_path / "unrefined", "--no_refine --save_probabilities")
     unrefined = masks_of(tmp_path / "unrefined")
     assert len(unrefined) == 2
     assert masks_of(tmp_path / "stock") == unrefined
-    assert unrefined != masks_of(refined)
+    for npz in refined.glob("*.npz"):
+        other = np.load(tmp_path / "unrefined" / npz.name)["probabilities"]
+        assert not np.array_equal(np.load(npz)["probabilities"], other)
 
 
 def test_maps_lie_over_the_scans_and_nnunet_evaluates_the_folder(

@@ -53,7 +53,7 @@ def test_contrasts_are_those_that_a_conversion_takes(seed):
 
 def test_other_names_and_missing_columns_are_listed():
     found = overview(["1_t1", "notes", "2_t2.mha", None], sex="F")
-    assert found.not_series == ("notes", "nan")
+    assert found.not_series == ("notes", "(no name)")
     assert found.series[["patient", "sequence"]].to_numpy().tolist() == [["1", "t1"], ["2", "t2"]]
     assert {"subset", "Manufacturer", "PixelSpacing"} <= set(found.missing)
     assert "sex" not in found.missing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import nibabel as nib
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from nnunetv2_spinesegdiff.images.scan import Scan, ScanSource
 from nnunetv2_spinesegdiff.images.writing import write_image
 
 from ..full_disk import says_that_the_disk_is_full
@@ -44,3 +46,15 @@ def test_a_full_disk_leaves_nothing(ending, missing, tmp_path):
     most = 0 if missing is None else size - missing
     assert says_that_the_disk_is_full(lambda: write_image(image(), folder / f"a{ending}"), most)
     assert list(folder.iterdir()) == []
+
+
+def test_header_fields_are_kept_with_the_direction_of_a_scan(tmp_path):
+    turned = (0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
+    written = image()
+    written.SetMetaData("Segment0_Name", "L5")
+    scan = Scan(ScanSource("a", Path("a.mha"), "file"), image(), ".mha", direction=turned)
+    write_image(written, tmp_path / "a.nrrd", scan)
+    again = sitk.ReadImage(str(tmp_path / "a.nrrd"))
+    assert again.GetDirection() == turned
+    assert again.GetMetaData("Segment0_Name") == "L5"
+    assert written.GetDirection() != turned
