@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from .ddim import PREDICTION_TYPES
@@ -36,14 +34,11 @@ def plain_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(name: str, value: Any) -> Any:
     if name in _WHOLE:
-        try:
-            if not isinstance(value, bool | np.bool_):
-                return operator.index(value)
-        except TypeError:
-            pass
+        if isinstance(value, Integral) and not isinstance(value, bool):
+            return int(value)
         raise ValueError(f"{name} = {value!r} is not a whole number")
     if name in _REAL:
-        if not isinstance(value, Real) or isinstance(value, bool | np.bool_):
+        if not isinstance(value, Real) or isinstance(value, bool):
             raise ValueError(f"{name} = {value!r} is not a number")
         return float(value)
     return value
