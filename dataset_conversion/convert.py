@@ -76,7 +76,7 @@ def convert(
 
     Cases that an earlier run finished with the same settings are kept. An unusable series is a failure of the
     report; the others are converted, and dataset.json, cases.csv and splits_final.json list these alone.
-    While a conversion runs there is no dataset.json, so nnU-Net does not find an interrupted one.
+    dataset.json is written last, so nnU-Net does not find an interrupted one.
 
     Args:
         spider: folder with `images` and `masks`, or several with different series.

@@ -85,7 +85,7 @@ def find_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> list[ScanSour
         Scans with different names, sorted by name.
 
     Raises:
-        UserError: there is no scan, a folder holds both scan files and DICOM images, or two scans would have
+        UserError: no scan was found, a folder holds both scan files and DICOM images, or two scans would have
             the same name.
 
     Examples:

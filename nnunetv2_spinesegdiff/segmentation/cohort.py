@@ -92,7 +92,7 @@ def segment_cohort(
         command: words for run.json.
 
     Raises:
-        UserError: there is no scan or no usable model, or one folder is inside the other.
+        UserError: no scan or no usable model was found, or one folder is inside the other.
     """
     started = time.time()
     _check_apart(scans, out)

@@ -160,7 +160,7 @@ def _write(
 
 
 def _failure(source: ScanSource, error: Exception) -> Failure:
-    """Describe why there is no result. Any error is caught, so that the other scans are segmented."""
+    """Describe why a scan was not segmented. Any error is caught, so that the other scans are segmented."""
     if isinstance(error, UserError):
         return Failure(source, str(error))
     if isinstance(error, MemoryError):

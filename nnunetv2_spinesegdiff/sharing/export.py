@@ -88,7 +88,7 @@ def export_model(
         `out`.
 
     Raises:
-        UserError: there is no such model, it is not a SpineSegDiff network, its JSON files name this
+        UserError: the model does not exist, it is not a SpineSegDiff network, its JSON files name this
             machine in a place that prediction cannot do without, a weight is too large for float16, the zip
             cannot be written, or another file has its name.
     """

@@ -61,7 +61,7 @@ def open_model(
         checkpoint: None takes "checkpoint_final.pth", or the one that was exported.
 
     Raises:
-        UserError: there is no such model, or it is rejected. The message states why.
+        UserError: the model does not exist, or it is rejected. The message states why.
     """
     if path.is_dir():
         return _open_folder(path, folds, checkpoint)

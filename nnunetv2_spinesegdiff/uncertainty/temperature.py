@@ -62,7 +62,7 @@ def fit_temperatures(probabilities: np.ndarray, truth: np.ndarray, regions: bool
 
     Softmax heads are fitted together, region heads one by one. A class or region that no pixel or every pixel
     belongs to keeps the temperature 1, because its likelihood has no minimum. If the probabilities separate
-    the truth perfectly, there is no minimum either, and the temperatures are between 1 and the lower limit.
+    the truth perfectly, no minimum exists either, and the temperatures are between 1 and the lower limit.
 
     Args:
         probabilities: (K, N), 0 to 1, of N pixels. Softmax heads sum to 1 over K.
