@@ -22,6 +22,7 @@ NNUNET = ("torch", "nnunetv2", "batchgenerators", "batchgeneratorsv2", "acvl_uti
 LIBRARIES = {
     "errors": (),
     "labels": (),
+    "measures": (),
     "text": (),
     "redaction": (),
     "diffusion": ("torch",),

@@ -10,8 +10,13 @@ from batchgeneratorsv2.transforms.base.basic_transform import ImageOnlyTransform
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from torch import Tensor
 
+from nnunetv2_spinesegdiff.diffusion.settings import SamplerSettings
 from nnunetv2_spinesegdiff.network.two_stage import TwoStageNetwork
-from nnunetv2_spinesegdiff.training.sagittal import nnUNetTrainerStage1Sagittal
+from nnunetv2_spinesegdiff.training.optimizers import WarmUpAndCosine
+from nnunetv2_spinesegdiff.training.sagittal import (
+    nnUNetTrainerSpineSegDiffSagittal,
+    nnUNetTrainerStage1Sagittal,
+)
 from nnunetv2_spinesegdiff.training.trainer import nnUNetTrainerSpineSegDiff
 from nnunetv2_spinesegdiff.training.trainers import with_suffixes
 
@@ -25,14 +30,47 @@ class WithoutPresegmentation(TwoStageNetwork):
         return _empty(image.new_zeros((image.shape[0], self.num_heads, *image.shape[2:])))
 
 
-class nnUNetTrainerWithoutPresegmentation(nnUNetTrainerSpineSegDiff):
-    """SpineSegDiff trained on and sampled from empty presegmentations."""
+class EmptyPresegmentations(nnUNetTrainerSpineSegDiff):
+    """Trains on and samples from empty presegmentations."""
 
     network_class = WithoutPresegmentation
 
     def _x_start(self, target: Tensor, stage1_logits: Tensor | None) -> Tensor:
         assert stage1_logits is not None
         return _empty(torch.zeros_like(stage1_logits))
+
+
+class nnUNetTrainerWithoutPresegmentation(EmptyPresegmentations):
+    """SpineSegDiff without presegmentations."""
+
+
+class nnUNetTrainerRefiner(nnUNetTrainerSpineSegDiffSagittal):
+    """SpineSegDiff with the optimizer and rates of `nnUNetTrainerStage1Sagittal`; predicts no mean."""
+
+    sampler = SamplerSettings()
+
+    def _denoiser_schedule(self, optimizer: torch.optim.Optimizer, lr: float) -> WarmUpAndCosine:
+        return WarmUpAndCosine(optimizer, lr, self.num_epochs)
+
+
+class nnUNetTrainerRefinerWithoutPresegmentation(EmptyPresegmentations, nnUNetTrainerRefiner):
+    """The refiner without presegmentations: a second network of the refiner's shape."""
+
+
+class nnUNetTrainerRefinerUndamaged(nnUNetTrainerRefiner):
+    """The refiner trained on presegmentations as they are."""
+
+    clean_share = 1.0
+
+
+class nnUNetTrainerRefinerFromStage1(nnUNetTrainerRefiner):
+    """The refiner whose weights begin as those of the frozen stage 1."""
+
+    def on_train_start(self) -> None:
+        """Copy stage 1's weights into the denoiser and the image encoder."""
+        super().on_train_start()
+        if self.current_epoch == 0:
+            copy_stage1(self.two_stage)
 
 
 class nnUNetTrainerStage1SagittalRandomContrast(nnUNetTrainerStage1Sagittal):
@@ -91,12 +129,38 @@ def mapped(image: Tensor, knots: Tensor) -> Tensor:
 
 BASES = {
     cls.__name__: cls
-    for cls in (nnUNetTrainerWithoutPresegmentation, nnUNetTrainerStage1SagittalRandomContrast)
+    for cls in (
+        nnUNetTrainerWithoutPresegmentation,
+        nnUNetTrainerStage1SagittalRandomContrast,
+        nnUNetTrainerRefiner,
+        nnUNetTrainerRefinerWithoutPresegmentation,
+        nnUNetTrainerRefinerUndamaged,
+        nnUNetTrainerRefinerFromStage1,
+    )
 }
 
 
 def __getattr__(name: str) -> Any:
     return with_suffixes(name, BASES, __name__)
+
+
+def copy_stage1(network: TwoStageNetwork) -> None:
+    """Copy stage 1's weights to the parts of the refiner that have the same shape.
+
+    The first convolution sees the image as stage 1 does, and the noised mask with weights of 0. Of the
+    segmentation layers the denoiser has only the last one.
+    """
+    denoiser, stage1 = network.denoiser, network.stage1.state_dict()
+    last = len(network.stage1.decoder.seg_layers) - 1
+    for part, prefix in ((denoiser.unet, ""), (denoiser.image_encoder, "encoder.")):
+        copied = part.state_dict()
+        for name, weights in copied.items():
+            source = stage1[(prefix + name).replace("seg_layers.0.", f"seg_layers.{last}.")]
+            if weights.shape == source.shape:
+                weights.copy_(source)
+            else:
+                weights.zero_()[:, : source.shape[1]] = source
+        part.load_state_dict(copied)
 
 
 def _empty(masks: Tensor) -> Tensor:

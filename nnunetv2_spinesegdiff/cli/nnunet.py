@@ -130,10 +130,12 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def add_uncertainty(commands: argparse._SubParsersAction) -> None:
+    from ..inference.flags import add_map_flag
+
     p = add_command(
         commands,
         "uncertainty",
-        "Write entropy maps and confidence.csv for an nnU-Net prediction made with --save_probabilities.",
+        "Write uncertainty maps and confidence.csv for an nnU-Net prediction made with --save_probabilities.",
     )
     p.add_argument("-i", type=Path, required=True, metavar="FOLDER", help="output folder of the prediction")
     p.add_argument("-o", type=Path, metavar="OUT", help="output folder instead of FOLDER/uncertainty")
@@ -143,14 +145,17 @@ def add_uncertainty(commands: argparse._SubParsersAction) -> None:
         metavar="DIR",
         help="folder of the scans; with it, one picture per case is drawn",
     )
+    add_map_flag(p)
     add_processes(p)
     p.set_defaults(run=_uncertainty)
 
 
 def _uncertainty(options: argparse.Namespace) -> int:
     from ..inference.npz_uncertainty import uncertainty_of_folder
+    from ..measures import ENTROPY, ERROR
 
-    done = uncertainty_of_folder(options.i, options.o, options.images, options.np)
+    measure = ENTROPY if vars(options).get("uncertainty_map") == "paper" else ERROR
+    done = uncertainty_of_folder(options.i, options.o, options.images, options.np, measure)
     status = print_failures(done.failures)
     print(f"{len({row['case'] for row in done.rows})} cases in {done.out}")
     return status

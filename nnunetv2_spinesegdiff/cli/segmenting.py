@@ -14,7 +14,7 @@ from .words import BEST_DEVICE, add_command, add_device, positive
 
 
 def add_segment(commands: argparse._SubParsersAction) -> None:
-    from ..inference.flags import add_sampling_flags
+    from ..inference.flags import add_map_flag, add_sampling_flags
     from ..sharing.bundled import DEFAULT
 
     p = add_command(
@@ -99,6 +99,7 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         help="use stage 1 alone",
     )
     add_sampling_flags(p)
+    add_map_flag(p)
     p.add_argument(
         "--num_parts",
         type=positive,
@@ -148,7 +149,10 @@ def _segment(options: argparse.Namespace) -> int:
         lowest_disc=given.get("lowest_disc"),
         mirroring=not options.disable_tta,
         prediction=PredictionSettings(
-            refine=options.refine, save_uncertainty=True, **sampling_choices(options)
+            refine=options.refine,
+            save_uncertainty=True,
+            uncertainty_map=given.get("uncertainty_map", "error"),
+            **sampling_choices(options),
         ),
     )
     device = given.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")

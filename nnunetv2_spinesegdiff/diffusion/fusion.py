@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from math import e
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..measures import ENTROPY, VARIANCE
 from .ddim import StepOutput
 from .masks import logits_of, probabilities
-
-
-class Measure(NamedTuple):
-    """What an uncertainty map shows.
-
-    Attributes:
-        name: name of the measure, with its unit.
-        highest: the largest possible value.
-    """
-
-    name: str
-    highest: float
-
-
-ENTROPY = Measure("entropy (nats)", 1 / e)
 
 
 class Fusion(ABC):
@@ -123,7 +107,7 @@ class Ensemble(Fusion):
     """Implicit segmentation ensemble: mean and variance of the chains' last masks (arXiv 2112.03145)."""
 
     last_step_only = True
-    measure = Measure("variance", 0.25)
+    measure = VARIANCE
 
     def kept(self, step: StepOutput) -> list[Tensor]:
         mask = (step.pred_x0 + 1) / 2

@@ -179,3 +179,14 @@ def save_nifti(
     if comment:
         header.extensions.append(nib.nifti1.Nifti1Extension("comment", comment.encode()))
     nib.Nifti1Image(voxels, None, header).to_filename(path)
+
+
+def comment_of(path: Path) -> str:
+    """Read the comment of `save_nifti`; empty if a file has none or is not NIfTI."""
+    try:
+        header: Any = nib.load(path).header
+        extensions = header.extensions
+    except (OSError, AttributeError, nib.filebasedimages.ImageFileError):
+        return ""
+    texts = (one.get_content() for one in extensions if one.get_code() == 6)
+    return next((str(text.decode(errors="replace")).rstrip("\0") for text in texts), "")

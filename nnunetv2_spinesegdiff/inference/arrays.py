@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ class PredictedArray:
     Attributes:
         mask: label map (Z, Y, X), uint8.
         stage1: stage 1's label map; None without a stage 1.
-        uncertainty: (structures, Z, Y, X), float32, in the order of `structures`.
+        uncertainty: (Z, Y, X), float32; what it shows is `PredictionSettings.uncertainty_map`.
     """
 
     mask: np.ndarray
@@ -50,12 +50,15 @@ class ArrayPredictor:
         data, _, properties = self._preprocessor.run_case_npy(image[None], None, properties, *managers)
         logits = model.predict_logits_from_preprocessed_data(torch.from_numpy(data))
         grid = ScanGrid(*managers, properties, torch.get_num_threads())
-        return self._on_image(logits.numpy(), model.maps, grid)
+        measure = model.settings.measure(model.network.fusion.measure)
+        maps = replace(model.maps, calibration=model.calibration, measure=measure)
+        return self._on_image(logits.numpy(), maps, grid)
 
     def _on_image(self, logits: np.ndarray, maps: CaseMaps, grid: ScanGrid) -> PredictedArray:
         assert maps.uncertainty is not None
+        mask, probabilities = maps.segmentation(logits, grid)
         return PredictedArray(
-            grid.segmentation(logits)[0].astype(np.uint8),
+            mask.astype(np.uint8),
             None if maps.stage1 is None else grid.segmentation(maps.stage1)[0].astype(np.uint8),
-            grid.placed_structures(maps.uncertainty),
+            maps.heatmap(grid.placed_structures(maps.uncertainty), probabilities, grid),
         )

@@ -9,7 +9,7 @@ from typing import Any
 from ..environment import make_trainers_known
 from ..errors import UserError
 from ..preflight import check_before_prediction
-from .flags import add_sampling_flags, sampling_choices
+from .flags import add_map_flag, add_sampling_flags, sampling_choices
 
 
 def flags_parser() -> argparse.ArgumentParser:
@@ -41,6 +41,7 @@ def flags_parser() -> argparse.ArgumentParser:
         help="Write uncertainty maps, one picture per scan, and confidence.csv to OUTPUT/uncertainty.",
         **absent,
     )
+    add_map_flag(group)
     return parser
 
 
@@ -73,7 +74,10 @@ def _predict_with_our_predictor(ours: argparse.Namespace) -> None:
     from .predictor import SpineSegDiffPredictor
     from .settings import PredictionSettings
 
-    given = {name: value for name, value in vars(ours).items() if name in ("refine", "save_uncertainty")}
+    names = ("refine", "save_uncertainty", "uncertainty_map")
+    given = {name: value for name, value in vars(ours).items() if name in names}
+    if "uncertainty_map" in given and "save_uncertainty" not in given:
+        raise UserError("--uncertainty_map", "no map is written", "add --save_uncertainty")
     settings = PredictionSettings(**given, **sampling_choices(ours))
     made: list[SpineSegDiffPredictor] = []
 

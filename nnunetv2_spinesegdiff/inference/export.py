@@ -11,10 +11,10 @@ import numpy as np
 from batchgenerators.utilities.file_and_folder_operations import save_pickle
 from nnunetv2.configuration import default_num_processes
 
-from ..diffusion.fusion import ENTROPY, Measure
 from ..files import save_json, written_whole
 from ..images.orientation import view_of
-from ..uncertainty.confidence import LOW_AGREEMENT, structure_rows
+from ..measures import ENTROPY, ERROR, Measure
+from ..uncertainty.confidence import LOW_AGREEMENT, error_probability, structure_rows
 from ..uncertainty.conformal import area_bounds
 from ..uncertainty.stored import Calibration
 from ..uncertainty.temperature import temperature_scaled
@@ -39,7 +39,7 @@ class CaseMaps:
         calibration: of the model, where it fits.
         uncertainty: eq. 5 a head (K, *spatial), float32, in the network's grid; None: no maps are wanted.
         stage1: stage 1's logits (K, *spatial), float32, in the network's grid; None without a stage 1.
-        measure: what the uncertainty is.
+        measure: what the map of a case shows.
         agreement_limit: Dice of stage 1 and the mask below which they disagree.
     """
 
@@ -49,6 +49,26 @@ class CaseMaps:
     stage1: np.ndarray | None = None
     measure: Measure = ENTROPY
     agreement_limit: float = LOW_AGREEMENT
+
+    def segmentation(self, logits: np.ndarray, grid: ScanGrid) -> tuple[np.ndarray, np.ndarray]:
+        """Mask (Z, Y, X) and probabilities (K, Z, Y, X) on the scan's grid, calibrated where the model is."""
+        mask, probabilities = grid.segmentation(logits, return_probabilities=True)
+        assert probabilities is not None
+        if self.calibration is not None:
+            temperatures = np.array(self.calibration.temperatures)
+            probabilities = temperature_scaled(probabilities, temperatures, grid.labels.has_regions)
+        return mask, probabilities
+
+    def heatmap(self, entropy: np.ndarray, probabilities: np.ndarray, grid: ScanGrid) -> np.ndarray:
+        """The map of a case (Z, Y, X), what `measure` states.
+
+        Args:
+            entropy: `uncertainty` of the structures on the scan's grid (F, Z, Y, X).
+            probabilities: of `segmentation`.
+        """
+        if self.measure == ERROR:
+            return error_probability(probabilities, grid.labels.has_regions)
+        return entropy.max(0)
 
 
 @dataclass(frozen=True)
@@ -92,18 +112,18 @@ def export_case(case: PredictedCase) -> None:
     maps, grid = case.maps, case.grid
     ending = grid.dataset_json["file_ending"]
     outputs = Outputs(case.truncated, ending, case.save_probabilities, maps.uncertainty is not None)
-    mask, probabilities = grid.segmentation(case.logits, case.save_probabilities)
-    if probabilities is not None:
-        if maps.calibration is not None:
-            probabilities = temperature_scaled(
-                probabilities, np.array(maps.calibration.temperatures), grid.labels.has_regions
-            )
+    if maps.uncertainty is None and not case.save_probabilities:
+        mask, probabilities = grid.segmentation(case.logits)
+    else:
+        mask, probabilities = maps.segmentation(case.logits, grid)
+    if case.save_probabilities:
         with written_whole(outputs.npz) as temporary:
             np.savez_compressed(temporary, probabilities=probabilities)
         with written_whole(outputs.pkl) as temporary:
             save_pickle(grid.properties, str(temporary))
-    if maps.uncertainty is not None:
-        _export_uncertainty(maps, maps.uncertainty, mask, grid, outputs)
+    if maps.uncertainty is not None and probabilities is not None:
+        entropy = grid.placed_structures(maps.uncertainty)
+        _export_uncertainty(maps, entropy, maps.heatmap(entropy, probabilities, grid), mask, grid, outputs)
     with written_whole(outputs.mask) as temporary:
         grid.plans.image_reader_writer_class().write_seg(mask, str(temporary), grid.properties)
         check_whole(temporary, outputs.mask)
@@ -111,10 +131,15 @@ def export_case(case: PredictedCase) -> None:
 
 
 def _export_uncertainty(
-    maps: CaseMaps, uncertainty: np.ndarray, mask: np.ndarray, grid: ScanGrid, outputs: Outputs
+    maps: CaseMaps,
+    entropy: np.ndarray,
+    heatmap: np.ndarray,
+    mask: np.ndarray,
+    grid: ScanGrid,
+    outputs: Outputs,
 ) -> None:
-    entropy, structures = grid.placed_structures(uncertainty), grid.structures
-    write_map(entropy.max(0), outputs.uncertainty_map, grid.properties)
+    structures = grid.structures
+    write_map(heatmap, outputs.uncertainty_map, grid.properties, maps.measure)
     write_maps(entropy, outputs.uncertainty_per_class, grid.properties)
     stage1 = None if maps.stage1 is None else grid.segmentation(maps.stage1)[0]
     rows = structure_rows(mask, entropy, grid.properties["spacing"], structures, stage1, maps.agreement_limit)
@@ -123,9 +148,7 @@ def _export_uncertainty(
     if not maps.inputs:
         return
     images, _ = grid.plans.image_reader_writer_class().read_images(maps.inputs)
-    draw_scan(
-        name, images[0], mask, entropy.max(0), grid.properties, structures, outputs.overlay, maps.measure
-    )
+    draw_scan(name, images[0], mask, heatmap, grid.properties, structures, outputs.overlay, maps.measure)
 
 
 def draw_scan(

@@ -150,7 +150,7 @@ class FilePredictor(MapPredictor):
         return CaseMaps(
             self._inputs.get(output, []),
             self.calibration,
-            measure=self.network.fusion.measure,
+            measure=self.settings.measure(self.network.fusion.measure),
             agreement_limit=agreement_limit(self.network.sampler.stage1_weight),
         )
 

@@ -25,6 +25,23 @@ PRESETS = {
 }
 
 
+MAPS = {
+    "error": "the probability that the label is wrong (1 - p_max)",
+    "paper": "equation 5, the largest entropy of the structures (IISDM: variance)",
+}
+
+
+def add_map_flag(group: argparse._ActionsContainer) -> None:
+    """Add the option that chooses the map. Not given, it has no attribute, and the default applies."""
+    choices = "; ".join(f"{name}: {text}" for name, text in MAPS.items())
+    group.add_argument(
+        "--uncertainty_map",
+        choices=list(MAPS),
+        help=f"What the uncertainty map of a scan shows. {choices}. The default is error.",
+        default=argparse.SUPPRESS,
+    )
+
+
 def add_sampling_flags(group: argparse._ActionsContainer) -> None:
     """Add the options of the sampler. Those not given have no attribute, and the model's values apply."""
     absent: dict[str, Any] = {"default": argparse.SUPPRESS}

@@ -8,7 +8,8 @@ import torch
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 from torch import Tensor
 
-from ..diffusion.fusion import ENTROPY, class_entropy
+from ..diffusion.fusion import class_entropy
+from ..measures import ENTROPY
 from ..nnunet_hooks import stock
 from ..uncertainty.stored import Calibration
 from .export import CaseMaps

@@ -16,6 +16,7 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation
 from ..errors import UserError
 from ..images.nifti import grid_by
 from ..images.writing import write_image
+from ..measures import Measure
 
 READERS = ("SimpleITKIO", "SimpleITKIOWithReorient", "NibabelIO", "NibabelIOWithReorient")
 """Readers of nnU-Net whose properties hold the position of a scan."""
@@ -36,19 +37,22 @@ def check_supported(reader: str) -> None:
         raise UserError(reader, "this reader does not keep the position of a scan", f"{_TODO}")
 
 
-def write_map(values: np.ndarray, path: Path | str, properties: Mapping[str, Any]) -> None:
+def write_map(
+    values: np.ndarray, path: Path | str, properties: Mapping[str, Any], measure: Measure | None = None
+) -> None:
     """Write one map in float32, 3D, or 2D where the scan's file is 2D. Whole or not at all.
 
     Args:
         values: (Z, Y, X) in the order of the array that the reader gave; Z = 1 for 2D files.
         path: ends in `.nii` or `.nii.gz`.
         properties: of the case, from the reader.
+        measure: what the map shows; its name goes to a header extension.
 
     Raises:
         UserError: the properties do not state where the scan is, or the disk is full.
     """
     _check_axes(values, 3)
-    write_image(_on_scan(values, path, properties), Path(path))
+    write_image(_on_scan(values, path, properties), Path(path), comment=measure.name if measure else "")
 
 
 def write_maps(values: np.ndarray, path: Path | str, properties: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Entropy maps of finished nnU-Net predictions, from the probabilities saved with the masks.
+"""Uncertainty maps of finished nnU-Net predictions, from the probabilities saved with the masks.
 
 The geometry comes from the masks: the `.pkl` files that nnU-Net writes, too, are never opened, since
 unpickling a stranger's file runs what is in it.
@@ -16,8 +16,9 @@ import numpy as np
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from ..errors import UserError
+from ..measures import ERROR, Measure
 from ..text import reason_of
-from ..uncertainty.confidence import structure_rows, write_confidence
+from ..uncertainty.confidence import error_probability, structure_rows, write_confidence
 from .finished import UNCERTAINTY, is_whole
 from .maps import check_supported, write_map, write_maps
 from .pool import each_case
@@ -35,12 +36,14 @@ class Prediction:
         folder: holds `<case>.npz`, the masks, `plans.json` and `dataset.json`.
         out: for maps, pictures and table.
         images: holds the scans, for pictures; None draws none.
+        measure: what the map of a case shows.
         plans, dataset_json: the content of the two files.
     """
 
     folder: Path
     out: Path
     images: Path | None
+    measure: Measure
     plans: dict[str, Any]
     dataset_json: dict[str, Any]
 
@@ -76,9 +79,13 @@ class Done:
 
 
 def uncertainty_of_folder(
-    folder: Path, out: Path | None = None, images: Path | None = None, num_processes: int = 1
+    folder: Path,
+    out: Path | None = None,
+    images: Path | None = None,
+    num_processes: int = 1,
+    measure: Measure = ERROR,
 ) -> Done:
-    """Write entropy maps, and confidence.csv over all cases; with `images` also one picture per case.
+    """Write maps, and confidence.csv over all cases; with `images` also one picture per case.
 
     A case that cannot be done is a failure, its outputs of an earlier run are removed, the others are done.
 
@@ -86,12 +93,13 @@ def uncertainty_of_folder(
         folder: output folder of `nnUNetv2_predict --save_probabilities`.
         out: default: the folder "uncertainty" in `folder`.
         images: folder of the scans, `<case>_0000` with the dataset's file ending.
+        measure: what the map of a case shows: `ERROR`, or `ENTROPY`, the largest one of the structures.
 
     Raises:
         UserError: there are no probabilities, plans or dataset.json, the reader of the scans does not
             report their position, or `out` already exists.
     """
-    prediction = _opened(folder, out or folder / UNCERTAINTY, images)
+    prediction = _opened(folder, out or folder / UNCERTAINTY, images, measure)
     done = Done(prediction.out)
     work = partial(_attempt, prediction)
     results = dict(each_case(work, prediction.cases(), num_processes, "Uncertainty"))
@@ -116,7 +124,7 @@ def entropy(probabilities: np.ndarray) -> np.ndarray:
 # --- folder ----------------------------------------------------------------------------------------------
 
 
-def _opened(folder: Path, out: Path, images: Path | None) -> Prediction:
+def _opened(folder: Path, out: Path, images: Path | None, measure: Measure) -> Prediction:
     if not folder.is_dir():
         raise UserError(folder, "no such folder", "name the output folder of nnUNetv2_predict")
     if not any(folder.glob("*.npz")):
@@ -131,7 +139,8 @@ def _opened(folder: Path, out: Path, images: Path | None) -> Prediction:
         raise UserError(images, "no such folder", "name the one that holds the scans")
     plans = _read(folder / "plans.json", "image_reader_writer")
     check_supported(plans["image_reader_writer"])
-    return Prediction(folder, out, images, plans, _read(folder / "dataset.json", "labels", "file_ending"))
+    dataset_json = _read(folder / "dataset.json", "labels", "file_ending")
+    return Prediction(folder, out, images, measure, plans, dataset_json)
 
 
 def _read(path: Path, *keys: str) -> dict[str, Any]:
@@ -178,6 +187,10 @@ def _write_case(prediction: Prediction, case: str) -> list[dict[str, Any]]:
     shape = (labels.num_segmentation_heads, *mask.shape)
     probabilities = read_probabilities(prediction.folder / f"{case}.npz", shape, _AGAIN)
     maps = entropy(probabilities[channels_of(labels)])
+    if prediction.measure == ERROR:
+        heatmap = error_probability(probabilities, labels.has_regions)
+    else:
+        heatmap = maps.max(0)
     one, per_class, overlay = prediction.outputs(case)
     if prediction.images is None:
         overlay.unlink(missing_ok=True)
@@ -185,8 +198,8 @@ def _write_case(prediction: Prediction, case: str) -> list[dict[str, Any]]:
         from .export import draw_scan  # for pictures alone
 
         image = _read_scan(prediction.images / f"{case}_0000{prediction.ending}", reader, mask.shape)
-        draw_scan(case, image, mask, maps.max(0), properties, structures, overlay)
-    write_map(maps.max(0), one, properties)
+        draw_scan(case, image, mask, heatmap, properties, structures, overlay, prediction.measure)
+    write_map(heatmap, one, properties, prediction.measure)
     write_maps(maps, per_class, properties)
     return [{"case": case, **row} for row in structure_rows(mask, maps, properties["spacing"], structures)]
 

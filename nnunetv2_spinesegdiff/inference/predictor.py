@@ -107,6 +107,7 @@ class SpineSegDiffPredictor(FilePredictor):
             "mirroring": bool(self.use_mirroring and self.allowed_mirroring_axes),
             "mirror_refinement": self.settings.mirror_refinement,
             "precision": self.settings.precision,
+            "uncertainty_map": self.settings.uncertainty_map,
         }
 
     @contextmanager

@@ -10,7 +10,8 @@ import torch
 
 from ..diffusion.settings import PRESETS, SamplerSettings, plain_numbers
 from ..errors import UserError
-from .flags import SAMPLER
+from ..measures import ERROR, Measure
+from .flags import MAPS, SAMPLER
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -26,6 +27,8 @@ class PredictionSettings:
             for the others.
         precision: "auto" is nnU-Net's own choice (float16 autocast on CUDA, float32 elsewhere).
         save_uncertainty: also write maps, pictures and a table of the uncertainty.
+        uncertainty_map: what the map of a case shows. "error" is the probability that the label is wrong,
+            1 - p_max. "paper" is equation 5, the largest entropy of the structures (IISDM: variance).
 
     Raises:
         UserError: the choices contradict each other, or there is no such choice.
@@ -36,6 +39,7 @@ class PredictionSettings:
     changes: dict[str, Any] = field(default_factory=dict)
     precision: str = "auto"
     save_uncertainty: bool = False
+    uncertainty_map: str = "error"
 
     def __post_init__(self) -> None:
         if self.preset is not None and self.preset not in PRESETS:
@@ -46,6 +50,10 @@ class PredictionSettings:
             raise UserError(
                 None, f"there is no precision {self.precision!r}", f"choose one of {', '.join(PRECISIONS)}"
             )
+        if self.uncertainty_map not in MAPS:
+            raise UserError(
+                f"uncertainty map {self.uncertainty_map!r}", "unknown", f"choose one of {', '.join(MAPS)}"
+            )
         if unknown := sorted(set(self.changes) - set(SAMPLER)):
             raise UserError(f"setting {unknown[0]!r}", "unknown", f"choose from {', '.join(SAMPLER)}")
         try:
@@ -55,6 +63,10 @@ class PredictionSettings:
         said = (["preset"] if self.preset else []) + list(self.changes)
         if said and not self.refine:
             raise UserError(", ".join(said), "nothing is sampled without refinement", "leave one of them out")
+
+    def measure(self, of_paper: Measure) -> Measure:
+        """What the map of a case shows, for a model whose paper shows `of_paper`."""
+        return ERROR if self.uncertainty_map == "error" else of_paper
 
     @property
     def mirror_refinement(self) -> bool:

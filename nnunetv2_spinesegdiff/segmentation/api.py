@@ -62,6 +62,7 @@ class SpineSegmenter:
         refine: bool = True,
         preset: str | None = None,
         precision: str = "auto",
+        uncertainty_map: str = "error",
         **sampler: Any,
     ):
         """
@@ -84,6 +85,8 @@ class SpineSegmenter:
             refine: refine stage 1 by diffusion; False returns stage 1 alone.
             preset: "fast", "balanced" or "paper", see `--preset`. The default is stored with the model.
             precision: "auto" (float16 on CUDA, float32 elsewhere), "float32" or "bfloat16".
+            uncertainty_map: "error" (the probability that the label is wrong) or "paper" (equation 5, the
+                largest entropy of the structures).
             sampler: single settings: `num_samples`, `t_start`, `ddim_steps`, `fusion_steps`, `eta`, `seed`
                 and `stage1_weight`, see `SamplerSettings`.
 
@@ -97,7 +100,7 @@ class SpineSegmenter:
                 any_plane=any_plane,
                 lowest_disc=lowest_disc,
                 mirroring=mirroring,
-                prediction=PredictionSettings(refine, preset, sampler, precision, save_uncertainty=True),
+                prediction=PredictionSettings(refine, preset, sampler, precision, True, uncertainty_map),
             )
             where = device_of(device)
             scratch = stack.enter_context(scratch_folder())

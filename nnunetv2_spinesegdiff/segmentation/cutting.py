@@ -24,7 +24,7 @@ class SegmentedSlices:
         image: intensities, 0 to 255.
         mask: labels, uint8.
         stage1: stage 1's labels; None without a stage 1.
-        uncertainty: of the most uncertain structure, float32.
+        uncertainty: map of the slices, float32.
         mask_in_scan, uncertainty_in_scan: uint8 and float32.
     """
 
@@ -83,7 +83,7 @@ def put_together(
     kept = slice(first, first + wanted.num_slices)
     mask = np.concatenate([one.mask for one in predicted])[kept]
     stage1 = [one.stage1 for one in predicted if one.stage1 is not None]
-    uncertainty = np.concatenate([one.uncertainty.max(0) for one in predicted])[kept]
+    uncertainty = np.concatenate([one.uncertainty for one in predicted])[kept]
     return SegmentedSlices(
         wanted,
         views[0],
@@ -100,7 +100,7 @@ def _of_volume(wanted: SliceView, volume: SliceView, predicted: PredictedArray) 
     """Resample the results of a model of 1 mm volumes to the slices of the scan."""
     mask = put_back(predicted.mask, volume)
     stage1 = None if predicted.stage1 is None else put_back(predicted.stage1, volume)
-    uncertainty = put_back(predicted.uncertainty.max(0), volume, is_label=False)
+    uncertainty = put_back(predicted.uncertainty, volume, is_label=False)
     slices = "all" if wanted.num_slices > 1 else wanted.first_slice
 
     def cut(image: sitk.Image, is_label: bool) -> np.ndarray:

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from ..diffusion.fusion import Measure
 from ..environment import make_trainers_known, search_unheard
 from ..errors import UserError
 from ..inference.arrays import ArrayPredictor
 from ..inference.predictor import SpineSegDiffPredictor
 from ..labels import BACKGROUND, CLASSES
+from ..measures import Measure
 from ..network.two_stage import TwoStageNetwork
 from ..sharing.opening import OpenedModel
 from ..stored import stored_in
@@ -74,7 +74,7 @@ class SliceModel:
         self.device = predictor.device
         self.calibration = predictor.calibration
         self.agreement_limit = agreement_limit(predictor.network.sampler.stage1_weight)
-        self.measure: Measure = predictor.network.fusion.measure
+        self.measure: Measure = settings.prediction.measure(predictor.network.fusion.measure)
 
 
 def _initialised(

@@ -87,7 +87,7 @@ class ScanOutputs:
         written = self.files_of(done.scan, formats)
         levels = done.levels
         write_image(done.mask, written[0], done.scan)
-        write_image(done.uncertainty, written[1], done.scan)
+        write_image(done.uncertainty, written[1], done.scan, done.shown.measure)
         write_image(levels.image, written[2], done.scan, json.dumps(levels.names))
         write_image(slicer_segmentation(levels.image, levels.names), self.slicer_segmentation, done.scan)
         _draw(done, self.overlay)

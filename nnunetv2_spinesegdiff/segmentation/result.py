@@ -68,7 +68,8 @@ class Segmentation:
         scan: the scan that was read.
         mask: labels on the scan's grid, uint8: 1 spinal canal, 2 vertebrae, 3 intervertebral discs. Slices
             that were not segmented are 0.
-        uncertainty: map on the scan's grid, float32: entropy in nats, 0 to 0.37 (IISDM: variance, 0 to 0.25).
+        uncertainty: map on the scan's grid, float32: the probability that the label is wrong, 0 to 0.75, or
+            what `uncertainty_map` chose.
         levels: numbers and names of the vertebrae and discs.
         measurements: rows of measurements.csv, in mm, mm2 and mm3.
         warnings: facts that a reader of the results should know, one line each.

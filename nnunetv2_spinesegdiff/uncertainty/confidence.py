@@ -49,6 +49,28 @@ def agreement_limit(stage1_weight: float) -> float:
     return 1 - (1 - LOW_AGREEMENT) * (1 - stage1_weight)
 
 
+def error_probability(probabilities: np.ndarray, regions: bool) -> np.ndarray:
+    """Compute the probability that the label of a voxel is wrong, 1 - p_max.
+
+    p_max is the probability of the label in the mask: the largest one of the classes. A region is in the mask
+    where its probability is above 0.5. The result is of the region that is the least certain.
+
+    Args:
+        probabilities: (K, Z, Y, X), of classes or of regions.
+        regions: of regions instead of classes.
+
+    Returns:
+        Map (Z, Y, X), float32, 0 to 1 - 1 / K, or 0 to 0.5 of regions.
+
+    Examples:
+        >>> probabilities = np.array([0.8, 0.15, 0.05]).reshape(3, 1, 1, 1)
+        >>> round(float(error_probability(probabilities, regions=False)[0, 0, 0]), 3)
+        0.2
+    """
+    wrong = np.minimum(probabilities, 1 - probabilities).max(0) if regions else 1 - probabilities.max(0)
+    return np.asarray(wrong, np.float32)
+
+
 def structure_rows(
     mask: np.ndarray,
     entropy: np.ndarray,

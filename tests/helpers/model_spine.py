@@ -56,7 +56,7 @@ class Reads:
         mask = labels[np.abs(image[..., None] - levels).argmin(-1)].astype(np.uint8)
         mask[image == 0] = 0
         stage1 = mask.copy() if self.stage1_finds_discs else np.where(mask == IVD, 0, mask).astype(np.uint8)
-        uncertainty = np.stack([(mask == label) * 0.1 for label in (SPINAL_CANAL, VERTEBRAE, IVD)])
+        uncertainty = np.isin(mask, (SPINAL_CANAL, VERTEBRAE, IVD)) * 0.1
         return PredictedArray(mask, stage1, uncertainty.astype(np.float32))
 
 

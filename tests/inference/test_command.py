@@ -71,6 +71,8 @@ def test_flags_that_contradict_are_refused(called, capsys):
         command.predict([*STOCK_WORDS, "--no_refine", "--seed", "1", "--preset", "fast"])
     with pytest.raises(SystemExit) as end:
         command.predict([*STOCK_WORDS, "--refine", "--no_refine"])
+    with pytest.raises(UserError, match=r"--uncertainty_map.*add --save_uncertainty"):
+        command.predict([*STOCK_WORDS, "--uncertainty_map", "paper"])
     assert end.value.code == 2
     assert not called
     assert capsys.readouterr().err.startswith("nnUNetv2_predict: error: argument --no_refine")

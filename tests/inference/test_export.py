@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 import torch
+from nnunetv2.imageio.reader_writer_registry import recursive_find_reader_writer_by_name as reader_writer
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from scipy import ndimage
 
 from nnunetv2_spinesegdiff.diffusion.sampler import Sampled
+from nnunetv2_spinesegdiff.images.nifti import comment_of
 from nnunetv2_spinesegdiff.inference import map_predictor
 from nnunetv2_spinesegdiff.inference.mirrored import Predicted
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
@@ -78,9 +80,25 @@ def test_masks_and_probabilities_are_those_of_the_stock_predictor(
         assert np.array_equal(first, second)
         # nnU-Net's ensembling reads these
         assert (stock / f"{name}.pkl").read_bytes() == (found / f"{name}.pkl").read_bytes()
-        heatmap = array(found / "uncertainty" / f"{name}_uncertainty.nii.gz")
-        assert heatmap.shape == SCAN
+        path = found / "uncertainty" / f"{name}_uncertainty.nii.gz"
+        assert array(path).shape == SCAN
+        heatmap = reader_writer(reader)().read_images([str(path)])[0][0]
+        wrong = 1 - second.max(0) if labels is None else np.minimum(second, 1 - second).max(0)
+        assert np.allclose(heatmap, wrong, atol=1e-6)
+        assert heatmap.max() > 0.05
+
+
+@pytest.mark.parametrize("labels", [None, REGIONS])
+def test_the_map_of_the_paper_is_the_largest_entropy_of_the_structures(
+    make_model, two_scans, tmp_path, labels
+):
+    model = make_model(labels, **({"regions_class_order": [1, 2]} if labels else {}))
+    found = predicted(ours(model, uncertainty_map="paper"), two_scans, tmp_path / "out") / "uncertainty"
+    for name in "ab":
+        heatmap, per_class = (array(found / f"{name}_uncertainty{end}.nii.gz") for end in ("", "_per_class"))
+        assert np.allclose(heatmap, per_class.max(0))
         assert 0 < heatmap.max() <= 1 / np.e + 1e-6
+        assert comment_of(found / f"{name}_uncertainty.nii.gz") == "entropy (nats)"
 
 
 def test_calibration_changes_probabilities_maps_and_bounds_and_no_mask(make_model, two_scans, tmp_path):
@@ -152,7 +170,6 @@ def test_every_voxel_of_a_map_lies_where_the_scan_has_it(
         assert hot[k, j, i]
     per_class = sitk.ReadImage(str(found / "uncertainty" / "a_uncertainty_per_class.nii.gz"))
     assert per_class.GetSize()[:3] == heatmap.GetSize()
-    assert np.allclose(sitk.GetArrayFromImage(per_class).max(0), sitk.GetArrayFromImage(heatmap))
     vertebrae = pd.read_csv(found / "uncertainty" / "confidence.csv")["volume_mm3"][1]
     voxels = (array(found / "a.nii.gz") == 2).sum()
     assert vertebrae == pytest.approx(voxels * 0.8 * 1.3 * 3.7, rel=1e-4)

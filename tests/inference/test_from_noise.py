@@ -39,7 +39,7 @@ def test_masks_are_those_of_the_stock_predictor_and_maps_lie_beside_them(
 ):
     more = {"regions_class_order": [1, 2, 3]} if labels else {}
     model = make_model(labels=labels, trainer=trainer, **more)
-    predicted(model, two_scans, tmp_path / "ours", save_uncertainty=True)
+    predicted(model, two_scans, tmp_path / "ours", save_uncertainty=True, uncertainty_map="paper")
     (tmp_path / "stock").mkdir()
     stock = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
     stock.initialize_from_trained_model_folder(str(model.folder), (0,))

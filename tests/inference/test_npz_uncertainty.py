@@ -1,4 +1,4 @@
-"""Entropy maps from the probabilities of stock predictions: values, place, table, and what is left out."""
+"""Maps from the probabilities of stock predictions: values, place, table, and what is left out."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 from nnunetv2_spinesegdiff.cli import main
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.inference.npz_uncertainty import entropy, uncertainty_of_folder
+from nnunetv2_spinesegdiff.measures import ENTROPY
 
 from ..helpers.model_maps import OBLIQUE, READERS, check_geometry, check_placed, write_scan
 from ..helpers.model_plans import LABELS, small_plans
@@ -103,6 +104,11 @@ def test_maps_hold_the_entropy_at_the_scans_voxels(reader, tmp_path):
     assert not done.failures
     scan = folder / "images" / "a_0000.nii.gz"
     rounded_to(folder / "uncertainty" / "a_uncertainty_per_class.nii.gz", scan, expected)
+    heatmap, _ = reader().read_images([str(folder / "uncertainty" / "a_uncertainty.nii.gz")])
+    wrong = 1 - np.load(folder / "a.npz")["probabilities"].max(0)
+    np.testing.assert_allclose(heatmap[0], wrong, atol=1e-6)
+    done = uncertainty_of_folder(folder, measure=ENTROPY)
+    assert not done.failures
     rounded_to(folder / "uncertainty" / "a_uncertainty.nii.gz", scan, expected.max(1, keepdims=True))
 
 

@@ -12,6 +12,7 @@ from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.inference import settings as module
 from nnunetv2_spinesegdiff.inference.flags import SAMPLER, add_sampling_flags, sampling_choices
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings, autocast, check_precision
+from nnunetv2_spinesegdiff.measures import ERROR, VARIANCE
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 TRAINED = SamplerSettings(t_start=30, ddim_steps=2, fusion_steps=2, eta=0.25, seed=4)
@@ -132,3 +133,10 @@ def test_bfloat16_needs_a_gpu_that_has_it(monkeypatch):
 def test_networks_compute_in_the_precision_that_was_asked_for(precision, expected):
     with autocast(precision, CPU):
         assert torch.nn.functional.linear(torch.ones(2, 2), torch.ones(2, 2)).dtype == expected
+
+
+def test_the_map_shows_the_probability_of_a_wrong_label_unless_the_paper_s_is_chosen():
+    assert PredictionSettings().measure(VARIANCE) == ERROR
+    assert PredictionSettings(uncertainty_map="paper").measure(VARIANCE) == VARIANCE
+    with pytest.raises(UserError, match=r"uncertainty map 'variance'.*error, paper"):
+        PredictionSettings(uncertainty_map="variance")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
+from ...images.nifti import comment_of
+from ...measures import ENTROPY, MEASURES, VARIANCE, Measure
 from ...plots.cases import CaseRow, draw_cases
 from ..summary_tables import case_means
 from .evaluation_folder import Evaluation, System
@@ -15,9 +16,6 @@ from .figures_folder import FigureEntry, counted, left_out, titled
 from .slices import NoPicture, files_of, read_slices
 
 TRUTH = "truth"
-MEASURES = {"ensemble": ("variance", 0.25)}
-"""What maps show, and its highest value, by the sampler's fusion; all others show entropy."""
-ENTROPY = ("entropy (nats)", 1 / np.e)
 
 
 def cases_figure(
@@ -57,8 +55,7 @@ def cases_figure(
     if len(twice):
         several = ", ".join(twice.unique())
         notes.append(f"{figure}: several folds predicted {several}; the first one's masks are shown")
-    sampler = ((sure.settings if sure else None) or {}).get("sampler") or {}
-    measure, highest = MEASURES.get(sampler.get("fusion", ""), ENTROPY)
+    measure, highest = _measure(evaluation, sure)
     heading = "uncertainty" if sure is None or len(systems) == 1 else f"uncertainty, {sure.label}"
     draw_cases(rows, evaluation.structures, path, measure=measure, highest=highest, heading=heading)
     worst_of = f" with the lowest mean Dice of {judge.label}, the worst first" if named is None else ""
@@ -79,6 +76,18 @@ def _sure(
     table = evaluation.cases[evaluation.cases["case"].isin(cases) & evaluation.cases["uncertainty"].notna()]
     having = set(zip(table["system"], table["data"], strict=True))
     return next((system for system in (judge, *reversed(systems)) if system.key in having), None)
+
+
+def _measure(evaluation: Evaluation, sure: System | None) -> Measure:
+    """What a system's maps show, by a comment in their files; those of earlier versions have none."""
+    if sure is None:
+        return ENTROPY
+    of_system = (evaluation.cases["system"] == sure.name) & (evaluation.cases["data"] == sure.data)
+    for path in evaluation.cases.loc[of_system, "uncertainty"].dropna():
+        if (name := comment_of(Path(path))) in MEASURES:
+            return MEASURES[name]
+    sampler = (sure.settings or {}).get("sampler") or {}
+    return VARIANCE if sampler.get("fusion") == "ensemble" else ENTROPY
 
 
 def _row(

@@ -17,7 +17,7 @@ from .page import Block, CaseCard, Legend, Picture, Section, Table
 from .slices import CaseSlices, NoPicture, files_of, read_slices
 
 HEAT = (0.02, 0.1, 0.2, 0.3, 0.37)
-"""Values of the heatmaps' key, in nats."""
+"""Values of the heatmaps' key."""
 LINES = {"-": "solid", "--": "dashed", ":": "dotted"}
 
 
@@ -57,8 +57,8 @@ def _text(chosen: System, shown: int, cases: int) -> tuple[str, ...]:
         "First the label's outlines, then each system's over the label as a thin white line, and last, if "
         "known, its uncertainty over the slice with the mask in light blue. Letters are the patient's sides "
         "according to the header of the file.",
-        "Uncertainty is shown on one scale, the entropy of the most uncertain structure from 0 to 0.37 nats "
-        "(variance, for systems with a map of it, is at most 0.25); below 0.02 the map is transparent.",
+        "Uncertainty is shown on one scale from 0 to 0.37: the probability of a wrong label, or, for systems "
+        "with such maps, entropy in nats or variance. Below 0.02 the map is transparent.",
     )
 
 

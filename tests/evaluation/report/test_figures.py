@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.evaluation.pathology import PATHOLOGY_COLUMNS
@@ -19,6 +20,8 @@ from nnunetv2_spinesegdiff.evaluation.report.figures import run_figures
 from nnunetv2_spinesegdiff.evaluation.report.figures_folder import FigureEntry, Figures
 from nnunetv2_spinesegdiff.evaluation.report.findings_figure import findings_figures
 from nnunetv2_spinesegdiff.evaluation.report.pathology import VALUE_COLUMNS, Pathology, write_pathology
+from nnunetv2_spinesegdiff.images.writing import write_image
+from nnunetv2_spinesegdiff.measures import ERROR
 
 from ...helpers.evaluations import STRUCTURES, rising_evaluation
 
@@ -143,6 +146,15 @@ def test_the_measure_of_the_maps_is_that_of_their_system(tmp_path, shown, fusion
     systems = (System("stage 1"), System("IISDM", settings=settings))
     run_figures(rising_evaluation(tmp_path, systems, uncertain=("IISDM",)).folder)
     assert (shown[-1]["measure"], shown[-1]["highest"]) == (measure, highest)
+
+
+def test_the_measure_of_the_maps_is_the_one_in_their_files(tmp_path, shown):
+    settings = {"sampler": {"fusion": "exponential"}}
+    evaluation = rising_evaluation(tmp_path, (System("refined", settings=settings),), uncertain=("refined",))
+    for path in evaluation.cases["uncertainty"].dropna():
+        write_image(sitk.ReadImage(str(path)), Path(path), comment=ERROR.name)
+    run_figures(evaluation.folder)
+    assert (shown[-1]["measure"], shown[-1]["highest"]) == ERROR
 
 
 def test_what_has_no_dice_or_no_partner_is_counted(tmp_path, shown):
