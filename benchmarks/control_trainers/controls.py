@@ -11,6 +11,7 @@ from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from torch import Tensor
 
 from nnunetv2_spinesegdiff.diffusion.settings import SamplerSettings
+from nnunetv2_spinesegdiff.network.denoiser import encode
 from nnunetv2_spinesegdiff.network.two_stage import TwoStageNetwork
 from nnunetv2_spinesegdiff.training.optimizers import WarmUpAndCosine
 from nnunetv2_spinesegdiff.training.sagittal import (
@@ -61,6 +62,21 @@ class nnUNetTrainerRefinerUndamaged(nnUNetTrainerRefiner):
     """The refiner trained on presegmentations as they are."""
 
     clean_share = 1.0
+
+
+class OnStage1Encoder(TwoStageNetwork):
+    """The frozen stage 1's encoder in the place of the refiner's image encoder."""
+
+    @torch.no_grad()
+    def image_features(self, image: Tensor) -> list[Tensor]:
+        return encode(self.stage1.encoder, image)
+
+
+class nnUNetTrainerRefinerOnStage1Encoder(nnUNetTrainerRefiner):
+    """The refiner that adds the features of stage 1's encoder, which is not trained again."""
+
+    network_class = OnStage1Encoder
+    image_encoder = False
 
 
 class nnUNetTrainerRefinerFromStage1(nnUNetTrainerRefiner):
@@ -135,6 +151,7 @@ BASES = {
         nnUNetTrainerRefiner,
         nnUNetTrainerRefinerWithoutPresegmentation,
         nnUNetTrainerRefinerUndamaged,
+        nnUNetTrainerRefinerOnStage1Encoder,
         nnUNetTrainerRefinerFromStage1,
     )
 }

@@ -126,7 +126,7 @@ class DiffusionNetwork(nn.Module):
         padded, crop = pad_to_multiple(image, self.strides)
         # A mask goes on as it is at its edge: zeros would stand for no class at all.
         x_pre = encode_masks(pad_to_multiple(presegmentation, self.strides, "replicate")[0])
-        features = self.denoiser.encode_image(padded)
+        features = self.image_features(padded)
 
         def denoise(x_t: Tensor, t: Tensor) -> Tensor:
             return self._model_output(x_t, t, padded, features)
@@ -141,6 +141,10 @@ class DiffusionNetwork(nn.Module):
             limit=limit or self.batch_limit(padded),
         )
         return sampled.changed(lambda mean: mean[crop])
+
+    def image_features(self, image: Tensor) -> list[Tensor] | None:
+        """What the denoiser adds to its own features: those of its image encoder, constant over the steps."""
+        return self.denoiser.encode_image(image)
 
     def batch_limit(self, image: Tensor) -> BatchLimit:
         """Estimate how many inputs of the denoiser fit in one batch."""
@@ -157,7 +161,7 @@ class DiffusionNetwork(nn.Module):
         return TrainingOutput(None, self._denoised(x_t, t, image), noise)
 
     def _denoised(self, x_t: Tensor, t: Tensor, image: Tensor) -> Tensor:
-        return self._model_output(x_t, t, image, self.denoiser.encode_image(image))
+        return self._model_output(x_t, t, image, self.image_features(image))
 
     def _model_output(
         self, x_t: Tensor, t: Tensor, image: Tensor, image_features: list[Tensor] | None
