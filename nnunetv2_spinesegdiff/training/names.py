@@ -14,12 +14,13 @@ from ..errors import UserError
 DIFFUSION_TRAINERS = (
     "nnUNetTrainerSpineSegDiff",
     "nnUNetTrainerSpineSegDiffSagittal",
+    "nnUNetTrainerSpineSegDiffFromScratch",
     "nnUNetTrainerSpineSegDiffFromNoise",
     "nnUNetTrainerSpineSegDiffNoIE",
     "nnUNetTrainerDiffUNet",
     "nnUNetTrainerIISDM",
 )
-TWO_STAGE_TRAINERS = ("nnUNetTrainerSpineSegDiff", "nnUNetTrainerSpineSegDiffSagittal")
+TWO_STAGE_TRAINERS = DIFFUSION_TRAINERS[:3]
 """Those of them that refine what a stage 1 makes; the others start from noise."""
 PLAIN_TRAINERS = ("nnUNetTrainerStage1", "nnUNetTrainerStage1Sagittal")
 """All names that `trainers` knows, for those who must not wait for torch."""

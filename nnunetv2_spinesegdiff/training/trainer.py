@@ -315,3 +315,9 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
             checkpoint = torch.load(checkpoint, map_location="cpu", weights_only=False, mmap=True)
         self.resumed_as_frozen = "stage1" not in checkpoint["optimizer_state"]
         super().load_checkpoint(filename_or_checkpoint)
+
+
+class nnUNetTrainerSpineSegDiffFromScratch(nnUNetTrainerSpineSegDiff):
+    """SpineSegDiff whose refiner begins with new weights, as in the paper."""
+
+    starts_from_stage1 = False

@@ -19,13 +19,14 @@ from .systems import (
     nnUNetTrainerSpineSegDiffFromNoise,
     nnUNetTrainerSpineSegDiffNoIE,
 )
-from .trainer import nnUNetTrainerSpineSegDiff
+from .trainer import nnUNetTrainerSpineSegDiff, nnUNetTrainerSpineSegDiffFromScratch
 
 BASES: dict[str, type[SuffixedTrainer]] = {
     cls.__name__: cls
     for cls in (
         nnUNetTrainerSpineSegDiff,
         nnUNetTrainerSpineSegDiffSagittal,
+        nnUNetTrainerSpineSegDiffFromScratch,
         nnUNetTrainerSpineSegDiffFromNoise,
         nnUNetTrainerSpineSegDiffNoIE,
         nnUNetTrainerDiffUNet,

@@ -67,7 +67,7 @@ def test_table_2_waits_for_stage_1_and_its_presegmentations():
     assert collecting.needs == tuple(f"train-d503-{stage1}-f{fold}" for fold in range(5))
     assert collecting.command() == f"spinesegdiff presegment -d 503 -c 2d -tr {stage1}".split()
     for reading in ("T100", "N100"):
-        refiner = plan.jobs[f"train-d503-nnUNetTrainerSpineSegDiff_2500epochs_{reading}-f3"]
+        refiner = plan.jobs[f"train-d503-nnUNetTrainerSpineSegDiffFromScratch_2500epochs_{reading}-f3"]
         assert refiner.needs == (f"train-d503-{stage1}-f3", collecting.name)
         assert refiner.variables() == {"spinesegdiff_stage1": stage1}
     assert plan.jobs[f"train-d503-{stage1}-f3"].command()[-1] == "--npz"
