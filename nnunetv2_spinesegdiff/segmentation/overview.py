@@ -23,7 +23,7 @@ from .outputs import ScanOutputs
 
 OVERVIEW = "index.html"
 _TITLE = "Segmented scans"
-_MADE_HERE = b'<meta name="generator" content="spinesegdiff">'
+_MADE_BY = "spinesegdiff segment"
 _HEAD_BYTES = 1000
 _PICTURES = "'self' file:"
 """The folder's own: "self" where a server sends the page, "file:" where it is opened from disk."""
@@ -69,9 +69,9 @@ def is_foreign(page: Path) -> bool:
     """Whether a file of somebody else has the name of the page."""
     try:
         with page.open("rb") as stream:
-            return _MADE_HERE not in stream.read(_HEAD_BYTES)
-    except FileNotFoundError:
-        return False
+            return f'content="{_MADE_BY}"'.encode() not in stream.read(_HEAD_BYTES)
+    except OSError:
+        return os.path.lexists(page)
 
 
 def picture_of(path: Path) -> Picture | None:
@@ -111,7 +111,7 @@ def overview(records: Mapping[str, Mapping[str, Any]], pictures: Mapping[str, Pi
         f"<p>spinesegdiff {__version__}, {USE}.</p>",
         "</footer>",
     ]
-    return document(_TITLE, "\n".join(body) + "\n", _PICTURES)
+    return document(_TITLE, "\n".join(body) + "\n", _MADE_BY, _PICTURES)
 
 
 class _Value(NamedTuple):

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from nnunetv2_spinesegdiff.pages.document import document
 from nnunetv2_spinesegdiff.segmentation.overview import (
     OVERVIEW,
     Picture,
@@ -197,13 +198,20 @@ def test_all_finished_scans_of_the_folder_are_listed_also_after_resuming(scans, 
 def test_a_page_of_somebody_else_stays(scans, tmp_path):
     page = tmp_path / "out" / OVERVIEW
     page.parent.mkdir()
-    page.write_text("<html>my own page</html>")
+    page.write_text(document("My own page", "", "spinesegdiff report"))
+    before = page.read_text()
     done = run(scans / "scan1.mha", page.parent)
-    assert page.read_text() == "<html>my own page</html>"
+    assert page.read_text() == before
     assert any(str(page) in note for note in done.notes)
     page.unlink()
     assert not run(scans / "scan1.mha", page.parent).notes
     assert len(rows_of(page.read_text())) == 1
+
+
+def test_a_folder_of_that_name_stays(tmp_path):
+    (tmp_path / OVERVIEW).mkdir()
+    write_overview(tmp_path, {"a": record()})
+    assert list(tmp_path.iterdir()) == [tmp_path / OVERVIEW]
 
 
 def test_it_is_whole_or_not_there(tmp_path, monkeypatch):

@@ -24,7 +24,8 @@ def rendered(page: Page) -> str:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"table": _table, "data_uri": data_uri}
-    return document(page.title, environment.get_template(TEMPLATE).render(page=page))
+    body = environment.get_template(TEMPLATE).render(page=page)
+    return document(page.title, body, "spinesegdiff report")
 
 
 def columns_of(frame: pd.DataFrame) -> list[Column]:
