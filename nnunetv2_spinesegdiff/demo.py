@@ -16,7 +16,8 @@ def run_demo(output: Path, *, device: str | None = None) -> int:
     """Segment the example scans with `spinesegdiff segment`, and print what was found and where it is.
 
     Args:
-        output: new or empty folder for masks, uncertainty maps, pictures, measurements.csv and run.json.
+        output: new or empty folder for masks, uncertainty maps, pictures, index.html, measurements.csv and
+            run.json.
         device: "cpu", "cuda" or "mps"; None is a CUDA device if there is one, else the CPU.
 
     Returns:
@@ -34,7 +35,7 @@ def run_demo(output: Path, *, device: str | None = None) -> int:
     print(f"\n{found_in(pd.read_csv(output / 'measurements.csv')).to_string(index=False)}\n")
     for scan in example_scans():
         print(f"Picture: {output / scan.stem}_overlay.png")
-    print(f"Masks, uncertainty maps, levels, measurements.csv, run.json: {output}")
+    print(f"Masks, uncertainty maps, levels, index.html, measurements.csv, run.json: {output}")
     print(f"The scans, their source and license: {FOLDER}")
     return status
 

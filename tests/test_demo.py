@@ -59,7 +59,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_every_result_is_written_and_printed(finished):
     endings = ("seg.nii.gz", "uncertainty.nii.gz", "levels.nii.gz", "levels.seg.nrrd", "overlay.png")
     expected = {f"{scan}_{ending}" for scan in SCANS for ending in endings}
-    expected |= {"level_names.json", "level_colors.ctbl"}
+    expected |= {"level_names.json", "level_colors.ctbl", "index.html"}
     visible = {path.name for path in finished.folder.iterdir() if not path.name.startswith(".")}
     assert visible == {*expected, "measurements.csv", "run.json"}
     assert valid_run(finished.folder / "run.json")["model"]["bundled"] is True

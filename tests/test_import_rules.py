@@ -42,6 +42,7 @@ LIBRARIES = {
     ),
     "uncertainty": ("numpy", "scipy", "pandas"),
     "plots": ("numpy", "scipy", "pandas", "matplotlib"),
+    "pages": (),
     "inference": (*NNUNET, "numpy", "SimpleITK", "nibabel", "tqdm"),
     "training": (*NNUNET, "numpy", "scipy", "tqdm"),
     "calibration": (*NNUNET, "numpy", "tqdm"),

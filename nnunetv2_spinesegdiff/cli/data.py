@@ -17,7 +17,7 @@ def add_demo(commands: argparse._SubParsersAction) -> None:
         commands,
         "demo",
         "Segment two real example scans with the bundled model: masks, uncertainty maps, pictures, "
-        "measurements.csv and run.json. No environment variable is needed.",
+        "index.html, measurements.csv and run.json. No environment variable is needed.",
     )
     add_output(p, "output folder, new or empty")
     add_device(p, BEST_DEVICE)

@@ -21,7 +21,8 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         commands,
         "segment",
         "Segment a scan or a folder of scans. The results are masks, uncertainty maps and vertebral levels "
-        "on the scan's own grid, pictures, measurements.csv and run.json. No environment variable is needed.",
+        "on the scan's own grid, pictures, index.html, measurements.csv and run.json. No environment "
+        "variable is needed.",
     )
     p.add_argument(
         "-i",

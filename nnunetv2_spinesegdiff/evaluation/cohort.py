@@ -11,7 +11,7 @@ import pandas as pd
 from ..dataset_conversion.names import SEQUENCES, parse_series
 from ..dataset_conversion.published_splits import Fold
 from ..errors import UserError
-from .cells import Cell
+from ..pages.cells import Cell
 from .findings import DEGENERATION, ENDPLATES, Gradings
 
 SERIES = "new_file_name"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from ..pages.cells import mean_and_spread, with_brackets, with_digits
 from ..text import markdown_table
-from .cells import mean_and_spread, with_brackets, with_digits
 from .columns import FOUND, Name, rows_of
 
 HEADINGS = {

@@ -23,6 +23,7 @@ from ..text import listed
 from .many import Failure, segment_each
 from .model import SliceModel
 from .outputs import Formats, ScanOutputs, made_in
+from .overview import OVERVIEW, is_foreign
 from .result import Segmentation
 from .scratch import scratch_folder
 from .settings import SegmentationSettings
@@ -141,6 +142,8 @@ def segment_cohort(
         with _summed_up(out, run, started, names, done):
             if others := scans_beside(out, names):
                 done.notes.append(_said_of_others(out, others))
+            if is_foreign(out / OVERVIEW):
+                done.notes.append(f"{out / OVERVIEW}: was not created by spinesegdiff and is not replaced")
             if not todo:
                 return done
             with _reported(out):

@@ -1,4 +1,4 @@
-"""measurements.csv, run.json and names of levels over all scans of an output folder."""
+"""measurements.csv, run.json, index.html and names of levels over all scans of an output folder."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from ..records import as_stored
 from .level_files import names_as_json, slicer_color_table
 from .measurements import USE, write_measurements
 from .outputs import RECORDS, records_in
+from .overview import OVERVIEW, is_foreign, write_overview
 
-_FILES = ("measurements.csv", "run.json", "level_names.json", "level_colors.ctbl")
+_FILES = ("measurements.csv", "run.json", "level_names.json", "level_colors.ctbl", OVERVIEW)
 _PACKAGES = ("nnunetv2", "torch", "numpy", "SimpleITK", "nibabel", "highdicom")
 
 
@@ -40,7 +41,7 @@ def write_summary(
         failures: why scans of this run have no new result, by name.
         known: records of scans that this run made or kept, by name.
     """
-    measurements, told, names_file, colors = (folder / name for name in _FILES)
+    measurements, told, names_file, colors, _ = (folder / name for name in _FILES)
     with _alone(folder / RECORDS):
         for left in (left for name in _FILES for left in half_written(folder / name)):
             left.unlink(missing_ok=True)
@@ -55,6 +56,8 @@ def write_summary(
         for name, reason in failures.items():
             scans[name] = {**scans.get(name, {}), "failure": reason}
         save_json({"use": USE, "versions": _versions(), **run, "scans": scans}, told)
+        failed = {name: {**records.get(name, {}), "failure": reason} for name, reason in failures.items()}
+        write_overview(folder, {**records, **failed})
 
 
 def scans_beside(folder: Path, names: Collection[str]) -> list[str]:
@@ -75,10 +78,11 @@ def _reported_records(
 
 
 def remove_summary(folder: Path) -> None:
-    """Remove tables before scans are made again: if the run is killed, they would show earlier numbers."""
+    """Remove tables and page before scans are made again: after a kill, they would show earlier numbers."""
     with _alone(folder / RECORDS):
-        for name in _FILES:
-            (folder / name).unlink(missing_ok=True)
+        for path in (folder / name for name in _FILES):
+            if path.name != OVERVIEW or not is_foreign(path):
+                path.unlink(missing_ok=True)
 
 
 def _level_names(records: Iterable[Mapping[str, Any]]) -> dict[int, str]:

@@ -26,7 +26,7 @@ def test_what_is_written(scans, tmp_path, stand_in_model):
     assert (done.segmented, done.kept, done.failures) == (["scan0", "scan1", "scan2"], [], [])
     visible = {path.name for path in out.iterdir() if path.name[0] != "."}
     endings = ("seg.nii.gz", "uncertainty.nii.gz", "levels.nii.gz", "levels.seg.nrrd", "overlay.png")
-    of_all = {"run.json", "measurements.csv", "level_names.json", "level_colors.ctbl"}
+    of_all = {"run.json", "measurements.csv", "level_names.json", "level_colors.ctbl", "index.html"}
     assert visible == {f"scan{n}_{end}" for n in range(3) for end in endings} | of_all
     mask = sitk.ReadImage(str(out / "scan1_seg.nii.gz"))
     kept = np.zeros_like(spine_labels())

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 
+from nnunetv2_spinesegdiff.segmentation.overview import OVERVIEW
 from nnunetv2_spinesegdiff.segmentation.settings import SegmentationSettings
 
 from ..helpers.model_cohort import contents, run
@@ -79,7 +80,8 @@ def test_a_flag_that_fails_takes_no_results_away(scans, tmp_path, stand_in_model
     before = contents(out)
     failed = run(scans, out, settings=SegmentationSettings(slices=99))
     assert len(failed.failures) == 3
-    assert contents(out) == before
+    assert contents(out) | {OVERVIEW: b""} == before | {OVERVIEW: b""}
+    assert (out / OVERVIEW).read_text().count("Failed: ") == 3
     told = json.loads((out / "run.json").read_text())["scans"]["scan1"]
     assert "99" in told["failure"]
     assert len(told["files"]) == 5

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 
 import pandas as pd
 
+from ...pages.cells import p_value, with_interval, yes_or_no
 from ...text import MINUS, p_statement, spelled
-from ..cells import p_value, with_interval, yes_or_no
 from ..claims import Claim, Difference, claims_of, differences_of
 from ..columns import METRICS, Name, label_of
 from ..comparisons import FEWEST, METHOD, NO_CONTROL, not_compared_note

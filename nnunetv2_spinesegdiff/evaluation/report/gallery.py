@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
+from ...pages.cells import Cell, with_digits
 from ...text import spelled
-from ..cells import Cell, with_digits
 from ..columns import rows_of
 from ..summary_tables import case_means
 from .evaluation_folder import Evaluation, System

@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
-from functools import cached_property
 from numbers import Integral, Real
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from ...pages.cells import Cell
+from ...pages.document import document
+from ...pages.tables import Column, sortable_table
 from ...text import MINUS, MISSING
-from ..cells import Cell
-from .page import Page, Picture
+from .page import Page, Picture, Table
 
 TEMPLATE = "report.html.j2"
-LONG = 32
-"""Characters of a text that gets room for several words per line."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column as it is shown.
-
-    Attributes:
-        heading: above it.
-        cells: from top to bottom.
-    """
-
-    heading: str
-    cells: tuple[Cell, ...]
-
-    @cached_property
-    def numeric(self) -> bool:
-        """Sorted by values: there are some, and none but the missing cells lacks one."""
-        known = [cell.value is not None for cell in self.cells if not is_missing(cell)]
-        return bool(known) and all(known)
-
-    @cached_property
-    def long(self) -> bool:
-        return any(len(cell.text) > LONG for cell in self.cells)
 
 
 def rendered(page: Page) -> str:
@@ -48,9 +23,9 @@ def rendered(page: Page) -> str:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"columns": columns_of, "data_uri": data_uri}
-    environment.tests["missing"] = is_missing
-    return environment.get_template(TEMPLATE).render(page=page)
+    environment.filters |= {"table": _table, "data_uri": data_uri}
+    body = environment.get_template(TEMPLATE).render(page=page)
+    return document(page.title, body, "spinesegdiff report")
 
 
 def columns_of(frame: pd.DataFrame) -> list[Column]:
@@ -60,14 +35,13 @@ def columns_of(frame: pd.DataFrame) -> list[Column]:
     ]
 
 
-def is_missing(cell: Cell) -> bool:
-    """There is nothing to sort by: "", "n/a", "n/a (0)"."""
-    return cell.value is None and (not cell.text.strip() or cell.text.startswith(MISSING))
-
-
 def data_uri(picture: Picture) -> str:
     kind = "png" if picture.content.startswith(b"\x89PNG") else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(picture.content).decode('ascii')}"
+
+
+def _table(table: Table, kind: str = "") -> str:
+    return sortable_table(columns_of(table.frame), table.caption, kind)
 
 
 def _cell(value: object) -> Cell:

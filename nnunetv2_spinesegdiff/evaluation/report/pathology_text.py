@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from ...pages.cells import mean_and_spread, p_value, with_brackets, with_digits, with_interval, yes_or_no
 from ...text import MISSING, listed, markdown_table, number, p_statement, spelled
-from ..cells import mean_and_spread, p_value, with_brackets, with_digits, with_interval, yes_or_no
 from ..columns import label_of
 from ..findings import Gradings
 from ..group_tests import ALPHA, CONVERGED, MIXED, WELCH

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from ...files import save_json
-from ..cells import p_value, with_interval
+from ...pages.cells import p_value, with_interval
 from ..columns import FOUND, METRICS
 from ..comparisons import ALPHA, METHOD, NO_CONTROL, compare, not_compared_note
 from ..summary_tables import (

@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from nnunetv2_spinesegdiff.evaluation.cells import mean_and_spread, p_value
 from nnunetv2_spinesegdiff.evaluation.report.cohort import Cohort
+from nnunetv2_spinesegdiff.pages.cells import mean_and_spread, p_value
 
 from ...helpers.browser import CHROMIUM, look
 from ...helpers.evaluations import (
