@@ -66,7 +66,7 @@ def find_instances(mask: np.ndarray, spacing: tuple[float, float]) -> Instances:
 
 
 def _reference(mask: np.ndarray, spacing: tuple[float, float]) -> tuple[int, Ladder | None]:
-    """Find the slice with the most discs, and its ladder. Of several, the one with the largest discs is used."""
+    """Find the slice with the most discs, and its ladder. Of several, take the one with the largest."""
     areas = (mask == IVD).sum(axis=(1, 2))
     candidates = np.flatnonzero(areas >= _MUCH_DISC * areas.max())
     ladders = {int(at): find_ladder(mask[at], spacing) for at in candidates}

@@ -182,7 +182,7 @@ class _Profile:
         return cls(start, np.minimum(filled * column.area_of_pixel / (2 * _BAND_MM), 1.0))
 
     def best(self, where: np.ndarray, areas: np.ndarray) -> tuple[float, np.ndarray]:
-        """Find the most probable pitch and disc planes from positions and areas of disc pieces, lowest first."""
+        """Find the likeliest pitch and disc planes from positions and areas of disc pieces, lowest first."""
         steps = self.start + np.arange(len(self.bone))
         weights = np.minimum(areas / _FULL_DISC_MM2, 1.0)
         bumps = np.exp(-(((steps[:, None] - where) / _DISC_SIGMA_MM) ** 2) / 2)

@@ -87,7 +87,7 @@ class Levels:
     warnings: list[str]
 
     def name_of(self, inside: np.ndarray) -> str | None:
-        """Return the name of most pixels in `inside` (bool, in the shape of `numbers`); None if they have none."""
+        """Return the name of most pixels in `inside` (bool, shaped like `numbers`), or None."""
         return self.names.get(int(np.bincount(self.numbers[inside], minlength=1).argmax()))
 
 

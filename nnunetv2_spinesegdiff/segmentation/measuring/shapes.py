@@ -100,7 +100,7 @@ class Shape:
         return self.pixels.mean(axis=0)
 
     def long_axis(self) -> tuple[np.ndarray, float]:
-        """Return the unit vector (2,) of the long axis, backward, and the length in mm of an equivalent bar."""
+        """Return the unit vector (2,) of the long axis, backward, and the length in mm of a similar bar."""
         values, vectors = np.linalg.eigh(np.cov(self.points.T))
         back = vectors[:, -1] * (1.0 if vectors[1, -1] >= 0 else -1.0)
         return back, float(np.sqrt(12 * values[-1]))
