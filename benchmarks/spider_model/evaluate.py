@@ -1,9 +1,9 @@
 r"""Score a trained model on the validation cases of its folds: stage 1, refined and the mean of both.
 
 Each case is predicted with the model of the fold that did not train on its patient. Means are over patients,
-with 95 % bootstrap intervals. Weak labels were moved to the slice by a registration of the patient's T2_SPACE
-series; they are reported apart. Pixels that nobody annotated are not scored. HD95 and ASSD are means over the
-slices in which the structure is both labeled and found.
+with the 95 % intervals of `spinesegdiff evaluate`. Weak labels were moved to the slice by a registration of
+the patient's T2_SPACE series; they are reported apart. Pixels that nobody annotated are not scored. HD95 and
+ASSD are means over the slices in which the structure is both labeled and found.
 
     python benchmarks/spider_model/evaluate.py 601 nnUNetTrainerSpineSegDiffSagittal_8epochs_50iters \
         --weak data/spider_weak -o benchmarks/spider_model/results
@@ -31,6 +31,7 @@ from small_plans import NAME
 from tqdm import tqdm
 
 from nnunetv2_spinesegdiff.environment import make_trainers_known, search_unheard
+from nnunetv2_spinesegdiff.evaluation.comparisons import mean_interval
 from nnunetv2_spinesegdiff.evaluation.scores import score_case
 from nnunetv2_spinesegdiff.inference.arrays import ArrayPredictor
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
@@ -51,10 +52,7 @@ GROUPS = (
     "T2w, weak labels",
 )
 SPACE_MIDDLE, SPACE, T2_COMPLETE, T2, T1, T1_WEAK, T2_WEAK = GROUPS
-BOOTSTRAPS, SEED = 2000, 0
-
-
-MEAN = "mean of both"
+MEAN, STAGE1 = "mean of both", "stage 1"
 WEIGHTS = {"refined": 0.0, MEAN: 0.5}
 """Of stage 1, by the name of the system."""
 
@@ -92,7 +90,7 @@ def predicted(
                 mask, stage1, cleaned = masks
                 yield case, system, mask
                 if system == MEAN:
-                    yield case, "stage 1", stage1
+                    yield case, STAGE1, stage1
                     yield case, f"{MEAN}, parts outside of the spine removed", cleaned
 
 
@@ -150,15 +148,14 @@ def scored(raw: Path, cases: pd.DataFrame, masks: Iterator[tuple[Any, str, Any]]
                 }
 
 
-def interval(by_patient: pd.Series) -> str:
-    """Mean over patients with the bootstrap's 95 % interval."""
+def interval(by_patient: pd.Series, signed: bool = False) -> str:
+    """Mean over patients with its 95 % interval; none of fewer than six patients."""
     values = by_patient.dropna().to_numpy()
     if not len(values):
         return "-"
-    rng = np.random.default_rng(SEED)
-    means = rng.choice(values, (BOOTSTRAPS, len(values))).mean(1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return f"{values.mean():.3f} ({low:.3f} to {high:.3f})"
+    low, high = mean_interval(values)
+    sign = "+" if signed else ""
+    return f"{values.mean():{sign}.3f}" + ("" if np.isnan(low) else f" ({low:{sign}.3f} to {high:{sign}.3f})")
 
 
 def table(scores: pd.DataFrame, metric: str) -> str:
@@ -177,6 +174,30 @@ def table(scores: pd.DataFrame, metric: str) -> str:
     return markdown_table(["cases", "n", "patients", "system", *STRUCTURES], lines)
 
 
+def paired(scores: pd.DataFrame) -> str:
+    """Differences in Dice to stage 1, paired by patient."""
+    lines = []
+    for group in GROUPS:
+        of_group = scores[scores.group == group]
+        means = of_group.groupby(["system", "patient", "structure"]).dice.mean().unstack()
+        means["mean of structures"] = means.mean(axis=1)
+        for system in scores.system.unique():
+            if system == STAGE1 or system not in means.index:
+                continue
+            apart = means.loc[system] - means.loc[STAGE1]
+            cells = [interval(apart[name], signed=True) for name in (*STRUCTURES, "mean of structures")]
+            lines.append([group, len(apart), system, *cells])
+    return markdown_table(["cases", "patients", "system", *STRUCTURES, "mean of structures"], lines)
+
+
+def report(scores: pd.DataFrame) -> str:
+    """All tables in Markdown."""
+    text = ["# Cross-validated scores", "", *__doc__.splitlines()[2:6], ""]
+    for metric, title in zip(METRICS, ("Dice", "HD95 in mm", "ASSD in mm"), strict=True):
+        text += [f"## {title}", "", table(scores, metric), ""]
+    return "\n".join([*text, "## Differences in Dice to stage 1", "", paired(scores), ""])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dataset", help="id or name of the dataset")
@@ -185,7 +206,12 @@ def main() -> None:
     parser.add_argument("--weak", type=Path, nargs="+", default=[], help="folders with weak labels")
     parser.add_argument("--folds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--control", nargs="+", default=[], metavar="NAME=TRAINER")
+    parser.add_argument("--tables_only", action="store_true", help="make the tables of scores.csv again")
     options = parser.parse_args()
+    if options.tables_only:
+        scores = pd.read_csv(options.o / "scores.csv", dtype={"patient": str})
+        (options.o / "cross_validation.md").write_text(report(scores), encoding="utf-8")
+        return
     make_trainers_known()
     dataset = maybe_convert_to_dataset_name(options.dataset)
     raw, preprocessed, results = (
@@ -207,11 +233,7 @@ def main() -> None:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    scores = pd.DataFrame(rows)
-    text = ["# Cross-validated scores", "", *__doc__.splitlines()[2:6], ""]
-    for metric, title in zip(METRICS, ("Dice", "HD95 in mm", "ASSD in mm"), strict=True):
-        text += [f"## {title}", "", table(scores, metric), ""]
-    (options.o / "cross_validation.md").write_text("\n".join(text), encoding="utf-8")
+    (options.o / "cross_validation.md").write_text(report(pd.DataFrame(rows)), encoding="utf-8")
 
 
 if __name__ == "__main__":

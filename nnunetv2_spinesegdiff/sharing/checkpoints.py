@@ -48,7 +48,7 @@ class Checkpoint:
         """Check the content that `load_safely` read from `path`.
 
         Raises:
-            UserError: it is not a checkpoint of nnU-Net.
+            UserError: it is not a checkpoint of nnU-Net, or has NaN or infinite weights.
         """
         try:
             mirroring = content.get("inference_allowed_mirroring_axes")
@@ -68,6 +68,8 @@ class Checkpoint:
             isinstance(weights, Tensor) for weights in made.weights.values()
         ):
             raise UserError(path, "not a checkpoint of nnU-Net v2 (its weights are not named tensors)")
+        if not all(bool(torch.isfinite(weights).all()) for weights in made.weights.values()):
+            raise UserError(path, "its weights are not finite: the training diverged", "train it again")
         return made
 
     @property

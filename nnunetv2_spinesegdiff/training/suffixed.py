@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from ..errors import UserError
 from ..stored import check_sagittal
 from .names import Suffixes
 
@@ -42,6 +43,20 @@ class SuffixedTrainer(nnUNetTrainer):
             stock_share = self.num_val_iterations_per_epoch / self.num_iterations_per_epoch
             self.num_iterations_per_epoch = self.suffixes.iters
             self.num_val_iterations_per_epoch = max(1, round(stock_share * self.suffixes.iters))
+
+    def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
+        """Stock; ends a training that diverged, before nnU-Net saves its weights.
+
+        Raises:
+            UserError: a weight is NaN or infinite.
+        """
+        super().on_train_epoch_end(train_outputs)
+        if not all(bool(torch.isfinite(weights).all()) for weights in self.network.parameters()):
+            raise UserError(
+                self.output_folder,
+                f"the training diverged in epoch {self.current_epoch}, its weights are not finite",
+                "look for NaN and extreme values in the images, then go on from the last checkpoint with --c",
+            )
 
 
 class nnUNetTrainerStage1(SuffixedTrainer):

@@ -340,9 +340,10 @@ def test_a_stock_training_is_refused(make_model, tmp_path, trainer):
         ({"init_args": {"configuration": "2d"}}, "configuration 2d, the first fold of small"),
         ({"network_weights": {"a": torch.zeros(1)}}, "not of the network"),
         ({"network_weights": {"a": 1}}, "not named tensors"),
+        ({"network_weights": {"a": torch.tensor([1, torch.nan])}}, "not finite"),
         ({"network_weights": None}, "not a checkpoint"),
     ],
-    ids=["trainer", "configuration", "network", "no tensors", "nothing"],
+    ids=["trainer", "configuration", "network", "no tensors", "not finite", "nothing"],
 )
 def test_a_fold_that_does_not_fit_is_refused_and_nothing_is_left(make_model, tmp_path, changes, told):
     model = make_model()

@@ -370,6 +370,7 @@ def test_readers_and_functions_of_nnunet_are_known(zipped, scratch, reader):
     [
         ({"extra": "malicious"}, "more than tensors and plain values"),
         ({"network_weights": {"a": "b"}}, "not named tensors"),
+        ({"network_weights": {"a": torch.tensor([1, torch.nan])}}, "not finite"),
         ({"network_weights": 1}, "not a checkpoint"),
         ({"trainer_name": "nnUNetTrainerSpineSegDiff"}, "another trainer or configuration"),
         ({"init_args": {"configuration": "3d"}}, "another trainer or configuration"),

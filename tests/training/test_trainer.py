@@ -94,6 +94,18 @@ def test_a_stage_1_of_another_architecture_is_refused():
         made().initialize()
 
 
+@pytest.mark.parametrize("kind", ["SpineSegDiff", "Stage1", "DiffUNet"])
+def test_a_training_that_diverges_ends_before_its_weights_are_saved(kind):
+    trainer = ready(f"nnUNetTrainer{kind}")
+    batch = batch_of(trainer)
+    trainer.on_train_epoch_end([trainer.train_step(batch)])
+    batch["data"][0, 0, 0, 0] = torch.nan
+    outputs = [trainer.train_step(batch)]
+    with pytest.raises(UserError, match="diverged in epoch 0"):
+        trainer.on_train_epoch_end(outputs)
+    assert not list(Path(trainer.output_folder).glob("checkpoint*"))
+
+
 # --- one step --------------------------------------------------------------------------------------------
 
 
