@@ -46,9 +46,10 @@ class nnUNetTrainerWithoutPresegmentation(EmptyPresegmentations):
 
 
 class nnUNetTrainerRefiner(nnUNetTrainerSpineSegDiffSagittal):
-    """SpineSegDiff with the optimizer and rates of `nnUNetTrainerStage1Sagittal`; predicts no mean."""
+    """SpineSegDiff from new weights, with the optimizer of stage 1; predicts the refined result alone."""
 
     sampler = SamplerSettings()
+    starts_from_stage1 = False
 
     def _denoiser_schedule(self, optimizer: torch.optim.Optimizer, lr: float) -> WarmUpAndCosine:
         return WarmUpAndCosine(optimizer, lr, self.num_epochs)
@@ -82,11 +83,13 @@ class nnUNetTrainerRefinerOnStage1Encoder(nnUNetTrainerRefiner):
 class nnUNetTrainerRefinerFromStage1(nnUNetTrainerRefiner):
     """The refiner whose weights begin as those of the frozen stage 1."""
 
-    def on_train_start(self) -> None:
-        """Copy stage 1's weights into the denoiser and the image encoder."""
-        super().on_train_start()
-        if self.current_epoch == 0:
-            copy_stage1(self.two_stage)
+    starts_from_stage1 = True
+
+
+class nnUNetTrainerRefinerFromStage1WithoutPresegmentation(
+    EmptyPresegmentations, nnUNetTrainerRefinerFromStage1
+):
+    """The same without presegmentations: stage 1 trained on as a network of the refiner's shape."""
 
 
 class nnUNetTrainerStage1SagittalRandomContrast(nnUNetTrainerStage1Sagittal):
@@ -153,31 +156,13 @@ BASES = {
         nnUNetTrainerRefinerUndamaged,
         nnUNetTrainerRefinerOnStage1Encoder,
         nnUNetTrainerRefinerFromStage1,
+        nnUNetTrainerRefinerFromStage1WithoutPresegmentation,
     )
 }
 
 
 def __getattr__(name: str) -> Any:
     return with_suffixes(name, BASES, __name__)
-
-
-def copy_stage1(network: TwoStageNetwork) -> None:
-    """Copy stage 1's weights to the parts of the refiner that have the same shape.
-
-    The first convolution sees the image as stage 1 does, and the noised mask with weights of 0. Of the
-    segmentation layers the denoiser has only the last one.
-    """
-    denoiser, stage1 = network.denoiser, network.stage1.state_dict()
-    last = len(network.stage1.decoder.seg_layers) - 1
-    for part, prefix in ((denoiser.unet, ""), (denoiser.image_encoder, "encoder.")):
-        copied = part.state_dict()
-        for name, weights in copied.items():
-            source = stage1[(prefix + name).replace("seg_layers.0.", f"seg_layers.{last}.")]
-            if weights.shape == source.shape:
-                weights.copy_(source)
-            else:
-                weights.zero_()[:, : source.shape[1]] = source
-        part.load_state_dict(copied)
 
 
 def _empty(masks: Tensor) -> Tensor:

@@ -26,8 +26,8 @@ COLUMNS = (
 )
 METHOD = (
     "The cases of a patient are averaged first. p is from Wilcoxon's signed-rank test with Holm's correction "
-    "over all tests of the table. The 95 % intervals are over patients. Each of their ends is the farther one "
-    f"of Student's t and the studentized bootstrap. Fewer than {FEWEST} patients have no interval."
+    "over all tests of the table. The 95 % intervals are over patients. Each of their ends is the farther "
+    f"one of Student's t and the studentized bootstrap. Fewer than {FEWEST} patients have no interval."
 )
 NO_CONTROL = (
     "No control was evaluated: a difference may come from more training alone. State one with --control, for "

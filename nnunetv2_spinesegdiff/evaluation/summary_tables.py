@@ -176,8 +176,8 @@ def absence_note(scores: pd.DataFrame) -> str:
     if not listed:
         return ""
     return (
-        f"Of {len(scores)} structures, some are not in both label and prediction: {listed}. A structure in one "
-        "of them has Dice and Jaccard 0 and no distances. A structure in neither has no score."
+        f"Of {len(scores)} structures, some are not in both label and prediction: {listed}. A structure in "
+        "one of them has Dice and Jaccard 0 and no distances. A structure in neither has no score."
     )
 
 

@@ -52,6 +52,25 @@ class TwoStageNetwork(DiffusionNetwork):
         self.stage1.requires_grad_(False)
         self.stage1.eval()
 
+    @torch.no_grad()
+    def start_from_stage1(self) -> None:
+        """Copy stage 1's weights to denoiser and image encoder, whose features are as wide as stage 1's.
+
+        The denoiser's first convolution sees the image as stage 1 does. Its weights of the noised mask are 0.
+        Of the segmentation layers, the denoiser has only the last one.
+        """
+        stage1 = self.stage1.state_dict()
+        last = len(self.stage1.decoder.seg_layers) - 1
+        for part, prefix in ((self.denoiser.unet, ""), (self.denoiser.image_encoder, "encoder.")):
+            if part is None:
+                continue
+            for name, weights in part.state_dict().items():
+                source = stage1[(prefix + name).replace("seg_layers.0.", f"seg_layers.{last}.")]
+                if weights.shape == source.shape:
+                    weights.copy_(source)
+                else:
+                    weights.zero_()[:, : source.shape[1]] = source
+
     def train(self, mode: bool = True) -> TwoStageNetwork:
         super().train(mode)
         if self.stage1_frozen:

@@ -53,6 +53,8 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
     network_class: ClassVar[type[TwoStageNetwork]] = TwoStageNetwork
     corruption_strength: ClassVar[float] = 1.0
     """Scales the damage that training does to presegmentations; 0 trains on clean ones."""
+    starts_from_stage1: ClassVar[bool] = True
+    """Whether the refiner's weights begin as those of a frozen stage 1, where their features are as wide."""
     clean_share: ClassVar[float] = 0.25
     """Share of the presegmentations that stay as they are."""
     resumed_as_frozen: bool | None = None
@@ -157,6 +159,9 @@ class nnUNetTrainerSpineSegDiff(DiffusionTrainer):
         self.frozen_weights, self.stage1_checkpoint = weights, checkpoint
         self.two_stage.freeze_stage1()
         self.print_to_log_file(f"Stage 1: frozen, weights from {checkpoint}.")
+        if self.starts_from_stage1 and self.width() == 1:
+            self.two_stage.start_from_stage1()
+            self.print_to_log_file("Refiner: begins with the weights of stage 1.")
 
     def on_train_start(self) -> None:
         """Stock; what is frozen is as it was announced: -pretrained_weights are for the refiner only then."""

@@ -15,7 +15,7 @@ from torch import nn
 
 from nnunetv2_spinesegdiff.diffusion.masks import encode_masks, hard_masks
 from nnunetv2_spinesegdiff.diffusion.sampler import sample
-from nnunetv2_spinesegdiff.network.denoiser import DenoisingUNet
+from nnunetv2_spinesegdiff.network.denoiser import DenoisingUNet, encode
 from nnunetv2_spinesegdiff.network.two_stage import TrainingOutput
 from nnunetv2_spinesegdiff.training import trainers
 
@@ -271,3 +271,23 @@ def test_a_given_mask_of_any_size_has_a_class_everywhere_in_the_network(axes):
         network.refine(image(1, 1, *shape), masks)
     assert seen[0].shape[2:] != masks.shape[2:]
     assert (seen[0].amax(1) > 0.5).all()
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("axes", [2, 3])
+def test_a_denoiser_that_starts_from_stage_1_gives_its_logits_for_any_mask(axes, residual):
+    """Where no step modulates its features and no image encoder adds to them."""
+    network = build(axes, residual=residual)
+    network.start_from_stage1()
+    for modulation in (*network.denoiser.encoder_modulations, *network.denoiser.decoder_modulations):
+        nn.init.zeros_(modulation.to_scale_and_shift.weight)
+        nn.init.zeros_(modulation.to_scale_and_shift.bias)
+    scan = image(1, 1, *(16,) * axes)
+    with torch.no_grad():
+        for seed in range(2):
+            x_t = image(1, 4, *(16,) * axes, seed=seed)
+            found = network.denoiser(x_t, torch.tensor([5]), scan, None)
+            torch.testing.assert_close(found, network.presegment(scan))
+        features = network.denoiser.encode_image(scan)
+        for own, of_stage1 in zip(features, encode(network.stage1.encoder, scan), strict=True):
+            torch.testing.assert_close(own, of_stage1)

@@ -56,6 +56,17 @@ def test_a_finished_stage_1_is_frozen_and_without_one_both_are_trained(frozen):
     assert told in log_of(trainer)
 
 
+@pytest.mark.parametrize(("suffix", "starts"), [("", True), ("_width50", False)])
+def test_a_refiner_as_wide_as_stage_1_starts_with_its_weights(suffix, starts):
+    _, weights = finished_stage1()
+    trainer = ready(f"nnUNetTrainerSpineSegDiff{suffix}")
+    denoiser = trainer.two_stage.denoiser
+    key = "encoder.stages.1.0.convs.0.conv.weight"
+    for own in (denoiser.unet.state_dict()[key], denoiser.image_encoder.state_dict()[key[len("encoder.") :]]):
+        assert (own.shape == weights[key].shape and torch.equal(own, weights[key])) == starts
+    assert ("begins with the weights of stage 1" in log_of(trainer)) == starts
+
+
 def test_stage_1_trained_together_learns_what_it_would_learn_alone():
     """One step of the joint training moves stage 1 exactly as nnU-Net's own trainer does."""
     alone, together = ready("nnUNetTrainerStage1"), ready()
