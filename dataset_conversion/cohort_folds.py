@@ -63,10 +63,11 @@ def final_splits(report: ConversionReport, folds: CohortFolds, max_oblique_deg: 
     splits = folds.splits({case.case: case.patient for case in report.cases})
     oblique = [case.case for case in report.cases if case.obliquity_deg > max_oblique_deg]
     splits = without_validation_of(splits, oblique)
-    report.counts["oblique"] = len(oblique)
-    report.notes.append(
-        f"{len(oblique)} of {len(report.cases)} series are more than {max_oblique_deg:g} degrees oblique: "
-        "they are trained on and in no validation list" + (f" ({', '.join(oblique)})" if oblique else "")
+    report.note(
+        "oblique",
+        oblique,
+        f"{len(oblique)} of {len(report.cases)} series are more than {max_oblique_deg:g} degrees oblique and "
+        f"are used for training only ({', '.join(oblique)})",
     )
     if folds.published is not None:
         _note_published(report, folds)

@@ -146,6 +146,12 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return MACRO.sub(filled, markdown)
 
 
+def on_page_content(content: str, **_: Any) -> str:
+    """Keep short code and intervals on one line: browsers break them after hyphens; called by MkDocs."""
+    content = re.sub(r"<code>([^<\n]{1,36})</code>", r'<code class="short">\1</code>', content)
+    return re.sub(r"\(([-+.\d]+) to ([-+.\d]+)\)", r"(\1&nbsp;to&nbsp;\2)", content)
+
+
 def _included(file: str) -> str:
     """The text of a file in a page: links to files become names.
 

@@ -28,9 +28,9 @@ def check_device(device: str) -> None:
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise UserError(None, "no CUDA device was found", "choose the device cpu (or mps on a Mac)")
+        raise UserError(None, "no CUDA device was found", "add -device cpu (or -device mps on a Mac)")
     if device == "mps" and not torch.backends.mps.is_available():
-        raise UserError(None, "no MPS device was found", "choose the device cpu")
+        raise UserError(None, "no MPS device was found", "add -device cpu")
 
 
 def check_trainer(name: str) -> None:

@@ -46,8 +46,8 @@ def run_calibration(options: argparse.Namespace) -> int:
     print(report(fitted))
     print(f"\nStored in {model / 'plans.json'}; diagram: {diagram}")
     print(
-        "It is used by predictions with the same flags and at least one SpineSegDiff option, "
-        "--refine for instance"
+        "It is used by predictions with the same options and at least one SpineSegDiff option, for example "
+        "--refine"
     )
     for failure in fitted.failures:
         print(f"error: {failure}", file=sys.stderr)
@@ -55,7 +55,7 @@ def run_calibration(options: argparse.Namespace) -> int:
 
 
 def trained_folds(model: Path, checkpoint: str) -> list[int]:
-    """The finished folds of a model; "all" is none of them, for it leaves no case out.
+    """Find the finished folds of a model. Fold "all" is left out, because it has no held-out cases.
 
     Raises:
         UserError: there is none.
@@ -83,14 +83,15 @@ def report(fitted: Fitted) -> str:
     lines += [f"{name:24s}{_as_text(e)}" for name, e in stored["expected_calibration_error"].items()]
     lines += ["", f"{'':24s}true area within a factor of    held in cross-validation"]
     lines += [_area_as_text(name, area) for name, area in stored["areas"].items()]
-    lines += [f"{'':24s}in about {LEVEL:.0%} of new cases, cross-conformal over patients"]
+    if any(area["quantile"] is not None for area in stored["areas"].values()):
+        lines += [f"{'':24s}in about {LEVEL:.0%} of new cases, cross-conformal over patients"]
     return "\n".join(lines)
 
 
 def _area_as_text(name: str, area: Mapping[str, float | None]) -> str:
     quantile, coverage = area["quantile"], area["coverage"]
     if quantile is None:
-        return f"{name:24s}no bounds: too few patients"
+        return f"{name:24s}no bounds: at least {round(LEVEL / (1 - LEVEL))} patients are needed"
     share = "too few patients" if coverage is None else f"{coverage:.0%} of cases"
     return f"{name:24s}{exp(quantile):<32.3f}{share}"
 

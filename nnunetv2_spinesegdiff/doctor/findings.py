@@ -90,7 +90,8 @@ def as_text(findings: Sequence[Finding], *, color: bool = False) -> str:
     numbers = {level: sum(finding.level == level for finding in findings) for level in ("problem", "warning")}
     summary = " and ".join(counted(number, level) for level, number in numbers.items() if number)
     if not numbers["problem"]:
-        summary = f"{summary}; none of them stops spinesegdiff segment" if summary else "No problem was found"
+        harmless = f"{summary}, none of which prevents spinesegdiff segment"
+        summary = harmless if summary else "No problem was found"
     return "\n".join([*lines, "", f"{summary}."])
 
 

@@ -22,7 +22,8 @@ from ..environment import COMMANDS, TRAINERS
 from .findings import OURS, Seen, ok, ok_if, problem, same_place, warning
 
 EVAL = 'eval "$(spinesegdiff env)"'
-OWN_COMMANDS = f"{EVAL}, before nnU-Net's own commands; those of spinesegdiff do without"
+OWN_COMMANDS = f"run {EVAL} before nnU-Net's own commands; the commands of spinesegdiff do not need it"
+OWN_PREDICT = f"run {EVAL}; spinesegdiff predict does not need it"
 PREDICT = "nnUNetv2_predict"
 TRAINER = "nnUNetTrainerSpineSegDiff"
 
@@ -33,7 +34,7 @@ def check_versions() -> Iterator[Seen]:
     try:
         installed = metadata.version(OURS)
     except metadata.PackageNotFoundError:
-        advice = "pip install . in its folder, so that the command spinesegdiff is found everywhere"
+        advice = "run pip install . in its folder, so that the command spinesegdiff is found everywhere"
         yield warning(f"{OURS} {__version__} runs, but is not installed", advice)
     else:
         needed = {r.name: r for r in map(Requirement, metadata.requires(OURS) or []) if not r.marker}
@@ -41,7 +42,7 @@ def check_versions() -> Iterator[Seen]:
         if installed == __version__:
             yield ok(f"{OURS} {installed}")
         else:
-            advice = f"pip uninstall {OURS}, as often as it finds one, and pip install . once"
+            advice = f"repeat pip uninstall {OURS} until none is left, then pip install . once"
             yield warning(f"{OURS} {__version__} runs, {installed} is installed", advice)
     version = ".".join(map(str, sys.version_info[:3]))
     yield ok_if(version in python, f"Python {version}", f"create a virtual environment with Python {python}")
@@ -73,7 +74,7 @@ def check_installed_once(package: str) -> Iterator[Seen]:
         if used != (Path(unquote(urlparse(source["url"]).path)).resolve() if editable else folder):
             others.add(folder)
     for folder in sorted(others):
-        advice = f"pip uninstall {package}, as often as it finds one, and install it once"
+        advice = f"repeat pip uninstall {package} until none is left, then install it once"
         yield warning(f"{package} is used from {used} and also installed in {folder}", advice)
 
 
@@ -93,12 +94,12 @@ def check_folders() -> Iterator[Seen]:
     ):
         value = os.environ.get(variable)
         if not value:
-            advice = f"export {variable}=/a/folder for {purpose}; segment with a model's folder or zip"
-            yield warning(f"{variable} is not set", f"{advice} does without")
+            advice = f"export {variable}=/a/folder for {purpose}; spinesegdiff segment does not need it"
+            yield warning(f"{variable} is not set", advice)
         elif not Path(value).is_dir():
-            what = "a file" if Path(value).exists() else "not there"
-            advice = f"make the folder, set {variable} to the right one, or unset it (it is for {purpose})"
-            yield problem(f"{variable}={value} is {what}", advice)
+            fault = "is a file" if Path(value).exists() else "does not exist"
+            advice = f"create the folder, set {variable} to another one, or unset it (needed for {purpose})"
+            yield problem(f"{variable}={value} {fault}", advice)
         elif not os.access(value, os.W_OK | os.X_OK):
             advice = f"change its permissions if you need to write there ({purpose})"
             yield warning(f"{variable}={value} can be read but not written", advice)
@@ -125,7 +126,7 @@ def check_predict_command() -> Iterator[Seen]:
     """The prediction command on the PATH: ours or the stock one, of this environment or another."""
     found = shutil.which(PREDICT)
     if found is None:
-        yield warning(f"no {PREDICT} is on the PATH", f"{EVAL}; spinesegdiff predict does without")
+        yield warning(f"no {PREDICT} is on the PATH", OWN_PREDICT)
         return
     if same_place(found, COMMANDS / PREDICT):
         # It starts the Python of `spinesegdiff env`, or else the first one on the PATH.
@@ -143,8 +144,8 @@ def check_predict_command() -> Iterator[Seen]:
     match = re.match(r"#!\s*(\S*python\S*)|#!/bin/sh\n'''exec' \"?([^\"\n]+?)\"? \"\$0\"", script)
     here = match and _is_of_this_environment(match[1] or match[2])
     environment = "this environment" if here else "another environment"
-    seen = f"{found} is nnU-Net's own, of {environment}, without SpineSegDiff options"
-    yield warning(seen, f"{EVAL}; spinesegdiff predict does without")
+    seen = f"{found} is the command of nnU-Net in {environment}, without SpineSegDiff options"
+    yield warning(seen, OWN_PREDICT)
 
 
 def _is_of_this_environment(python: str | None) -> bool:
@@ -197,7 +198,7 @@ def check_trainers(seconds: float = 60) -> Iterator[Seen]:
         seen = f"nnU-Net does not find {TRAINER} even after {EVAL}: {after[:200]}"
         yield problem(seen, "install nnU-Net and this package in a new virtual environment")
     elif now:
-        seen = f"nnU-Net does not find {TRAINER} in this shell, but does after {EVAL}"
+        seen = f"nnU-Net finds {TRAINER} only after {EVAL}"
         yield warning(seen, OWN_COMMANDS)
     else:
         yield ok(f"nnU-Net finds {TRAINER}")

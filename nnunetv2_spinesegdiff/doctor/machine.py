@@ -150,7 +150,7 @@ def check_cpu() -> Iterator[Seen]:
         yield warning(f"{seen}, and the threads wait for each other", f"export OMP_NUM_THREADS={cores}")
     elif cores > 1 and (threads == 1 or threads * 2 < cores):
         advice = f"unset OMP_NUM_THREADS MKL_NUM_THREADS, or export OMP_NUM_THREADS={cores}"
-        yield warning(f"{seen}, though there are more", advice)
+        yield warning(f"{seen}, the others are not used", advice)
     else:
         yield ok(seen)
 

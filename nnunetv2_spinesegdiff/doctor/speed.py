@@ -47,16 +47,16 @@ def check_speed(
     fast = best * MIRRORED * FAST
     halved = device == "cpu" and machine.has_bfloat16(device)
     seen = (
-        f"a forward of a slice of {size} x {size} takes {duration(best)} on {device}; with --preset fast a "
-        f"slice takes about {duration(fast)}, a scan of {SLICES} slices {duration(fast * SLICES)}"
+        f"a network of full width takes {duration(best)} on {device} for {size} x {size} pixels, with "
+        f"--preset fast about {duration(fast)} for a slice and {duration(fast * SLICES)} for {SLICES} slices"
         f"{', about half with --precision bfloat16' if halved else ''}"
     )
     if device == "cpu" and not undisturbed:
-        advice = "wait for them, or export OMP_NUM_THREADS=1: threads that wait for each other are slow"
+        advice = "wait until they end, or export OMP_NUM_THREADS=1: threads that wait for each other are slow"
         yield warning(f"{seen}; but other programs are computing on these cores", advice)
     elif fast > SLOW:
         faster = "--precision bfloat16" if halved else "a machine with a graphics card"
-        yield warning(seen, f"{faster}, if that is too slow for you")
+        yield warning(seen, f"the bundled model is smaller and faster; for your own models, use {faster}")
     else:
         yield ok(seen)
 

@@ -25,13 +25,13 @@ COLUMNS = (
     *("mean_difference", "low", "high", "p", "p_corrected", "significant"),
 )
 METHOD = (
-    "A patient's cases are averaged first. p is of Wilcoxon's signed-rank test, corrected after Holm over "
-    "all tests of the table. 95 % intervals are over patients: on each side the wider of Student's t and the "
-    f"studentized bootstrap. Fewer than {FEWEST} patients have no interval."
+    "The cases of a patient are averaged first. p is from Wilcoxon's signed-rank test with Holm's correction "
+    "over all tests of the table. The 95 % intervals are over patients. Each of their ends is the farther "
+    f"one of Student's t and the studentized bootstrap. Fewer than {FEWEST} patients have no interval."
 )
 NO_CONTROL = (
-    "No control was evaluated: a difference may come from more training alone. Name one with --control, for "
-    "example stage 1 trained for as many iterations more."
+    "No control was evaluated: a difference may come from more training alone. State one with --control, for "
+    "example stage 1 trained for the iterations of both stages."
 )
 
 

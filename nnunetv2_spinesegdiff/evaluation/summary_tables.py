@@ -176,8 +176,8 @@ def absence_note(scores: pd.DataFrame) -> str:
     if not listed:
         return ""
     return (
-        f"Structures not in both label and prediction, of {len(scores)}: {listed}. Where one is missing Dice "
-        "and Jaccard are 0 and distances have no value; a structure in neither has no score."
+        f"Of {len(scores)} structures, some are not in both label and prediction: {listed}. A structure in "
+        "one of them has Dice and Jaccard 0 and no distances. A structure in neither has no score."
     )
 
 

@@ -65,8 +65,8 @@ class MidsagittalSearch:
         if chosen == middle:
             return middle, ""
         return chosen, (
-            f"slice {chosen} was segmented and not the middle one ({middle}): its spinal canal is larger; "
-            "--slices middle takes the middle one"
+            f"slice {chosen} was segmented instead of the middle one ({middle}), because its spinal canal is "
+            "larger; --slices middle segments the middle one"
         )
 
     def _largest(self) -> int:

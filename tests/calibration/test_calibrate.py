@@ -174,7 +174,7 @@ def test_two_contrasts_of_a_patient_are_one_patient(model, cases, predicted):
     assert (fitted.stored["cases"], fitted.stored["patients"]) == (12, 6)
     assert [area["quantile"] for area in fitted.stored["areas"].values()] == [None] * 3
     assert "6 patient(s)" in report(fitted)
-    assert "too few patients" in report(fitted)
+    assert "at least 9 patients are needed" in report(fitted)
     assert run(model, cases, (1,)).stored["patients"] == 2
 
 

@@ -95,7 +95,7 @@ def test_text():
     assert colored.count("\033[0m") == 3
     assert re.sub(r"\033\[\d+m", "", colored) == text
     assert as_text([OK]).endswith("\nNo problem was found.")
-    assert "2 warnings; none of them stops spinesegdiff segment" in as_text([WARNING, WARNING])
+    assert "2 warnings, none of which prevents spinesegdiff segment" in as_text([WARNING, WARNING])
 
 
 @pytest.mark.parametrize(("findings", "status"), [([OK], 0), ([OK, WARNING], 0), ([WARNING, PROBLEM], 1)])

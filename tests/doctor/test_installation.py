@@ -137,7 +137,7 @@ def test_leftovers_of_pip(site):
         (".", "ok", ""),
         (None, "warning", "not set"),
         ("", "warning", "not set"),
-        ("gone", "problem", "not there"),
+        ("gone", "problem", "does not exist"),
         ("file", "problem", "a file"),
         ("read_only", "warning", "not written"),
     ],

@@ -55,7 +55,7 @@ def test_the_slice_with_a_large_canal_nearest_to_the_middle_is_found(areas, expe
     assert number == expected
     assert (note == "") == (expected == len(areas) // 2)
     if note:
-        assert f"slice {expected} was segmented and not the middle one ({len(areas) // 2})" in note
+        assert f"slice {expected} was segmented instead of the middle one ({len(areas) // 2})" in note
 
 
 @pytest.mark.parametrize("with_vertebrae", [True, False])
@@ -91,4 +91,4 @@ def test_the_shipped_model_finds_a_spine_off_the_middle(place):
         result = segmenter.segment(image)
     found = np.flatnonzero(np.moveaxis(sitk.GetArrayFromImage(result.mask), axis, 0).any((1, 2)))
     assert found.tolist() == [place]
-    assert any("was segmented and not the middle one" in warning for warning in result.warnings)
+    assert any("was segmented instead of the middle one" in warning for warning in result.warnings)

@@ -27,7 +27,8 @@ class Level:
 
     Attributes:
         at: (2,), mm down and mm back.
-        down, front: (2,), unit vectors along the canal and square to it.
+        down: (2,), unit vector along the canal, towards the foot.
+        front: (2,), unit vector perpendicular to it, towards the front.
     """
 
     at: np.ndarray
@@ -35,13 +36,13 @@ class Level:
     front: np.ndarray
 
     def local(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(down, front) in mm of points (n, 2), each (n,)."""
+        """Convert points (n, 2) in mm to mm down and mm in front of the level (both (n,))."""
         away = points - self.at
         return away @ self.down, away @ self.front
 
 
 def level_of(disc: Frame, course: Course) -> Level | None:
-    """The point of the course on the disc's middle line, drawn out backward; None where they do not meet."""
+    """Find where the middle line of a disc, extended backward, meets the course; None if it does not."""
     back, up = disc.local(course.points)
     crossing = np.flatnonzero((up[:-1] > 0) & (up[1:] <= 0) & (back[:-1] > 0))
     if not len(crossing):
@@ -51,13 +52,20 @@ def level_of(disc: Frame, course: Course) -> Level | None:
 
 
 def canal_width(level: Level, canal: Shape, cut_off: np.ndarray) -> float | None:
-    """Anteroposterior diameter in mm of the canal's label, square to its course.
+    """Measure the anteroposterior width in mm of the canal's label, perpendicular to its course.
 
-    None where it is not there all along, or is cut off by the picture's edge (`cut_off`, (H, W) bool).
+    The width is the mean over 4 mm along the canal, the thickness of an axial slice. The midsagittal diameter
+    is the most often reported measure of central stenosis (Steurer et al. 2011, doi
+    10.1186/1471-2474-12-175). It is measured perpendicular to the canal, because any oblique line through the
+    canal is longer.
 
-    The mean over 4 mm along the canal, as thick as an axial slice. The midsagittal diameter is the most often
-    reported measure of central stenosis (Steurer et al. 2011, doi 10.1186/1471-2474-12-175); taken square to
-    the canal, since any slanted line through it is longer.
+    Args:
+        level: where to measure.
+        canal: pixels of the canal.
+        cut_off: (H, W) bool, where the image ends (`edges.beyond_edge`).
+
+    Returns:
+        The width. None if the canal is interrupted within the 4 mm, or reaches the edge of the image there.
     """
     down, front = level.local(canal.points)
     within = (np.abs(down) <= _SLAB_MM / 2) & (np.abs(front) <= _REACH_MM)
@@ -74,24 +82,28 @@ def _touches(level: Level, canal: Shape, cut_off: np.ndarray) -> bool:
 
 
 def mended(canal: Shape) -> Shape:
-    """The canal without holes, and without gaps of up to 2 mm along it: a pin-hole narrows nothing."""
+    """Fill holes of the canal and gaps of up to 2 mm along it. Pinholes in a mask do not narrow a canal."""
     rows = int(_PIN_HOLE_MM / canal.spacing[0]) + 1  # closes gaps of one less
     closed = ndimage.binary_closing(canal.inside, np.ones((rows, 1)))
     return Shape(ndimage.binary_fill_holes(canal.inside | closed), canal.spacing)
 
 
 def narrowest_width(level: Level, canal: Shape, cut_off: np.ndarray) -> float | None:
-    """As `canal_width`, the least within 8 mm of a level: what a hernia or a slip leaves.
+    """Measure the smallest width of the canal within 8 mm of a level, for example at a hernia or a slip.
 
-    Next to these the width changes by millimeters within few, while a disc's level is known to 3 mm only: the
-    least one does not depend on it. Below the lowest disc it shows that the dural sac tapers. Where the mask
-    has a hole at the level itself, it can be more than `canal_width`, which takes the mask as it is.
-
-    None where the canal is interrupted within 10 mm, or where it has no width at the level. Where its label
-    ends nearby, what is left of that end is not a diameter.
+    The width changes by millimeters within a few millimeters there, and the level of a disc is known to 3 mm
+    only. The smallest width does not depend on the exact level. Below the lowest disc it decreases, because
+    the dural sac tapers. It can exceed `canal_width` if the mask has a hole at the level, because
+    `canal_width` uses the mask without filling holes.
 
     Args:
-        canal: see `mended`.
+        level: the level of a disc.
+        canal: the canal after `mended`.
+        cut_off: (H, W) bool, where the image ends (`edges.beyond_edge`).
+
+    Returns:
+        The width in mm. None if the canal is interrupted within 10 mm, or has no width at the level. Widths
+        next to an end of the label are not used.
     """
     filled = _a_millimetre(level, canal.points)
     cut = _a_millimetre(level, canal.pixels[cut_off[canal.inside]]) > 0
@@ -114,15 +126,18 @@ def _a_millimetre(level: Level, points: np.ndarray) -> np.ndarray:
 
 
 def _all(flags: np.ndarray, length: int) -> np.ndarray:
-    """Whether all flags are set, of every run of that length."""
+    """Return for every window of that length whether all its flags are set."""
     return np.asarray(sliding_window_view(flags, length).all(axis=1))
 
 
 def csf_signal(level: Level, canal: Shape, image: np.ndarray) -> float | None:
-    """Signal of the cerebrospinal fluid: the canal's 90th percentile within 15 mm of a level.
+    """Measure the signal of the cerebrospinal fluid: the canal's 90th percentile within 15 mm of a level.
 
-    Cord and nerve roots in the canal are darker than the fluid on T2w images, and so is its rim, so the mean
-    would be too low; the maximum would be noise. None where the canal has less than 30 pixels there.
+    Cord, nerve roots and the rim of the canal are darker than the fluid on T2w images, so the mean would be
+    too low. The maximum would be noise.
+
+    Returns:
+        The signal. None if the canal has fewer than 30 pixels there.
     """
     down, front = level.local(canal.pixels)
     within = (np.abs(down) <= _CSF_REACH_MM) & (np.abs(front) <= _REACH_MM)

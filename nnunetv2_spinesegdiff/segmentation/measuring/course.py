@@ -27,7 +27,7 @@ _SIDESTEP = 0.2
 
 @dataclass(frozen=True)
 class Course:
-    """A smooth line that the spine follows, drawn out straight beyond both its ends.
+    """A smooth line along the spine, extended straight beyond both ends.
 
     Attributes:
         points: (n, 2), mm down and mm back from the middle of pixel (0, 0), from head to foot, 1 mm apart.
@@ -43,7 +43,7 @@ class Course:
         return np.stack([self.tangents[:, 1], -self.tangents[:, 0]], axis=1)
 
     def up_at(self, point: np.ndarray) -> np.ndarray:
-        """Unit vector (2,) towards the head, where the line is nearest to a point (2,) in mm."""
+        """Return the unit vector (2,) towards the head where the line is nearest to a point (2,) in mm."""
         return -self.tangents[np.linalg.norm(self.points - point, axis=1).argmin()]
 
     def locate(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -59,14 +59,17 @@ class Course:
 
 
 def course_of_canal(canal: np.ndarray, spacing: Sequence[float]) -> Course | None:
-    """The middle of the canal; None if less than 30 mm of it is visible, too little for a direction.
+    """Find the middle line of the canal.
 
-    The middle of each row is taken, also where the canal leans: the middle of a slanted cut through a band is
-    on the band's axis. Gaps are bridged.
+    The middle of each row is used, also where the canal is oblique: the middle of an oblique cut through a
+    band is on the axis of the band. Gaps are bridged.
 
     Args:
-        canal: (H, W) bool, crumbs left out.
+        canal: (H, W) bool, without small parts.
         spacing: (row, column) in mm.
+
+    Returns:
+        The line. None if less than 30 mm of the canal is visible, which is too short for a direction.
     """
     rows = np.flatnonzero(canal.any(axis=1))
     if not len(rows) or (rows[-1] - rows[0] + 1) * spacing[0] < _SHORTEST_MM:
@@ -80,11 +83,11 @@ def course_of_canal(canal: np.ndarray, spacing: Sequence[float]) -> Course | Non
 
 
 def course_of_discs(discs: Sequence[Shape]) -> Course | None:
-    """A line behind the discs where the canal would be, for a mask without one; None without discs.
+    """Find a line behind the discs, where the canal would be, for a mask without a canal; None without discs.
 
-    It runs through a point on each disc's long axis, three quarters of a disc's typical length behind its
-    middle: half a length is the disc's own, a quarter half a canal. Beyond the outermost discs it is square
-    to them.
+    It runs through a point on the long axis of each disc, three quarters of a typical disc length behind the
+    center: half a length to the end of the disc, and a quarter to the middle of the canal. Beyond the
+    outermost discs, the line is perpendicular to them.
     """
     if not discs:
         return None
@@ -103,10 +106,10 @@ def course_of_discs(discs: Sequence[Shape]) -> Course | None:
 
 
 def course_of_column(mask: np.ndarray, spacing: Sequence[float]) -> tuple[Course, np.ndarray] | None:
-    """Find the line through the vertebral bodies and discs, whatever else the mask holds.
+    """Find the line through the vertebral bodies and discs of a mask.
 
-    Of all lines from the first to the last row that lean by at most 45 degrees, it is the one with the most
-    vertebra and disc around it. Discs count twice, because posterior elements have none.
+    It is the line from the first to the last row with the most vertebra and disc around it, inclined by at
+    most 45 degrees. Discs count twice, because there are none between posterior elements.
 
     Args:
         mask: (H, W) labels.
@@ -133,9 +136,10 @@ def course_of_column(mask: np.ndarray, spacing: Sequence[float]) -> tuple[Course
 
 
 def _smoothed(values: np.ndarray, window: int) -> np.ndarray:
-    """Savitzky-Golay filter: a local parabola through `window` values, or through as many as there are.
+    """Smooth with a Savitzky-Golay filter: a local parabola through `window` values, or through all if fewer.
 
-    The outermost parabolas continue to the ends, as in scipy.signal, which takes half a second to load.
+    The outermost parabolas are used up to the ends, as in scipy.signal. That module takes half a second to
+    load.
     """
     window = min(window, len(values)) // 2 * 2 - 1
     if window <= 2:
@@ -148,7 +152,7 @@ def _smoothed(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def _best_line(reward: np.ndarray) -> np.ndarray:
-    """Column (H,) in each row of the line with the highest sum of (H, W); it moves by at most 1 a row."""
+    """Find the line with the highest sum of (H, W). Its column (H,) changes by at most 1 from row to row."""
     total, moves = reward[0], np.zeros(reward.shape, dtype=int)
     before = np.full((3, reward.shape[1]), -np.inf)
     for row in range(1, len(reward)):
@@ -164,7 +168,7 @@ def _best_line(reward: np.ndarray) -> np.ndarray:
 
 
 def _course(knots: np.ndarray) -> Course:
-    """Points 1 mm apart along a polyline (n, 2), n > 1, drawn out at both ends."""
+    """Make a course with points 1 mm apart along a polyline (n, 2), n > 1, extended at both ends."""
     lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(knots, axis=0), axis=1))])
     at = np.arange(0, lengths[-1] + STEP_MM / 2, STEP_MM)
     inner = np.stack([np.interp(at, lengths, knots[:, axis]) for axis in (0, 1)], axis=1)

@@ -1,4 +1,4 @@
-"""Where the picture ends: at the array's edge, or where the scan was padded."""
+"""The edge of the image: the edge of the array, or the beginning of padding."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ _MARGIN_PIXELS = 2
 
 
 def beyond_edge(image: np.ndarray) -> np.ndarray:
-    """Bool (H, W): True except for pixels at least two pixels inside the image.
+    """Return bool (H, W): True in padding and in the two outermost rows and columns of the image.
 
-    Padding is 0 without exception, so the picture ends with the outermost row or column that is not: a
-    vertebra that the scan cuts off in the middle of the array is cut off all the same. One pixel of the
-    margin is for masks that stop just short of the picture's end.
+    All padding is 0. The image ends with the outermost row or column that is not 0, so a vertebra next to
+    padding is cut off. The margin has a second pixel for masks that end one pixel before the image does.
     """
     inner = np.zeros(image.shape, dtype=bool)
     rows, columns = (np.flatnonzero((image != 0).any(axis=axis)) for axis in (1, 0))

@@ -1,4 +1,4 @@
-"""What a mask holds: its canal, discs and bodies, and what was left out."""
+"""The canal, discs and vertebral bodies of a mask."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ from .sizes import fitted, neighbours
 
 @dataclass(frozen=True)
 class Found:
-    """
+    """The canal, discs and vertebral bodies of a mask.
+
     Attributes:
-        canal: all of its label but crumbs; mended_canal: without holes and tiny gaps.
-        course: the spine's; None if neither canal nor discs show it. from_canal: whether the canal does.
-        discs, bodies: lowest first; none without a course.
-        parts, crumbs: by structure, how many connected parts there are, and how many smaller ones.
-        stray: how many large parts of the discs' label belong to no disc.
+        canal: its label without small parts.
+        mended_canal: the same without holes and small gaps.
+        course: line along the spine; None if neither canal nor discs were found.
+        from_canal: whether the course follows the canal.
+        discs: lowest first; empty without a course.
+        bodies: lowest first; empty without a course.
+        parts: number of connected parts of each structure.
+        crumbs: number of parts of each structure that are too small and are ignored.
+        stray: number of large parts of the discs' label that belong to no disc.
     """
 
     canal: Shape
@@ -37,7 +42,7 @@ class Found:
 
 
 def find(mask: np.ndarray, spacing: tuple[float, float]) -> Found:
-    """Take a mask (H, W) of labels apart; spacing is (row, column) in mm."""
+    """Find the canal, discs and bodies of a mask (H, W) of labels; spacing is (row, column) in mm."""
     large = {name: components(mask == CLASSES[name], spacing, least) for name, least in SMALLEST_MM2.items()}
     canal = np.zeros(mask.shape, dtype=bool)
     for shape in large["spinal_canal"][0]:

@@ -15,8 +15,8 @@ from .shapes import Shape
 _NEAR_LEVEL = 0.5
 _MUCH_DISC = 0.6
 _OVER_PLANE = 0.15
-"""Usual height of a posterior element over the plane of the disc below its vertebra, in pitches: on SPIDER's
-T2_SPACE series -0.1 to 0.6."""
+"""Usual height of a posterior element above the plane of the disc below its vertebra, in pitches. On SPIDER's
+T2_SPACE series it is -0.1 to 0.6."""
 _APART = 0.4
 _TALL_PART, _SEEDS_APART = 0.75, 0.25
 _SAME_VERTEBRA_COST = 0.5
@@ -24,12 +24,13 @@ _SAME_VERTEBRA_COST = 0.5
 
 @dataclass(frozen=True)
 class Instances:
-    """
+    """Numbered discs and vertebrae of a stack of slices.
+
     Attributes:
-        discs: (n, H, W) int: 1 is the lowest disc, 0 is none.
-        vertebrae: (n, H, W) int: 1 is what is below the lowest disc, 2 is the vertebra above it.
-        ladder: of the slice in which they were counted; None if the mask has no column.
-        reference: that slice.
+        discs: (n, H, W) int: 1 is the lowest disc, 0 is not a disc.
+        vertebrae: (n, H, W) int: 1 is bone below the lowest disc, 2 is the vertebra above it.
+        ladder: disc planes of the reference slice; None if the mask has no column of vertebrae and discs.
+        reference: number of the slice in which levels were counted.
     """
 
     discs: np.ndarray
@@ -42,8 +43,8 @@ def find_instances(mask: np.ndarray, spacing: tuple[float, float]) -> Instances:
     """Separate the vertebrae and discs of a mask, and count them upward.
 
     Levels are counted in the slice with the most discs and followed from slice to slice from there. A
-    posterior element belongs to the vertebra that it is connected with, or to the one that it hangs from.
-    Connected parts of less than 10 mm² in a slice are not counted.
+    posterior element belongs to the vertebra that it is connected with. A separate one is assigned by its
+    height. Connected parts of less than 10 mm² in a slice are not counted.
 
     Args:
         mask: (n, H, W) labels of sagittal slices, rows from head to foot, columns from front to back.
@@ -65,7 +66,7 @@ def find_instances(mask: np.ndarray, spacing: tuple[float, float]) -> Instances:
 
 
 def _reference(mask: np.ndarray, spacing: tuple[float, float]) -> tuple[int, Ladder | None]:
-    """The slice with the most discs, and among these the one with the largest, with its ladder."""
+    """Find the slice with the most discs, and its ladder. Of several, take the one with the largest."""
     areas = (mask == IVD).sum(axis=(1, 2))
     candidates = np.flatnonzero(areas >= _MUCH_DISC * areas.max())
     ladders = {int(at): find_ladder(mask[at], spacing) for at in candidates}
@@ -79,7 +80,7 @@ def _reference(mask: np.ndarray, spacing: tuple[float, float]) -> tuple[int, Lad
 
 
 def _followed(ladder: Ladder, mask: np.ndarray, spacing: tuple[float, float]) -> Ladder:
-    """The ladder of the next slice: each plane moves to the discs near it, and new ones can be on top."""
+    """Find the ladder of the next slice. Planes move to the discs near them, and can be added at the top."""
     pieces = disc_pieces(mask, spacing, ladder.course)
     levels = [_nearest(ladder, piece) for piece in pieces]
     rungs = []
@@ -94,7 +95,7 @@ def _followed(ladder: Ladder, mask: np.ndarray, spacing: tuple[float, float]) ->
 
 
 def _nearest(ladder: Ladder, piece: Shape) -> int | None:
-    """The plane of a disc's piece; None if no plane is near."""
+    """Find the number of the plane nearest to a piece of a disc; None if it is too far away."""
     away = [abs(rung.above(piece.centre[None])[0]) for rung in ladder.rungs]
     if not away or min(away) > _NEAR_LEVEL * ladder.pitch:
         return None
@@ -102,7 +103,7 @@ def _nearest(ladder: Ladder, piece: Shape) -> int | None:
 
 
 def _number_discs(mask: np.ndarray, spacing: tuple[float, float], ladder: Ladder) -> np.ndarray:
-    """Numbers (H, W) of a slice's discs from 1. Each piece belongs to the plane nearest to it."""
+    """Number the discs of a slice (H, W) from 1. Each piece belongs to the nearest plane."""
     numbers = np.zeros(mask.shape, dtype=int)
     for piece in disc_pieces(mask, spacing, ladder.course):
         away = [np.abs(rung.above(piece.pixels)).mean() for rung in ladder.rungs]
@@ -111,10 +112,10 @@ def _number_discs(mask: np.ndarray, spacing: tuple[float, float], ladder: Ladder
 
 
 def _number_vertebrae(mask: np.ndarray, spacing: tuple[float, float], ladder: Ladder) -> np.ndarray:
-    """Numbers (H, W) of a slice's vertebrae from 1, which is below the lowest plane.
+    """Number the vertebrae of a slice (H, W) from 1, which is below the lowest plane.
 
-    The bodies are cut along the planes. From the bodies the numbers spread to what is connected with them,
-    and meet where that is narrowest. A part that is connected with no body is numbered by its place.
+    The bodies are cut along the planes. Their numbers spread to the bone that is connected with them, and
+    meet where it is narrowest. A part that is not connected with a body is numbered by its position.
     """
     from skimage.segmentation import watershed  # takes a second to load
 
@@ -138,7 +139,7 @@ def _number_vertebrae(mask: np.ndarray, spacing: tuple[float, float], ladder: La
 
 
 def _apart(part: Shape, depth: np.ndarray, ladder: Ladder) -> list[Shape]:
-    """The pieces of a posterior part: one, or several if it is as high as two that touch each other.
+    """Split a posterior part into several pieces if it is as high as two that touch each other.
 
     Args:
         depth: (H, W), distance in mm from the edge of the bone.
@@ -164,9 +165,9 @@ def _without_specks(inside: np.ndarray, spacing: tuple[float, float]) -> np.ndar
 
 
 def _planes_below(parts: list[Shape], ladder: Ladder) -> list[int]:
-    """How many disc planes are below the vertebra that each posterior element belongs to.
+    """Count the disc planes below the vertebra of each posterior element.
 
-    An element is at the height of the disc below its vertebra or a little higher. Two that are one above the
+    An element is at the height of the disc below its vertebra or a little higher. Two elements above each
     other belong to two vertebrae, as far as possible.
     """
     if not parts or not ladder.rungs:

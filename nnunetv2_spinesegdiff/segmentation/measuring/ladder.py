@@ -1,4 +1,4 @@
-"""Where the discs of a sagittal slice are along the spine, those included that the mask lacks."""
+"""Positions of the discs of a sagittal slice along the spine, including discs that the mask does not have."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .parts import components, split
 from .shapes import Shape
 
 SPECK_MM2 = 10.0
-"""Area in mm² below which a connected part is a speck. It is not counted and gets no number."""
+"""Smallest area of a connected part in mm². Smaller parts are not counted and get no number."""
 
 _PITCHES_MM = np.arange(22.0, 52.0)
 _USUAL_PITCH_MM = 36.0
@@ -84,7 +84,7 @@ def find_ladder(mask: np.ndarray, spacing: tuple[float, float]) -> Ladder | None
 
     The planes are the most probable ones, given the discs of the mask and the distance from disc to disc,
     which changes little from level to level. A plane is inserted where a disc is missing or two bodies are
-    fused, and a part between two planes that is too close to both is not a disc of its own.
+    fused. A part that is too close to the planes above and below it is not counted as a disc.
 
     Args:
         mask: (H, W) labels, rows from head to foot, columns from front to back.
@@ -125,7 +125,7 @@ def _has_body_below(
     pitch: float,
     wall: float,
 ) -> bool:
-    """Whether the bone below the lowest plane is a body, and not a rim of the sacrum in the mask.
+    """Check whether the bone below the lowest plane is a body, and not a rim of the sacrum.
 
     On SPIDER's T2_SPACE series, rims are up to 163 mm² large and reach 0.54 pitches down.
     """
@@ -139,13 +139,13 @@ def _has_body_below(
 
 
 def disc_pieces(mask: np.ndarray, spacing: tuple[float, float], course: Course) -> list[Shape]:
-    """The connected parts of the discs in a slice; two discs that are joined are two pieces."""
+    """Find the connected parts of the discs in a slice. Two discs that are joined are split."""
     shapes = components(mask == IVD, spacing, SPECK_MM2)[0]
     return [piece for shape in shapes for piece in split(shape, course)]
 
 
 def rung_of(pieces: Sequence[Shape], course: Course, along: float) -> Rung:
-    """The plane of a disc given as pieces, or a plane across the course if there is none."""
+    """Find the plane of a disc from its pieces; without pieces, a plane perpendicular to the course."""
     nearest = int(np.clip(len(course.points) - 1 - round(along), 0, len(course.points) - 1))
     center, up = course.points[nearest], -course.tangents[nearest]
     if not pieces:
@@ -161,11 +161,11 @@ def rung_of(pieces: Sequence[Shape], course: Course, along: float) -> Rung:
 
 @dataclass(frozen=True)
 class _Profile:
-    """What a mask holds along its course, in steps of 1 mm from the lower end upward.
+    """The share of vertebra along the course, in steps of 1 mm from the lower end upward.
 
     Attributes:
         start: position of the first step on the course.
-        bone: (n,), 0 to 1, how much of a band around the course is vertebra.
+        bone: (n,), 0 to 1, share of a band around the course that is vertebra.
     """
 
     start: float
@@ -182,7 +182,7 @@ class _Profile:
         return cls(start, np.minimum(filled * column.area_of_pixel / (2 * _BAND_MM), 1.0))
 
     def best(self, where: np.ndarray, areas: np.ndarray) -> tuple[float, np.ndarray]:
-        """The most probable pitch and disc planes, lowest first, from the places and areas of disc pieces."""
+        """Find the likeliest pitch and disc planes from positions and areas of disc pieces, lowest first."""
         steps = self.start + np.arange(len(self.bone))
         weights = np.minimum(areas / _FULL_DISC_MM2, 1.0)
         bumps = np.exp(-(((steps[:, None] - where) / _DISC_SIGMA_MM) ** 2) / 2)
@@ -198,15 +198,15 @@ class _Profile:
 
 
 def _best_planes(gain: np.ndarray, pitches: np.ndarray, unusual: np.ndarray) -> tuple[int, list[int]]:
-    """The best pitch and planes.
+    """Find the best pitch and planes.
 
     Args:
-        gain: (n,), of a plane at every place.
-        pitches: (m, n), every assumed pitch at every place.
+        gain: (n,), gain of a plane at every position.
+        pitches: (m, n), every assumed pitch at every position.
         unusual: (m,), cost of every assumed pitch.
 
     Returns:
-        The number of the pitch, and the places of the planes, lowest first.
+        The number of the pitch, and the positions of the planes, lowest first.
     """
     assumed, count = pitches.shape
     rows, places, logs = np.arange(assumed), np.arange(count), np.log(pitches)
@@ -243,5 +243,5 @@ def _cost_of_gap(logarithm: np.ndarray) -> np.ndarray:
 
 
 def _cost_of_end(gap: np.ndarray) -> np.ndarray:
-    """Cost of bone beyond the outermost plane: none up to a whole body."""
+    """Cost of bone beyond the outermost plane, which is 0 up to a whole body."""
     return _cost_of_gap(np.log(np.maximum(gap, 1.0)))

@@ -14,7 +14,7 @@ from .shapes import Shape
 DISCS = 200
 PARTIAL = 100
 SACRUM = 25
-"""Number of S1, and above `DISCS` of the disc S1-S2. SPIDER's 25 is free: C1 would be the 24th vertebra."""
+"""Number of S1; `DISCS` more is the disc S1-S2. SPIDER does not use 25: C1 would be vertebra 24."""
 
 HIGH, MODERATE, LOW, GIVEN = "high", "moderate", "low", "given"
 
@@ -31,7 +31,7 @@ _LUMBAR_HEIGHT = 0.93
 
 @dataclass(frozen=True)
 class Lowest:
-    """What the lowest disc of a mask is.
+    """The level of the lowest disc of a mask.
 
     Attributes:
         lumbar: how many lumbar vertebrae the spine has.
@@ -42,13 +42,13 @@ class Lowest:
     number: int = 1
 
     def vertebra(self, number: int) -> str:
-        """The name of a vertebra, 1 on the sacrum, and `SACRUM` or less than 1 for S1."""
+        """Return the name of a vertebra: 1 is the one on the sacrum, `SACRUM` and numbers below 1 are S1."""
         names = [f"L{n}" for n in range(self.lumbar, 0, -1)]
         names += [f"T{n}" for n in range(_THORACIC, 0, -1)] + [f"C{n}" for n in range(_CERVICAL, 0, -1)]
         return names[number - 1] if 1 <= number <= len(names) else "S1"
 
     def disc(self, number: int) -> str:
-        """The name of a disc, 1 on the sacrum."""
+        """Return the name of a disc: 1 is the one on the sacrum."""
         if number < 1 or number == SACRUM:
             return "S1-S2"
         return f"{self.vertebra(number)}-{self.vertebra(number - 1)}"
@@ -63,12 +63,13 @@ LOWEST_DISCS: dict[str, Lowest] = {
     for lumbar in (6, 4, 5)
     for lowest in (Lowest(lumbar, number) for number in range(lumbar + _THORACIC + 1))
 }
-"""What can be given as the lowest disc, by its name. Ambiguous names mean five lumbar ones."""
+"""Accepted names of the lowest disc. An ambiguous name means five lumbar vertebrae."""
 
 
 @dataclass(frozen=True)
 class Levels:
-    """
+    """Numbers and names of the vertebrae and discs of a mask.
+
     Attributes:
         numbers: uint8, in the shape of the mask, in SPIDER's numbering: vertebrae from 1, the lowest lumbar
             one, upward, 100 more if cut off by the edge of the image; discs from 201, the one on the sacrum;
@@ -86,7 +87,7 @@ class Levels:
     warnings: list[str]
 
     def name_of(self, inside: np.ndarray) -> str | None:
-        """Name of most of the pixels inside (bool, in the shape of `numbers`); None if they have none."""
+        """Return the name of most pixels in `inside` (bool, shaped like `numbers`), or None."""
         return self.names.get(int(np.bincount(self.numbers[inside], minlength=1).argmax()))
 
 
@@ -98,8 +99,8 @@ def number_levels(
 ) -> Levels:
     """Number and name the vertebrae and discs of a sagittal slice, or of a stack of slices.
 
-    Names are counted from the lowest disc, which is L5-S1 unless there is a body below it (then L4-L5) or it
-    is much shorter than the disc above it (then S1-S2). Five lumbar vertebrae are assumed.
+    Names are counted from the lowest disc. It is taken for L5-S1, unless a vertebral body is below it (then
+    L4-L5) or it is much shorter than the disc above it (then S1-S2). Five lumbar vertebrae are assumed.
 
     Args:
         mask: (H, W) or (n, H, W) labels, rows from head to foot, columns from front to back.
@@ -142,12 +143,12 @@ def _name(number: int, lowest: Lowest) -> str:
 
 
 def _numbers(instances: Instances, lowest: Lowest) -> np.ndarray:
-    """Numbers of vertebrae and discs (n, H, W), from their places above the lowest disc."""
+    """Number the vertebrae and discs (n, H, W) by their positions above the lowest disc."""
     counted = np.arange(1 + max(instances.vertebrae.max(), instances.discs.max()))
     vertebrae = counted - 2 + lowest.number
     discs = counted - 1 + lowest.number
     if lowest.number == 1:
-        vertebrae = np.maximum(vertebrae, 1)  # a rim of the sacrum is no vertebra of its own
+        vertebrae = np.maximum(vertebrae, 1)  # a rim of the sacrum is not a vertebra
     vertebrae = np.where(vertebrae < 1, SACRUM, np.minimum(vertebrae, SACRUM)).astype(np.uint8)
     discs = (np.where(discs < 1, SACRUM, np.minimum(discs, SACRUM)) + DISCS).astype(np.uint8)
     vertebrae[0] = 0
@@ -166,7 +167,7 @@ def _lowest(stack: np.ndarray, instances: Instances, spacing: tuple[float, float
 def _is_below_promontory(
     stack: np.ndarray, instances: Instances, ladder: Ladder, spacing: tuple[float, float]
 ) -> bool:
-    """Whether the lowest disc is short and the next one is as steep as L5-S1.
+    """Check whether the lowest disc is short and the next one is as steep as L5-S1.
 
     On SPIDER's T2_SPACE series L4-L5 is at most 28 degrees steep, and L5-S1 at least 0.7 times as long. Only
     slices with a canal behind the second disc are judged, because others may cut the discs off the middle.
@@ -183,7 +184,7 @@ def _is_below_promontory(
 
 
 def _steepness(rung: Rung) -> float:
-    """Degrees by which the front of a disc is lower than its back."""
+    """Angle in degrees by which the front of a disc is lower than its back."""
     return float(np.degrees(np.arctan2(-rung.up[1], -rung.up[0])))
 
 
@@ -209,9 +210,7 @@ def _warnings(instances: Instances, lowest: Lowest, numbers: np.ndarray, edge: n
             "set --lowest_disc"
         )
     if lowest.number == 0:
-        said.append(
-            "there is a short disc below the promontory, taken for S1-S2; set --lowest_disc if it is L5-S1"
-        )
+        said.append("a short disc below the promontory was taken for S1-S2; set --lowest_disc if it is L5-S1")
     if ladder is not None and _has_sixth_body(ladder):
         said.append(
             "possibly six lumbar vertebrae: the sixth is as high as the lumbar ones; see --lowest_disc"
@@ -220,10 +219,10 @@ def _warnings(instances: Instances, lowest: Lowest, numbers: np.ndarray, edge: n
 
 
 def _has_sixth_body(ladder: Ladder) -> bool:
-    """Whether the sixth vertebra with its discs is nearly as high as the second to fourth.
+    """Check whether the sixth vertebra with its discs is nearly as high as the second to fourth.
 
-    On SPIDER's T2_SPACE series this ratio is 0.86, with a standard deviation of 0.035: vertebrae become lower
-    from T12 upward.
+    On SPIDER's T2_SPACE series this ratio is 0.86, with a standard deviation of 0.035, because vertebrae are
+    lower from T12 upward.
     """
     heights = np.diff([rung.along for rung in ladder.rungs])
     heights = heights[1:] if ladder.body_below else heights
@@ -233,7 +232,7 @@ def _has_sixth_body(ladder: Ladder) -> bool:
 
 
 def _confidence(ladder: Ladder | None, lowest: Lowest, warnings: list[str]) -> str:
-    """High for a lowest disc that is inclined as L5-S1 is, with at least four regular discs."""
+    """Return `HIGH` if the lowest disc is inclined like L5-S1, with at least four discs without a gap."""
     if ladder is None or warnings or sum(rung.found for rung in ladder.rungs) < _FEWEST_DISCS:
         return LOW
     regular = all(rung.found for rung in ladder.rungs) and lowest.number == 1

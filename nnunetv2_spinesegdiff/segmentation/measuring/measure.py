@@ -241,7 +241,7 @@ def _at_canal(
     width = canal_width(level, found.canal, cut_off) if level else None
     narrowest = narrowest_width(level, found.mended_canal, cut_off) if level and width is not None else None
     fluid = csf_signal(level, found.canal, image) if level else None
-    # A percentile that is as high as the brightest pixel was cut off there.
+    # The signal is clipped if the percentile equals the brightest pixel.
     clipped = fluid is not None and fluid >= float(image.max())
     ratio = signal / fluid if signal is not None and fluid and not clipped else None
     found_out = (

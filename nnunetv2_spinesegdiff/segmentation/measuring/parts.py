@@ -1,4 +1,4 @@
-"""Which discs and which vertebral bodies a mask holds, lowest first."""
+"""The discs and vertebral bodies of a mask, lowest first."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .course import Course
 from .shapes import Frame, Profile, Shape, fit_frame
 
 SMALLEST_MM2 = {"spinal_canal": 30.0, "vertebrae": 130.0, "ivd": 30.0}
-"""Area under which a part is a crumb.
+"""Smallest area of a part. Smaller parts are ignored.
 
-A collapsed disc of the lower thoracic spine, 2 mm by 27 mm, still has about 55 mm², and the smallest body of
-a lumbar scan, of T10, about 20 mm by 27 mm: a disc may have lost half of its area in the mask, a body three
-quarters. Of a canal 10 mm deep, 30 mm² are a piece of 3 mm.
+A collapsed disc of the lower thoracic spine, 2 mm by 27 mm, has about 55 mm². The smallest body of a lumbar
+scan, of T10, has about 20 mm by 27 mm. A disc can therefore lose half of its area in the mask, and a body
+three quarters. In a canal 10 mm deep, 30 mm² are a piece of 3 mm.
 """
 
 _THICKEST_DISC_MM = 25.0
@@ -27,7 +27,7 @@ _SHORTEST_DISC_MM = 12.0
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A disc, or a vertebra's body.
+    """A disc, or the body of a vertebra.
 
     Attributes:
         shape: its pixels.
@@ -45,14 +45,14 @@ class Part:
 
     @cached_property
     def core(self) -> np.ndarray:
-        """Points (n, 2) in mm of what is not thinner than half of the part."""
+        """Points (n, 2) in mm of the part without its thin ends (`Profile.extent`)."""
         back = self.frame.local(self.shape.points)[0]
         front, rear = self.profile.extent()
         return self.shape.points[(back >= front) & (back <= rear)]
 
 
 def components(inside: np.ndarray, spacing: tuple[float, float], smallest: float) -> tuple[list[Shape], int]:
-    """Connected parts (over edges, not corners) of at least `smallest` mm², and how many smaller ones."""
+    """Find connected parts (over edges, not corners) of at least `smallest` mm², and count smaller ones."""
     labels, count = ndimage.label(inside)
     areas = np.bincount(labels.ravel(), minlength=count + 1)[1:] * spacing[0] * spacing[1]
     large = np.flatnonzero(areas >= smallest) + 1
@@ -60,11 +60,11 @@ def components(inside: np.ndarray, spacing: tuple[float, float], smallest: float
 
 
 def discs_of(shapes: list[Shape], course: Course) -> tuple[list[Part], int]:
-    """The discs among the parts of their label, lowest first, and how many parts belong to none.
+    """Find the discs among the parts of their label, lowest first, and count the parts that belong to none.
 
-    Two discs that a thin bridge joins are split, and pieces of a disc at one height of the spine, such as a
-    herniation that came off in the mask, are joined. A part that is located behind the canal's middle, or is
-    shorter from front to back than a third of a disc, is not a disc.
+    Two discs that a thin bridge joins are split. Pieces of a disc at one height of the spine, such as a
+    herniation that is separate in the mask, are joined. A part is not a disc if it is located behind the
+    middle of the canal, or if it is shorter from front to back than a third of a disc.
     """
     pieces = [piece for shape in shapes for piece in split(shape, course)]
     ahead = [piece for piece in pieces if course.locate(piece.centre[None])[1][0] > 0]
@@ -77,9 +77,9 @@ def discs_of(shapes: list[Shape], course: Course) -> tuple[list[Part], int]:
 def bodies_of(
     inside: np.ndarray, spacing: tuple[float, float], course: Course, discs: list[Part]
 ) -> list[Part]:
-    """The vertebral bodies, lowest first.
+    """Find the vertebral bodies, lowest first.
 
-    The label also holds the posterior elements. A body is the part in front of the canal's middle, so a
+    The label also holds the posterior elements. A body is the part in front of the middle of the canal. A
     bridge to a spinous process is cut there. Bodies that touch each other are cut along the middle line of
     the disc between them.
     """
@@ -94,7 +94,7 @@ def bodies_of(
 
 
 def _cut(shape: Shape, discs: list[Part], least: float) -> list[Shape]:
-    """The bodies in a connected part, one between two discs; a corner that a line cuts off is not a body."""
+    """Cut a connected part into bodies, one between two discs. A piece below `least` mm² is not a body."""
     level = np.zeros(len(shape.pixels), dtype=int)
     for disc in discs:
         level += disc.frame.local(shape.pixels)[1] > 0
@@ -123,7 +123,7 @@ def _from_below(parts: list[Part]) -> list[Part]:
 
 
 def _at_one_height(pieces: list[Shape], course: Course) -> list[list[Shape]]:
-    """Pieces in groups, each within 10 mm of the next along the spine; discs and bodies are 20 mm apart."""
+    """Group pieces within 10 mm of the next one along the spine. Discs and bodies are 20 mm apart."""
     ordered = sorted((float(course.locate(piece.centre[None])[0][0]), n) for n, piece in enumerate(pieces))
     groups: list[list[Shape]] = []
     last = -np.inf
@@ -140,14 +140,14 @@ def _union(pieces: list[Shape]) -> Shape:
 
 
 def split(shape: Shape, course: Course) -> list[Shape]:
-    """The discs in a part: as wide as a disc at two heights at least 10 mm apart, and thin between them."""
+    """Split a part that holds several discs: wide at heights at least 10 mm apart, and thin between them."""
     along = course.locate(shape.pixels)[0]
     if np.ptp(along) < _THICKEST_DISC_MM:
         return [shape]
     bins = (along - along.min()).astype(int)
     widths = ndimage.uniform_filter1d(np.bincount(bins).astype(float), 3, mode="constant")
     wide = widths >= widths.max() / 2
-    # Closing wears off what touches the ends.
+    # Closing removes what touches the ends of the array.
     discs, count = ndimage.label(wide | ndimage.binary_closing(wide, np.ones(_APART_BINS)))
     if count < 2:
         return [shape]

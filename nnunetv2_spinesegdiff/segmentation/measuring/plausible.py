@@ -1,4 +1,4 @@
-"""Whether a segmented sagittal slice looks like a spine, and which of its parts do not belong to one."""
+"""Comparison of a segmented sagittal slice with the anatomy of a spine."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SIZE = "size"
 CANAL_IN_FRONT = "canal in front"
 
 SMALLEST_MM2 = 20.0
-"""Area under which a part outside of the spine is not worth a warning."""
+"""Smallest area of a part outside of the spine that is warned about."""
 
 _WHERE_MM = {"spinal_canal": (-80.0, -5.0), "vertebrae": (-90.0, 22.0), "ivd": (-40.0, 22.0)}
-"""From where behind the column's middle line (negative) to where in front of it a part's center may be.
+"""Range of the center of a part, from behind the column's middle line (negative) to in front of it.
 
 On SPIDER's masks, vertebral parts are centered 69 mm behind the line (spinous processes) to 18 mm in front of
 it, discs from 26 mm behind to 18 mm in front, and canals from 52 to 15 mm behind.
@@ -52,11 +52,11 @@ class OutsidePart:
 
 @dataclass(frozen=True)
 class Plausibility:
-    """What does not look like a spine.
+    """The result of a comparison with the anatomy of a spine.
 
     Attributes:
         reasons: why the whole mask is not a sagittal lumbar slice: NO_COLUMN, SIZE or CANAL_IN_FRONT.
-        outside: parts that do not belong to the spine; empty with reasons, or if bodies are missing.
+        outside: parts that do not belong to the spine; empty if there are reasons, or if bodies are missing.
     """
 
     reasons: list[str]
@@ -80,7 +80,7 @@ def check_plausibility(
         smallest: area in mm² of the smallest part that is returned.
 
     Returns:
-        What does not look like a spine; nothing (two empty lists) for a plausible mask.
+        The reasons and the parts; two empty lists for a plausible mask.
     """
     found = course_of_column(mask, spacing)
     if found is None or not _is_column(found[1]):
@@ -100,7 +100,7 @@ def check_plausibility(
 
 
 def _is_column(on_line: np.ndarray) -> bool:
-    """Whether the labels (n,) along a line, one a mm, are those of bodies and discs one above the other."""
+    """Check whether the labels (n,) along a line, one per mm, are those of a column of bodies and discs."""
     starts = np.flatnonzero(np.diff(on_line, prepend=BACKGROUND))
     lengths = np.diff(starts, append=len(on_line)) * STEP_MM
     of_column = np.isin(on_line, (VERTEBRAE, IVD))
@@ -129,7 +129,7 @@ def _outside(
 
 
 def _connected(mask: np.ndarray, spacing: tuple[float, float]) -> np.ndarray:
-    """Bool (H, W): the largest part of the mask, gaps of up to 50 mm bridged."""
+    """Find the largest part of the mask as bool (H, W). Gaps of up to 50 mm are bridged."""
     gaps = ndimage.distance_transform_edt(mask == BACKGROUND, sampling=spacing)
     clusters = ndimage.label(gaps <= _FARTHEST_MM / 2)[0]
     return clusters == np.bincount(clusters[mask != BACKGROUND]).argmax()

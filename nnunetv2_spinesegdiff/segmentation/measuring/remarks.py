@@ -36,10 +36,10 @@ REMARKS = (
 
 
 def counted(remark: str, count: int) -> str | None:
-    """A remark with how often it applies, `small part left out (2)`; None where it does not."""
+    """Return a remark with its count, such as `small part ignored (2)`; None for a count of 0."""
     return f"{remark} ({count})" if count else None
 
 
 def joined(remarks: Iterable[str | None]) -> str:
-    """All that apply in one cell."""
+    """Join the remarks that apply into one cell."""
     return "; ".join(remark for remark in remarks if remark)

@@ -1,4 +1,4 @@
-"""A part of a mask as points, and its size in a frame of its own."""
+"""The points of a part of a mask, and its size in its own coordinate frame."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class Frame:
 
     Attributes:
         centre: (2,), mm down and mm back.
-        back, up: (2,), unit vectors along its middle line and square to it.
+        back: (2,), unit vector along its middle line, towards the back.
+        up: (2,), unit vector perpendicular to it, towards the head.
     """
 
     centre: np.ndarray
@@ -35,27 +36,27 @@ class Frame:
 
     @classmethod
     def upright(cls, centre: np.ndarray, up: np.ndarray) -> Frame:
-        """The frame whose `up` is given (any length)."""
+        """Make a frame from its `up` vector, which can have any length."""
         up = up / np.linalg.norm(up)
         return cls(centre, np.array([up[1], -up[0]]), up)
 
     def turned(self, slope: float, centre: np.ndarray) -> Frame:
-        """About an angle whose tangent is `slope`, upward at the back; moved to `centre`."""
+        """Rotate the frame until its back has risen by `slope`, a tangent, and move it to `centre`."""
         return Frame.upright(centre, self.up - slope * self.back)
 
     def local(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(back, up) in mm of points (n, 2), each (n,)."""
+        """Convert points (n, 2) in mm to mm back and mm up in the frame (both (n,))."""
         away = points - self.centre
         return away @ self.back, away @ self.up
 
     def at(self, back: float, up: float) -> np.ndarray:
-        """(2,), mm down and mm back, of a point in the frame."""
+        """Convert mm back and mm up in the frame to a point (2,), mm down and mm back."""
         return self.centre + back * self.back + up * self.up
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A part of a mask. Pixels are squares, and each is filled with points: areas are sums over points.
+    """A part of a mask, as pixels and as 16 points per pixel. Areas are sums over points.
 
     Attributes:
         inside: (H, W) bool.
@@ -67,13 +68,13 @@ class Shape:
 
     @cached_property
     def pixels(self) -> np.ndarray:
-        """(n, 2) middles of the pixels: mm down and mm back from the middle of pixel (0, 0)."""
+        """Centers (n, 2) of the pixels: mm down and mm back from the center of pixel (0, 0)."""
         rows_and_columns = np.divmod(np.flatnonzero(self.inside), self.inside.shape[1])
         return np.stack(rows_and_columns, axis=1) * np.asarray(self.spacing)
 
     @cached_property
     def points(self) -> np.ndarray:
-        """(16 n, 2), spread evenly over the pixels, in the same coordinates."""
+        """Points (16 n, 2), spread evenly over the pixels, in the same coordinates."""
         steps = (np.arange(_POINTS_A_SIDE) + 0.5) / _POINTS_A_SIDE - 0.5
         offsets = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
         return (self.pixels[:, None] + offsets * np.asarray(self.spacing)).reshape(-1, 2)
@@ -95,11 +96,11 @@ class Shape:
 
     @cached_property
     def centre(self) -> np.ndarray:
-        """(2,), mm down and mm back."""
+        """Center (2,), mm down and mm back."""
         return self.pixels.mean(axis=0)
 
     def long_axis(self) -> tuple[np.ndarray, float]:
-        """Unit vector (2,) of the long axis, backward, and the length in mm of a bar that spreads as far."""
+        """Return the unit vector (2,) of the long axis, backward, and the length in mm of a similar bar."""
         values, vectors = np.linalg.eigh(np.cov(self.points.T))
         back = vectors[:, -1] * (1.0 if vectors[1, -1] >= 0 else -1.0)
         return back, float(np.sqrt(12 * values[-1]))
@@ -110,9 +111,10 @@ class Profile:
     """The height of a part along its middle line.
 
     Attributes:
-        frame: its own.
-        edges: (n + 1,) mm back of the frame's center, 0.5 mm apart; areas: (n,) mm² between them.
-        middles: (n,) mean height above the frame's axis in mm, NaN where there is nothing.
+        frame: position of the part.
+        edges: (n + 1,), mm back of the frame's center, 0.5 mm apart.
+        areas: (n,), mm² between the edges.
+        middles: (n,), mean height above the frame's axis in mm, NaN where the area is 0.
     """
 
     frame: Frame
@@ -123,7 +125,7 @@ class Profile:
     @classmethod
     def of(cls, shape: Shape, frame: Frame) -> Profile:
         back, up = frame.local(shape.points)
-        # Each point is shared between the two nearest bins: the points' lattice would show otherwise.
+        # Each point is shared between the two nearest bins, so that the grid of points does not show.
         place = back / _BIN_MM - 0.5
         lower = np.floor(place).astype(int)
         first, share = lower.min(), place - lower
@@ -136,10 +138,10 @@ class Profile:
         return cls(frame, edges, counts * shape.area_of_point, middles)
 
     def extent(self) -> tuple[float, float]:
-        """The stretch, in mm back, where the part is at least half as high as it typically is.
+        """Find the stretch, in mm back, where the part has at least half of its median height.
 
-        What is thinner does not belong to a body: a bridge to the posterior elements, a bony spur. Gaps of
-        less than 5 mm are bridged.
+        Thinner ends do not belong to a body, for example a bridge to the posterior elements or a bony spur.
+        Gaps of less than 5 mm are bridged.
         """
         filled = self.areas > 0
         high = self.areas >= np.median(self.areas[filled]) / 2
@@ -147,13 +149,13 @@ class Profile:
         return float(self.edges[first]), float(self.edges[last])
 
     def height(self, stretch: tuple[float, float]) -> float:
-        """Mean height in mm over a stretch in mm back: its area by its length."""
+        """Mean height in mm over a stretch in mm back: the area divided by the length."""
         total = np.concatenate([[0], np.cumsum(self.areas)])
         below, above = np.interp(stretch, self.edges, total)
         return float((above - below) / (stretch[1] - stretch[0]))
 
     def straight(self, stretch: tuple[float, float], side: int) -> tuple[float, float]:
-        """The longest part of a stretch where no edge is more than 2 mm off a straight line.
+        """Find the longest part of a stretch where an edge is within 2 mm of a straight line.
 
         Args:
             side: 1 for the upper edge, -1 for the lower.
@@ -163,7 +165,7 @@ class Profile:
         within = (at > stretch[0]) & (at < stretch[1])
         used = within & (self.areas > 0)
         keep = used
-        # The first line is drawn through what it is to leave out as well.
+        # The first line is also fitted to the points that the second one leaves out.
         for _ in range(2):
             if keep.sum() < _FEWEST_BINS:
                 return stretch
@@ -171,24 +173,24 @@ class Profile:
             keep = used & (np.abs(edge - offset - slope * at) <= _OFF_LINE_MM)
         run = _longest_run(within & (keep | ~used))
         first, last = (float(self.edges[end]) for end in run)
-        # An edge without a straight part of some length tells nothing.
+        # A straight part below half of the length is not used.
         if last - first < (stretch[1] - stretch[0]) / 2:
             return stretch
         return max(stretch[0], first), min(stretch[1], last)
 
     def slope(self, stretch: tuple[float, float]) -> tuple[float, float]:
-        """Slope of the middle line over a stretch, and its height in mm at the stretch's middle."""
+        """Fit a line to the middle line over a stretch: its slope, and its height in mm at the center."""
         at = (self.edges[:-1] + self.edges[1:]) / 2
         used = (at > stretch[0]) & (at < stretch[1]) & (self.areas > 0)
         if used.sum() < _FEWEST_BINS:
             return 0.0, float(np.nanmean(self.middles))
-        # A median of slopes: dents and what bulges out at an end do not turn it.
+        # Dents, and bulges at an end, do not change a median of slopes.
         slope, offset = _line(at[used], self.middles[used])
         return float(slope), float(offset + slope * sum(stretch) / 2)
 
 
 def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Slope and offset of the line through most of the points: Theil-Sen, as in scipy.stats.
+    """Fit a line through most of the points (Theil-Sen, as in scipy.stats): its slope and offset.
 
     That module takes half a second to load.
 
@@ -202,7 +204,7 @@ def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
 
 def _longest_run(flags: np.ndarray) -> tuple[int, int]:
-    """First index of the longest run of true flags, and the index after its last; (0, 0) without any."""
+    """Return the first index of the longest run of set flags and the index after its last; (0, 0) if none."""
     changes = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int))).reshape(-1, 2)
     if not len(changes):
         return 0, 0
@@ -211,13 +213,13 @@ def _longest_run(flags: np.ndarray) -> tuple[int, int]:
 
 
 def central(stretch: tuple[float, float]) -> tuple[float, float]:
-    """The central 80 % of a stretch."""
+    """Return the central 80 % of a stretch."""
     margin = (1 - _CENTRAL) / 2 * (stretch[1] - stretch[0])
     return stretch[0] + margin, stretch[1] - margin
 
 
 def ends(stretch: tuple[float, float]) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The parts of a stretch from 10 to 20 % of its length off its front and off its back."""
+    """Return the parts from 10 to 20 % of the length of a stretch, from its front and from its back."""
     near, far = (share * (stretch[1] - stretch[0]) for share in _END_SHARES)
     return (stretch[0] + near, stretch[0] + far), (stretch[1] - far, stretch[1] - near)
 
@@ -225,11 +227,11 @@ def ends(stretch: tuple[float, float]) -> tuple[tuple[float, float], tuple[float
 def fit_frame(
     shape: Shape, up: np.ndarray, stretch_of: Callable[[Profile], tuple[float, float]] = Profile.extent
 ) -> Profile:
-    """Turn a frame until its axis is the part's middle line, halfway between the upper and the lower edge.
+    """Rotate a frame until its axis is the middle line of the part, halfway between its upper and lower edge.
 
     Args:
         up: (2,), roughly upward.
-        stretch_of: gives the stretch whose central 80 % is looked at, in mm back in a profile's frame.
+        stretch_of: returns the stretch whose central 80 % are used, in mm back in a profile's frame.
     """
     profile = Profile.of(shape, Frame.upright(shape.centre, up))
     for _ in range(_TURNS):

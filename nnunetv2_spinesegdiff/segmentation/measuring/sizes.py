@@ -26,7 +26,7 @@ _LEAST_COVER = 0.5
 
 
 def neighbours(disc: Part, discs: Sequence[Part], bodies: Sequence[Part]) -> tuple[Part | None, Part | None]:
-    """The bodies right below and right above a disc; None where there is none before the next disc."""
+    """Find the bodies directly below and above a disc; None if the next disc comes first."""
     below = [body for body in bodies if body.along < disc.along]
     above = [body for body in bodies if body.along > disc.along]
     lower = max((other.along for other in discs if other.along < disc.along), default=-np.inf)
@@ -40,17 +40,17 @@ def neighbours(disc: Part, discs: Sequence[Part], bodies: Sequence[Part]) -> tup
 
 
 def looks_like_body(body: Part, course: Course) -> bool:
-    """Whether a vertebra is at most 1.4 times as high as deep, and square to the spine up to 35 degrees.
+    """Check whether a vertebra is at most 1.4 times as high as deep, and tilted by at most 35 degrees.
 
-    Bodies are about 0.8 times as high as deep, so two that a mask runs together are far from it. Nor does a
-    whole body reach the line along the spine: that one was cut by it, where the canal is missing.
+    Bodies are about 0.8 times as high as deep, so two fused bodies exceed the limit. A part that reaches the
+    line along the spine is not a whole body either. It was cut by that line, where the canal is missing.
     """
     clear = course.locate(body.core[::_EVERY_POINT])[1].min() > _CLEAR_MM
     return bool(clear) and _is_square(body, course) and _slenderness(body) <= _TALLEST_BODY
 
 
 def looks_like_disc(disc: Part, course: Course, bodies: Sequence[Part | None]) -> bool:
-    """Whether a disc is flat, perpendicular to the spine and covers at least half of its neighbors' depth."""
+    """Check whether a disc is flat, perpendicular to the spine and at least half as deep as its neighbors."""
     covered = all(body is None or _length(disc) >= _LEAST_COVER * _length(body) for body in bodies)
     return covered and _is_square(disc, course) and _slenderness(disc) <= _TALLEST_DISC
 
@@ -69,24 +69,25 @@ def _length(part: Part) -> float:
 
 
 def fitted(disc: Part, bodies: Sequence[Part | None]) -> Part:
-    """The disc with its middle line fitted to the space between its vertebrae only."""
+    """Return the disc with its middle line fitted to the space between its vertebrae."""
     profile = fit_frame(disc.shape, disc.frame.up, partial(disc_space, bodies=bodies))
     return replace(disc, profile=profile)
 
 
 def disc_space(disc: Profile, bodies: Sequence[Part | None]) -> tuple[float, float]:
-    """The stretch in mm back, in a disc's own frame, between the bodies' endplates.
+    """Find the space of a disc between the endplates of its vertebrae, in mm back in the disc's own frame.
 
-    The edges of the endplates, bony spurs not counted, bound the space of a disc; what is beyond is a bulge
-    or a herniation (Fardon et al. 2014, The Spine Journal 14, 2525-2545). On a side without a vertebra (the
-    sacrum, most often) the space ends where the disc's edge leaves a straight line, for it laps over the rim
-    there. Without any vertebra it is where the disc has at least half of its typical height, as well.
+    The space ends at the edges of the endplates, without bony spurs. The disc beyond them is a bulge or a
+    herniation (Fardon et al. 2014, The Spine Journal 14, 2525-2545). On a side without a vertebra, most often
+    that of the sacrum, the space ends where the edge of the disc leaves a straight line, because the disc
+    covers the rim of the bone there. Without any vertebra, the space is also limited to where the disc
+    has at least half of its median height.
 
     Args:
-        bodies: below and above, None where there is none.
+        bodies: the ones below and above, or None.
 
     Returns:
-        Its front and its rear end, in mm back of the frame's center.
+        The front and the rear end, in mm back of the frame's center.
     """
     own = disc.extent()
     half = disc.height(central(own)) / 2
@@ -105,7 +106,7 @@ def disc_space(disc: Profile, bodies: Sequence[Part | None]) -> tuple[float, flo
 
 
 def _facing(disc: Profile, body: Part, within: float) -> tuple[float, float] | None:
-    """The stretch of a body, in mm back in the disc's frame, that is so near to the disc's axis."""
+    """Find the stretch of a body, in mm back in the disc's frame, with less than `within` mm to its axis."""
     back, up = disc.frame.local(body.core)
     near = back[np.abs(up) <= within]
     if not len(near):
@@ -115,10 +116,10 @@ def _facing(disc: Profile, body: Part, within: float) -> tuple[float, float] | N
 
 
 def disc_length(disc: Profile) -> float:
-    """Anteroposterior length in mm of a disc, bulges and herniations included.
+    """Measure the anteroposterior length of a disc in mm, including bulges and herniations.
 
-    It ends where the disc is half as high as within the next 3 mm: a low end of a wedge counts, but not the
-    teeth that a slanted edge has in a mask.
+    The length ends where the height is half of the largest height within the next 3 mm. The low end of a
+    wedge counts. Single pixels at an oblique edge do not.
     """
     bin_mm = float(disc.edges[1] - disc.edges[0])
     heights = np.pad(disc.areas / bin_mm, 1)
@@ -130,14 +131,17 @@ def disc_length(disc: Profile) -> float:
 
 
 def _share(inner: float, outer: float, least: float) -> float:
-    """How far from one place to the next outward, 0..1, the height falls to `least`."""
+    """Return where the height falls to `least`: 0 at one bin, 1 at the next one outward."""
     return (inner - least) / (inner - outer) if inner > outer else 0.0
 
 
 def disc_signal(disc: Part, stretch: tuple[float, float], image: np.ndarray) -> float | None:
-    """Mean signal over a stretch in mm back, of the image (H, W); None where it holds no pixel of the disc.
+    """Compute the mean signal of a disc in the image (H, W) over a stretch in mm back.
 
-    The disc's outermost pixels share their signal with the bone, and are left out where 10 others remain.
+    The outermost pixels of the disc contain signal of the bone. They are left out if 10 others remain.
+
+    Returns:
+        The signal. None if the stretch holds no pixel of the disc.
     """
     inside = disc.shape.inside
     for pixels in (ndimage.binary_erosion(inside), inside):

@@ -1,4 +1,4 @@
-"""How far a part can be trusted: its uncertainty, and whether the two stages agree on it."""
+"""The uncertainty of a part, and the agreement of the two stages on it."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ NEIGHBOURHOOD_MM = 10.0
 
 
 def mean_inside(values: np.ndarray | None, inside: np.ndarray) -> float | None:
-    """Mean of a map (H, W) over a mask; None without a map or where the mask is empty."""
+    """Compute the mean of a map (H, W) inside a mask; None without a map or for an empty mask."""
     if values is None or not inside.any():
         return None
     return float(values[inside].mean(dtype=np.float64))
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Dice of two bool masks, [0, 1]; None where both are empty."""
+    """Compute the Dice of two bool masks, 0 to 1; None if both are empty."""
     total = int(a.sum()) + int(b.sum())
     return 2 * int((a & b).sum()) / total if total else None
 
 
 def neighbourhoods(structure: np.ndarray, parts: Sequence[Shape]) -> list[np.ndarray]:
-    """The surroundings of each part, in which another mask of its structure is compared with it.
+    """Find the region around each part in which another mask is compared with it.
 
-    All within 10 mm of the part that is not nearer to other parts of the structure: what the other mask has
-    of the neighboring disc, or of a spinous process, does not count against it.
+    The region holds all pixels within 10 mm of the part that are not closer to other parts of the structure.
+    A neighboring disc or a spinous process in the other mask is therefore not counted as an error.
 
     Args:
-        structure: (H, W) bool, everything of the structure; parts: some of it.
+        structure: (H, W) bool, the whole structure.
+        parts: some of its parts.
     """
     if not parts:
         return []
