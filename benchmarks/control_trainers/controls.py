@@ -86,6 +86,12 @@ class nnUNetTrainerRefinerFromStage1(nnUNetTrainerRefiner):
     starts_from_stage1 = True
 
 
+class nnUNetTrainerRefinerFromStage1OnStage1Encoder(
+    nnUNetTrainerRefinerOnStage1Encoder, nnUNetTrainerRefinerFromStage1
+):
+    """The refiner from stage 1's weights whose image features are those of stage 1's encoder."""
+
+
 class nnUNetTrainerRefinerFromStage1WithoutPresegmentation(
     EmptyPresegmentations, nnUNetTrainerRefinerFromStage1
 ):
@@ -156,6 +162,7 @@ BASES = {
         nnUNetTrainerRefinerUndamaged,
         nnUNetTrainerRefinerOnStage1Encoder,
         nnUNetTrainerRefinerFromStage1,
+        nnUNetTrainerRefinerFromStage1OnStage1Encoder,
         nnUNetTrainerRefinerFromStage1WithoutPresegmentation,
     )
 }

@@ -81,7 +81,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Study:
-    """A description of arms, folds and seeds."""
+    """A description of arms, folds and seeds.
+
+    Attributes:
+        means: arms whose probabilities are averaged, by the name of the mean.
+        weighted: two arms each, whose mean has a weight that is fitted in the other folds.
+    """
 
     dataset: str
     plans: str
@@ -89,6 +94,7 @@ class Study:
     seeds: int
     arms: dict[str, Arm]
     means: dict[str, list[str]]
+    weighted: dict[str, list[str]]
 
     def rounds(self, seed: int) -> list[list[Cell]]:
         """Trainings of a seed; those of a round need what the rounds before have left."""
@@ -111,7 +117,8 @@ def read_study(path: Path) -> Study:
         name: Arm(name, iterations_per_epoch=epoch, **fields) for name, fields in described["arms"].items()
     }
     keys = ("dataset", "plans", "folds", "seeds")
-    return Study(**{key: described[key] for key in keys}, arms=arms, means=described.get("means", {}))
+    combined = {key: described.get(key, {}) for key in ("means", "weighted")}
+    return Study(**{key: described[key] for key in keys}, arms=arms, **combined)
 
 
 def train(cell: Cell) -> None:

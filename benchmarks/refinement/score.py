@@ -1,10 +1,11 @@
-"""Score the arms of a study and compare them by patient: study.md and scores.csv.
+r"""Score the arms of a study and compare them by patient: study.md and scores.csv.
 
 Masks and probabilities are those of nnU-Net's own validation, each case predicted by models of folds that did
 not train on its patient. A patient's score is the mean over its slices and over the folds and seeds that
 predicted it. Differences are paired by patient, with the 95 % intervals of `spinesegdiff evaluate`.
 
-    python benchmarks/refinement/score.py benchmarks/refinement/study.yaml -o benchmarks/refinement/results
+    python benchmarks/refinement/score.py benchmarks/refinement/study.yaml \
+        -o benchmarks/refinement/results --plot docs/refinement.png
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import SimpleITK as sitk
@@ -78,6 +80,8 @@ class Probabilities:
 
     def __init__(self, study: Study):
         self.study = study
+        self.weights: dict[tuple[str, int, int], float] = {}
+        """Of the second arm of a weighted mean, by its name, seed and fold; see `fit_weights`."""
         self.cells = {
             (cell.arm.name, cell.seed, cell.fold): cell
             for seed in range(study.seeds)
@@ -88,17 +92,27 @@ class Probabilities:
 
     def seeds(self, system: str, fold: int) -> list[int]:
         """Seeds for which the system can be scored in a fold."""
-        parts = self.study.means.get(system, [system])
+        weighted = self.study.weighted.get(system)
+        parts = weighted or self.study.means.get(system, [system])
+        # A weight is fitted in the other folds, so all of them are needed.
+        folds = range(self.study.folds) if weighted else [fold]
         return [
             seed
             for seed in range(self.study.seeds)
-            if all((arm, number, fold) in self.cells for arm, number in self._parts(parts, seed))
+            if all((arm, number, n) in self.cells for arm, number in self._parts(parts, seed) for n in folds)
         ]
 
     def of(self, system: str, seed: int, fold: int, case: str) -> np.ndarray:
         """(K, 1, Y, X), float32."""
+        if system in self.study.weighted:
+            first, second = self.pair(system, seed, fold, case)
+            return mixed(first, second, self.weights[system, seed, fold])
         parts = self._parts(self.study.means.get(system, [system]), seed)
         return np.mean([self._read(self.cells[arm, number, fold], case) for arm, number in parts], axis=0)
+
+    def pair(self, system: str, seed: int, fold: int, case: str) -> list[np.ndarray]:
+        """Both arms of a weighted mean, each (K, 1, Y, X)."""
+        return [self._read(self.cells[arm, seed, fold], case) for arm in self.study.weighted[system]]
 
     def _parts(self, names: Sequence[str], seed: int) -> Iterator[tuple[str, int]]:
         """An arm that is named again is that of the next seed."""
@@ -108,6 +122,36 @@ class Probabilities:
     def _read(self, cell: Cell, case: str) -> np.ndarray:
         path = cell.folder / "validation" / f"{case}.npz"
         return np.load(path)["probabilities"].astype(np.float32)
+
+
+def mixed(first: np.ndarray, second: np.ndarray, weight: float) -> np.ndarray:
+    return (1 - weight) * first + weight * second
+
+
+def fit_weights(known: Probabilities, raw: Path, cases: Mapping[int, Sequence[Case]]) -> None:
+    """For every fold choose the weight of the best Dice in the T2_SPACE slices of the other folds."""
+    study = known.study
+    for system in study.weighted:
+        for seed in known.seeds(system, 0):
+            found = []
+            for fold in range(study.folds):
+                for case in (case for case in cases[fold] if case.group == SPACE):
+                    truth, spacing = read_label(raw, case)
+                    pair = known.pair(system, seed, fold, case.name)
+                    dice = [
+                        scores_of(case, truth, mixed(*pair, weight), spacing)[f"dice {MEAN}"]
+                        for weight in WEIGHTS
+                    ]
+                    found.append((fold, dice))
+            for fold in range(study.folds):
+                means = np.mean([dice for other, dice in found if other != fold], axis=0)
+                known.weights[system, seed, fold] = float(WEIGHTS[means.argmax()])
+
+
+def read_label(raw: Path, case: Case) -> tuple[np.ndarray, Sequence[float]]:
+    """Label map (1, Y, X) and spacing (z, y, x) in mm."""
+    label = sitk.ReadImage(str(raw / "labelsTr" / f"{case.name}.nii.gz"))
+    return sitk.GetArrayFromImage(label), label.GetSpacing()[::-1]
 
 
 def scores_of(case: Case, truth: np.ndarray, probabilities: np.ndarray, spacing: Sequence[float]) -> dict:
@@ -136,18 +180,18 @@ def score(study: Study, raw: Path, splits: Sequence[Mapping[str, list[str]]]) ->
     """One row for every system, seed, fold and case."""
     known = Probabilities(study)
     rows = []
+    cases = {fold: cases_of(raw, splits[fold]["val"]) for fold in range(study.folds)}
+    fit_weights(known, raw, cases)
     for fold in range(study.folds):
-        cases = cases_of(raw, splits[fold]["val"])
-        for case in tqdm(cases, desc=f"fold {fold}"):
-            label = sitk.ReadImage(str(raw / "labelsTr" / f"{case.name}.nii.gz"))
-            truth, spacing = sitk.GetArrayFromImage(label), label.GetSpacing()[::-1]
-            for system in (*study.arms, *study.means):
+        for case in tqdm(cases[fold], desc=f"fold {fold}"):
+            truth, spacing = read_label(raw, case)
+            for system in (*study.arms, *study.means, *study.weighted):
                 for seed in known.seeds(system, fold):
                     probabilities = known.of(system, seed, fold, case.name)
                     scored = scores_of(case, truth, probabilities, spacing)
                     rows.append(
                         {"system": system, "set": case.group, "patient": case.patient, "case": case.name}
-                        | {"fold": fold, "seed": seed}
+                        | {"fold": fold, "seed": seed, "weight": known.weights.get((system, seed, fold))}
                         | {name: round(value, 5) for name, value in scored.items()}
                     )
     return pd.DataFrame(rows)
@@ -167,7 +211,7 @@ def costs(study: Study) -> pd.DataFrame:
         for name, arm in study.arms.items()
         if name in mean
     }
-    for name, parts in study.means.items():
+    for name, parts in (study.means | study.weighted).items():
         if all(part in mean for part in parts):
             trained = {part for arm in map(study.arms.get, parts) for part in (arm.stage1,) if part}
             total[name] = sum(mean[part] for part in [*parts, *(trained - set(parts))])
@@ -245,10 +289,32 @@ def report(scores: pd.DataFrame, spent: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def plot(scores: pd.DataFrame, system: str, path: Path) -> None:
+    """Draw the differences of a system to every other one, with intervals, one panel per set."""
+    others = [name for name in scores.system.unique() if name != system]
+    figure, axes = plt.subplots(1, len(SETS), figsize=(12, 0.45 * len(others) + 1.2), sharey=True)
+    for axis, group in zip(axes, SETS, strict=True):
+        ours = by_patient(scores, system, group, f"dice {MEAN}")
+        for row, other in enumerate(reversed(others)):
+            values = (ours - by_patient(scores, other, group, f"dice {MEAN}")).dropna().to_numpy()
+            if len(values) >= FEWEST:
+                axis.plot(mean_interval(values), (row, row), color="tab:blue")
+                axis.plot(values.mean(), row, "o", color="tab:blue")
+        axis.axvline(0, color="gray", linewidth=1)
+        axis.set_yticks(range(len(others)), reversed(others))
+        axis.set_title(f"{group} ({len(ours)} patients)", fontsize=10)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"Dice of “{system}” minus Dice of another system, 95 % intervals", fontsize=11)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("study", type=Path)
     parser.add_argument("-o", type=Path, required=True, help="folder for study.md and scores.csv")
+    parser.add_argument("--plot", type=Path, help="also draw the differences of --system into this PNG file")
+    parser.add_argument("--system", default="refiner from stage 1's weights")
     options = parser.parse_args()
     study = read_study(options.study)
     raw, preprocessed = (
@@ -260,6 +326,8 @@ def main() -> None:
     scores.to_csv(options.o / "scores.csv", index=False, lineterminator="\n")
     text = report(scores, costs(study))
     (options.o / "study.md").write_text(text + "\n", encoding="utf-8")
+    if options.plot is not None:
+        plot(scores, options.system, options.plot)
     print(text)
 
 
