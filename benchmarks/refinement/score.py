@@ -245,9 +245,11 @@ def comparison(scores: pd.DataFrame, system: str, controls: Sequence[str], metri
     for group in SETS:
         ours = by_patient(scores, system, group, metric)
         for control in controls:
-            both = (ours - by_patient(scores, control, group, metric)).dropna()
+            theirs = by_patient(scores, control, group, metric)
+            both = (ours - theirs).dropna()
             if len(both):
-                lowest = by_patient(scores, control, group, metric)[both.index].nsmallest(-(-len(both) // 3))
+                # By the mean of both: those in which one is low by chance would favor the other.
+                lowest = (ours + theirs)[both.index].nsmallest(-(-len(both) // 3))
                 cells = [difference(both), difference(both[lowest.index]), detectable(both)]
                 rows.append([group, len(both), control, *cells])
     return markdown_table(
