@@ -266,6 +266,22 @@ def test_numbers_follow_the_levels_through_a_stack():
     assert share_right(levels.numbers, truth) > 0.99
 
 
+@pytest.mark.parametrize(
+    ("label", "column"), [(VERTEBRAE, 8), (IVD, 8), (SPINAL_CANAL, 8), (SPINAL_CANAL, 280), (VERTEBRAE, 290)]
+)
+@pytest.mark.parametrize("row", [40, 90, 130])
+def test_parts_outside_of_the_spine_have_no_number(label, column, row):
+    mask = np.pad(DrawnSpine().mask(), ((0, 0), (40, 40)))
+    before = number_levels(mask, MM)
+    with_part = mask.copy()
+    inside = np.s_[row : row + 8, column : column + 6]
+    assert not with_part[inside].any()
+    with_part[inside] = label
+    levels = number_levels(with_part, MM)
+    assert np.array_equal(levels.numbers, before.numbers)
+    assert levels.names == before.names
+
+
 def test_the_order_of_slices_does_not_change_numbers():
     mask, _ = stack_of([0, 8, 16, 24])
     numbers = number_levels(mask, MM).numbers
