@@ -34,7 +34,7 @@ _ENTITIES = {
 _STRUCTURES = "desc-structures_dseg"
 _NOT_BIDS = (
     *("index.html", "measurements.csv", "run.json", "level_names.json", "level_colors.ctbl"),
-    *("figures/", "*.seg.nrrd"),
+    *("sub-*/figures", "*.seg.nrrd"),
 )
 _README = """\
 # Lumbar spine segmentations
