@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import nibabel as nib
 
@@ -136,7 +136,7 @@ def _in_anat(dataset: Path) -> Iterator[Path]:
 def plane_of(path: Path) -> str | None:
     """Return the plane of an image's slices, from its header; None if the reader has to find it out."""
     try:
-        image = nib.load(path)
+        image: Any = nib.load(path)
         header = image.header
         if not (int(header["qform_code"]) or int(header["sform_code"])):
             return None
