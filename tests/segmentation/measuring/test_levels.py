@@ -13,6 +13,7 @@ from scipy import ndimage
 from nnunetv2_spinesegdiff.labels import BACKGROUND, IVD, SPINAL_CANAL, VERTEBRAE
 from nnunetv2_spinesegdiff.segmentation.measuring.ladder import SPECK_MM2
 from nnunetv2_spinesegdiff.segmentation.measuring.levels import LOWEST_DISCS, Levels, number_levels
+from nnunetv2_spinesegdiff.segmentation.measuring.plausible import without_outside_parts
 
 from ...helpers.drawn_spine import MM, DrawnSpine
 from ...helpers.phantom_truth import Series, series_of, series_with_lumbar
@@ -292,7 +293,7 @@ def test_the_order_of_slices_does_not_change_numbers():
 @settings(max_examples=15, deadline=None)
 @given(st.data())
 def test_every_part_above_a_speck_has_one_number_and_specks_have_none(data):
-    """Whatever is drawn over a spine: numbers are of the class, and only specks are left out."""
+    """Whatever is drawn over a spine: numbers are of the class, only specks and outside parts have none."""
     mask = DrawnSpine(angle=data.draw(st.integers(-20, 20))).mask((2.0, 2.0))
     for _ in range(data.draw(st.integers(0, 6))):
         top, left = (data.draw(st.integers(0, size - 1)) for size in mask.shape)
@@ -300,6 +301,7 @@ def test_every_part_above_a_speck_has_one_number_and_specks_have_none(data):
         label = data.draw(st.sampled_from([BACKGROUND, SPINAL_CANAL, VERTEBRAE, IVD]))
         mask[top : top + height, left : left + width] = label
     numbers = number_levels(mask, (2.0, 2.0)).numbers
+    mask = without_outside_parts(mask, (2.0, 2.0), SPECK_MM2)
     assert np.array_equal(numbers == 100, mask == SPINAL_CANAL)
     assert not numbers[mask == BACKGROUND].any()
     for label, low, high in ((VERTEBRAE, 1, 199), (IVD, 201, 225)):
