@@ -69,7 +69,7 @@ def test_a_fold_is_a_number_or_all(fold, capsys):
 
 def test_a_missing_device_is_rejected(folders, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(UserError, match="choose the device cpu"):
+    with pytest.raises(UserError, match="-device cpu"):
         check_device("cuda")
     check_device("cpu")
     with pytest.raises(UserError, match="CUDA"):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -213,15 +213,29 @@ def costs(study: Study) -> pd.DataFrame:
         if name in mean
     }
     for name, parts in (study.means | study.weighted).items():
-        if all(part in mean for part in parts):
-            trained = {part for arm in map(study.arms.get, parts) for part in (arm.stage1,) if part}
-            total[name] = sum(mean[part] for part in [*parts, *(trained - set(parts))])
+        # An arm that is named again is one of another seed.
+        seeds = [{part for part in parts if parts.count(part) > n} for n in range(len(parts))]
+        needed = [_with_those_before(study, arms) for arms in seeds]
+        if all(arm in mean for arms in needed for arm in arms):
+            total[name] = sum(mean[arm] for arms in needed for arm in arms)
     return pd.DataFrame({"own": pd.Series(mean), "seconds": pd.Series(total)})
+
+
+def _with_those_before(study: Study, arms: Iterable[str]) -> set[str]:
+    before = {part for arm in arms for part in (study.arms[arm].stage1, study.arms[arm].after) if part}
+    return {*arms, *before}
 
 
 def by_patient(scores: pd.DataFrame, system: str, group: str, metric: str) -> pd.Series:
     rows = scores[(scores.system == system) & (scores.set == group)]
     return rows.groupby("patient")[metric].mean().dropna()
+
+
+def paired(scores: pd.DataFrame, system: str, control: str, group: str, metric: str) -> pd.DataFrame:
+    """Mean scores of both by patient, over the slices, folds and seeds that both have."""
+    of_set = scores[scores.set == group]
+    wide = of_set.pivot(index=["patient", "case", "fold", "seed"], columns="system", values=metric)
+    return wide[[system, control]].dropna().groupby("patient").mean()
 
 
 def difference(values: pd.Series) -> str:
@@ -244,13 +258,12 @@ def detectable(values: pd.Series) -> str:
 def comparison(scores: pd.DataFrame, system: str, controls: Sequence[str], metric: str) -> str:
     rows = []
     for group in SETS:
-        ours = by_patient(scores, system, group, metric)
         for control in controls:
-            theirs = by_patient(scores, control, group, metric)
-            both = (ours - theirs).dropna()
+            means = paired(scores, system, control, group, metric)
+            both = means[system] - means[control]
             if len(both):
                 # By the mean of both: those in which one is low by chance would favor the other.
-                lowest = (ours + theirs)[both.index].nsmallest(-(-len(both) // 3))
+                lowest = means.sum(axis=1).nsmallest(-(-len(both) // 3))
                 cells = [difference(both), difference(both[lowest.index]), detectable(both)]
                 rows.append([group, len(both), control, *cells])
     return markdown_table(
@@ -298,17 +311,17 @@ def plot(scores: pd.DataFrame, system: str, path: Path) -> None:
     others = [name for name in scores.system.unique() if name != system]
     figure, axes = plt.subplots(1, len(SETS), figsize=(12, 0.45 * len(others) + 1.2), sharey=True)
     for axis, group in zip(axes, SETS, strict=True):
-        ours = by_patient(scores, system, group, f"dice {MEAN}")
         for row, other in enumerate(reversed(others)):
-            values = (ours - by_patient(scores, other, group, f"dice {MEAN}")).dropna().to_numpy()
+            means = paired(scores, system, other, group, f"dice {MEAN}")
+            values = (means[system] - means[other]).to_numpy()
             if len(values) >= FEWEST:
                 axis.plot(mean_interval(values), (row, row), color="tab:blue")
                 axis.plot(values.mean(), row, "o", color="tab:blue")
         axis.axvline(0, color="gray", linewidth=1)
         axis.set_yticks(range(len(others)), reversed(others))
-        axis.set_title(f"{group} ({len(ours)} patients)", fontsize=10)
+        axis.set_title(f"{group}\n({len(values)} patients)", fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"Dice of “{system}” minus Dice of another system, 95 % intervals", fontsize=11)
+    figure.suptitle(f"Dice of the {system} minus Dice of another system, 95 % intervals", fontsize=11)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
 
@@ -318,7 +331,7 @@ def main() -> None:
     parser.add_argument("study", type=Path)
     parser.add_argument("-o", type=Path, required=True, help="folder for study.md and scores.csv")
     parser.add_argument("--plot", type=Path, help="also draw the differences of --system into this PNG file")
-    parser.add_argument("--system", default="refiner from stage 1's weights")
+    parser.add_argument("--system", default="refiner")
     options = parser.parse_args()
     study = read_study(options.study)
     raw, preprocessed = (

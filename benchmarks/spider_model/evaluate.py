@@ -37,7 +37,7 @@ from nnunetv2_spinesegdiff.inference.arrays import ArrayPredictor
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
 from nnunetv2_spinesegdiff.inference.settings import PredictionSettings
 from nnunetv2_spinesegdiff.labels import BACKGROUND, CLASSES, IGNORE
-from nnunetv2_spinesegdiff.segmentation.measuring.plausible import check_plausibility
+from nnunetv2_spinesegdiff.segmentation.measuring.plausible import without_outside_parts
 from nnunetv2_spinesegdiff.text import markdown_table
 
 STRUCTURES = {name: label for name, label in CLASSES.items() if label != BACKGROUND}
@@ -63,10 +63,7 @@ class BothStages(ArrayPredictor):
     def _on_image(self, logits: np.ndarray, maps: Any, grid: Any) -> Any:
         mask, stage1 = (grid.segmentation(one)[0] for one in (logits, maps.stage1))
         spacing = grid.properties["spacing"][1:]
-        cleaned = mask.copy()
-        for one in cleaned:
-            for part in check_plausibility(one, spacing).outside:
-                one[part.shape.inside] = BACKGROUND
+        cleaned = np.stack([without_outside_parts(one, spacing) for one in mask])
         return mask, stage1, cleaned
 
 

@@ -52,11 +52,18 @@ def add_sources(p: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
         metavar="NAME=PATH",
         help="like -s, systems to compare the others with: stage 1 trained for longer, for example",
     )
-    p.add_argument("-l", type=Path, metavar="DIR", help="folder of the labels")
+    p.add_argument(
+        "-l", type=Path, metavar="DIR", help="folder of the labels; without it the masks of --instances"
+    )
     for flag, metavar, text in (
         ("--images", "DIR", "folder of the scans; without it that of the dataset"),
         ("--cases", "FILE", "cases.csv of convert; without it that of the dataset"),
-        ("--instances", "DIR", "folder of SPIDER's masks; discs are then also scored one by one"),
+        (
+            "--instances",
+            "DIR",
+            "folder of masks with SPIDER's numbers, for example SPIDER's own; vertebrae and discs are then "
+            "also scored one by one",
+        ),
     ):
         p.add_argument(flag, type=Path, metavar=metavar, help=text)
     p.add_argument("--title", metavar="TEXT", help="title of the table of Dice")
@@ -69,9 +76,11 @@ def add_sources(p: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGroup:
 
 def _evaluate(options: argparse.Namespace) -> int:
     evaluation = _score(options, _sources(options), options.o)
-    print((options.o / "tables" / "dice.md").read_text(encoding="utf-8"))
-    if len(evaluation.systems) > 1:
-        print((options.o / "tables" / "comparisons.md").read_text(encoding="utf-8"))
+    printed = ["dice"]
+    printed += [] if evaluation.instances.empty else ["panoptic"]
+    printed += ["comparisons"] if len(evaluation.systems) > 1 else []
+    for name in printed:
+        print((options.o / "tables" / f"{name}.md").read_text(encoding="utf-8"))
     print(f"{evaluation.cases['case'].nunique()} cases of {len(evaluation.systems)} systems in {options.o}")
     return _list_left_out(evaluation)
 
@@ -85,7 +94,7 @@ def _sources(options: argparse.Namespace) -> list[Source]:
     named += [parse_system(words, control=True) for words in options.control]
     sources, title = reproduced(options.reproduced) if options.reproduced else ([], None)
     options.title = options.title or title
-    return sources + gather(named, options.l, Path(raw) if raw else None)
+    return sources + gather(named, options.l, Path(raw) if raw else None, options.instances)
 
 
 def _score(options: argparse.Namespace, sources: list[Source], out: Path) -> Evaluation:

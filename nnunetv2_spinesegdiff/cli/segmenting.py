@@ -29,9 +29,16 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         type=Path,
         required=True,
         metavar="SCAN",
-        help="file (.nii, .nii.gz, .mha, .mhd, .nrrd), DICOM folder or zip, or a folder of any of these",
+        help="file (.nii, .nii.gz, .mha, .mhd, .nrrd), DICOM folder or zip, a folder of any of these, or a "
+        "BIDS dataset, whose results are in the layout of BIDS derivatives",
     )
-    p.add_argument("-o", type=Path, required=True, metavar="OUT", help="folder for the results")
+    p.add_argument(
+        "-o",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="folder for the results, such as derivatives/spinesegdiff in a BIDS dataset",
+    )
     p.add_argument(
         "-m",
         default=DEFAULT,

@@ -98,14 +98,9 @@ def level_dice(
         >>> level_dice(instances, instances == 1, (4.0, 1.0, 1.0))
         {1: (1.0, 12.0, 12.0), 2: (0.0, 12.0, 0.0)}
     """
-    from scipy import ndimage
-
     if not instances.any():
         return {}
-    nearest = ndimage.distance_transform_edt(
-        instances == 0, sampling=spacing, return_distances=False, return_indices=True
-    )
-    owner = np.where(prediction, instances[tuple(nearest)], 0)
+    owner = nearest_instance(instances, prediction, spacing)
     size = voxel_size(instances.shape, spacing)
     scores = {}
     for number in np.unique(instances[instances > 0]).tolist():
@@ -114,6 +109,27 @@ def level_dice(
         dice = 2 * int((true & predicted).sum()) / sum(sums)
         scores[number] = (dice, sums[0] * size, sums[1] * size)
     return scores
+
+
+def nearest_instance(instances: np.ndarray, inside: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """Give voxels the number of the nearest instance.
+
+    Args:
+        instances: (Z, Y, X), the number of an instance, or 0.
+        inside: bool (Z, Y, X), voxels to number.
+        spacing: (z, y, x) in mm.
+
+    Returns:
+        Numbers (Z, Y, X), 0 outside `inside` and where there are no instances.
+    """
+    from scipy import ndimage
+
+    if not instances.any():
+        return np.zeros_like(instances)
+    nearest = ndimage.distance_transform_edt(
+        instances == 0, sampling=spacing, return_distances=False, return_indices=True
+    )
+    return np.where(inside, instances[tuple(nearest)], 0)
 
 
 def _scores(

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ..errors import UserError
 from ..files import digest
 from ..text import reason_of
+from .bids import images_in, is_dataset
 from .dicom import in_zip
 from .dicom_files import image_class, study_of
 from .itk import read_header
@@ -49,12 +50,16 @@ def look_for_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> FoundScan
     subfolders hold different studies (StudyInstanceUID), each study is one. Hidden files and folders are
     skipped, links are followed, and every folder is listed once.
 
+    In the root of a BIDS dataset, the scans are its anatomical images, with their names in the dataset.
+
     Args:
         made_in: called for every folder; the files that it names are skipped, too.
 
     Raises:
         UserError: no scan, scan files and DICOM images in the same folder, or two scans of the same name.
     """
+    if path.is_dir() and is_dataset(path):
+        return _in_dataset(path)
     if path.is_dir():
         folders = [_look_into(place, files, made_in(place)) for place, files in folders_below(path)]
         found = list(_in_folders(folders))
@@ -94,6 +99,18 @@ def find_scans(path: Path, made_in: MadeIn = lambda folder: ()) -> list[ScanSour
         ['81_t1', '81_t2']
     """
     return look_for_scans(path, made_in).scans
+
+
+def _in_dataset(dataset: Path) -> FoundScans:
+    images, others = images_in(dataset, _OTHER_IMAGES)
+    names = [file.name.removesuffix(ending_of(file.name)) for file in images]
+    possible = unique_names([PurePath(file.name) for file in images])
+    for file, name, unique in zip(images, names, possible, strict=True):
+        if name != unique:
+            cause = "has no name of its own, as results do not keep the ending, or its name is too long"
+            raise UserError(file, cause, "rename it or remove the other one")
+    sources = [ScanSource(name, file, "file") for name, file in zip(names, images, strict=True)]
+    return FoundScans(sorted(sources, key=lambda source: source.name), others)
 
 
 class _Folder(NamedTuple):

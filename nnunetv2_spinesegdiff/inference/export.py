@@ -116,7 +116,7 @@ def export_case(case: PredictedCase) -> None:
         mask, probabilities = grid.segmentation(case.logits)
     else:
         mask, probabilities = maps.segmentation(case.logits, grid)
-    if case.save_probabilities:
+    if case.save_probabilities and probabilities is not None:
         with written_whole(outputs.npz) as temporary:
             np.savez_compressed(temporary, probabilities=probabilities)
         with written_whole(outputs.pkl) as temporary:

@@ -15,15 +15,18 @@ from tqdm import tqdm
 
 from .. import __version__
 from ..errors import UserError, writing
-from ..images.finding import contents_of, look_for_scans
+from ..images.bids import DERIVATIVES, is_dataset, plane_of
+from ..images.finding import FoundScans, contents_of, look_for_scans
 from ..images.scan import ScanSource
 from ..sharing.bundled import provenance
 from ..sharing.opening import open_model
 from ..text import listed
+from .bids import check_layout, describe_dataset
 from .many import Failure, segment_each
 from .model import SliceModel
-from .outputs import Formats, ScanOutputs, made_in
+from .outputs import RECORDS, Formats, ScanOutputs, made_in
 from .overview import OVERVIEW, is_foreign
+from .participants import participants_of
 from .result import Segmentation
 from .scratch import scratch_folder
 from .settings import SegmentationSettings
@@ -87,7 +90,7 @@ def segment_cohort(
     """Segment every scan of a path that is not finished already, and write what is known of all of them.
 
     Args:
-        scans: what `look_for_scans` takes.
+        scans: what `look_for_scans` takes. Of a BIDS dataset, the results are a derivative dataset.
         out: folder for the results; it may hold earlier ones.
         part: (number from 0, how many): every how-manieth scan is this part's.
         command: words for run.json.
@@ -96,12 +99,16 @@ def segment_cohort(
         UserError: no scan or no usable model was found, or one folder is inside the other.
     """
     started = time.time()
-    _check_apart(scans, out)
+    bids = scans.is_dir() and is_dataset(scans)
+    _check_apart(scans, out, bids)
+    check_layout(out, bids, used=any((out / RECORDS).glob("[!.]*.json")))
     with _reported(out):
         out.mkdir(parents=True, exist_ok=True)
     found = look_for_scans(scans, made_in)
-    sources = found.scans[part[0] :: part[1]]
     done = Done(passed_over=found.passed_over)
+    if bids and not settings.any_plane:
+        found = _sagittal(found, scans, done)
+    sources = found.scans[part[0] :: part[1]]
     Thread(target=_load_ahead).start()
     with scratch_folder() as scratch:
         opened = open_model(choice.path, scratch, folds=choice.folds, checkpoint=choice.checkpoint)
@@ -119,9 +126,12 @@ def segment_cohort(
                 made_from[source.name] = {"scan": contents_of(source), **made_by}
             return made_from[source.name]
 
-        begun = [source for source in sources if ScanOutputs(out, source.name).record.path.exists()]
+        def outputs_of(source: ScanSource) -> ScanOutputs:
+            return ScanOutputs(out, source.name, bids)
+
+        begun = [source for source in sources if outputs_of(source).record.path.exists()]
         for source in tqdm(begun, "Comparing", unit="scan", disable=not (progress and begun)):
-            if kept := ScanOutputs(out, source.name).record.content_if_current(look(source)):
+            if kept := outputs_of(source).record.content_if_current(look(source)):
                 done.kept.append(source.name)
                 done.records[source.name] = kept
         todo = [source for source in sources if source.name not in done.kept]
@@ -139,7 +149,13 @@ def segment_cohort(
             "device": str(choice.device),
         }
         names = [source.name for source in found.scans]
-        with _summed_up(out, run, started, names, done):
+        participants: dict[str, dict[str, str]] = {}
+        if bids:
+            participants, notes = participants_of(scans, names)
+            done.notes.extend(notes)
+            with _reported(out):
+                describe_dataset(out, scans)
+        with _summed_up(out, run, started, names, done, participants):
             if others := scans_beside(out, names):
                 done.notes.append(_said_of_others(out, others))
             if is_foreign(out / OVERVIEW):
@@ -152,16 +168,15 @@ def segment_cohort(
             done.notes.extend(model.notes)
 
             def write(segmentation: Segmentation) -> dict[str, Any]:
-                name = segmentation.name
-                return ScanOutputs(out, name).write(segmentation, formats, made_from[name])
+                source = segmentation.scan.source
+                return outputs_of(source).write(segmentation, formats, made_from[source.name])
 
             results = segment_each(todo, model, settings, scratch, write, look)
             for source, record in tqdm(results, "Segmenting", len(todo), unit="scan", disable=not progress):
                 done.note(source.name, record)
                 if isinstance(record, Failure):
                     with _reported(out):
-                        outputs = ScanOutputs(out, source.name)
-                        outputs.write_failure(record.reason, made_from.get(source.name))
+                        outputs_of(source).write_failure(record.reason, made_from.get(source.name))
     return done
 
 
@@ -180,7 +195,12 @@ def _said_of_others(out: Path, others: Sequence[str]) -> str:
 
 @contextmanager
 def _summed_up(
-    out: Path, run: Mapping[str, Any], started: float, names: Sequence[str], done: Done
+    out: Path,
+    run: Mapping[str, Any],
+    started: float,
+    names: Sequence[str],
+    done: Done,
+    participants: Mapping[str, Mapping[str, str]],
 ) -> Iterator[None]:
     """Afterwards write what is known of all scans, also where something ends the run before its time."""
 
@@ -189,7 +209,7 @@ def _summed_up(
         told = {**run, "started": when, "seconds": round(time.time() - started, 1), **more}
         with _reported(out):
             failures = {failed.source.name: failed.reason for failed in done.failures}
-            write_summary(out, told, names, failures, done.records)
+            write_summary(out, told, names, failures, done.records, participants)
 
     try:
         yield
@@ -205,7 +225,23 @@ def _reported(out: Path) -> AbstractContextManager[None]:
     return writing(out, todo)
 
 
-def _check_apart(scans: Path, out: Path) -> None:
+def _check_apart(scans: Path, out: Path, bids: bool) -> None:
     """Results among the scans would be taken for scans the next time."""
+    derivatives = scans / DERIVATIVES
+    if bids and derivatives.resolve() in out.resolve().parents:
+        return
     if scans.is_dir() and (out.resolve() == scans.resolve() or scans.resolve() in out.resolve().parents):
-        raise UserError(out, f"is in the folder of the scans, {scans}", "choose another with -o")
+        advice = f"choose another with -o, such as {derivatives / 'spinesegdiff'}" if bids else ""
+        raise UserError(out, f"is in the folder of the scans, {scans}", advice or "choose another with -o")
+
+
+def _sagittal(found: FoundScans, dataset: Path, done: Done) -> FoundScans:
+    """The scans of a BIDS dataset without axial and coronal ones, which are noted."""
+    planes = {source.name: plane_of(source.path) for source in found.scans}
+    others = [name for name, plane in planes.items() if plane not in (None, "sagittal")]
+    if len(others) == len(planes):
+        raise UserError(dataset, "holds only axial and coronal images", "accept them with --any_plane")
+    if others:
+        skipped = f"axial or coronal, {len(others)} skipped ({listed(others, _SHOWN)})"
+        done.notes.append(f"{dataset}: {skipped}; --any_plane accepts them")
+    return found._replace(scans=[source for source in found.scans if source.name not in others])

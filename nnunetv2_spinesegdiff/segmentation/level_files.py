@@ -19,7 +19,8 @@ _COLORS = (
 _DISCS = 200
 _WHOLE = 250
 _MOST = 255
-_WHOLE_STRUCTURES = {"vertebrae": ("vertebrae", (0, 158, 115)), "ivd": ("discs", (213, 94, 0))}
+STRUCTURE_COLORS = {"spinal_canal": _CANAL_COLOR, "vertebrae": (0, 158, 115), "ivd": (213, 94, 0)}
+_WHOLE_STRUCTURES = {"vertebrae": "vertebrae", "ivd": "discs"}
 _PALER = 0.5
 
 
@@ -51,10 +52,12 @@ def with_unnumbered(
     """
     array, labels = sitk.GetArrayFromImage(numbers), sitk.GetArrayViewFromImage(mask)
     segments = level_segments(names)
-    for structure, (name, color) in _WHOLE_STRUCTURES.items():
+    for structure, name in _WHOLE_STRUCTURES.items():
         inside = labels == CLASSES[structure]
         if inside.any() and not array[inside].any():
-            segments.append(Segment(_WHOLE + CLASSES[structure], name, color, CODES[structure]))
+            segments.append(
+                Segment(_WHOLE + CLASSES[structure], name, STRUCTURE_COLORS[structure], CODES[structure])
+            )
             array[inside] = segments[-1].number
     image = sitk.GetImageFromArray(array)
     image.CopyInformation(numbers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +84,19 @@ def table_of(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return table.astype({c: _NO_FLOATS.get(c, "float64") for c in COLUMNS if c not in _TEXT})
 
 
-def write_measurements(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write rows as CSV, six significant digits, nothing where nothing was measured. Whole or not at all."""
+def write_measurements(
+    rows: Sequence[dict[str, Any]], path: Path, participants: Mapping[str, Mapping[str, str]] | None = None
+) -> None:
+    """Write rows as CSV, six significant digits, nothing where nothing was measured. Whole or not at all.
+
+    Args:
+        participants: columns to add at the end, by the name of the scan.
+    """
+    table, known = table_of(rows), participants or {}
+    for column in dict.fromkeys(column for facts in known.values() for column in facts):
+        table[column] = [known.get(scan, {}).get(column, "") for scan in table["scan"]]
     with written_whole(path) as temporary:
-        table_of(rows).to_csv(temporary, index=False, float_format="%.6g")
+        table.to_csv(temporary, index=False, float_format="%.6g")
 
 
 def _known(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from ..files import half_written, save_json
+from ..files import half_written, save_json, written_whole
 from ..images.scan import Scan
 from ..images.writing import write_image
 from ..labels import BACKGROUND, CLASSES, SPIDER_CANAL
 from ..records import Record, as_stored
+from .bids import LEVELS, OVERLAY, SEGMENTATION, UNCERTAINTY, is_derivative, level_table, place_of, sidecars
 from .level_files import slicer_segmentation, with_unnumbered
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ RECORDS = ".scans"
 ENDINGS = (".nii.gz", ".nii", ".mha", ".nrrd")
 """In which masks are written: the first, or the scan's own with `keep_format`."""
 
+_LEVELS_OF_BIDS = 3  # from sub-01/ses-1/anat to the root
 NO_DICOM_SEG = "no DICOM segmentation: the scan is not a DICOM series"
 REPLACED = "replaces the results of another scan, or of an earlier state of this one, under the same name"
 
@@ -45,42 +48,55 @@ class Formats:
 
 @dataclass(frozen=True)
 class ScanOutputs:
-    """The files of one scan in an output folder."""
+    """The files of one scan in an output folder.
+
+    Attributes:
+        folder: output folder.
+        name: name of the scan.
+        bids: the files are in the layout of a BIDS derivative dataset, with JSON files next to the images.
+    """
 
     folder: Path
     name: str
+    bids: bool = False
 
     def mask(self, ending: str) -> Path:
-        return self._file(f"_seg{ending}")
+        return self._file(SEGMENTATION, ending)
 
     def uncertainty(self, ending: str) -> Path:
-        return self._file(f"_uncertainty{ending}")
+        return self._file(UNCERTAINTY, ending)
 
     def levels(self, ending: str) -> Path:
-        return self._file(f"_levels{ending}")
+        return self._file(LEVELS, ending)
 
     @property
     def slicer_segmentation(self) -> Path:
-        return self._file("_levels.seg.nrrd")
+        return self._file(LEVELS, ".seg.nrrd")
 
     @property
     def overlay(self) -> Path:
-        return self._file("_overlay.png")
+        return self._file(OVERLAY, ".png")
 
     @property
     def dicom_seg(self) -> Path:
-        return self._file("_seg.dcm")
+        return self._file(SEGMENTATION, ".dcm")
+
+    @property
+    def described(self) -> list[Path]:
+        """Paths of the files that describe the images in a BIDS dataset."""
+        sidecars = [self._file(content, ".json") for content in (SEGMENTATION, UNCERTAINTY, LEVELS)]
+        return [*sidecars, self._file(LEVELS, ".tsv")] if self.bids else []
 
     @property
     def record(self) -> Record:
         return Record(self.folder / RECORDS / f"{self.name}.json", self.folder)
 
     def files_of(self, scan: Scan, formats: Formats) -> list[Path]:
-        """Return the paths of mask, map, levels, picture and perhaps DICOM segmentation, in this order."""
+        """Return the paths of mask, map, levels, pictures and what describes them, the mask first."""
         ending = scan.ending if formats.keep and scan.ending in ENDINGS else ENDINGS[0]
         beside = [self.dicom_seg] if formats.dicom_seg and scan.dicom_files else []
         images = [make(ending) for make in (self.mask, self.uncertainty, self.levels)]
-        return [*images, self.slicer_segmentation, self.overlay, *beside]
+        return [*images, self.slicer_segmentation, self.overlay, *beside, *self.described]
 
     def write_files(self, done: Segmentation, formats: Formats) -> list[Path]:
         """Write mask, map, levels and picture, each whole or not at all; their paths, the mask first."""
@@ -93,6 +109,11 @@ class ScanOutputs:
         _draw(done, self.overlay)
         if self.dicom_seg in written:
             _write_dicom_seg(done, self.dicom_seg)
+        if self.bids:
+            for content, facts in sidecars(done):
+                save_json(facts, self._file(content, ".json"))
+            with written_whole(self._file(LEVELS, ".tsv")) as temporary:
+                temporary.write_text(level_table(levels.names), encoding="utf-8")
         return written
 
     def write(self, done: Segmentation, formats: Formats, made_from: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,11 +168,11 @@ class ScanOutputs:
             self._begin_anew()
         save_json({"failure": reason}, self.record.path)
 
-    def made(self) -> set[str]:
-        """Names of the files that were made here; none before there is a record without a failure."""
+    def made(self) -> set[Path]:
+        """The files that were made here; none before there is a record without a failure."""
         earlier = self.record.content()
         ours = earlier is not None and "failure" not in earlier
-        return {path.name for path in self._visible()} if ours else set()
+        return set(self._visible()) if ours else set()
 
     def _foreign(self) -> list[Path]:
         """Files with names of results that were not made here, such as a user's own mask next to the scan."""
@@ -169,13 +190,14 @@ class ScanOutputs:
     def _visible(self) -> list[Path]:
         makes = (self.mask, self.uncertainty, self.levels)
         images = [make(ending) for ending in ENDINGS for make in makes]
-        return [*images, self.slicer_segmentation, self.overlay, self.dicom_seg]
+        return [*images, self.slicer_segmentation, self.overlay, self.dicom_seg, *self.described]
 
     def _half_written(self) -> Iterator[Path]:
         return (left for path in self._visible() for left in half_written(path))
 
-    def _file(self, ending: str) -> Path:
-        return self.folder / f"{self.name}{ending}"
+    def _file(self, content: str, ending: str) -> Path:
+        place = f"{place_of(self.name, content) if self.bids else f'{self.name}_{content}'}{ending}"
+        return self.folder / place
 
 
 def records_in(folder: Path, known: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -194,11 +216,18 @@ def records_in(folder: Path, known: Mapping[str, dict[str, Any]]) -> dict[str, d
 
 
 def made_in(folder: Path) -> set[str]:
-    """List the names of files that runs made in a folder, by its records. They are not scans."""
+    """List the names of files that runs made in a folder, by records. They are not scans.
+
+    The records are in the folder itself, or at most three levels above if it is in a BIDS dataset of results.
+    """
+    folder = Path(os.path.abspath(folder))
     names: set[str] = set()
-    for record in (folder / RECORDS).glob("[!.]*.json"):
-        with suppress(OSError):  # somebody else's, who lets nobody read it
-            names |= ScanOutputs(folder, record.stem).made()
+    for root in (folder, *folder.parents[:_LEVELS_OF_BIDS]):
+        bids = is_derivative(root)
+        for record in (root / RECORDS).glob("[!.]*.json") if bids or root == folder else ():
+            with suppress(OSError):  # somebody else's, who lets nobody read it
+                made = ScanOutputs(root, record.stem, bids).made()
+                names.update(path.name for path in made if path.parent == folder)
     return names
 
 

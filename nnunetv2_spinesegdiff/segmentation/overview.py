@@ -17,6 +17,7 @@ from ..pages.cells import Cell, with_digits
 from ..pages.document import document
 from ..pages.tables import Column, HtmlCell, sortable_table
 from ..text import spelled
+from .bids import is_derivative
 from .measurements import USE
 from .measuring.levels import GIVEN, HIGH, LOW, MODERATE
 from .outputs import ScanOutputs
@@ -43,7 +44,7 @@ _EXPLANATION = (
 
 
 class Picture(NamedTuple):
-    """A PNG file: name, and size in pixels."""
+    """A PNG file: path from the page, and size in pixels."""
 
     file: str
     width: int
@@ -59,7 +60,8 @@ def write_overview(folder: Path, records: Mapping[str, Mapping[str, Any]]) -> No
     """
     if is_foreign(folder / OVERVIEW):
         return
-    pictures = {name: picture_of(ScanOutputs(folder, name).overlay) for name in records}
+    bids = is_derivative(folder)
+    pictures = {name: picture_of(ScanOutputs(folder, name, bids).overlay, folder) for name in records}
     with written_whole(folder / OVERVIEW) as temporary:
         # A name may hold bytes that are not text.
         temporary.write_text(overview(records, pictures), encoding="utf-8", errors="replace")
@@ -74,14 +76,14 @@ def is_foreign(page: Path) -> bool:
         return os.path.lexists(page)
 
 
-def picture_of(path: Path) -> Picture | None:
-    """The picture in a file; None if there is none."""
+def picture_of(path: Path, folder: Path) -> Picture | None:
+    """The picture in a file, for a page in a folder; None if there is none."""
     try:
         with path.open("rb") as stream:
             signature, width, height = _SIZE.unpack(stream.read(_SIZE.size))
     except (OSError, struct.error):
         return None
-    return Picture(path.name, width, height) if signature == _PNG else None
+    return Picture(path.relative_to(folder).as_posix(), width, height) if signature == _PNG else None
 
 
 def overview(records: Mapping[str, Mapping[str, Any]], pictures: Mapping[str, Picture | None]) -> str:

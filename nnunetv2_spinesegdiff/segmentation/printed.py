@@ -33,7 +33,8 @@ def print_done(done: Done, out: Path) -> None:
 def _passed_over(names: Sequence[str]) -> str:
     more = ", ..." if len(names) > NAMED else ""
     count = "1 file was" if len(names) == 1 else f"{len(names)} files were"
-    return f"{count} skipped, in a format that is not read: {', '.join(names[:NAMED])}{more}"
+    cause = "in a format that is not read, or not named as BIDS requires in a BIDS dataset"
+    return f"{count} skipped, {cause}: {', '.join(names[:NAMED])}{more}"
 
 
 def _table(failures: Sequence[Failure]) -> str:

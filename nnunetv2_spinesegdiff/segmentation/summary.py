@@ -28,6 +28,7 @@ def write_summary(
     names: Collection[str],
     failures: Mapping[str, str],
     known: Mapping[str, dict[str, Any]],
+    participants: Mapping[str, Mapping[str, str]] | None = None,
 ) -> None:
     """Collect the records of an output folder, those of other parts and of earlier runs included.
 
@@ -40,6 +41,7 @@ def write_summary(
         names: of all scans of the cohort.
         failures: why scans of this run have no new result, by name.
         known: records of scans that this run made or kept, by name.
+        participants: columns to add to measurements.csv, by the name of the scan.
     """
     measurements, told, names_file, colors, _ = (folder / name for name in _FILES)
     with _alone(folder / RECORDS):
@@ -47,7 +49,7 @@ def write_summary(
             left.unlink(missing_ok=True)
         records = _reported_records(folder, names, known)
         rows = [row for record in records.values() for row in record.get("measurements", [])]
-        write_measurements(rows, measurements)
+        write_measurements(rows, measurements, participants)
         level_names = _level_names(records.values())
         save_json(names_as_json(level_names), names_file)
         with written_whole(colors) as temporary:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from nnunetv2_spinesegdiff.dataset_conversion.cases import CaseFacts
 
-from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import SCORE_COLUMNS
+from nnunetv2_spinesegdiff.evaluation.instances import LEVEL_DICE_COLUMNS, PANOPTIC_COLUMNS
+from nnunetv2_spinesegdiff.evaluation.report.evaluation_folder import INSTANCE_COLUMNS, SCORE_COLUMNS
 from nnunetv2_spinesegdiff.segmentation.measurements import COLUMNS as MEASUREMENTS
 from nnunetv2_spinesegdiff.uncertainty.confidence import COLUMNS as CONFIDENCE
 from nnunetv2_spinesegdiff.uncertainty.confidence import RANGE_COLUMNS
@@ -23,6 +24,9 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "files.md")
         ("measurements.csv", MEASUREMENTS),
         ("confidence.csv", (*CONFIDENCE, *RANGE_COLUMNS)),
         ("scores.csv", SCORE_COLUMNS),
+        ("instances.csv", INSTANCE_COLUMNS),
+        ("tables/panoptic.csv", PANOPTIC_COLUMNS),
+        ("tables/level_dice.csv", LEVEL_DICE_COLUMNS),
         ("cases.csv", [field.name for field in fields(CaseFacts)]),
     ],
 )

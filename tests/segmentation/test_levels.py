@@ -15,6 +15,7 @@ import pytest
 import SimpleITK as sitk
 
 from nnunetv2_spinesegdiff import SpineSegmenter
+from nnunetv2_spinesegdiff.cli import main
 from nnunetv2_spinesegdiff.images.reading import scan_of
 from nnunetv2_spinesegdiff.labels import CLASSES, IVD, SPIDER_CANAL, VERTEBRAE
 from nnunetv2_spinesegdiff.segmentation import api
@@ -63,6 +64,26 @@ def test_every_voxel_of_the_mask_has_the_number_of_its_level(slices, tmp_path, s
     assert sorted(range(1, 6), key=heights.__getitem__) == list(range(1, 6))
     assert sorted(range(201, 206), key=heights.__getitem__) == list(range(201, 206))
     assert heights[201] < heights[1] < heights[202]
+
+
+def test_the_output_folder_can_be_evaluated_one_by_one(tmp_path, stand_in_model):
+    numbers = np.where(spine_labels() == CLASSES["spinal_canal"], SPIDER_CANAL, 0)
+    for level, top in enumerate(range(15, 180, 33)):
+        block = spine_labels()[:, top : top + 32]
+        part = numbers[:, top : top + 32]
+        part[block == VERTEBRAE], part[block == IVD] = 5 - level, 205 - level
+    truth = sitk.GetImageFromArray(numbers.astype(np.uint8))
+    truth.CopyInformation(spine())
+    write(spine(), tmp_path / "scans" / "7_t2.nii.gz")
+    write(truth, tmp_path / "truth" / "7_t2.mha")
+    run(tmp_path / "scans", tmp_path / "out", settings=SegmentationSettings(slices="all"))
+    words = ["evaluate", "--instances", str(tmp_path / "truth"), "-s", f"A={tmp_path / 'out'}"]
+    assert main([*words, "-o", str(tmp_path / "evaluation")]) == 0
+    rows = pd.read_csv(tmp_path / "evaluation" / "instances.csv")
+    assert set(rows["number"]) == set(NAMES) - {SPIDER_CANAL}
+    assert rows["number_right"].all()
+    assert rows["level_name"].tolist() == [NAMES[number] for number in rows["number"]]
+    assert (rows["dice"] == 1).all()
 
 
 def test_all_files_state_the_same_names(scans, tmp_path, stand_in_model):

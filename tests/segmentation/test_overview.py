@@ -170,8 +170,8 @@ def test_a_size_is_that_of_a_png_and_nothing_else(tmp_path):
     whole.write_bytes(header + b"more")
     other.write_bytes(header.replace(b"PNG", b"GIF"))
     short.write_bytes(header[:-1])
-    assert picture_of(whole) == Picture("a.png", 30, 20)
-    assert [picture_of(path) for path in (other, short, tmp_path / "none.png")] == [None] * 3
+    assert picture_of(whole, tmp_path) == Picture("a.png", 30, 20)
+    assert [picture_of(path, tmp_path) for path in (other, short, tmp_path / "none.png")] == [None] * 3
 
 
 @pytest.mark.usefixtures("quick_pictures", "stand_in_model")

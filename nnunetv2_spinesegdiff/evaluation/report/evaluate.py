@@ -11,9 +11,11 @@ import pandas as pd
 
 from ...errors import UserError
 from ..columns import rows_of
+from ..instances import NUMBERS
 from .evaluation_folder import (
     CASE_COLUMNS,
     FILE_COLUMNS,
+    INSTANCE_COLUMNS,
     LEVEL_COLUMNS,
     SCORE_COLUMNS,
     Evaluation,
@@ -36,7 +38,7 @@ class Choices:
         title: of the tables.
         images: folder of the scans, None for that of the dataset.
         cases_csv: table of patients and contrasts, None for that of the dataset.
-        instances: folder of SPIDER's masks, for scores per disc.
+        instances: folder of masks with SPIDER's numbers, for scores of single vertebrae and discs.
         metric, against: of the comparisons.
         transposed: one column per system.
         num_processes: for many cases.
@@ -68,6 +70,7 @@ def run_evaluation(sources: Sequence[Source], choices: Choices, command: str) ->
     works = [_work(source, case, patients(case.name), choices) for source, case in pairs]
     scores: list[dict[str, Any]] = []
     levels: list[dict[str, Any]] = []
+    instances: list[dict[str, Any]] = []
     cases: list[dict[str, Any]] = []
     left_out = [line for source in sources for line in source.missing]
     unnumbered = {}
@@ -80,6 +83,7 @@ def run_evaluation(sources: Sequence[Source], choices: Choices, command: str) ->
         row = dict(zip(CASE_COLUMNS, origins, strict=True))
         scores += [{**row, **score} for score in scored.rows]
         levels += [{**row, **level} for level in scored.levels]
+        instances += [{**row, **instance} for instance in scored.instances]
         masks = (case.label, case.prediction) if scored.dim else (None, None)
         files = (*masks, _image(source, case, choices), case.uncertainty)
         cases.append({**row, **dict(zip(FILE_COLUMNS, files, strict=True))})
@@ -97,6 +101,7 @@ def run_evaluation(sources: Sequence[Source], choices: Choices, command: str) ->
         scores=pd.DataFrame(scores, columns=list(SCORE_COLUMNS)),
         cases=case_table,
         level_scores=pd.DataFrame(levels, columns=list(LEVEL_COLUMNS)),
+        instances=pd.DataFrame(instances, columns=list(INSTANCE_COLUMNS)),
         left_out=tuple(left_out),
         notes=_notes(sources, case_table, unnumbered),
         made_with={"command": command, **versions()},
@@ -114,8 +119,8 @@ def _check(sources: Sequence[Source], choices: Choices) -> None:
     for folder, flag in ((choices.images, "--images"), (choices.instances, "--instances")):
         if folder is not None and not folder.is_dir():
             raise UserError(folder, "not a folder", f"give {flag} a folder")
-    if choices.instances is not None and "ivd" not in sources[0].structures:
-        raise UserError("--instances", "needs a structure that is called ivd", "leave it out")
+    if choices.instances is not None and not set(NUMBERS) & set(sources[0].structures):
+        raise UserError("--instances", f"needs a structure called {' or '.join(NUMBERS)}", "leave it out")
     if choices.against is not None:
         flag, systems = f"--against {choices.against}", [source.system for source in sources]
         data = {system.data for system in systems if system.name == choices.against}
@@ -134,11 +139,13 @@ def _tables(sources: Sequence[Source], choices: Choices) -> list[Path]:
 
 def _work(source: Source, case: Case, origin: CaseOrigin, choices: Choices) -> Work:
     instances = None
-    if choices.instances is not None:
-        instances = choices.instances / (
-            origin.source or f"{origin.patient}_{origin.contrast.lower()[:2]}.mha"
-        )
-    return Work(case, source.structures, source.ignore, instances)
+    if source.numbered:
+        instances = case.label
+    elif choices.instances is not None:
+        series = origin.source or f"{origin.patient}_{origin.contrast.lower()[:2]}.mha"
+        own = (choices.instances / f"{case.name}{ending}" for ending in READABLE)
+        instances = next(filter(Path.is_file, own), choices.instances / series)
+    return Work(case, source.structures, source.ignore, instances, source.numbered)
 
 
 def _image(source: Source, case: Case, choices: Choices) -> Path | None:
@@ -154,7 +161,9 @@ def _notes(sources: Sequence[Source], cases: pd.DataFrame, unnumbered: Mapping[s
     notes = [note for source in sources for note in source.notes]
     if unnumbered:
         count, first = len(unnumbered), next(iter(unnumbered.values()))
-        notes.append(f"{count} cases have no scores of their discs; the first one's reason: {first}.")
+        notes.append(
+            f"{count} cases lack scores of single vertebrae or discs; the first one's reason: {first}."
+        )
     if unknown := cases.loc[cases["patient"] == cases["case"], "case"].nunique():
         notes.append(
             f"{unknown} cases, whose patient is unknown, count as one patient each; give --cases a table "

@@ -21,6 +21,7 @@ from .plain_tables import read_table, reading_results, write_results
 RECORD = "evaluation.json"
 SCORES = "scores.csv"
 LEVEL_SCORES = "level_scores.csv"
+INSTANCES = "instances.csv"
 CASES = "cases.csv"
 MADE_OF_IT = ("tables/comparisons.csv", "pathology/pathology.json", "figures/figures.json")
 """What other commands write into the folder of an evaluation."""
@@ -38,6 +39,13 @@ given for 2D cases and volumes for 3D ones, the others are NaN."""
 LEVEL_COLUMNS = (*CASE_COLUMNS, "level", "dice", *SIZES)
 """One row per system, case and disc. `level` is SPIDER's "IVD label": 1 is L5/S1, counted upwards."""
 _no_levels = partial(pd.DataFrame, columns=list(LEVEL_COLUMNS))
+INSTANCE_COLUMNS = (
+    *(*CASE_COLUMNS, "structure", "number", "level_name", "predicted_number", "number_right"),
+    *("dice", "jaccard", *SIZES, "found"),
+)
+"""One row per system, case and single vertebra or disc, in SPIDER's numbers. `found` is "both" (matched),
+"missed" or "false"; a row of the latter has no `number`."""
+_no_instances = partial(pd.DataFrame, columns=list(INSTANCE_COLUMNS))
 FILE_COLUMNS = ("label", "prediction", "image", "uncertainty")
 """Of `CASES`, after `CASE_COLUMNS`: paths, relative to the folder; empty if the file does not exist."""
 
@@ -80,6 +88,7 @@ class Evaluation:
         scores: `SCORE_COLUMNS`.
         cases: `CASE_COLUMNS` and `FILE_COLUMNS`, one row per system and case; paths are absolute or None.
         level_scores: `LEVEL_COLUMNS`; without rows where no instance labels were given.
+        instances: `INSTANCE_COLUMNS`; also without rows there.
         left_out: one line for every case of a system that could not be scored.
         notes: what a reader of the scores must know.
         made_with: version and command.
@@ -91,6 +100,7 @@ class Evaluation:
     scores: pd.DataFrame
     cases: pd.DataFrame
     level_scores: pd.DataFrame = field(default_factory=_no_levels)
+    instances: pd.DataFrame = field(default_factory=_no_instances)
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     made_with: Mapping[str, str] = field(default_factory=dict)
@@ -144,8 +154,9 @@ def write_evaluation(evaluation: Evaluation) -> None:
     for column in FILE_COLUMNS:
         # Links are followed before "..", so that the paths hold for whoever reads them.
         cases[column] = [os.path.relpath(path, folder.resolve()) if path else "" for path in cases[column]]
-    levels = None if evaluation.level_scores.empty else evaluation.level_scores
-    tables = {SCORES: evaluation.scores, CASES: cases, LEVEL_SCORES: levels}
+    single = {LEVEL_SCORES: evaluation.level_scores, INSTANCES: evaluation.instances}
+    some = {name: None if table.empty else table for name, table in single.items()}
+    tables = {SCORES: evaluation.scores, CASES: cases, **some}
     record = {
         "made_with": dict(evaluation.made_with),
         "structures": dict(evaluation.structures),
@@ -168,7 +179,7 @@ def read_evaluation(folder: Path) -> Evaluation:
         for column in FILE_COLUMNS:
             paths = [(folder.resolve() / name).resolve() if name else None for name in cases[column]]
             cases[column] = pd.Series(paths, index=cases.index, dtype=object)
-        levels = folder / LEVEL_SCORES
+        levels, instances = folder / LEVEL_SCORES, folder / INSTANCES
         return Evaluation(
             folder,
             {n: tuple(v) if isinstance(v, list) else v for n, v in record["structures"].items()},
@@ -176,6 +187,7 @@ def read_evaluation(folder: Path) -> Evaluation:
             read_table(folder / SCORES, SCORE_COLUMNS),
             cases,
             read_table(levels, LEVEL_COLUMNS) if levels.exists() else _no_levels(),
+            read_table(instances, INSTANCE_COLUMNS) if instances.exists() else _no_instances(),
             left_out=tuple(record["left_out"]),
             notes=tuple(record["notes"]),
             made_with=record["made_with"],

@@ -16,6 +16,7 @@ from ...text import reason_of
 TRUTHS = {"True": True, "False": False}
 TEXTS = (
     *("system", "data", "fold", "case", "patient", "contrast", "dim", "structure", "found"),
+    "level_name",
     *("label", "prediction", "image", "uncertainty", "finding", "test", "fit", "reason"),
     *("system_a", "data_a", "system_b", "data_b", "metric"),
 )

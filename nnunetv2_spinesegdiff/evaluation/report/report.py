@@ -30,6 +30,7 @@ from .sections import (
     distance_section,
     figure_section,
     found_section,
+    instance_section,
     left_out_section,
     overlap_section,
     pathology_section,
@@ -97,7 +98,8 @@ def write_page(
         "pathology": pathology_section(pathology, places) if pathology else None,
         "patients and scans": cohort_section(cohort, places) if cohort else None,
     }
-    sections += [section for section in optional.values() if section]
+    single = instance_section(evaluation)
+    sections += [section for section in (single, *optional.values()) if section]
     sections += [
         gallery_section(evaluation, named[-1], gallery),
         left_out_section(evaluation, places),

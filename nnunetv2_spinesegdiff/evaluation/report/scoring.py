@@ -15,18 +15,18 @@ from tqdm import tqdm
 from ...errors import UserError
 from ...images.grid import check_same_grid
 from ...images.reading import read_scalar_volume
-from ...labels import SPIDER_DISCS
+from ...segmentation.measuring.levels import DISCS
 from ...text import reason_of
 from ...uncertainty.confidence import Structures, structure_mask
 from ...workers import worker_processes
 from ..columns import DISTANCES, FOUND, SIZES
+from ..instances import NUMBERS, instances_in, match_instances
 from ..scores import level_dice, score_case
+from .numbering import check_all_slices, classes_of, predicted_numbers, true_instances
 from .sources import Case
 
 SECONDS_A_PROCESS = 20.0
 """Less work than this is done before another process has loaded what it needs."""
-MIN_NUMBERED = 0.9
-"""Share of the label's disc voxels that must have a number; both are resampled, so edges may have none."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,15 @@ class Work:
 
     Attributes:
         structures, ignore: of its system.
-        instances: SPIDER's mask, which numbers the discs, or None.
+        instances: mask with SPIDER's numbers of single vertebrae and discs, or None.
+        numbered: the label is such a mask itself.
     """
 
     case: Case
     structures: Structures
     ignore: int | None = None
     instances: Path | None = None
+    numbered: bool = False
 
 
 @dataclass
@@ -52,13 +54,15 @@ class Scored:
         dim: "2D" or "3D"; empty where there were no masks.
         rows: the columns of scores.csv from `structure` on.
         levels: those of level_scores.csv from `level` on.
-        failure: why there is neither, in one line.
-        level_failure: why there are no levels, though they were asked for.
+        instances: those of instances.csv from `structure` on.
+        failure: why there are no scores, in one line.
+        level_failure: why there are no scores of single vertebrae or discs, though they were asked for.
     """
 
     dim: str = ""
     rows: list[dict[str, Any]] = field(default_factory=list)
     levels: list[dict[str, Any]] = field(default_factory=list)
+    instances: list[dict[str, Any]] = field(default_factory=list)
     failure: str | None = None
     level_failure: str | None = None
 
@@ -108,18 +112,31 @@ def _score(work: Work) -> Scored:
         return Scored(rows=[_row_of(name, case.metrics, labels) for name, labels in work.structures.items()])
     label, prediction = (read_scalar_volume(path, placed=False) for path in (case.label, case.prediction))
     check_same_grid(case.prediction, prediction, case.label, label)
+    if work.numbered:
+        label = _with_classes(label, case.label, work)
+    if case.prediction == case.levels:
+        prediction = _with_classes(prediction, case.prediction, work)
     truth, mask = (sitk.GetArrayViewFromImage(image) for image in (label, prediction))
     _refuse_unknown(truth, case.label, work)
     _refuse_unknown(mask, case.prediction, work)
+    if work.numbered:
+        check_all_slices(truth, mask, case.prediction)
     spacing = label.GetSpacing()[::-1]
     scored = Scored("2D" if 1 in truth.shape else "3D")
     scored.rows = score_case(truth, mask, spacing, work.structures, work.ignore)
     if work.instances:
         try:
-            scored.levels = _levels(work, label, mask)
+            _score_instances(scored, work, label, prediction)
         except UserError as error:
             scored.level_failure = str(error)
     return scored
+
+
+def _with_classes(numbers: sitk.Image, path: Path, work: Work) -> sitk.Image:
+    array = classes_of(sitk.GetArrayViewFromImage(numbers), path, work.structures)
+    image = sitk.GetImageFromArray(array)
+    image.CopyInformation(numbers)
+    return image
 
 
 def _refuse_unknown(mask: np.ndarray, path: Path, work: Work) -> None:
@@ -147,32 +164,37 @@ def _row_of(name: str, metrics: Mapping[str, Any], labels: int | tuple[int, ...]
     }
 
 
-def _levels(work: Work, label: sitk.Image, mask: np.ndarray) -> list[dict[str, Any]]:
-    """Score every disc. The label's disc voxels take the number that SPIDER's mask has at their place.
+def _score_instances(scored: Scored, work: Work, label: sitk.Image, prediction: sitk.Image) -> None:
+    """Add the scores of single vertebrae and discs.
 
     Raises:
-        UserError: there is no such mask, or the label's discs are not where its discs are.
+        UserError: a structure has no numbers. The others are scored nevertheless.
     """
     assert work.instances is not None
-    instances = read_scalar_volume(work.instances, placed=False)
-    how = (sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkInt32)
-    numbers = sitk.GetArrayFromImage(sitk.Resample(instances, label, *how))
-    discs = work.structures["ivd"]
-    true = structure_mask(sitk.GetArrayViewFromImage(label), discs)
-    levels = np.where(np.isin(numbers, SPIDER_DISCS) & true, numbers - SPIDER_DISCS[0] + 1, 0)
-    share = np.count_nonzero(levels) / np.count_nonzero(true) if true.any() else 1.0
-    if share < MIN_NUMBERED:
-        raise UserError(
-            work.instances,
-            f"numbers {share:.0%} of the discs of {work.case.label.name}",
-            "is it the mask of that series, and where the label is?",
-        )
-    predicted = structure_mask(mask, discs)
-    if work.ignore is not None:
-        predicted &= sitk.GetArrayViewFromImage(label) != work.ignore
+    truth, mask = (sitk.GetArrayViewFromImage(image) for image in (label, prediction))
     spacing = label.GetSpacing()[::-1]
+    ignored = truth == work.ignore if work.ignore is not None else np.zeros(truth.shape, bool)
     sizes = SIZES[:2] if 1 in mask.shape else SIZES[2:]
-    return [
-        {"level": level, "dice": dice, **dict(zip(sizes, areas, strict=True))}
-        for level, (dice, *areas) in level_dice(levels, predicted, spacing).items()
-    ]
+    numbers, failures = None, []
+    try:
+        numbers = predicted_numbers(work.case, prediction, work.structures)
+    except UserError as error:
+        failures.append(error)
+    for structure in (name for name in NUMBERS if name in work.structures):
+        try:
+            true = true_instances(work.instances, work.case, label, work.structures, structure)
+        except UserError as error:
+            failures.append(error)
+            continue
+        if numbers is not None:
+            rows = match_instances(true, instances_in(numbers, structure), spacing, ignored)
+            scored.instances += [{"structure": structure, **row} for row in rows]
+        if structure == "ivd":
+            discs = structure_mask(mask, work.structures["ivd"]) & ~ignored
+            dice = level_dice(np.where(true, true - DISCS, 0), discs, spacing)
+            scored.levels = [
+                {"level": level, "dice": value, **dict(zip(sizes, areas, strict=True))}
+                for level, (value, *areas) in dice.items()
+            ]
+    if failures:
+        raise failures[0]

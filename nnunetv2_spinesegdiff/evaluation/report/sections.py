@@ -9,6 +9,7 @@ import pandas as pd
 
 from ...text import spelled
 from ..columns import DISTANCES, FOUND, OVERLAPS, Name, label_of
+from ..instances import LEVEL_DICE
 from ..pathology import SYSTEM
 from ..summary_tables import TITLES, printed, structures_of, without_empty
 from .cohort import Cohort
@@ -18,6 +19,7 @@ from .page import Block, Figure, Listing, Picture, Section, Table
 from .pathology import Pathology
 from .pathology_text import readable
 from .places import Places
+from .tables import INSTANCE_TABLES, instance_tables
 
 LEFT_OUT = "Left out, and notes"
 FOUND_HEADINGS = dict(
@@ -75,6 +77,19 @@ def found_section(counts: pd.DataFrame) -> Section:
     )
     table = Table(without_empty(shown), "Cases by whether a structure was found")
     return Section("Structures found and missed", text, blocks=(table,))
+
+
+def instance_section(evaluation: Evaluation) -> Section | None:
+    """Panoptic quality and Dice of single vertebrae and discs; None if they were not scored."""
+    tables = instance_tables(evaluation)
+    if not tables:
+        return None
+    blocks = tuple(
+        Table(lines.rename(columns={"Model": "System"}), INSTANCE_TABLES[name][0], folded=name == LEVEL_DICE)
+        for name, (_, lines) in tables.items()
+    )
+    text = tuple(note for _, note in INSTANCE_TABLES.values())
+    return Section("Single vertebrae and discs", text, blocks=blocks)
 
 
 def figure_section(figures: Figures, places: Places) -> Section:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import UserError
+from ...labels import CLASSES
 from ...uncertainty.confidence import Structures
 from ..columns import Name
 from .evaluation_folder import System
@@ -32,6 +33,7 @@ class Case:
         name: nnU-Net's case name.
         label, prediction: files; a prediction may be missing.
         uncertainty: a heatmap, or None.
+        levels: SPIDER's numbers of the predicted vertebrae and discs, or None.
         metrics: of nnU-Net's summary.json, by structure key; used where its masks are missing.
     """
 
@@ -41,6 +43,7 @@ class Case:
     prediction: Path
     uncertainty: Path | None = None
     metrics: Mapping[str, Any] | None = None
+    levels: Path | None = None
 
     @property
     def has_masks(self) -> bool:
@@ -56,6 +59,7 @@ class Source:
         dataset: folder of the raw dataset, if known, with images and cases.csv.
         missing: labels without a prediction, one line each.
         notes: on the cases.
+        numbered: the labels have SPIDER's numbers instead of `labels_json`.
     """
 
     system: System
@@ -64,6 +68,7 @@ class Source:
     dataset: Path | None = None
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    numbered: bool = False
 
     @property
     def structures(self) -> Structures:
@@ -100,7 +105,10 @@ def _path(text: str) -> Path:
 
 
 def gather(
-    named: Sequence[tuple[System, Path]], labels: Path | None, nnunet_raw: Path | None = None
+    named: Sequence[tuple[System, Path]],
+    labels: Path | None,
+    nnunet_raw: Path | None = None,
+    instances: Path | None = None,
 ) -> list[Source]:
     """Collect the cases of all systems; one that is named several times has the cases of all its paths.
 
@@ -110,13 +118,14 @@ def gather(
     Args:
         labels: folder of the labels.
         nnunet_raw: folder with the raw dataset of a trained model.
+        instances: folder of masks with SPIDER's numbers, which are the labels of folders without `labels`.
 
     Raises:
         UserError: a path that is none of these.
     """
     sources: dict[tuple[str, str], Source] = {}
     for system, path in named:
-        made = _source(system, path, labels, nnunet_raw)
+        made = _source(system, path, labels, nnunet_raw, instances)
         known = sources.setdefault(system.key, made)
         if known is not made:
             if known.labels_json != made.labels_json:
@@ -179,7 +188,9 @@ def _reproduced_system(folder: Path, entry: Mapping[str, Any]) -> Source:
     return Source(system, labels_json, cases, dataset)
 
 
-def _source(system: System, path: Path, labels: Path | None, nnunet_raw: Path | None) -> Source:
+def _source(
+    system: System, path: Path, labels: Path | None, nnunet_raw: Path | None, instances: Path | None
+) -> Source:
     if path.is_file() and path.suffix == ".json":
         return _of_summaries(system, [path], labels, nnunet_raw)
     if not path.is_dir():
@@ -198,26 +209,32 @@ def _source(system: System, path: Path, labels: Path | None, nnunet_raw: Path | 
         elif not numbered:
             made.notes.append(f"{system.label}: fold all is validated on the cases that it was trained on.")
         return made
-    return _of_masks(system, path, labels)
+    return _of_masks(system, path, labels, instances)
 
 
-def _of_masks(system: System, folder: Path, labels: Path | None) -> Source:
+def _of_masks(system: System, folder: Path, labels: Path | None, instances: Path | None) -> Source:
+    from_numbers = labels is None
+    labels = labels or instances
     if labels is None:
         raise UserError(folder, "holds masks alone", "name the folder of their labels with -l")
     if not labels.is_dir():
-        raise UserError(labels, "not a folder", "give the folder of the labels with -l")
-    labels_json = _labels_json([folder, folder.parent, labels.parent])
+        raise UserError(labels, "not a folder", "give the folder of the labels")
+    default = CLASSES if from_numbers else None
+    labels_json = _labels_json([folder, folder.parent, labels.parent], default)
     masks = dict(_images_of(folder))
     cases, missing = [], []
     for name, label in _images_of(labels):
-        if name in masks:
-            cases.append(Case("", name, label, masks[name], _heatmap(folder, name)))
+        levels = masks.get(f"{name}_levels")
+        mask = masks.get(name) or masks.get(f"{name}_seg") or levels
+        if mask:
+            cases.append(Case("", name, label, mask, _heatmap(folder, name), levels=levels))
         else:
             missing.append(f"{folder}: {system.label} has no prediction of {name}; predict it")
     if not cases:
         raise UserError(folder, f"holds no prediction of a case in {labels}", "name other folders")
     settings = _read(folder / PREDICTED_HOW) or None
-    return Source(replace(system, settings=settings), labels_json, cases, labels.parent, missing)
+    own = replace(system, settings=settings)
+    return Source(own, labels_json, cases, labels.parent, missing, numbered=from_numbers)
 
 
 def _of_summaries(
@@ -255,12 +272,14 @@ def _raw_dataset(file: Path, cases: Sequence[Case], nnunet_raw: Path | None) -> 
     return nnunet_raw / name if nnunet_raw and name and (nnunet_raw / name).is_dir() else None
 
 
-def _labels_json(folders: Sequence[Path]) -> Mapping[str, Any]:
-    """nnU-Net's labels, of the first dataset.json found."""
+def _labels_json(folders: Sequence[Path], default: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    """nnU-Net's labels, of the first dataset.json found, or a default."""
     for folder in folders:
         labels = _read(folder / "dataset.json").get("labels")
         if isinstance(labels, dict):
             return labels
+    if default is not None:
+        return default
     raise UserError(folders[0], "has no dataset.json, which names the structures", "copy the model's there")
 
 

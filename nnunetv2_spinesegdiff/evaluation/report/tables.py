@@ -11,6 +11,16 @@ from ...files import save_json
 from ...pages.cells import p_value, with_interval
 from ..columns import FOUND, METRICS
 from ..comparisons import ALPHA, METHOD, NO_CONTROL, compare, not_compared_note
+from ..instances import (
+    LEVEL_DICE,
+    LEVEL_METHOD,
+    PANOPTIC,
+    PANOPTIC_METHOD,
+    level_table,
+    panoptic_table,
+    printed_levels,
+    printed_panoptic,
+)
 from ..summary_tables import (
     HEADINGS,
     TITLES,
@@ -30,6 +40,11 @@ from .plain_tables import read_table, write_text
 TABLES = "tables"
 SUMMARY = "scores.json"
 COMPARISONS = "comparisons"
+INSTANCE_TABLES = {
+    PANOPTIC: ("Panoptic quality of single vertebrae and discs", PANOPTIC_METHOD),
+    LEVEL_DICE: ("Dice of every level", LEVEL_METHOD),
+}
+"""Name to heading and note."""
 HEADS = (
     *("Model", "Compared with it", "Data", "Structure", "Patients"),
     *("Mean difference [95 % interval]", "p"),
@@ -43,8 +58,8 @@ def write_tables(
     against: str | None = None,
     transposed: bool = False,
 ) -> None:
-    """Write `tables/<metric>.csv`, `.md` and `.tex` for all metrics, `tables/comparisons.csv` and `.md`, and
-    `scores.json`.
+    """Write `tables/<metric>.csv`, `.md` and `.tex` for all metrics, the same of single vertebrae and discs,
+    `tables/comparisons.csv` and `.md`, and `scores.json`.
 
     Args:
         title: of the table of Dice; the others are named after their metric.
@@ -59,9 +74,15 @@ def write_tables(
         heading = title if name == "dice" else TITLES[name]
         lines = printed(table, name, transposed)
         notes = [cases_note(table), *filter(None, shared)]
-        write_text(as_csv(table), folder / f"{name}.csv")
-        write_text(as_markdown(lines, heading, notes), folder / f"{name}.md")
-        write_text(as_latex(lines, heading, notes), folder / f"{name}.tex")
+        _write_table(folder / name, table, lines, heading, notes)
+    single = instance_tables(evaluation)
+    for name, (heading, note) in INSTANCE_TABLES.items():
+        if single:
+            table, lines = single[name]
+            _write_table(folder / name, table, lines, heading, [note, *filter(None, evaluation.notes)])
+        else:
+            for ending in ("csv", "md", "tex"):
+                (folder / f"{name}.{ending}").unlink(missing_ok=True)
     differences = compare(evaluation.scores, evaluation.keys, metric, against)
     controls = [system.label for system in evaluation.systems if system.control]
     page = as_markdown(
@@ -72,6 +93,23 @@ def write_tables(
     write_text(as_csv(differences), folder / f"{COMPARISONS}.csv")
     write_text(page, folder / f"{COMPARISONS}.md")
     save_json(summary(evaluation), evaluation.folder / SUMMARY)
+
+
+def _write_table(
+    stem: Path, table: pd.DataFrame, lines: pd.DataFrame, heading: str, notes: Sequence[str]
+) -> None:
+    write_text(as_csv(table), stem.with_suffix(".csv"))
+    write_text(as_markdown(lines, heading, notes), stem.with_suffix(".md"))
+    write_text(as_latex(lines, heading, notes), stem.with_suffix(".tex"))
+
+
+def instance_tables(evaluation: Evaluation) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
+    """The tables of single vertebrae and discs and their printed cells, by `INSTANCE_TABLES`; or none."""
+    if evaluation.instances.empty:
+        return {}
+    instances, names = by_contrast(evaluation.instances, evaluation.keys)
+    quality, levels = panoptic_table(instances, names), level_table(instances, names)
+    return {PANOPTIC: (quality, printed_panoptic(quality)), LEVEL_DICE: (levels, printed_levels(levels))}
 
 
 def summary_tables(evaluation: Evaluation) -> dict[str, pd.DataFrame]:

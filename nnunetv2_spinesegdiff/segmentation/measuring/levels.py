@@ -8,7 +8,8 @@ import numpy as np
 
 from ...labels import SPIDER_CANAL, SPINAL_CANAL
 from .instances import Instances, find_instances
-from .ladder import Ladder, Rung
+from .ladder import SPECK_MM2, Ladder, Rung
+from .plausible import without_outside_parts
 from .shapes import Shape
 
 DISCS = 200
@@ -101,6 +102,7 @@ def number_levels(
 
     Names are counted from the lowest disc. It is taken for L5-S1, unless a vertebral body is below it (then
     L4-L5) or it is much shorter than the disc above it (then S1-S2). Five lumbar vertebrae are assumed.
+    Parts outside of the spine (`check_plausibility`) have no number.
 
     Args:
         mask: (H, W) or (n, H, W) labels, rows from head to foot, columns from front to back.
@@ -114,7 +116,8 @@ def number_levels(
     """
     if lowest_disc is not None and lowest_disc not in LOWEST_DISCS:
         raise ValueError(f"unknown lowest disc {lowest_disc!r}, expected for example L5-S1, L4-L5 or L6-S1")
-    stack = mask if mask.ndim == 3 else mask[None]
+    slices = mask if mask.ndim == 3 else mask[None]
+    stack = np.stack([without_outside_parts(one, spacing, SPECK_MM2) for one in slices])
     edge = _edge(stack.shape) if cut_off is None else np.reshape(cut_off, stack.shape)
     instances = find_instances(stack, spacing)
     ladder = instances.ladder

@@ -99,6 +99,16 @@ def check_plausibility(
     return Plausibility(reasons, _outside(mask, spacing, ahead, smallest) if judged else [])
 
 
+def without_outside_parts(
+    mask: np.ndarray, spacing: tuple[float, float], smallest: float = SMALLEST_MM2
+) -> np.ndarray:
+    """Return a copy of a mask without the parts outside of the spine; see `check_plausibility`."""
+    cleaned = mask.copy()
+    for part in check_plausibility(mask, spacing, smallest).outside:
+        cleaned[part.shape.inside] = BACKGROUND
+    return cleaned
+
+
 def _is_column(on_line: np.ndarray) -> bool:
     """Check whether the labels (n,) along a line, one per mm, are those of a column of bodies and discs."""
     starts = np.flatnonzero(np.diff(on_line, prepend=BACKGROUND))

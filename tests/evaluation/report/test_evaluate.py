@@ -198,13 +198,13 @@ def test_several_processes_give_the_same_scores(tmp_path, dataset, masks, monkey
 def test_instances_that_lie_elsewhere_cost_the_discs_and_not_the_case(tmp_path, dataset, masks):
     with_discs(dataset, CASES)
     for i, case in enumerate(CASES[1:], 1):
-        numbers = np.where(label_map(i) == 3, 201, 0).astype(np.uint8)
+        numbers = np.where(label_map(i) == 3, 201, label_map(i)).astype(np.uint8)
         write_volume(numbers, tmp_path / "spider" / f"{case}.mha", (3.0, -4.0, 5.0 if i > 1 else 55.0))
     assert evaluate(tmp_path, dataset, masks, "--instances", str(tmp_path / "spider")) == 0
     made = read_evaluation(tmp_path / "out")
     assert set(made.scores["case"]) == set(CASES)
     assert set(made.level_scores["case"]) == set(CASES[2:])
-    assert any(note.startswith("2 cases have no scores of their discs") for note in made.notes)
+    assert any(note.startswith("2 cases lack scores of single vertebrae or discs") for note in made.notes)
 
 
 def test_a_case_of_unknown_patient_counts_as_one(tmp_path, capsys):

@@ -13,6 +13,7 @@ from scipy import ndimage
 from nnunetv2_spinesegdiff.labels import BACKGROUND, IVD, SPINAL_CANAL, VERTEBRAE
 from nnunetv2_spinesegdiff.segmentation.measuring.ladder import SPECK_MM2
 from nnunetv2_spinesegdiff.segmentation.measuring.levels import LOWEST_DISCS, Levels, number_levels
+from nnunetv2_spinesegdiff.segmentation.measuring.plausible import without_outside_parts
 
 from ...helpers.drawn_spine import MM, DrawnSpine
 from ...helpers.phantom_truth import Series, series_of, series_with_lumbar
@@ -266,6 +267,22 @@ def test_numbers_follow_the_levels_through_a_stack():
     assert share_right(levels.numbers, truth) > 0.99
 
 
+@pytest.mark.parametrize(
+    ("label", "column"), [(VERTEBRAE, 8), (IVD, 8), (SPINAL_CANAL, 8), (SPINAL_CANAL, 280), (VERTEBRAE, 290)]
+)
+@pytest.mark.parametrize("row", [40, 90, 130])
+def test_parts_outside_of_the_spine_have_no_number(label, column, row):
+    mask = np.pad(DrawnSpine().mask(), ((0, 0), (40, 40)))
+    before = number_levels(mask, MM)
+    with_part = mask.copy()
+    inside = np.s_[row : row + 8, column : column + 6]
+    assert not with_part[inside].any()
+    with_part[inside] = label
+    levels = number_levels(with_part, MM)
+    assert np.array_equal(levels.numbers, before.numbers)
+    assert levels.names == before.names
+
+
 def test_the_order_of_slices_does_not_change_numbers():
     mask, _ = stack_of([0, 8, 16, 24])
     numbers = number_levels(mask, MM).numbers
@@ -276,7 +293,7 @@ def test_the_order_of_slices_does_not_change_numbers():
 @settings(max_examples=15, deadline=None)
 @given(st.data())
 def test_every_part_above_a_speck_has_one_number_and_specks_have_none(data):
-    """Whatever is drawn over a spine: numbers are of the class, and only specks are left out."""
+    """Whatever is drawn over a spine: numbers are of the class, only specks and outside parts have none."""
     mask = DrawnSpine(angle=data.draw(st.integers(-20, 20))).mask((2.0, 2.0))
     for _ in range(data.draw(st.integers(0, 6))):
         top, left = (data.draw(st.integers(0, size - 1)) for size in mask.shape)
@@ -284,6 +301,7 @@ def test_every_part_above_a_speck_has_one_number_and_specks_have_none(data):
         label = data.draw(st.sampled_from([BACKGROUND, SPINAL_CANAL, VERTEBRAE, IVD]))
         mask[top : top + height, left : left + width] = label
     numbers = number_levels(mask, (2.0, 2.0)).numbers
+    mask = without_outside_parts(mask, (2.0, 2.0), SPECK_MM2)
     assert np.array_equal(numbers == 100, mask == SPINAL_CANAL)
     assert not numbers[mask == BACKGROUND].any()
     for label, low, high in ((VERTEBRAE, 1, 199), (IVD, 201, 225)):
