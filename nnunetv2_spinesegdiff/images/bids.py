@@ -103,7 +103,7 @@ def images_in(dataset: Path, others: tuple[str, ...]) -> tuple[list[Path], list[
         requires or in formats that are not read.
 
     Raises:
-        UserError: there is no image, or a folder cannot be listed.
+        UserError: no image was found, or a folder cannot be listed.
     """
     found, passed_over = list[Path](), list[str]()
     for file in _in_anat(dataset):

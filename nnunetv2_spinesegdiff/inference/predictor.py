@@ -16,7 +16,7 @@ from ..nnunet_hooks import checkpoint_loader
 from ..stored import stored_in
 from ..uncertainty.stored import Calibration, stored_calibration
 from .file_predictor import FilePredictor
-from .loading import check_trained, compile_parts, load_exported, share_weights
+from .loading import check_trained, compile_parts, load_exported, share_weights, use_group_norms
 from .maps import check_supported
 from .settings import check_precision
 from .untrusted import check_network_classes, load_safely, read_json
@@ -68,6 +68,8 @@ class SpineSegDiffPredictor(FilePredictor):
         if isinstance(self.network, TwoStageNetwork):
             self.network.refine_predictions = self.settings.refine
         if self.settings.refine:
+            if self.device.type == "cpu":
+                use_group_norms(self.network)
             self.network.configure_sampler(self.settings.sampler(self.network.sampler))
         self.record = self._record(folder, use_folds, checkpoint_name)
         self.calibration = self._stored_calibration()

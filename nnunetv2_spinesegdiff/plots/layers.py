@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.patheffects import withStroke
+from skimage.measure import find_contours
 
 from ..uncertainty.confidence import Structures, structure_mask
 from .style import LineStyle, looks_of
@@ -45,7 +47,7 @@ def draw_slice(axis: Axes, image: np.ndarray, aspect: float | Literal["auto"]) -
         aspect: mm between rows over mm between columns.
     """
     low, high = np.percentile(image, (0.5, 99))
-    axis.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=aspect)
+    axis.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=aspect, interpolation_stage="data")
     axis.set(xticks=[], yticks=[])
 
 
@@ -76,7 +78,15 @@ def draw_heatmap(axis: Axes, uncertainty: np.ndarray, highest: float, aspect: fl
         What a color bar is made of.
     """
     alpha = 0.85 * np.clip((uncertainty - SHOWN_FROM) / (OPAQUE_FROM - SHOWN_FROM), 0, 1)
-    return axis.imshow(uncertainty, cmap="inferno", vmin=0, vmax=highest, aspect=aspect, alpha=alpha)
+    return axis.imshow(
+        uncertainty,
+        cmap="inferno",
+        vmin=0,
+        vmax=highest,
+        aspect=aspect,
+        alpha=alpha,
+        interpolation_stage="data",
+    )
 
 
 def draw_outlines(
@@ -106,13 +116,9 @@ def draw_contour(
         level: position between the centers of the last pixel inside (1) and the first one outside (0).
         width: of the line, in points.
     """
-    if not inside.any():
-        return
-    rows, columns = (np.arange(-1, size + 1) for size in inside.shape)
-    view = axis.get_xlim(), axis.get_ylim()
-    padded = np.pad(inside.astype(float), 1)
-    axis.contour(columns, rows, padded, [level], colors=[color], linestyles=[line], linewidths=width)
-    axis.set(xlim=view[0], ylim=view[1])
+    lines = [points[:, ::-1] - 1 for points in find_contours(np.pad(inside.astype(np.float32), 1), level)]
+    outline = LineCollection(lines, colors=color, linestyles=line, linewidths=width)
+    axis.add_collection(outline, autolim=False)
 
 
 def draw_letters(axis: Axes, letters: Sequence[str]) -> None:

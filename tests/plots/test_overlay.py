@@ -60,7 +60,7 @@ def test_the_file_is_a_picture_with_every_structure_in_its_color(tmp_path):
 
 def test_regions_names_letters_and_heat(figure):
     made = figure()
-    contours = [line for line in made.axes[0].collections if len(line.get_paths()[0].vertices)]
+    contours = [lines for lines in made.axes[0].collections if lines.get_paths()]
     assert len(contours) == 2
     rows = contours[1].get_paths()[0].vertices[:, 1]
     assert (rows.min(), rows.max()) == pytest.approx((9.9, 17.1)), "a region is outlined as one"

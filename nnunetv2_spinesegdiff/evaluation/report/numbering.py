@@ -53,7 +53,7 @@ def true_instances(
         (Z, Y, X) int, 0 outside the structure.
 
     Raises:
-        UserError: there is no such mask, or the structure is elsewhere in it.
+        UserError: the mask cannot be read, or it numbers too little of the structure in the label.
     """
     how = (sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkInt32)
     resampled = sitk.GetArrayFromImage(sitk.Resample(read_scalar_volume(path, placed=False), label, *how))
