@@ -60,12 +60,6 @@ class nnUNetTrainerRefinerWithoutPresegmentation(EmptyPresegmentations, nnUNetTr
     """The refiner without presegmentations: a second network of the refiner's shape."""
 
 
-class nnUNetTrainerRefinerUndamaged(nnUNetTrainerRefiner):
-    """The refiner trained on presegmentations as they are."""
-
-    clean_share = 1.0
-
-
 class OnStage1Encoder(TwoStageNetwork):
     """The frozen stage 1's encoder in the place of the refiner's image encoder."""
 
@@ -97,6 +91,18 @@ class nnUNetTrainerRefinerFromStage1WithoutPresegmentation(
     EmptyPresegmentations, nnUNetTrainerRefinerFromStage1
 ):
     """The same without presegmentations: stage 1 trained on as a network of the refiner's shape."""
+
+
+class nnUNetTrainerRefinerFromStage1Undamaged(nnUNetTrainerRefinerFromStage1):
+    """The refiner trained on presegmentations as they are."""
+
+    clean_share = 1.0
+
+
+class nnUNetTrainerRefinerFromStage1Damaged(nnUNetTrainerRefinerFromStage1):
+    """The refiner trained on damaged presegmentations only."""
+
+    clean_share = 0.0
 
 
 class Mirrored(nnUNetTrainer):
@@ -180,7 +186,8 @@ BASES = {
         nnUNetTrainerRefinerFromStage1Mirrored,
         nnUNetTrainerRefiner,
         nnUNetTrainerRefinerWithoutPresegmentation,
-        nnUNetTrainerRefinerUndamaged,
+        nnUNetTrainerRefinerFromStage1Undamaged,
+        nnUNetTrainerRefinerFromStage1Damaged,
         nnUNetTrainerRefinerOnStage1Encoder,
         nnUNetTrainerRefinerFromStage1,
         nnUNetTrainerRefinerFromStage1OnStage1Encoder,
