@@ -41,7 +41,7 @@ LIBRARIES = {
         "nnunetv2.dataset_conversion.generate_dataset_json",
     ),
     "uncertainty": ("numpy", "scipy", "pandas"),
-    "plots": ("numpy", "scipy", "pandas", "matplotlib"),
+    "plots": ("numpy", "scipy", "pandas", "matplotlib", "contourpy"),
     "pages": (),
     "inference": (*NNUNET, "numpy", "SimpleITK", "nibabel", "tqdm"),
     "training": (*NNUNET, "numpy", "scipy", "tqdm"),

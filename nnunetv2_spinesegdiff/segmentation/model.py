@@ -16,6 +16,7 @@ from ..network.two_stage import TwoStageNetwork
 from ..sharing.opening import OpenedModel
 from ..stored import stored_in
 from ..text import reason_of
+from ..training.report import too_low
 from ..uncertainty.confidence import agreement_limit
 from .settings import SegmentationSettings
 
@@ -66,6 +67,8 @@ class SliceModel:
                 "copy, install or export the model again",
             ) from error
         self.notes = _notes(predictor)
+        if warning := too_low(opened.validation_dice):
+            self.notes.append(f"{opened.label}: {warning}")
         self.predictor = ArrayPredictor(predictor)
         # A model of single slices can look at some without the cost of a refinement.
         has_stage1 = isinstance(predictor.network, TwoStageNetwork)

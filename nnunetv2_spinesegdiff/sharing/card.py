@@ -9,6 +9,8 @@ from typing import Any
 from ..stored import stored_in
 from ..text import markdown_table, number
 from ..training.presegmentations import id_of
+from ..training.report import too_low
+from .history import mean_dice
 from .manifest import FINAL, Manifest
 
 NOT_STATED = "not stated"
@@ -146,6 +148,7 @@ def _scores(manifest: Manifest) -> list[str]:
         + (" (those of fold all were trained on)." if "all" in scored else "."),
         "",
         markdown_table(["fold", "cases", "structure", *(columns[c] for c in used)], rows),
+        *(["", f"Warning: {warning}."] if (warning := too_low(mean_dice(scored.values()))) else []),
     ]
 
 

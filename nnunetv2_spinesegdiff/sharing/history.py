@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -34,14 +34,26 @@ def history_of(
     """
     known: dict[str, Any] = {} if epochs is None else {"epochs": epochs}
     if checkpoint == FINAL:
-        known |= _refinement(model / f"fold_{fold}" / "refinement.json", epochs) or _validation(
-            model / f"fold_{fold}" / "validation" / "summary.json", labels
-        )
+        known |= validation_of(model / f"fold_{fold}", epochs, labels)
     split = _split(dataset, fold)
     # Another number of cases: the dataset was split again since.
     if split and known.get("cases", split["val_cases"]) == split["val_cases"]:
         known["split"] = split
     return known
+
+
+def validation_of(fold: Path, epochs: int | None, labels: Mapping[str, Any]) -> dict[str, Any]:
+    """`cases`, `dice` and `stage1_frozen` of `history_of`, from the folder of a fold."""
+    refinement, summary = fold / "refinement.json", fold / "validation" / "summary.json"
+    return _refinement(refinement, epochs) or _validation(summary, labels)
+
+
+def mean_dice(trainings: Iterable[Mapping[str, Any]]) -> float | None:
+    """Mean Dice of the structures on the validation cases, over those trainings for which it is known."""
+    means = [known["dice"]["mean"] for known in trainings if known.get("dice")]
+    known = [row.get("refined", row.get("predicted")) for row in means]
+    values = [value for value in known if value is not None]
+    return sum(values) / len(values) if values else None
 
 
 def _refinement(path: Path, epochs: int | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from shutil import rmtree
@@ -14,8 +14,9 @@ from ..errors import UserError
 from ..inference.untrusted import check_network_classes, load_safely, read_json
 from ..training.presegmentations import digest
 from .checkpoints import STOCK_TRAINER, Checkpoint
+from .history import mean_dice, validation_of
 from .lookups import check_lookups
-from .manifest import DATASET, PLANS, Manifest, deciding, identity
+from .manifest import DATASET, FINAL, MANIFEST, PLANS, Manifest, deciding, identity
 from .trained_folder import checkpoint_name, trained_folds, trained_model
 from .unpacking import unpack
 
@@ -31,6 +32,7 @@ class OpenedModel:
         sha256: of what decides predictions, the plans, the description of the dataset and the checkpoints of
             these folds: the same for a zip and for what is installed from it.
         label: short name.
+        validation_dice: mean Dice on the validation cases of these folds; None if unknown.
         checkpoints: content of the checkpoint of each fold, in the order of `folds`; None if not read. The
             weights are those of the files, which must stay as they are.
     """
@@ -40,6 +42,7 @@ class OpenedModel:
     checkpoint: str
     sha256: str
     label: str
+    validation_dice: float | None = None
     checkpoints: list[dict[str, Any]] | None = None
 
 
@@ -76,7 +79,8 @@ def open_model(
         raise
     digests = {name: known["sha256"] for name, known in manifest.files.items()}
     opened = _opened(folder, folds, checkpoint, digests, path.stem)
-    return replace(opened, checkpoints=[contents[fold] for fold in folds])
+    dice = mean_dice(manifest.training.get(fold, {}) for fold in folds)
+    return replace(opened, validation_dice=dice, checkpoints=[contents[fold] for fold in folds])
 
 
 def _open_folder(path: Path, wanted: Sequence[str] | None, checkpoint: str | None) -> OpenedModel:
@@ -87,7 +91,19 @@ def _open_folder(path: Path, wanted: Sequence[str] | None, checkpoint: str | Non
     folds = trained_folds(folder, name, wanted)
     digests = {file: digest(folder / file) for file in deciding(folds, name)}
     dataset = plans.get("dataset_name", folder.parent.name)
-    return _opened(folder, folds, name, digests, f"{dataset}/{folder.name}")
+    opened = _opened(folder, folds, name, digests, f"{dataset}/{folder.name}")
+    return replace(opened, validation_dice=_validation_dice(folder, folds) if name == FINAL else None)
+
+
+def _validation_dice(folder: Path, folds: Sequence[str]) -> float | None:
+    """Mean validation Dice of a folder of results, or of an installed model."""
+    with suppress(UserError, OSError, KeyError, TypeError):
+        if (folder / MANIFEST).exists():
+            manifest = Manifest.from_text((folder / MANIFEST).read_bytes(), str(folder / MANIFEST))
+            return mean_dice(manifest.training.get(fold, {}) for fold in folds)
+        labels = read_json(folder / DATASET)["labels"]
+        return mean_dice(validation_of(folder / f"fold_{fold}", None, labels) for fold in folds)
+    return None
 
 
 def _opened(

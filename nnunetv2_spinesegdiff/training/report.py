@@ -9,6 +9,18 @@ import numpy as np
 
 from ..files import load_json
 from ..labels import summary_key
+from ..text import number
+
+LOWEST_DICE = 0.5
+"""Mean Dice on validation cases below which masks of a model are of no use."""
+
+
+def too_low(dice: float | None) -> str:
+    """A sentence about a model whose mean Dice on validation cases is below `LOWEST_DICE`; else empty."""
+    if dice is None or dice >= LOWEST_DICE:
+        return ""
+    known = f"the mean Dice on validation cases is {number(dice, 2)}, below {LOWEST_DICE}"
+    return f"{known}: the masks of this model are of no use"
 
 
 def compare(
@@ -44,6 +56,8 @@ def as_lines(report: dict[str, Any]) -> list[str]:
             for v in (row["stage1"], row["refined"], row["difference"])
         ]
         lines.append(f"{name:<32}{shown[0]}   {shown[1]}      {shown[2]}")
+    if warning := too_low(report["dice"]["mean"]["refined"]):
+        lines.append(f"warning: {warning}")
     return lines
 
 

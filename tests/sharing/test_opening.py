@@ -18,10 +18,11 @@ from nnunetv2.model_sharing.model_export import export_pretrained_model
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.images import zips
 from nnunetv2_spinesegdiff.sharing import unpacking
+from nnunetv2_spinesegdiff.sharing.export import export_model
 from nnunetv2_spinesegdiff.sharing.opening import open_model
 from nnunetv2_spinesegdiff.sharing.trained_folder import trained_folds
 
-from ..helpers.model_folder import Malicious
+from ..helpers.model_folder import Malicious, write_model
 from ..helpers.model_zips import Contents, Zip
 
 
@@ -391,3 +392,31 @@ def test_a_checkpoint_that_is_no_exported_one_is_refused(zipped, scratch, tmp_pa
     line = refused(zipped.changed(change), scratch, told)
     assert f"{zipped.path.with_name('changed.zip')}: {name}: " in line
     assert not trace.exists()
+
+
+# --- how good it is --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("refined", [0.3, 0.8])
+def test_the_validation_dice_is_known_to_results_export_and_installed_model(tmp_path, scratch, refined):
+    results = write_model(tmp_path / "model").folder
+    for fold, change in ((0, 0.1), (1, -0.1)):
+        row = {"stage1": 0.9, "refined": refined + change, "difference": 0.0}
+        report = {"cases": 3, "dice": {"mean": row}, "stage1_frozen": True}
+        (results / f"fold_{fold}" / "refinement.json").write_text(json.dumps(report))
+    exported = export_model(results, tmp_path / "exported.zip")
+    with ZipFile(exported) as archive:
+        archive.extractall(tmp_path / "installed")
+        (card,) = (name for name in archive.namelist() if name.endswith("MODEL_CARD.md"))
+        assert ("of no use" in archive.read(card).decode()) == (refined < 0.5)
+    (installed,) = (path.parent for path in (tmp_path / "installed").rglob("plans.json"))
+    for path in (results, exported, installed):
+        assert open_model(path, scratch).validation_dice == pytest.approx(refined)
+        assert open_model(path, scratch, folds=["1"]).validation_dice == pytest.approx(refined - 0.1)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"cases": 3}'])
+def test_scores_that_cannot_be_read_do_not_matter(tmp_path, scratch, content):
+    results = write_model(tmp_path / "model").folder
+    (results / "fold_0" / "refinement.json").write_text(content)
+    assert open_model(results, scratch).validation_dice is None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 
+import pytest
+
 from nnunetv2_spinesegdiff.training.report import as_lines, compare
 
 
@@ -63,3 +65,11 @@ def test_the_mean_is_over_the_classes_that_both_have(tmp_path):
     refined = summary(tmp_path, "refined", {"1": 0.0, "2": 1.0, "3": 0.75}, 0.5)
     report = compare(stage1, refined, {"canal": 1, "bone": 2, "disc": 3}, 0)
     assert report["dice"]["mean"] == {"stage1": 0.375, "refined": 0.875, "difference": 0.5}
+
+
+@pytest.mark.parametrize(("dice", "warned"), [(0.49, True), (0.5, False), (None, False)])
+def test_a_useless_model_is_reported(dice, warned):
+    row = {"stage1": 0.9, "refined": dice, "difference": None}
+    lines = as_lines({"fold": 0, "cases": 3, "dice": {"mean": row}})
+    assert len(lines) == 2 + warned
+    assert ("of no use" in lines[-1]) == warned
