@@ -212,7 +212,7 @@ class Preset:
 
 PRESETS = {
     "fast": Preset(num_samples=1, ddim_steps=1, mirrored=NOTHING),
-    "balanced": Preset(num_samples=1, ddim_steps=2, mirrored=STAGE1),
+    "balanced": Preset(num_samples=1, ddim_steps=1, mirrored=STAGE1),
     "paper": Preset(num_samples=15, ddim_steps=10),
 }
 """The paper's is S = 15 and T_s = 10 (its section 3.3)."""

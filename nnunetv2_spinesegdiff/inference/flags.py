@@ -20,7 +20,7 @@ SAMPLER = {
 }
 PRESETS = {
     "fast": "one step, and no mirrored copies",
-    "balanced": "two steps, from stage 1's mean over the mirrored copies",
+    "balanced": "one step, from stage 1's mean over the mirrored copies",
     "paper": "15 chains of ten steps for every mirrored copy",
 }
 

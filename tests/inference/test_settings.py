@@ -42,7 +42,7 @@ def sampler(words: str) -> SamplerSettings:
         ("--eta 1 --seed 9", {"eta": 1.0, "seed": 9}),
         ("--eta 0", {"eta": 0.0}),  # 0 is a value, not an absence
         ("--preset fast", {"num_samples": 1, "ddim_steps": 1, "fusion_steps": 1}),
-        ("--preset balanced", {"num_samples": 1, "ddim_steps": 2, "fusion_steps": 2}),
+        ("--preset balanced", {"num_samples": 1, "ddim_steps": 1, "fusion_steps": 1}),
         ("--preset paper --num_samples 2", {"num_samples": 2, "ddim_steps": 10, "fusion_steps": 10}),
         (
             "--preset paper --t_start 4",
