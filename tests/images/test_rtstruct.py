@@ -213,13 +213,13 @@ def test_regions_have_the_names_colors_and_codes_of_the_levels(tmp_path, read, w
 
 
 def test_patient_and_study_are_carried_over_and_the_series_is_new(tmp_path, read, written):
-    name = {"PatientName": "Müller^Jörg", "SpecificCharacterSet": "ISO_IR 100"}
+    name = {"PatientName": "Müller^Jörg", "SpecificCharacterSet": "ISO_IR 192"}
     write_series(tmp_path / "exam", scan(), **(COMPLETE | name))
     source = read(tmp_path / "exam")
     first, made = dcmread(source.dicom_files[0]), written(source)
     for keyword in ("PatientName", "PatientID", "PatientSex", "StudyInstanceUID", "FrameOfReferenceUID"):
         assert made[keyword].value == first[keyword].value
-    assert str(made.PatientName) == "Müller^Jörg"
+    assert (str(made.PatientName), made.SpecificCharacterSet) == ("Müller^Jörg", "ISO_IR 192")
     assert made.SeriesInstanceUID != first.SeriesInstanceUID
     (frame,) = made.ReferencedFrameOfReferenceSequence
     (study,) = frame.RTReferencedStudySequence
