@@ -87,7 +87,7 @@ def outlines(shape: np.ndarray) -> Iterator[np.ndarray]:
 def _contours(inside: np.ndarray, scan: Scan, headers: dict[Path, Dataset]) -> Iterator[Dataset]:
     """The contours of a structure, each in the plane of its image and in mm of the patient."""
     for shape, one in zip(inside, scan.slices, strict=True):
-        steps = np.reshape(one.orientation, (2, 3)) * np.reshape(one.spacing, (2, 1))
+        steps = one.cosines[:, :2].T * np.array([one.spacing]).T  # of a column and of a row, in mm
         for outline in outlines(shape):
             points = np.asarray(one.position) + outline[:, ::-1] @ steps
             yield _dataset(
