@@ -27,7 +27,7 @@ predict -i -o -d -c -f -tr -p -device --refine --no_refine -npp --preset --num_s
 predict --fusion_steps --eta --seed --precision --save_uncertainty
 uncertainty -i -o --images -np
 segment -i -o -m -f -chk -device --slices --series --any_plane --lowest_disc --keep_format --dicom_seg
-segment --disable_tta --refine
+segment --rtstruct --disable_tta --refine
 segment --no_refine --preset --num_parts --part_id
 export -o -m -d -c -tr -p -f -chk --license --authors --contact --half --force
 models NAME

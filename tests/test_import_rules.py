@@ -35,7 +35,7 @@ LIBRARIES = {
     "nnunet_hooks": ("torch", "nnunetv2"),
     "stored": (),
     "preflight": ("torch", "nnunetv2"),
-    "images": ("SimpleITK", "numpy", "nibabel", "highdicom", "pydicom"),
+    "images": ("SimpleITK", "numpy", "nibabel", "highdicom", "pydicom", "skimage"),
     "dataset_conversion": (
         *("SimpleITK", "numpy", "scipy", "tqdm"),
         "nnunetv2.dataset_conversion.generate_dataset_json",

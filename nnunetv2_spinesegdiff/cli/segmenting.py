@@ -94,6 +94,11 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="also write a DICOM segmentation of DICOM scans (pip install 'nnunetv2_spinesegdiff[dicom]')",
     )
+    p.add_argument(
+        "--rtstruct",
+        action="store_true",
+        help="also write a DICOM RT structure set of DICOM scans",
+    )
     p.add_argument("--disable_tta", action="store_true", help="no mirroring: faster, slightly less accurate")
     choice = p.add_mutually_exclusive_group()
     choice.add_argument(
@@ -170,7 +175,7 @@ def _segment(options: argparse.Namespace) -> int:
         options.o,
         ModelChoice(model_path(options.m), given.get("f"), given.get("chk"), torch.device(device)),
         settings,
-        Formats(options.keep_format, options.dicom_seg),
+        Formats(options.keep_format, options.dicom_seg, options.rtstruct),
         part=(options.part_id, options.num_parts),
         command=["spinesegdiff", *options.words],
         progress=True,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,10 @@ CODES: dict[str, tuple[str, str, str]] = {
     "ivd": ("360499006", "SCT", "Intervertebral disc"),
 }
 # Attributes that every DICOM image must have, even if empty, and that careless anonymization removes.
-_EMPTY_IF_UNKNOWN = (
+EMPTY_IF_UNKNOWN = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex"),
     *("AccessionNumber", "StudyID", "StudyDate", "StudyTime"),
+    *("ReferringPhysicianName", "PositionReferenceIndicator"),
 )
 
 
@@ -94,23 +96,12 @@ def write_dicom_seg(mask: sitk.Image, scan: Scan, path: Path, segments: Sequence
             among `segments`, or the series lacks attributes that DICOM-SEG needs.
     """
     check_highdicom()
-    check_same_grid(path, mask, scan.source.path, scan.image)
-    array = sitk.GetArrayFromImage(mask)
-    known = {segment.number: segment for segment in segments}
-    present = [int(number) for number in np.unique(array) if number]
-    if not present:
-        raise UserError(path, "the mask holds no structure", "a DICOM-SEG needs one")
-    if unknown := [str(number) for number in present if number not in known]:
-        cause = f"no SNOMED CT code is known for label {', '.join(unknown)}"
-        raise UserError(path, cause, "write this mask in another format")
-    images = [_read_header(file) for file in scan.dicom_files]
-    places = np.searchsorted([0, *present], array).astype(np.uint8)
-    try:
+    present, images = segments_and_headers(mask, scan, path, segments)
+    numbers = [0, *(segment.number for segment in present)]
+    places = np.searchsorted(numbers, sitk.GetArrayFromImage(mask)).astype(np.uint8)
+    with series_may_be_invalid(scan, "DICOM-SEG"):
         _prepare(images, scan.slices, float(f"{mask.GetSpacing()[2]:.6g}"))
-        content = _segmentation(images, places, [known[number] for number in present])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        cause = " ".join(str(error).split())
-        raise UserError(scan.dicom_files[0], f"no DICOM-SEG can be made of this series: {cause}") from error
+        content = _segmentation(images, places, present)
     # References count the frames of the scan only. Segments share them, so each is changed once.
     references = {id(one): one for one in content.iterall() if one.keyword == "ReferencedFrameNumber"}
     for reference in references.values():
@@ -119,13 +110,44 @@ def write_dicom_seg(mask: sitk.Image, scan: Scan, path: Path, segments: Sequence
         content.save_as(temporary)
 
 
+def segments_and_headers(
+    mask: sitk.Image, scan: Scan, path: Path, segments: Sequence[Segment]
+) -> tuple[list[Segment], list[Dataset]]:
+    """The segments that are in a mask, by number, and the headers of the images, see `write_dicom_seg`."""
+    check_same_grid(path, mask, scan.source.path, scan.image)
+    known = {segment.number: segment for segment in segments}
+    present = [int(number) for number in np.unique(sitk.GetArrayViewFromImage(mask)) if number]
+    if not present:
+        raise UserError(path, "the mask holds no structure", "a DICOM file of structures needs one")
+    if unknown := [str(number) for number in present if number not in known]:
+        cause = f"no SNOMED CT code is known for label {', '.join(unknown)}"
+        raise UserError(path, cause, "write this mask in another format")
+    return [known[number] for number in present], [_read_header(file) for file in scan.dicom_files]
+
+
+@contextmanager
+def series_may_be_invalid(scan: Scan, what: str) -> Iterator[None]:
+    """Turn errors of missing and invalid attributes of a series into a `UserError`."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        cause = " ".join(str(error).split())
+        raise UserError(scan.dicom_files[0], f"no {what} can be made of this series: {cause}") from error
+
+
+def new_series_number(image: Dataset) -> int:
+    """1000 above that of the image, if that is still a number of DICOM (IS, below 2^31)."""
+    number = 1000 + int(image.get("SeriesNumber") or 0)
+    return number if 0 < number < 2**31 else 1000
+
+
 def _read_header(file: Path) -> Dataset:
-    """The header of a DICOM image, with valid values of what a DICOM-SEG repeats of it."""
+    """The header of a DICOM image, with valid values of what results repeat of it."""
     try:
         image = dcmread(file, stop_before_pixels=True)
     except (InvalidDicomError, OSError) as error:
         raise UserError(file, f"cannot be read as DICOM ({error})", "read the scan again") from None
-    for keyword in _EMPTY_IF_UNKNOWN:
+    for keyword in EMPTY_IF_UNKNOWN:
         try:
             validate_value(image[keyword].VR, str(image[keyword].value), RAISE)
         except (KeyError, ValueError):
@@ -178,15 +200,13 @@ def _segmentation(images: list[Dataset], places: np.ndarray, segments: list[Segm
         )
         for place, segment in enumerate(segments, start=1)
     ]
-    # 1000 above that of the images, if that is still a number of DICOM (IS, below 2^31).
-    series_number = 1000 + int(images[0].get("SeriesNumber") or 0)
     return highdicom.seg.Segmentation(
         source_images=images,
         pixel_array=places,
         segmentation_type="BINARY",
         segment_descriptions=descriptions,
         series_instance_uid=generate_uid(),
-        series_number=series_number if 0 < series_number < 2**31 else 1000,
+        series_number=new_series_number(images[0]),
         sop_instance_uid=generate_uid(),
         instance_number=1,
         manufacturer="nnunetv2_spinesegdiff",

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..files import half_written, save_json, written_whole
+from ..images.dicom_seg import write_dicom_seg
+from ..images.rtstruct import write_rtstruct
 from ..images.scan import Scan
 from ..images.writing import write_image
 from ..labels import BACKGROUND, CLASSES, SPIDER_CANAL
@@ -29,7 +31,7 @@ ENDINGS = (".nii.gz", ".nii", ".mha", ".nrrd")
 """In which masks are written: the first, or the scan's own with `keep_format`."""
 
 _LEVELS_OF_BIDS = 3  # from sub-01/ses-1/anat to the root
-NO_DICOM_SEG = "no DICOM segmentation: the scan is not a DICOM series"
+NO_DICOM = "no DICOM results: the scan is not a DICOM series"
 REPLACED = "replaces the results of another scan, or of an earlier state of this one, under the same name"
 
 
@@ -40,10 +42,17 @@ class Formats:
     Attributes:
         keep: masks, maps and levels in the scan's own format; NIfTI otherwise.
         dicom_seg: also a DICOM segmentation object.
+        rtstruct: also a DICOM RT structure set.
     """
 
     keep: bool = False
     dicom_seg: bool = False
+    rtstruct: bool = False
+
+    @property
+    def dicom(self) -> bool:
+        """Whether there are files that only DICOM scans have."""
+        return self.dicom_seg or self.rtstruct
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,10 @@ class ScanOutputs:
         return self._file(SEGMENTATION, ".dcm")
 
     @property
+    def rtstruct(self) -> Path:
+        return self._file(SEGMENTATION, ".rtstruct.dcm")
+
+    @property
     def described(self) -> list[Path]:
         """Paths of the files that describe the images in a BIDS dataset."""
         sidecars = [self._file(content, ".json") for content in (SEGMENTATION, UNCERTAINTY, LEVELS)]
@@ -94,7 +107,8 @@ class ScanOutputs:
     def files_of(self, scan: Scan, formats: Formats) -> list[Path]:
         """Return the paths of mask, map, levels, pictures and what describes them, the mask first."""
         ending = scan.ending if formats.keep and scan.ending in ENDINGS else ENDINGS[0]
-        beside = [self.dicom_seg] if formats.dicom_seg and scan.dicom_files else []
+        wanted = {self.dicom_seg: formats.dicom_seg, self.rtstruct: formats.rtstruct}
+        beside = [path for path, wants in wanted.items() if wants and scan.dicom_files]
         images = [make(ending) for make in (self.mask, self.uncertainty, self.levels)]
         return [*images, self.slicer_segmentation, self.overlay, *beside, *self.described]
 
@@ -107,8 +121,12 @@ class ScanOutputs:
         write_image(levels.image, written[2], done.scan, json.dumps(levels.names))
         write_image(slicer_segmentation(levels.image, levels.names), self.slicer_segmentation, done.scan)
         _draw(done, self.overlay)
-        if self.dicom_seg in written:
-            _write_dicom_seg(done, self.dicom_seg)
+        if self.dicom_seg in written or self.rtstruct in written:
+            numbers, segments = with_unnumbered(levels.image, levels.names, done.mask)
+            if self.dicom_seg in written:
+                write_dicom_seg(numbers, done.scan, self.dicom_seg, segments)
+            if self.rtstruct in written:
+                write_rtstruct(numbers, done.scan, self.rtstruct, segments)
         if self.bids:
             for content, facts in sidecars(done):
                 save_json(facts, self._file(content, ".json"))
@@ -137,7 +155,7 @@ class ScanOutputs:
         earlier = (self.record.content() or {}).get("made_from", made_from)
         self._begin_anew()
         beside = {
-            NO_DICOM_SEG: formats.dicom_seg and not done.scan.dicom_files,
+            NO_DICOM: formats.dicom and not done.scan.dicom_files,
             REPLACED: earlier["scan"] != made_from["scan"],
         }
         return self.record.finish(
@@ -190,7 +208,8 @@ class ScanOutputs:
     def _visible(self) -> list[Path]:
         makes = (self.mask, self.uncertainty, self.levels)
         images = [make(ending) for ending in ENDINGS for make in makes]
-        return [*images, self.slicer_segmentation, self.overlay, self.dicom_seg, *self.described]
+        dicom = [self.dicom_seg, self.rtstruct]
+        return [*images, self.slicer_segmentation, self.overlay, *dicom, *self.described]
 
     def _half_written(self) -> Iterator[Path]:
         return (left for path in self._visible() for left in half_written(path))
@@ -250,13 +269,6 @@ def _draw(done: Segmentation, path: Path) -> None:
         highest=shown.highest,
         levels=NamedParts(shown.numbers, names, f"levels, confidence: {done.levels.confidence}"),
     )
-
-
-def _write_dicom_seg(done: Segmentation, path: Path) -> None:
-    from ..images.dicom_seg import write_dicom_seg
-
-    numbers, segments = with_unnumbered(done.levels.image, done.levels.names, done.mask)
-    write_dicom_seg(numbers, done.scan, path, segments)
 
 
 def _structures() -> dict[str, int]:

@@ -114,6 +114,7 @@ class Segmentation:
         *,
         keep_format: bool = False,
         dicom_seg: bool = False,
+        rtstruct: bool = False,
         overwrite: bool = False,
     ) -> list[Path]:
         """Write the mask, the map, the levels and the picture that `spinesegdiff segment` writes.
@@ -122,33 +123,37 @@ class Segmentation:
             folder: output folder. It is created if it does not exist.
             keep_format: write masks and maps in the scan's own format instead of NIfTI.
             dicom_seg: also write a DICOM segmentation. The scan must be DICOM.
+            rtstruct: also write a DICOM RT structure set. The scan must be DICOM.
             overwrite: replace existing files.
 
         Returns:
             Paths of the files, the mask first.
 
         Raises:
-            UserError: a file already exists, the folder is not writable, or the DICOM segmentation cannot be
-                made.
+            UserError: a file already exists, the folder is not writable, or the DICOM segmentation or RT
+                structure set cannot be made.
         """
-        outputs, formats = ScanOutputs(Path(folder), self.name), Formats(keep_format, dicom_seg)
+        outputs, formats = ScanOutputs(Path(folder), self.name), Formats(keep_format, dicom_seg, rtstruct)
         existing = [path for path in outputs.files_of(self.scan, formats) if os.path.lexists(path)]
         if existing and not overwrite:
             raise UserError(
                 existing[0], "already exists", "choose another folder, or replace it with overwrite=True"
             )
         if dicom_seg:
+            check_highdicom()
+        if formats.dicom:
             self._check_dicom()
         with writing(Path(folder), "make room, or choose another"):
             return outputs.write_files(self, formats)
 
     def _check_dicom(self) -> None:
         """Raise `UserError` before any file is written."""
-        check_highdicom()
+        if not self.scan.dicom_files:
+            raise UserError(self.scan.source.path, "is not a DICOM series", "save it without DICOM results")
         zipped = self.scan.source.kind == "dicom_zip"
         if zipped and not all(file.exists() for file in self.scan.dicom_files):
             raise UserError(
                 self.scan.source.path,
                 "its unpacked files were removed",
-                "save a DICOM segmentation before the next scan is asked for",
+                "save DICOM results before the next scan is asked for",
             )

@@ -167,6 +167,17 @@ def test_files_that_are_there_are_replaced_only_where_that_is_said(tmp_path):
         result.save(tmp_path / "file")
 
 
+@pytest.mark.parametrize("option", ["dicom_seg", "rtstruct"])
+def test_dicom_results_of_other_scans_are_refused(option, tmp_path):
+    path = write(spine(), tmp_path / "scan.mha")
+    with SpineSegmenter("model.zip") as segmenter:
+        result = segmenter.segment(path)
+    with pytest.raises(UserError) as error:
+        result.save(tmp_path / "out", **{option: True})
+    assert error.value.subject == path
+    assert not (tmp_path / "out").exists()
+
+
 def test_scans_are_called_what_the_caller_says(tmp_path):
     path = write(spine(), tmp_path / "scan.mha")
     with SpineSegmenter("model.zip") as segmenter:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
+from pydicom import dcmread
 
 from nnunetv2_spinesegdiff.cli import main
 from nnunetv2_spinesegdiff.errors import UserError
@@ -16,6 +17,7 @@ from nnunetv2_spinesegdiff.segmentation.outputs import Formats, ScanOutputs
 
 from ..helpers.model_cohort import contents, even_scan, run
 from ..helpers.model_spine import reading_model, spine, spine_labels, write
+from ..helpers.scan_files import COMPLETE, write_series
 
 pytestmark = pytest.mark.usefixtures("quick_pictures")
 
@@ -53,6 +55,22 @@ def test_formats_are_kept_where_asked_for(scans, tmp_path, stand_in_model):
     run(scans, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*.mha"))
     assert (tmp_path / "out" / "scan1_seg.nii.gz").exists()
+
+
+def test_rt_structure_sets_are_written_where_asked_for(tmp_path, stand_in_model):
+    exam, out = write_series(tmp_path / "exam", spine(), **COMPLETE), tmp_path / "out"
+    words = ["segment", "-i", str(exam), "-o", str(out), "-m", "model.zip", "-device", "cpu"]
+    assert main([*words, "--rtstruct"]) == 0
+    written = out / "exam_seg.rtstruct.dcm"
+    assert dcmread(written).Modality == "RTSTRUCT"
+    assert written.name in json.loads((out / "run.json").read_text())["scans"]["exam"]["files"]
+    with_regions = Formats(rtstruct=True)
+    assert run(exam, out, formats=with_regions).kept == ["exam"]
+    written.write_bytes(b"damaged")
+    assert run(exam, out, formats=with_regions).segmented == ["exam"]
+    assert dcmread(written).Modality == "RTSTRUCT"
+    assert run(exam, out).segmented == ["exam"]
+    assert not list(out.glob("*.dcm"))
 
 
 def test_parts_make_together_what_one_makes(scans, tmp_path, stand_in_model):
@@ -123,10 +141,10 @@ def test_results_may_lie_next_to_a_single_scan_and_nowhere_else_among_scans(scan
         with pytest.raises(UserError, match=str(out)):
             run(scans, out)
     assert not stand_in_model, "the model is not even loaded"
-    both = Formats(keep=True, dicom_seg=True)
+    both = Formats(keep=True, dicom_seg=True, rtstruct=True)
     done = run(scans / "scan1.mha", scans, formats=both)
     assert done.segmented == ["scan1"]
-    assert "no DICOM segmentation" in done.warnings["scan1"][0]
+    assert outputs.NO_DICOM in done.warnings["scan1"]
     assert run(scans / "scan1.mha", scans, formats=both).kept == ["scan1"]
     assert run(scans, tmp_path / "out").segmented == ["scan0", "scan1", "scan2"]
 

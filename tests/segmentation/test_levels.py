@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
+from pydicom import dcmread
 
 from nnunetv2_spinesegdiff import SpineSegmenter
 from nnunetv2_spinesegdiff.cli import main
@@ -194,6 +195,26 @@ def test_dicom_segmentations_have_a_segment_per_level(tmp_path, monkeypatch):
         center = volume.affine[:3] @ np.append(np.argwhere(volume.array[..., 0]).mean(axis=0), 1)
         expected = image.affine[:3] @ np.append(np.argwhere(numbers == number).mean(axis=0), 1)
         np.testing.assert_allclose(center, expected * [-1, -1, 1], atol=0.1)
+
+
+def test_rt_structure_sets_have_a_region_per_level(tmp_path, monkeypatch):
+    monkeypatch.setattr(api, "open_model", lambda path, scratch, **choice: SimpleNamespace())
+    monkeypatch.setattr(api, "SliceModel", lambda opened, settings, device: reading_model())
+    write_series(tmp_path / "exam", spine(), **COMPLETE)
+    with SpineSegmenter("model.zip") as segmenter:
+        saved = segmenter.segment(tmp_path / "exam").save(tmp_path / "out", rtstruct=True)
+    assert saved[-1].name == "exam_seg.rtstruct.dcm"
+    made = dcmread(saved[-1])
+    assert [roi.ROIName for roi in made.StructureSetROISequence] == list(NAMES.values())
+    numbers, image = array_of(tmp_path / "out" / "exam_levels.nii.gz")
+    for number, roi in zip(NAMES, made.ROIContourSequence, strict=True):
+        points = np.concatenate([np.reshape(one.ContourData, (-1, 3)) for one in roi.ContourSequence])
+        voxels = nib.affines.apply_affine(image.affine, np.argwhere(numbers == number)) * [-1, -1, 1]
+        for end in (np.min, np.max):  # half a pixel from the centers of the outermost ones
+            apart = np.abs(end(points.astype(float), axis=0) - end(voxels, axis=0))
+            np.testing.assert_allclose(
+                sorted(apart), [0, *sorted(np.array(image.header.get_zooms()[:2]) / 2)], atol=1e-3
+            )
 
 
 def test_structures_without_any_number_are_whole_segments():
