@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import copy
 import itertools
 import math
 import multiprocessing
@@ -31,8 +32,9 @@ from training_step import LABELS, plans
 
 from nnunetv2_spinesegdiff.diffusion.masks import hard_masks
 from nnunetv2_spinesegdiff.diffusion.noise import CaseNoise
-from nnunetv2_spinesegdiff.diffusion.settings import PRESETS, SamplerSettings
+from nnunetv2_spinesegdiff.diffusion.settings import EVERYTHING, NOTHING, PRESETS, SamplerSettings
 from nnunetv2_spinesegdiff.errors import UserError
+from nnunetv2_spinesegdiff.inference.loading import use_group_norms
 from nnunetv2_spinesegdiff.inference.memory import keep_freed_memory
 from nnunetv2_spinesegdiff.inference.mirrored import predict_mirrored
 from nnunetv2_spinesegdiff.inference.settings import autocast, check_precision
@@ -44,7 +46,7 @@ WIDTHS: dict[int, Any] = {
     50: trainers.nnUNetTrainerSpineSegDiff_width50,
 }
 MIRROR_AXES = (0, 1)
-STAGE1 = "stage 1 alone, as stock does it"
+STAGE1 = "stage 1 alone, as stock does it, mirrored"
 TOLERANCE = 1e-4
 """Between logits, and between heatmaps, in float32."""
 Work = Callable[[], object]
@@ -174,9 +176,9 @@ def as_predicted(precision: str, device: torch.device) -> Iterator[None]:
 
 
 def stage1_alone(network: TwoStageNetwork, image: Tensor) -> Work:
-    """nnU-Net's own mirroring of stage 1."""
+    """nnU-Net's own prediction with stage 1, as it is before `use_group_norms`."""
     predictor = nnUNetPredictor(device=image.device)
-    predictor.network, predictor.allowed_mirroring_axes = network.stage1, MIRROR_AXES
+    predictor.network, predictor.allowed_mirroring_axes = copy.deepcopy(network.stage1), MIRROR_AXES
 
     def work() -> None:
         with as_predicted("auto", image.device):
@@ -192,8 +194,8 @@ def preset_work(network: TwoStageNetwork, image: Tensor, name: str, precision: s
             predict_mirrored(
                 network,
                 image,
-                MIRROR_AXES,
-                mirror_refinement=PRESETS[name].mirror_refinement,
+                None if PRESETS[name].mirrored == NOTHING else MIRROR_AXES,
+                mirror_refinement=PRESETS[name].mirrored == EVERYTHING,
                 side_by_side=image.device.type == "cuda" or precision == "bfloat16",
             )
 
@@ -220,6 +222,8 @@ def sampling_work(
 
 def presets_table(network: TwoStageNetwork, image: Tensor, options: argparse.Namespace) -> Iterable[str]:
     works: dict[str, Work] = {STAGE1: stage1_alone(network, image)}
+    if image.device.type == "cpu":
+        use_group_norms(network)
     slow: dict[str, Work] = {}
     for precision, name in itertools.product(precisions(image.device), options.presets):
         # Hundreds of steps even each other out: once is enough, and long enough.
@@ -227,7 +231,7 @@ def presets_table(network: TwoStageNetwork, image: Tensor, options: argparse.Nam
         kind[f"{name}, {shown(precision)}"] = preset_work(network, image, name, precision)
     take_turns(works, 1, image.device)  # the first call of each has more to do
     seconds = take_turns(works, options.repeats, image.device) | take_turns(slow, 1, image.device)
-    yield from header("with both axes mirrored", "seconds per slice, lowest to highest", "stage 1 alone = 1")
+    yield from header("prediction", "seconds per slice, lowest to highest", "stage 1 alone = 1")
     for name, values in seconds.items():
         yield f"| {name} | {spread(values)} | {times(values, seconds[STAGE1])} |"
 

@@ -7,6 +7,8 @@ from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from nnunetv2_spinesegdiff import __version__
 
@@ -44,3 +46,20 @@ def test_python_versions_agree():
     assert setup["options"]["python_requires"] == f">={first},<3.{last + 1}"
     for page in ("README.md", "docs/get-started.md"):
         assert f"Python {first} to {classifiers[-1]}" in (ROOT / page).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.11", "3.12", "3.13"])
+def test_tested_versions_are_allowed_by_setup_cfg(version):
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    lines = setup["options"]["install_requires"] + setup["options.extras_require"]["test"]
+    pinned = {}
+    for line in (ROOT / ".github" / "constraints.txt").read_text(encoding="utf-8").splitlines()[1:]:
+        found = Requirement(line)
+        if found.marker is None or found.marker.evaluate({"python_version": version}):
+            assert found.name not in pinned, "one version each"
+            pinned[found.name] = str(found.specifier).removeprefix("==")
+    wanted = [Requirement(line) for line in lines.splitlines() if line]
+    wanted = [one for one in wanted if one.marker is None or one.marker.evaluate({"python_version": version})]
+    outside = [str(one) for one in wanted if pinned.get(canonicalize_name(one.name)) not in one.specifier]
+    assert [name for name in outside if not name.startswith("setuptools")] == []

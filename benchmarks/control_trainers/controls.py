@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from batchgeneratorsv2.transforms.base.basic_transform import ImageOnlyTransform
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor
 
 from nnunetv2_spinesegdiff.diffusion.settings import SamplerSettings
@@ -98,6 +99,24 @@ class nnUNetTrainerRefinerFromStage1WithoutPresegmentation(
     """The same without presegmentations: stage 1 trained on as a network of the refiner's shape."""
 
 
+class Mirrored(nnUNetTrainer):
+    """Mirrors both axes in training and in prediction, as nnU-Net does."""
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self) -> Any:
+        """With both axes."""
+        *others, _ = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        self.inference_allowed_mirroring_axes = (0, 1)
+        return *others, self.inference_allowed_mirroring_axes
+
+
+class nnUNetTrainerStage1SagittalMirrored(Mirrored, nnUNetTrainerStage1Sagittal):
+    """Stage 1 that is mirrored."""
+
+
+class nnUNetTrainerRefinerFromStage1Mirrored(Mirrored, nnUNetTrainerRefinerFromStage1):
+    """The refiner from stage 1's weights that is mirrored."""
+
+
 class nnUNetTrainerStage1SagittalRandomContrast(nnUNetTrainerStage1Sagittal):
     """Stage 1 that also sees a quarter of its images with random contrasts."""
 
@@ -157,6 +176,8 @@ BASES = {
     for cls in (
         nnUNetTrainerWithoutPresegmentation,
         nnUNetTrainerStage1SagittalRandomContrast,
+        nnUNetTrainerStage1SagittalMirrored,
+        nnUNetTrainerRefinerFromStage1Mirrored,
         nnUNetTrainerRefiner,
         nnUNetTrainerRefinerWithoutPresegmentation,
         nnUNetTrainerRefinerUndamaged,

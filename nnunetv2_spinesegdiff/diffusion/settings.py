@@ -13,6 +13,7 @@ from .ddim import PREDICTION_TYPES
 from .fusion import FUSIONS
 from .schedules import SCHEDULES, alphas_cumprod_of
 
+EVERYTHING, STAGE1, NOTHING = "everything", "stage 1", "nothing"
 STARTS = ("presegmentation", "noise")
 MOST_SIGNAL = 0.01
 """Chains can start from noise if alpha_bar at the end of the schedule is below this value."""
@@ -192,13 +193,13 @@ class Preset:
     Attributes:
         num_samples: S of the sampler.
         ddim_steps: n of the sampler. All n steps are fused.
-        mirror_refinement: whether every mirrored copy has its own chains. If False, stage 1 is still averaged
-            over the mirrored copies, and its mask is refined once.
+        mirrored: what is predicted on mirrored copies of the input. "everything": every copy has its own
+            chains. "stage 1": its mean over the copies is refined once. "nothing": there are no copies.
     """
 
     num_samples: int
     ddim_steps: int
-    mirror_refinement: bool = True
+    mirrored: str = EVERYTHING
 
     def applied_to(self, settings: SamplerSettings) -> SamplerSettings:
         """Return `settings` with the numbers of this preset, at most as many steps as `t_start`."""
@@ -210,8 +211,8 @@ class Preset:
 
 
 PRESETS = {
-    "fast": Preset(num_samples=1, ddim_steps=1, mirror_refinement=False),
-    "balanced": Preset(num_samples=1, ddim_steps=2),
+    "fast": Preset(num_samples=1, ddim_steps=1, mirrored=NOTHING),
+    "balanced": Preset(num_samples=1, ddim_steps=2, mirrored=STAGE1),
     "paper": Preset(num_samples=15, ddim_steps=10),
 }
 """The paper's is S = 15 and T_s = 10 (its section 3.3)."""

@@ -19,8 +19,8 @@ SAMPLER = {
     "stage1_weight": (float, "W", "weight of stage 1 in the mean with the refined result, 0 to below 1"),
 }
 PRESETS = {
-    "fast": "refine once, in one step, from stage 1's mean over the mirrored copies",
-    "balanced": "two steps for every mirrored copy",
+    "fast": "one step, and no mirrored copies",
+    "balanced": "two steps, from stage 1's mean over the mirrored copies",
     "paper": "15 chains of ten steps for every mirrored copy",
 }
 

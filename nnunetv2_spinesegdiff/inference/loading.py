@@ -97,7 +97,7 @@ def share_weights(predictor: nnUNetPredictor) -> None:
 
 
 def use_group_norms(network: nn.Module) -> None:
-    """Compute instance norms as group norms of one channel per group, which torch does faster on a CPU.
+    """Compute instance norms as group norms with groups of one channel, which is faster on a CPU.
 
     Names and tensors of the weights stay. Logits differ from those of the instance norms by rounding.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 from torch import Tensor
 
 from ..diffusion.fusion import class_entropy
+from ..diffusion.settings import EVERYTHING, NOTHING
 from ..measures import ENTROPY
 from ..nnunet_hooks import stock
 from ..uncertainty.stored import Calibration
@@ -42,6 +44,12 @@ class MapPredictor(stock.nnUNetPredictor):
     def wants_maps(self) -> bool:
         """Whether a case needs its maps."""
         return self.settings.save_uncertainty
+
+    @property
+    def mirrored_axes(self) -> Sequence[int] | None:
+        """Axes of the mirrored copies, see nnU-Net's `allowed_mirroring_axes`; None mirrors nothing."""
+        wanted = self.use_mirroring and self.settings.mirrored != NOTHING
+        return self.allowed_mirroring_axes if wanted else None
 
     @property
     def _temperatures(self) -> Tensor | None:
@@ -90,8 +98,8 @@ class MapPredictor(stock.nnUNetPredictor):
             predicted = predict_mirrored(
                 self.network,
                 x,
-                self.allowed_mirroring_axes if self.use_mirroring else None,
-                mirror_refinement=self.settings.mirror_refinement,
+                self.mirrored_axes,
+                mirror_refinement=self.settings.mirrored == EVERYTHING,
                 # In float32 a CPU gains nothing by it, and one by one the numbers are nnU-Net's own.
                 side_by_side=self.device.type == "cuda" or self.settings.precision == "bfloat16",
             )

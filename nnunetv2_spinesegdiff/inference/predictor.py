@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..diffusion.settings import EVERYTHING
 from ..errors import UserError
 from ..network.diffusion_network import DiffusionNetwork
 from ..network.two_stage import TwoStageNetwork
@@ -68,7 +69,8 @@ class SpineSegDiffPredictor(FilePredictor):
         if isinstance(self.network, TwoStageNetwork):
             self.network.refine_predictions = self.settings.refine
         if self.settings.refine:
-            if self.device.type == "cpu":
+            # Not without a preset: there, logits are nnU-Net's own to the bit.
+            if self.device.type == "cpu" and self.settings.preset:
                 use_group_norms(self.network)
             self.network.configure_sampler(self.settings.sampler(self.network.sampler))
         self.record = self._record(folder, use_folds, checkpoint_name)
@@ -106,8 +108,8 @@ class SpineSegDiffPredictor(FilePredictor):
             "refine": self.settings.refine,
             "sampler": vars(self.network.sampler) if self.settings.refine else None,
             "tile_step_size": self.tile_step_size,
-            "mirroring": bool(self.use_mirroring and self.allowed_mirroring_axes),
-            "mirror_refinement": self.settings.mirror_refinement,
+            "mirroring": bool(self.mirrored_axes),
+            "mirror_refinement": self.settings.mirrored == EVERYTHING,
             "precision": self.settings.precision,
             "uncertainty_map": self.settings.uncertainty_map,
         }

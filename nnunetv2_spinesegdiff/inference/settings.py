@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..diffusion.settings import PRESETS, SamplerSettings, plain_numbers
+from ..diffusion.settings import EVERYTHING, PRESETS, SamplerSettings, plain_numbers
 from ..errors import UserError
 from ..measures import ERROR, Measure
 from .flags import MAPS, SAMPLER
@@ -69,9 +69,9 @@ class PredictionSettings:
         return ERROR if self.uncertainty_map == "error" else of_paper
 
     @property
-    def mirror_refinement(self) -> bool:
-        """Whether every mirrored copy is refined, or their mean presegmentation once."""
-        return self.preset is None or PRESETS[self.preset].mirror_refinement
+    def mirrored(self) -> str:
+        """What is predicted on mirrored copies, if the prediction mirrors, see `Preset`."""
+        return PRESETS[self.preset].mirrored if self.preset else EVERYTHING
 
     def sampler(self, trained: SamplerSettings) -> SamplerSettings:
         """The sampler for a model whose own one is `trained`.

@@ -32,7 +32,9 @@ def kind_of(record: Mapping[str, Any]) -> dict[str, Any]:
 
     Fields of the sampler that a model of an earlier version does not state have their defaults.
     """
-    kind = {name: record[name] for name in KIND}
+    kind = {name: record[name] for name in KIND if name in record}
+    if not kind["mirroring"]:
+        kind.pop("mirror_refinement", None)
     if kind["sampler"]:
         sampler = {**vars(SamplerSettings()), **kind["sampler"]}
         kind["sampler"] = {k: v for k, v in sampler.items() if k != "seed"}

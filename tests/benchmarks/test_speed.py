@@ -23,7 +23,7 @@ def test_it_writes_its_tables(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     told = (tmp_path / "speed.md").read_text()
-    assert re.search(r"\| stage 1 alone, as stock does it \| \d+\.\d+ \| 1\.00 \|", told)
+    assert re.search(r"\| stage 1 alone, as stock does it, mirrored \| \d+\.\d+ \| 1\.00 \|", told)
     assert re.search(r"\| fast, float32 \| \d+\.\d+ \| \d+\.\d+ \|", told)
     assert re.search(r"\| plain Algorithm 1, float32 \| \d+\.\d+ \| 1\.00 \|", told)
     assert re.search(r"\| this sampler, float32 \| \d+\.\d+ \| \d+\.\d+ \|", told)

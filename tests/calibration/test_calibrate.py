@@ -188,7 +188,8 @@ def test_one_fold_is_held_against_itself_in_blocks(model, cases, predicted):
 @pytest.mark.parametrize(
     ("changes", "fits"),
     [
-        *(({name: "other"}, False) for name in ("checkpoint", "refine", "mirroring", "mirror_refinement")),
+        ({"checkpoint": "checkpoint_best.pth"}, False),
+        *(({name: False}, False) for name in ("refine", "mirroring", "mirror_refinement")),
         ({"precision": "bfloat16", "sampler": {"t_start": 30, "seed": 5}}, True),
         ({"sampler": {"t_start": 10, "seed": 0}}, False),
         # A calibration of an earlier version has no stage1_weight, and counts no patients.
@@ -205,6 +206,13 @@ def test_a_calibration_is_for_predictions_of_its_kind(model, cases, predicted, c
             del calibration["patients"]
     assert (stored_calibration(plans, {**RECORD, **changes}) is not None) == fits
     assert ("calibrated for other settings" in capsys.readouterr().out) == (not fits)
+
+
+def test_without_mirrored_copies_it_does_not_matter_what_would_be_refined(model, cases, predicted):
+    predicted["record"] = {**RECORD, "mirroring": False}
+    run(model, cases)
+    plans = json.loads((model / "plans.json").read_text())
+    assert stored_calibration(plans, {**RECORD, "mirroring": False, "mirror_refinement": False})
 
 
 def test_a_model_keeps_one_calibration_a_kind(model, cases, predicted):

@@ -52,7 +52,7 @@ def test_python_is_judged_as_pip_does(minor, monkeypatch):
     [
         ("nnunetv2", ["2.8.0", "2.8.1rc1", "2.8.10"], ["2.5", "2.7.0", "2.9.0", "2.10", "3"]),
         ("torch", ["2.6.0", "2.10", "10.0+cu1"], ["2.5", "2.5.9+cu1"]),
-        ("numpy", ["1.0", "3"], []),
+        ("numpy", ["1.26", "3"], ["1.25.2"]),
     ],
 )
 def test_versions_are_judged_as_pip_does(name, works, fails, monkeypatch):

@@ -14,6 +14,7 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from nnunetv2_spinesegdiff.diffusion.settings import PRESETS
 from nnunetv2_spinesegdiff.errors import UserError
 from nnunetv2_spinesegdiff.inference import settings as settings_module
 from nnunetv2_spinesegdiff.inference.predictor import SpineSegDiffPredictor
@@ -217,3 +218,16 @@ def test_going_on_in_another_way_is_refused(predictor, folder):
     (Path(folder.output) / "spinesegdiff_args.json").unlink()
     with pytest.raises(UserError, match=r"out: "):
         predictor._manage_input_and_output_lists(folder.images, folder.output, None, False)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_gives_the_logits_of_its_settings(model_folder, preset):
+    """With the norms of the network as nnU-Net has them, to rounding."""
+    made = initialised(model_folder, preset=preset)
+    stated = PRESETS[preset]
+    numbers = {"ddim_steps": stated.ddim_steps, "num_samples": stated.num_samples}
+    plain = initialised(model_folder, changes={**numbers, "fusion_steps": stated.ddim_steps})
+    plain.use_mirroring = stated.mirrored != "nothing"
+    if stated.mirrored != "stage 1":
+        torch.testing.assert_close(logits_of(made).float(), logits_of(plain).float(), atol=2e-3, rtol=2e-3)
+    assert made.record["mirroring"] == plain.record["mirroring"] * plain.use_mirroring

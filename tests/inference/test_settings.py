@@ -86,10 +86,10 @@ def test_without_refinement_a_flag_of_the_sampler_is_refused_by_name(name):
     assert PredictionSettings(refine=False, **choices("--precision bfloat16")).precision == "bfloat16"
 
 
-def test_only_the_fast_preset_refines_once_for_all_mirrored_copies():
-    assert PredictionSettings().mirror_refinement
-    refines = {name: PredictionSettings(preset=name).mirror_refinement for name in PRESETS}
-    assert refines == {"fast": False, "balanced": True, "paper": True}
+def test_presets_differ_in_what_is_mirrored():
+    assert PredictionSettings().mirrored == "everything"
+    mirrored = {name: PredictionSettings(preset=name).mirrored for name in PRESETS}
+    assert mirrored == {"fast": "nothing", "balanced": "stage 1", "paper": "everything"}
 
 
 # --- precision -------------------------------------------------------------------------------------------
