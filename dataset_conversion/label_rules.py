@@ -95,7 +95,11 @@ def map_labels(
         raise ValueError(
             f"unknown label number {', '.join(unknown)}: correct the mask "
             "(SPIDER has 0, 1..25, 100, 101..125 and 201..225)"
-            + (f", or give --ignore_label {unknown[0]} if these pixels were not annotated" if unannotated else "")
+            + (
+                f", or give --ignore_label {unknown[0]} if these pixels were not annotated"
+                if unannotated
+                else ""
+            )
         )
     if not np.any((numbers != 0) & (numbers != (ignore_label or 0))):
         # Training on it would teach that there is no spine here.
