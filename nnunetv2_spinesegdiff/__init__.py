@@ -22,7 +22,7 @@ _LATER = {"Failure": "many", "Segmentation": "result", "SpineSegmenter": "api"}
 
 _CLONE = Path(__file__).resolve().parents[1]
 if not (_CLONE / __name__ / "dataset_conversion").is_dir() and (_CLONE / "dataset_conversion").is_dir():
-    # Python started in a clone imports the clone's package, where setup.cfg has not mapped `dataset_conversion`.
+    # Python started in a clone imports the clone's package, without the mapping of folders in setup.cfg.
     __path__.append(str(_CLONE))
 
 
