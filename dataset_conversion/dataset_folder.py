@@ -132,7 +132,8 @@ def write_summaries(
             file_ending=".nii.gz",
             dataset_name=dataset.name,
             description="Lumbar spine MR in SPIDER's layout: spinal canal, vertebrae, intervertebral discs",
-            reference="SPIDER, https://doi.org/10.5281/zenodo.10159290",
+            # The images may be SPIDER's or anyone's in its layout.
+            reference="that of the images; SPIDER: https://doi.org/10.5281/zenodo.10159290",
             license="that of the images; SPIDER: CC BY 4.0",
             converted_by="nnunetv2_spinesegdiff",
             # Whoever segments a scan with the model must cut it as its training cases were cut.

@@ -90,9 +90,16 @@ def map_labels(
     numbers = np.unique(mask)
     known = np.isin(numbers, np.flatnonzero(table != _UNKNOWN))
     if not known.all():
+        unknown = [f"{n:g}" for n in numbers[~known][:5]]
+        unannotated = ignore_label is None and len(unknown) == 1 and unknown[0].isdecimal()
         raise ValueError(
-            f"unknown label number {', '.join(f'{n:g}' for n in numbers[~known][:5])}: correct the mask "
+            f"unknown label number {', '.join(unknown)}: correct the mask "
             "(SPIDER has 0, 1..25, 100, 101..125 and 201..225)"
+            + (
+                f", or give --ignore_label {unknown[0]} if these pixels were not annotated"
+                if unannotated
+                else ""
+            )
         )
     if not np.any((numbers != 0) & (numbers != (ignore_label or 0))):
         # Training on it would teach that there is no spine here.

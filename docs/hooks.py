@@ -1,20 +1,22 @@
 """What the documentation takes from the repository when it is built: measured figures, options of commands.
 
-Pages write these macros:
+Write these macros in a page:
 
     {{ figure FILE | TABLE | ROW | COLUMN }}      a cell of a table
     {{ table FILE | TABLE | ROWS | COLUMNS }}     a part of a table
     {{ file FILE }}                               a whole file
     {{ commands }}                                all commands with their options
 
-README is read without a build. It holds the first two as comments around their values:
-
-    <!-- figure FILE | TABLE | ROW | COLUMN -->0.93<!-- end -->
-
 FILE is a path in the repository. TABLE is the heading above the table, `*` stands for any. ROW is the text of
 one or more cells of the row, joined by ` & `. ROWS and COLUMNS are joined by ` / `, `*` stands for all.
 
-`python docs/hooks.py` brings the values in README up to date.
+README and the pages are also read without a build, on GitHub or in an editor. `python docs/hooks.py` replaces
+the first three macros by comments around their values, and brings values up to date:
+
+    <!-- figure FILE | TABLE | ROW | COLUMN -->0.93<!-- end -->
+
+A whole file appears as a link until the page is built. A cell of a table cannot hold a figure, because the
+comment contains `|`.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 PAGES = ("CONTRIBUTING.md", "CHANGELOG.md")
 MACRO = re.compile(r"\{\{ (figure|table|file|commands)(?: (.+?))? \}\}")
-COMMENT = re.compile(r"<!-- (figure|table) (.+?) -->.*?<!-- end -->", re.DOTALL)
+COMMENT = re.compile(r"<!-- (figure|table|file) (.+?) -->.*?<!-- end -->", re.DOTALL)
 
 
 @dataclass
@@ -103,15 +105,30 @@ def part_of_table(reference: str) -> str:
     raise LookupError(f"{reference}: no such table, row or column")
 
 
-def with_figures(readme: str) -> str:
-    """README with the values that the benchmark files hold now."""
+def with_figures(text: str, page: Path = README) -> str:
+    """README or a page with the values that the benchmark files hold now, for readers of the repository.
+
+    Args:
+        page: the path of the text, from which links to files start.
+    """
 
     def updated(match: re.Match[str]) -> str:
         kind, reference = match.groups()
-        value = figure(reference) if kind == "figure" else f"\n{part_of_table(reference)}\n"
+        if kind == "commands":
+            return match[0]
+        if kind == "file":
+            up = "../" * len(page.relative_to(ROOT).parents[1:])
+            value = f"[{reference}]({up}{reference})"
+        else:
+            value = figure(reference) if kind == "figure" else f"\n{part_of_table(reference)}\n"
         return f"<!-- {kind} {reference} -->{value}<!-- end -->"
 
-    return COMMENT.sub(updated, readme)
+    return COMMENT.sub(updated, MACRO.sub(updated, text))
+
+
+def pages() -> list[Path]:
+    """README and the pages of the documentation."""
+    return [README, *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def commands() -> str:
@@ -133,7 +150,7 @@ def commands() -> str:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Fill in what the macros of a page refer to; called by MkDocs."""
+    """Fill in what the macros and comments of a page refer to; called by MkDocs."""
 
     def filled(match: re.Match[str]) -> str:
         kind, reference = match.groups()
@@ -143,7 +160,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             return _included(reference)
         return figure(reference) if kind == "figure" else part_of_table(reference)
 
-    return MACRO.sub(filled, markdown)
+    return MACRO.sub(filled, COMMENT.sub(filled, markdown))
 
 
 def on_page_content(content: str, **_: Any) -> str:
@@ -224,4 +241,5 @@ def _matches(cells: Sequence[str], row: str) -> bool:
 
 
 if __name__ == "__main__":
-    README.write_text(with_figures(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in pages():
+        path.write_text(with_figures(path.read_text(encoding="utf-8"), path), encoding="utf-8")

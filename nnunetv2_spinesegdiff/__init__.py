@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import UserError
@@ -18,6 +19,11 @@ __all__ = ["Failure", "Segmentation", "SpineSegmenter", "UserError", "__version_
 
 _LATER = {"Failure": "many", "Segmentation": "result", "SpineSegmenter": "api"}
 """Modules of `segmentation`: importing torch takes seconds, and the command's help must answer at once."""
+
+_CLONE = Path(__file__).resolve().parents[1]
+if not (_CLONE / __name__ / "dataset_conversion").is_dir() and (_CLONE / "dataset_conversion").is_dir():
+    # Python started in a clone imports the clone's package, without the mapping of folders in setup.cfg.
+    __path__.append(str(_CLONE))
 
 
 def __getattr__(name: str) -> Any:

@@ -62,7 +62,8 @@ class FilePredictor(MapPredictor):
                 raise UserError(
                     list_of_lists_or_source_folder,
                     "no case to predict",
-                    f"the model reads files that end in {ending} (one number per channel)",
+                    f"the model reads files that end in {ending} (one number per channel); "
+                    "for other scans, use spinesegdiff segment",
                 )
         inputs, outputs, previous = super()._manage_input_and_output_lists(
             list_of_lists_or_source_folder,

@@ -190,7 +190,8 @@ def _load_ahead() -> None:
 
 def _said_of_others(out: Path, others: Sequence[str]) -> str:
     some = listed(others, _SHOWN)
-    return f"{out}: measurements.csv also holds {len(others)} scans of earlier runs ({some})"
+    count = "1 scan" if len(others) == 1 else f"{len(others)} scans"
+    return f"{out}: measurements.csv also holds {count} of earlier runs ({some})"
 
 
 @contextmanager

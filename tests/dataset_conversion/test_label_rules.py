@@ -48,3 +48,12 @@ def test_every_number_up_to_255(partial, dtype):
 def test_invalid_masks_are_rejected(mask, message):
     with pytest.raises(ValueError, match=message):
         map_labels(np.array(mask))
+
+
+def test_advice_on_a_number_that_may_stand_for_unannotated_pixels():
+    with pytest.raises(ValueError, match="--ignore_label 255"):
+        map_labels(np.array([1, 255]))
+    for mask in ([1, 26, 255], [1.0, 0.5]):
+        with pytest.raises(ValueError) as caught:
+            map_labels(np.array(mask))
+        assert "--ignore_label" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""README: its figures are those of the benchmark files, and its links lead somewhere."""
+"""README and the pages of the documentation as they are read without a build."""
 
 from __future__ import annotations
 
@@ -13,7 +13,27 @@ FIGURE = re.compile(r"\d\.\d|\d ?%")
 
 
 def test_figures_are_those_of_the_benchmark_files(hooks):
-    assert hooks.with_figures(README) == README, "run `python docs/hooks.py`"
+    for path in hooks.pages():
+        text = path.read_text("utf-8")
+        assert hooks.with_figures(text, path) == text, f"{path.name}: run `python docs/hooks.py`"
+
+
+def test_the_built_page_shows_values_without_comments(hooks):
+    reference = "benchmarks/levels.md | * | all | share"
+    written = hooks.with_figures("a {{ figure " + reference + " }} b")
+    assert hooks.on_page_markdown(written, None) == f"a {hooks.figure(reference)} b"
+
+
+def test_no_macro_is_seen_without_a_build(hooks):
+    """Except for the commands: every command prints its own."""
+    for path in hooks.pages():
+        assert set(re.findall(r"\{\{.*?\}\}", path.read_text("utf-8"))) <= {"{{ commands }}"}, path.name
+
+
+def test_no_figure_interrupts_a_paragraph(hooks):
+    """In GitHub's Markdown, a line that begins with a comment ends the paragraph."""
+    for path in hooks.pages():
+        assert not re.search(r"(?m)^\s*<!-- figure", path.read_text("utf-8")), path.name
 
 
 def test_a_stale_figure_is_found(hooks):

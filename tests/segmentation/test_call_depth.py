@@ -15,7 +15,9 @@ import nnunetv2_spinesegdiff
 from nnunetv2_spinesegdiff import dataset_conversion, example_scans
 from nnunetv2_spinesegdiff.cli import main
 
-OURS = (*nnunetv2_spinesegdiff.__path__, *dataset_conversion.__path__)
+OURS = tuple(
+    str(Path(str(package.__file__)).parent) for package in (nnunetv2_spinesegdiff, dataset_conversion)
+)
 MOST = 10
 
 
