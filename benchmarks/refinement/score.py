@@ -320,6 +320,7 @@ def plot(scores: pd.DataFrame, system: str, path: Path) -> None:
         axis.axvline(0, color="gray", linewidth=1)
         axis.set_yticks(range(len(others)), reversed(others))
         axis.set_title(f"{group}\n({len(values)} patients)", fontsize=10)
+        axis.locator_params(axis="x", nbins=4)
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"Dice of the {system} minus Dice of another system, 95 % intervals", fontsize=11)
     figure.tight_layout()

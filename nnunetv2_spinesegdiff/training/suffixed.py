@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from ..errors import UserError
 from ..stored import check_sagittal
+from ..text import listed
 from .names import Suffixes
 
 
@@ -21,6 +23,7 @@ class SuffixedTrainer(nnUNetTrainer):
     num_iterations_per_epoch: int
     num_val_iterations_per_epoch: int
     output_folder: str
+    folder_with_segs_from_previous_stage: str
 
     @classmethod
     def check_suffixes(cls) -> None:
@@ -43,6 +46,22 @@ class SuffixedTrainer(nnUNetTrainer):
             stock_share = self.num_val_iterations_per_epoch / self.num_iterations_per_epoch
             self.num_iterations_per_epoch = self.suffixes.iters
             self.num_val_iterations_per_epoch = max(1, round(stock_share * self.suffixes.iters))
+
+    def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
+        """Stock.
+
+        Raises:
+            UserError: of a cascade, the first stage has not segmented all cases.
+        """
+        datasets = super().get_tr_and_val_datasets()
+        if self.is_cascaded:
+            folder = Path(self.folder_with_segs_from_previous_stage)
+            found = {path.stem for path in folder.glob("*")}
+            if missing := sorted({case for data in datasets for case in data.identifiers} - found):
+                first = self.configuration_manager.previous_stage_name
+                advice = f"train all folds of {first} with this trainer first"
+                raise UserError(folder, f"no segmentation of {listed(missing, 5)}", advice)
+        return datasets
 
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
         """Stock; ends a training that diverged, before nnU-Net saves its weights.

@@ -54,6 +54,6 @@ def test_advice_on_a_number_that_may_stand_for_unannotated_pixels():
     with pytest.raises(ValueError, match="--ignore_label 255"):
         map_labels(np.array([1, 255]))
     for mask in ([1, 26, 255], [1.0, 0.5]):
-        with pytest.raises(ValueError) as caught:
+        with pytest.raises(ValueError, match="unknown label number") as caught:
             map_labels(np.array(mask))
         assert "--ignore_label" not in str(caught.value)
