@@ -101,7 +101,7 @@ def use_group_norms(network: nn.Module) -> None:
 
     Names and tensors of the weights stay. Logits differ from those of the instance norms by rounding.
     """
-    found = {
+    found: dict[Any, nn.GroupNorm] = {
         norm: nn.GroupNorm(norm.num_features, norm.num_features, norm.eps, norm.affine)
         for norm in network.modules()
         if isinstance(norm, nn.InstanceNorm2d | nn.InstanceNorm3d) and not norm.track_running_stats
@@ -111,7 +111,8 @@ def use_group_norms(network: nn.Module) -> None:
     for module in list(network.modules()):
         # nnU-Net's blocks have every norm under two names.
         for name, part in module._modules.items():
-            module._modules[name] = found.get(part, part)
+            if part in found:
+                module._modules[name] = found[part]
 
 
 class _WithoutRandomWeights(TorchFunctionMode):
