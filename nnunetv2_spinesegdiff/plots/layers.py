@@ -117,7 +117,7 @@ def draw_contour(
         width: of the line, in points.
     """
     # With less memory than `Axes.contour`, which keeps three arrays of the size of the picture.
-    contours: list[Any] = contour_generator(z=np.pad(inside.astype(float), 1)).lines(level)
+    contours: Any = contour_generator(z=np.pad(inside.astype(float), 1)).lines(level)
     lines = [points - 1 for points in contours]
     outline = LineCollection(lines, colors=color, linestyles=line, linewidths=width)
     axis.add_collection(outline, autolim=False)
