@@ -163,7 +163,7 @@ def _pixels(row: Row, folds: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
 
 def rows_of(samples: Sequence[int], steps: Sequence[int], depths: Sequence[int], precision: str) -> list[Row]:
     rows = [Row(STAGE1, PredictionSettings(refine=False, precision=precision))]
-    rows.append(Row("preset fast", PredictionSettings(preset="fast", precision=precision)))
+    rows.append(Row("preset balanced", PredictionSettings(preset="balanced", precision=precision)))
     for t_start in depths:
         for num_samples in samples:
             for n in steps:
