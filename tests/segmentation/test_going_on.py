@@ -94,5 +94,5 @@ def test_scans_of_earlier_runs_are_noted(scans, tmp_path, stand_in_model):
     run(scans, out)
     (scans / "scan1.mha").rename(scans / "renamed.mha")
     (note,) = run(scans, out).notes
-    assert note == f"{out}: measurements.csv also holds 1 scans of earlier runs (scan1)"
+    assert note == f"{out}: measurements.csv also holds 1 scan of earlier runs (scan1)"
     assert run(scans, out, part=(0, 2)).notes == [note]  # scans of the other part are none of these
