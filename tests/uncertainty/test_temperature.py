@@ -62,8 +62,8 @@ def test_scaling_is_that_of_a_loop(seed, temperatures, regions):
     probabilities = some_probabilities(seed, regions)
     scaled = temperature_scaled(probabilities, temperatures, regions)
     assert scaled.dtype == np.float32
-    # Low temperatures enlarge how float32 rounds the odds of a probability near 1.
-    np.testing.assert_allclose(scaled, scaled_by_loops(probabilities, temperatures, regions), atol=5e-4)
+    # Temperatures enlarge how float32 rounds, and clips, the odds of a probability near 1.
+    np.testing.assert_allclose(scaled, scaled_by_loops(probabilities, temperatures, regions), atol=2e-3)
 
 
 @given(SEEDS, st.booleans(), st.sampled_from([np.float16, np.float32, np.float64]))
